@@ -1,0 +1,231 @@
+"""One cluster on this machine: its name, identity, addresses, ports and where its state lies.
+
+``testbed up`` writes ``instance.json`` once; every process of the cluster is started with ``--instance DIR`` and reads
+it. Nodes are added and removed through the machine room, which alone rewrites the file.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from testbed.errors import EnvironmentProblem, InvalidInput
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class NodeInstance:
+    """A node: its range of pod addresses and its ports on 127.0.0.1.
+
+    ``agent_port``: where the agent itself listens (TLS). ``to_agent_port`` and ``to_api_port``: the two ends of its
+    cable; the API reaches the agent through the first, the agent reaches the API through the second.
+    """
+
+    name: str
+    pod_cidr: str
+    agent_port: int
+    to_agent_port: int
+    to_api_port: int
+    kind: str = "slice"
+    cpu: str = ""  # quantity; "" is the machine's
+    memory: str = ""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """``directory``: state (0700). ``subnet``: a free /16, lower half pods, upper half Services."""
+
+    name: str
+    id: str  # 12 hex digits, new for each `up`
+    directory: Path
+    subnet: str
+    api_port: int
+    node_ports: tuple[int, ...]  # 16 ports published on 127.0.0.1
+    profile: str = "fast"
+    engine_url: str = ""  # "" is the environment's engine
+    nodes: tuple[NodeInstance, ...] = field(default=())
+
+    # --- addresses
+
+    @property
+    def pod_range(self) -> str:
+        return str(next(ipaddress.IPv4Network(self.subnet).subnets(prefixlen_diff=1)))
+
+    @property
+    def service_range(self) -> str:
+        return str(list(ipaddress.IPv4Network(self.subnet).subnets(prefixlen_diff=1))[1])
+
+    @property
+    def host_address(self) -> str:
+        """The engine bridge's own address, ``x.y.0.1``: this machine, as pods see it."""
+        return str(ipaddress.IPv4Network(self.subnet)[1])
+
+    @property
+    def gateway_address(self) -> str:
+        """``x.y.0.2``: the pods' router, which holds the ClusterIPs and answers DNS."""
+        return str(ipaddress.IPv4Network(self.subnet)[2])
+
+    @property
+    def kubernetes_service_address(self) -> str:
+        return str(ipaddress.IPv4Network(self.service_range)[1])
+
+    @property
+    def dns_address(self) -> str:
+        """ClusterIP of kube-dns, ``.10`` of the Service range."""
+        return str(ipaddress.IPv4Network(self.service_range)[10])
+
+    def pod_cidr(self, index: int) -> str:
+        """The /24 of the index-th node (1-based; the first /24 is the gateway's)."""
+        return str(list(ipaddress.IPv4Network(self.pod_range).subnets(new_prefix=24))[index])
+
+    # --- names of what is made in an engine and on the host
+
+    @property
+    def network(self) -> str:
+        return f"testbed-{self.name}"
+
+    @property
+    def bridge(self) -> str:
+        """The host's bridge interface; at most 15 characters."""
+        return f"tb-{self.id}"
+
+    @property
+    def gateway_container(self) -> str:
+        return f"testbed-{self.name}-gateway"
+
+    @property
+    def cgroup(self) -> str:
+        """Parent of all cgroups of this instance. A node's is ``<this>/<node>``."""
+        return f"/testbed-{self.id}"
+
+    def node_cgroup(self, node: str) -> str:
+        return f"{self.cgroup}/{node}"
+
+    def node(self, name: str) -> NodeInstance:
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise InvalidInput(f"there is no node {name!r} in cluster {self.name!r}",
+                           hint="nodes: " + ", ".join(node.name for node in self.nodes))
+
+    # --- files
+
+    @property
+    def file(self) -> Path:
+        return self.directory / "instance.json"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.directory / "kubeconfig"
+
+    @property
+    def database(self) -> Path:
+        return self.directory / "store.sqlite"
+
+    @property
+    def ca_certificate(self) -> Path:
+        return self.directory / "ca.crt"
+
+    @property
+    def certificate(self) -> Path:
+        """Server certificate of the API and of agents (127.0.0.1, localhost)."""
+        return self.directory / "server.crt"
+
+    @property
+    def certificate_key(self) -> Path:
+        return self.directory / "server.key"
+
+    @property
+    def token_file(self) -> Path:
+        """Bearer token of people and of our own processes towards the API."""
+        return self.directory / "token"
+
+    @property
+    def agent_token_file(self) -> Path:
+        """Bearer token of the API towards agents."""
+        return self.directory / "agent-token"
+
+    @property
+    def room_socket(self) -> Path:
+        """The machine room's control socket."""
+        return self.directory / "room.sock"
+
+    def cable_socket(self, node: str) -> Path:
+        return self.directory / f"cable-{node}.sock"
+
+    @property
+    def gateway_directory(self) -> Path:
+        """Mounted into the gateway container; holds its unix socket ``control.sock``."""
+        return self.directory / "gateway"
+
+    def node_directory(self, node: str) -> Path:
+        """An agent's own files: volumes, termination logs, checkpoint."""
+        return self.directory / "nodes" / node
+
+    @property
+    def ledger(self) -> Path:
+        """The chaos daemon's journal of injections."""
+        return self.directory / "ledger.sqlite"
+
+    @property
+    def runs(self) -> Path:
+        return self.directory / "runs"
+
+    def log_file(self, process: str) -> Path:
+        """Log of one process: ``room``, ``api``, ``agent-<node>``, ``cable-<node>``, ``chaos``."""
+        return self.directory / "logs" / f"{process}.log"
+
+    # --- reading and writing
+
+    def with_nodes(self, nodes: tuple[NodeInstance, ...]) -> Instance:
+        return replace(self, nodes=nodes)
+
+    def save(self) -> None:
+        """Writes ``instance.json`` whole, 0600, by rename."""
+        value = asdict(self) | {"directory": str(self.directory)}
+        temporary = self.file.with_suffix(".json.new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
+            json.dump(value, stream, indent=1)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(self.file)
+
+
+def state_root() -> Path:
+    """``$XDG_STATE_HOME/testbed``."""
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "testbed"
+
+
+def check_name(name: str) -> str:
+    """Raises: InvalidInput when ``name`` cannot name a cluster or node."""
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(f"{name!r} cannot be a name", hint="use a-z, 0-9 and '-', at most 32 characters")
+    return name
+
+
+def instance_directory(name: str) -> Path:
+    return state_root() / check_name(name)
+
+
+def load_instance(directory: Path) -> Instance:
+    """Raises: EnvironmentProblem when no cluster was made there, or its file cannot be read."""
+    try:
+        value = json.loads((directory / "instance.json").read_text())
+        nodes = tuple(NodeInstance(**node) for node in value.pop("nodes"))
+        value["node_ports"] = tuple(value["node_ports"])
+        value["directory"] = directory
+        return Instance(nodes=nodes, **value)
+    except FileNotFoundError:
+        raise EnvironmentProblem(
+            f"cluster {directory.name!r} is not up", hint=f"start it: testbed up --name {directory.name}"
+        ) from None
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise EnvironmentProblem(f"{directory / 'instance.json'} cannot be read: {error}",
+                                 hint=f"remove it: testbed down --name {directory.name}") from error

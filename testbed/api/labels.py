@@ -1,0 +1,41 @@
+"""Label and annotation keys that we put on API objects and on everything we make in an engine.
+
+An engine object belongs to an instance when it carries ``INSTANCE=<instance id>``; nothing else is ever touched.
+A killed agent finds its pods again by these labels alone.
+"""
+
+from __future__ import annotations
+
+# On engine objects (containers, networks, images).
+INSTANCE = "testbed.io/instance"  # the instance's id, not its name
+INSTANCE_NAME = "testbed.io/instance-name"
+ROLE = "testbed.io/role"  # one of the ROLE_* values
+NODE = "testbed.io/node"
+POD_NAMESPACE = "io.kubernetes.pod.namespace"
+POD_NAME = "io.kubernetes.pod.name"
+POD_UID = "io.kubernetes.pod.uid"
+CONTAINER_NAME = "io.kubernetes.container.name"
+ATTEMPT = "testbed.io/attempt"  # restart number, "0" for the first
+SPEC_HASH = "testbed.io/spec-hash"
+POD_IP = "testbed.io/pod-ip"
+
+ROLE_SANDBOX = "sandbox"
+ROLE_CONTAINER = "container"
+ROLE_GATEWAY = "gateway"
+ROLE_HOLDER = "holder"  # holds a fault in force
+ROLE_HELPER = "helper"  # does host acts for a user who is not root
+ROLE_NETWORK = "network"
+
+# On API objects.
+HOSTNAME = "kubernetes.io/hostname"
+SERVICE_NAME = "kubernetes.io/service-name"
+POD_TEMPLATE_HASH = "pod-template-hash"
+REVISION = "deployment.kubernetes.io/revision"
+DRAIN_BEFORE_STOP = "testbed.io/drain-before-stop"  # on a pod: endpoints first, SIGTERM after
+MONOTONIC_NS = "testbed.io/monotonic-ns"  # on an Event: CLOCK_MONOTONIC of what it tells, for timelines
+DISRUPTION = "testbed.io/disruption"  # on a fault object: name of the experiment step that made it
+RUN = "testbed.io/run"
+
+TAINT_NOT_READY = "node.kubernetes.io/not-ready"
+TAINT_UNREACHABLE = "node.kubernetes.io/unreachable"
+TAINT_UNSCHEDULABLE = "node.kubernetes.io/unschedulable"

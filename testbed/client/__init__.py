@@ -1,0 +1,1 @@
+"""Ways to reach a Kubernetes API: one protocol, an asyncio face, a requests face, an in-process twin."""

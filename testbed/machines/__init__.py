@@ -1,0 +1,1 @@
+"""The machine room: processes, power, cables; nothing about workloads."""

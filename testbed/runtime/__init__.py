@@ -1,0 +1,1 @@
+"""What is asked of a container engine and of the host, real and simulated."""
