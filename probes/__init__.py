@@ -1,1 +1,1 @@
-"""Probe kinds. They only sample; what samples mean is ``testbed.core.probing``. Plug-ins: entry points ``testbed.probes``."""
+"""Probe kinds (entry points ``testbed.probes``). They only sample; ``testbed.core.probing`` says what samples mean."""

@@ -34,7 +34,8 @@ class ResourceType:
         """The URL path of a collection, object or subresource."""
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
-        return root + scope + f"/{self.plural}" + (f"/{name}" if name else "") + (f"/{subresource}" if subresource else "")
+        tail = "".join(f"/{part}" for part in (name, subresource) if part)
+        return f"{root}{scope}/{self.plural}{tail}"
 
 
 NAMESPACES = ResourceType("", "v1", "namespaces", "Namespace", False, short_names=("ns",))
