@@ -1,0 +1,1 @@
+"""What an experiment runs on, one file per platform, each reached only through a client of its API."""

@@ -1,0 +1,1 @@
+"""Reports: one file per format, all made from one `testbed.experiment.result.Result`."""
