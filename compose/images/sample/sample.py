@@ -1,0 +1,331 @@
+"""The application that experiments break: one file, standard library only, well under 50 MB.
+
+    GET  /                   pod, version, request count, as JSON
+    GET  /healthz            200 while it lives
+    GET  /readyz             503 while unready, draining, still starting, or when VERSION is "broken"
+    GET  /startupz           503 while still starting
+    GET  /control            the present settings
+    POST /control/crash      dies by a signal           POST /control/exit?code=3     ends with this code
+    POST /control/hang?s=    answers nothing any more (for s seconds; without s, until it is killed)
+    POST /control/slow-start?s=10   starting again: /startupz and /readyz fail for s seconds
+    POST /control/slow?ms=500       every answer of / is delayed      POST /control/errors?ratio=0.2  / answers 500
+    POST /control/unready           /readyz fails                     POST /control/unhealthy         /healthz fails
+    POST /control/leak?mb=64        takes memory and keeps it         POST /control/burn?s=10&cores=1 uses CPU
+    POST /control/reset             all of that off
+
+gRPC health (``grpc.health.v1.Health/Check``) on GRPC_PORT: services "" and "readiness" say what /readyz says,
+"liveness" what /healthz says, "startup" what /startupz says; another name is NOT_FOUND.
+
+On SIGTERM it turns unready, serves on for DRAIN_S seconds (default 2: a Service needs a moment to take a pod out of
+rotation, and requests that come meanwhile must not be lost), lets running requests finish and ends with 0. DRAIN_S=0 or
+EXIT_AT_ONCE=1: it ends at once, as applications do that know nothing of rolling updates, and loses requests.
+
+Environment: VERSION, POD_NAME (default: the host name), PORT 8080, GRPC_PORT 9090 (0: none), DRAIN_S, EXIT_AT_ONCE,
+START_DELAY_S (time until it is started), and SLOW_MS, ERROR_RATIO as first settings.
+"""
+
+import sys
+
+# asyncio does without ssl where there is none; nothing here needs it, and it is a tenth of the start-up time.
+sys.modules["ssl"] = None  # type: ignore[assignment]
+
+import asyncio  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+import random  # noqa: E402
+import signal  # noqa: E402
+import socket  # noqa: E402
+import time  # noqa: E402
+
+VERSION = os.environ.get("VERSION", "v1")
+POD_NAME = os.environ.get("POD_NAME") or socket.gethostname()
+PORT = int(os.environ.get("PORT", "8080"))
+GRPC_PORT = int(os.environ.get("GRPC_PORT", "9090"))
+DRAIN_S = 0.0 if os.environ.get("EXIT_AT_ONCE") == "1" else float(os.environ.get("DRAIN_S", "2"))
+MAX_REQUEST_BYTES = 64 * 1024
+REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 413: "Content Too Large",
+           500: "Internal Server Error", 503: "Service Unavailable"}
+
+
+class Application:
+    """What the sample is and how sick it is. Knows nothing of sockets."""
+
+    def __init__(self):
+        self.requests = 0
+        self.draining = False
+        self.busy = 0
+        self.leaked = []
+        self.reset()
+        self.started_at = time.monotonic() + float(os.environ.get("START_DELAY_S", "0"))
+        self.delay_s = float(os.environ.get("SLOW_MS", "0")) / 1000
+        self.error_ratio = float(os.environ.get("ERROR_RATIO", "0"))
+
+    def reset(self):
+        self.started_at = 0.0
+        self.delay_s = 0.0
+        self.error_ratio = 0.0
+        self.unready = False
+        self.unhealthy = False
+        self.leaked.clear()
+
+    @property
+    def started(self):
+        return time.monotonic() >= self.started_at
+
+    @property
+    def ready(self):
+        return self.started and not self.unready and not self.draining and VERSION != "broken"
+
+    def settings(self):
+        return {"started": self.started, "ready": self.ready, "draining": self.draining, "healthy": not self.unhealthy,
+                "slow_ms": self.delay_s * 1000, "error_ratio": self.error_ratio,
+                "leaked_mb": sum(map(len, self.leaked)) >> 20}
+
+    def get(self, path):
+        """(status, value, seconds to wait before answering) of a GET."""
+        if path == "/":
+            self.requests += 1
+            if self.error_ratio and random.random() < self.error_ratio:
+                return 500, {"error": "told to fail", "pod": POD_NAME}, self.delay_s
+            return 200, {"pod": POD_NAME, "version": VERSION, "requests": self.requests}, self.delay_s
+        if path == "/healthz":
+            return (503, "unhealthy", 0) if self.unhealthy else (200, "ok", 0)
+        if path == "/readyz":
+            return (200, "ok", 0) if self.ready else (503, "draining" if self.draining else "unready", 0)
+        if path == "/startupz":
+            return (200, "ok", 0) if self.started else (503, "starting", 0)
+        if path == "/control":
+            return 200, self.settings(), 0
+        return 404, {"error": f"no such path: {path}"}, 0
+
+    def control(self, act, query):
+        """Makes it sick. Raises: KeyError for an unknown act, ValueError for a wrong number."""
+        if act == "crash":
+            # As process 1 it would survive its own SIGKILL: abort() ends in an illegal instruction, which nobody survives.
+            os.abort()
+        elif act == "exit":
+            os._exit(int(query.get("code", "1")))
+        elif act == "hang":
+            until = time.monotonic() + float(query.get("s", "inf"))
+            while time.monotonic() < until:  # the loop is blocked: no answer, no probe, no SIGTERM
+                time.sleep(min(3600.0, max(0.0, until - time.monotonic())))
+        elif act == "slow-start":
+            self.started_at = time.monotonic() + float(query.get("s", "10"))
+        elif act == "slow":
+            self.delay_s = float(query.get("ms", "1000")) / 1000
+        elif act == "errors":
+            self.error_ratio = float(query.get("ratio", "1"))
+        elif act == "unready":
+            self.unready = True
+        elif act == "unhealthy":
+            self.unhealthy = True
+        elif act == "leak":
+            self.leaked.append(bytearray(os.urandom(1 << 20) * int(query.get("mb", "64"))))
+        elif act == "burn":
+            self.burn(float(query.get("s", "10")), int(query.get("cores", "1")))
+        elif act == "reset":
+            self.reset()
+        else:
+            raise KeyError(act)
+
+    @staticmethod
+    def burn(seconds, cores):
+        """Children use the CPU, so that the server itself is only slowed down as by a busy neighbour."""
+        end = time.monotonic() + seconds
+        for _ in range(cores):
+            if os.fork() == 0:
+                while time.monotonic() < end:
+                    pass
+                os._exit(0)
+
+
+class Http(asyncio.Protocol):
+    """HTTP/1.1 with keep-alive and pipelining, for one connection."""
+
+    open = set()
+
+    def __init__(self, application):
+        self.application = application
+        self.buffer = b""
+        self.waiting = None
+
+    def connection_made(self, transport):
+        self.transport = transport
+        Http.open.add(self)
+
+    def connection_lost(self, error):
+        Http.open.discard(self)
+        if self.waiting:
+            self.waiting.cancel()
+            self.waiting = None
+            self.application.busy -= 1
+
+    def data_received(self, data):
+        self.buffer += data
+        if not self.waiting:
+            self.next_request()
+
+    def next_request(self):
+        while not self.waiting and not self.transport.is_closing():
+            head, separator, rest = self.buffer.partition(b"\r\n\r\n")
+            if not separator:
+                if len(self.buffer) > MAX_REQUEST_BYTES:
+                    self.answer(413, {"error": "request too large"}, close=True)
+                return
+            first, *lines = head.decode("latin-1").split("\r\n")
+            headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+            try:
+                method, target, protocol = first.split(" ")
+                length = int(headers.get("content-length", "0"))
+            except ValueError:
+                return self.answer(400, {"error": "not an HTTP request"}, close=True)
+            if length > MAX_REQUEST_BYTES or "transfer-encoding" in headers:
+                return self.answer(413, {"error": "bodies are not read here"}, close=True)
+            if len(rest) < length:
+                return
+            self.buffer = rest[length:]
+            connection = headers.get("connection", "").lower()
+            close = connection == "close" or (protocol == "HTTP/1.0" and connection != "keep-alive")
+            self.serve(method, target, close)
+
+    def serve(self, method, target, close):
+        path, _, text = target.partition("?")
+        delay_s = 0
+        if method == "POST" and path.startswith("/control/"):
+            query = dict(part.split("=", 1) for part in text.split("&") if "=" in part)
+            act = path.removeprefix("/control/")
+            try:
+                self.application.control(act, query)
+                status, value = 200, self.application.settings()
+            except KeyError:
+                status, value = 404, {"error": f"no such control: {act}"}
+            except (ValueError, OverflowError, MemoryError, OSError) as error:
+                status, value = 400, {"error": f"{act}: {error}"}
+        elif method in ("GET", "HEAD"):
+            status, value, delay_s = self.application.get(path)
+        else:
+            status, value = 405, {"error": f"{method} {path} is not served"}
+        if not delay_s:
+            return self.answer(status, value, close=close, body=method != "HEAD")
+        self.application.busy += 1
+        self.waiting = asyncio.get_running_loop().call_later(delay_s, self.answer_late, status, value, close, method)
+
+    def answer_late(self, status, value, close, method):
+        self.waiting = None
+        self.application.busy -= 1
+        self.answer(status, value, close=close, body=method != "HEAD")
+        self.next_request()
+
+    def answer(self, status, value, close=False, body=True):
+        text = isinstance(value, str)
+        content = value.encode() if text else json.dumps(value).encode()
+        close = close or self.application.draining  # clients with kept connections must go elsewhere
+        self.transport.write(
+            b"HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: %s\r\n\r\n%s" % (
+                status, REASONS[status].encode(), b"text/plain" if text else b"application/json", len(content),
+                b"close" if close else b"keep-alive", content if body else b""))
+        if close:
+            self.transport.close()
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 4, 6, 7, 9  # RFC 9113, section 6
+END_STREAM, ACK, END_HEADERS, PADDED = 1, 1, 4, 8
+
+
+def frame(kind, flags, stream, payload):
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
+
+
+def header(name, value):
+    """A literal header field without indexing (RFC 7541, section 6.2.2): needs no state and no Huffman code."""
+    return bytes((0, len(name))) + name + bytes((len(value),)) + value
+
+
+class GrpcHealth(asyncio.Protocol):
+    """As much HTTP/2 as a health check needs. Request headers are not decoded: every call is taken for a Check."""
+
+    SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"  # HealthCheckResponse{status}
+
+    def __init__(self, application):
+        self.application = application
+        self.buffer = b""
+        self.greeted = False
+        self.bodies = {}
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.buffer += data
+        if not self.greeted:
+            if len(self.buffer) < len(PREFACE):
+                return
+            if not self.buffer.startswith(PREFACE):
+                return self.transport.close()
+            self.buffer, self.greeted = self.buffer[len(PREFACE):], True
+            self.transport.write(frame(SETTINGS, 0, 0, b""))
+        while len(self.buffer) >= 9:
+            length = int.from_bytes(self.buffer[:3], "big")
+            if length > MAX_REQUEST_BYTES:
+                return self.transport.close()
+            if len(self.buffer) < 9 + length:
+                return
+            kind, flags = self.buffer[3], self.buffer[4]
+            stream = int.from_bytes(self.buffer[5:9], "big") & 0x7FFFFFFF
+            payload, self.buffer = self.buffer[9:9 + length], self.buffer[9 + length:]
+            self.received(kind, flags, stream, payload)
+
+    def received(self, kind, flags, stream, payload):
+        if kind == SETTINGS and not flags & ACK:
+            self.transport.write(frame(SETTINGS, ACK, 0, b""))
+        elif kind == PING and not flags & ACK:
+            self.transport.write(frame(PING, ACK, 0, payload))
+        elif kind == GOAWAY:
+            self.transport.close()
+        elif kind in (HEADERS, DATA):
+            body = self.bodies.setdefault(stream, bytearray())
+            if kind == DATA:
+                body += payload[1:len(payload) - payload[0]] if flags & PADDED else payload
+            if flags & END_STREAM:
+                self.check(stream, bytes(self.bodies.pop(stream)))
+
+    def check(self, stream, body):
+        message = body[5:]  # gRPC: one byte "compressed", four bytes of length
+        service = message[2:2 + message[1]].decode("utf-8", "replace") if message[:1] == b"\x0a" else ""
+        states = {"": self.application.ready, "readiness": self.application.ready,
+                  "liveness": not self.application.unhealthy, "startup": self.application.started}
+        first = b"\x88" + header(b"content-type", b"application/grpc")  # 0x88: ":status: 200" of the static table
+        if service not in states:
+            self.transport.write(frame(HEADERS, END_HEADERS | END_STREAM, stream,
+                                       first + header(b"grpc-status", b"5") + header(b"grpc-message", b"unknown service")))
+            return
+        answer = self.SERVING if states[service] else self.NOT_SERVING
+        self.transport.write(
+            frame(HEADERS, END_HEADERS, stream, first)
+            + frame(DATA, 0, stream, b"\x00" + len(answer).to_bytes(4, "big") + answer)
+            + frame(HEADERS, END_HEADERS | END_STREAM, stream, header(b"grpc-status", b"0")))
+
+
+async def main():
+    loop = asyncio.get_running_loop()
+    application = Application()
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children that burn CPU
+    server = await loop.create_server(lambda: Http(application), "0.0.0.0", PORT, backlog=1024)
+    if GRPC_PORT:
+        await loop.create_server(lambda: GrpcHealth(application), "0.0.0.0", GRPC_PORT)
+    await told.wait()
+    if DRAIN_S > 0:
+        application.draining = True
+        await asyncio.sleep(DRAIN_S)
+        server.close()
+        while application.busy:
+            await asyncio.sleep(0.01)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

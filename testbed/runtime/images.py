@@ -1,0 +1,337 @@
+"""Images without a registry: which ones the testbed needs, whether they are stale, and how they are built.
+
+Decides only that; who asks for it, and how progress is shown, is left to ``machines/setup.py`` and the CLI. Nothing
+here is asynchronous: images are built before a cluster exists. No image ever gets a name that is not ours, except the
+names that a user chose for his own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from shutil import which
+from typing import IO, Any
+
+from testbed.errors import EngineError, EngineUnavailable, EnvironmentProblem, InvalidInput, NoSuchImage
+from testbed.resources import image_context
+
+SOURCE_HASH = "testbed.io/source-hash"
+USER_IMAGE = "testbed.io/user-image"
+PUBLIC_BASE = "debian:bookworm-slim"
+OWN_BASE = "testbed-base:bookworm"
+DEADLINE_S = 900.0  # of a single answer of the engine, of which a build gives many
+
+Progress = Callable[[str, float | None], None]
+"""Called with a line of text and, where it is known, the part that is done (0 to 1)."""
+
+
+def silent(line: str, done: float | None) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One image of ours: its tag, the folder under ``compose/images`` and its build arguments."""
+
+    tag: str
+    context: str
+    arguments: tuple[tuple[str, str], ...] = ()
+
+
+RECIPES = (
+    Recipe("testbed-pause:1", "pause"),
+    Recipe("testbed-gateway:1", "gateway"),
+    Recipe("testbed-nettools:1", "nettools"),
+    Recipe("sample:v1", "sample", (("VERSION", "v1"),)),
+    Recipe("sample:v2", "sample", (("VERSION", "v2"),)),
+    Recipe("sample:broken", "sample", (("VERSION", "broken"),)),
+)
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image as ``testbed image list`` shows it. ``kind``: ``ours``, ``yours`` or ``engine``."""
+
+    tag: str
+    id: str
+    size_bytes: int
+    created_at: datetime
+    kind: str
+
+
+def source_hash(recipe: Recipe) -> str:
+    """Changes when the Dockerfile, a file beside it or a build argument changes.
+
+    The base is left out: pulling a newer one must not rebuild everything behind the user's back.
+    """
+    digest = hashlib.sha256(repr(recipe.arguments).encode())
+    root = image_context(recipe.context)
+    for path in _context_files(root):
+        digest.update(f"\0{path.relative_to(root).as_posix()}\0{path.stat().st_mode & 0o111}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class Images:
+    """The images of one engine. Closed by ``close`` or as a context manager.
+
+    Raises, from every method: EngineUnavailable, EngineError.
+    """
+
+    def __init__(self, url: str = "") -> None:
+        """``url``: the engine's address; "" is the environment's (``DOCKER_HOST``, else the default socket)."""
+        from docker import APIClient
+        from docker.utils import kwargs_from_env
+
+        with _translated():
+            where = {"base_url": url} if url else kwargs_from_env()
+            self._client: Any = APIClient(version="auto", timeout=int(DEADLINE_S), **where)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def __enter__(self) -> Images:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    # --- what is there
+
+    def present(self, reference: str) -> bool:
+        return self._labels(reference) is not None
+
+    def missing(self) -> tuple[Recipe, ...]:
+        """Our images that are absent or were built from other sources than these."""
+        return tuple(recipe for recipe in RECIPES
+                     if (self._labels(recipe.tag) or {}).get(SOURCE_HASH) != source_hash(recipe))
+
+    def list(self) -> tuple[Image, ...]:
+        """Every tagged image of the engine, ours first."""
+        with _translated():
+            found = self._client.images()
+        ours = {recipe.tag for recipe in RECIPES} | {OWN_BASE}
+        rows = []
+        for image in found:
+            labels = image.get("Labels") or {}
+            for tag in image.get("RepoTags") or ():
+                if tag == "<none>:<none>":
+                    continue
+                kind = "ours" if tag in ours else "yours" if USER_IMAGE in labels else "engine"
+                rows.append(Image(tag, image["Id"], image["Size"], datetime.fromtimestamp(image["Created"], UTC), kind))
+        return tuple(sorted(rows, key=lambda row: (("ours", "yours", "engine").index(row.kind), row.tag)))
+
+    def _labels(self, reference: str) -> Mapping[str, str] | None:
+        from docker.errors import ImageNotFound
+
+        with _translated():
+            try:
+                return (self._client.inspect_image(reference)["Config"] or {}).get("Labels") or {}
+            except ImageNotFound:
+                return None
+
+    # --- making what is not
+
+    def base(self, progress: Progress = silent) -> str:
+        """The base image to build from: the public one where it can be had, else one of our own.
+
+        Raises: EnvironmentProblem when neither can be had.
+        """
+        for tag in (PUBLIC_BASE, OWN_BASE):
+            if self.present(tag):
+                return tag
+        progress(f"pulling {PUBLIC_BASE}", None)
+        if self._pull(PUBLIC_BASE):
+            return PUBLIC_BASE
+        progress(f"{PUBLIC_BASE} cannot be pulled; making {OWN_BASE} from Debian packages", None)
+        self._bootstrap(progress)
+        return OWN_BASE
+
+    def build(self, recipe: Recipe, base: str, progress: Progress = silent) -> None:
+        """Builds one of ours. ``base``: what ``base()`` answered."""
+        self._build(image_context(recipe.context), recipe.tag, {"BASE": base, **dict(recipe.arguments)},
+                    {SOURCE_HASH: source_hash(recipe)}, "Dockerfile", progress)
+
+    def build_user(
+        self, context: Path, tag: str, *, dockerfile: str = "Dockerfile", arguments: Mapping[str, str] | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        """Builds a user's image for use in pods; ``ARG BASE`` gets a base that is there, unless he gives his own.
+
+        Raises: InvalidInput when the folder or its Dockerfile does not exist, or the name is one of ours.
+        """
+        if not context.is_dir():
+            raise InvalidInput(f"{context} is not a folder", hint="give the folder that holds the Dockerfile")
+        file = context / dockerfile
+        if not file.is_file():
+            raise InvalidInput(f"{file} does not exist", hint="name it: --file NAME, relative to the folder")
+        tag = tag if ":" in tag.rpartition("/")[2] else f"{tag}:latest"
+        if tag in {recipe.tag for recipe in RECIPES} | {OWN_BASE, PUBLIC_BASE}:
+            raise InvalidInput(f"{tag} is the name of an image that setup makes", hint="choose another: --tag NAME:TAG")
+        given = dict(arguments or {})
+        if "BASE" not in given and re.search(r"^\s*ARG\s+BASE\b", file.read_text(errors="replace"), re.M | re.I):
+            given["BASE"] = self.base(progress)
+        self._build(context, tag, given, {USER_IMAGE: "built"}, dockerfile, progress)
+
+    def load(self, archive: Path) -> tuple[str, ...]:
+        """Loads what ``docker save`` wrote; returns the references that were loaded.
+
+        Raises: InvalidInput when the file is not such an archive.
+        """
+        if not archive.is_file():
+            raise InvalidInput(f"{archive} is not a file", hint="write one with: docker save -o FILE IMAGE")
+        loaded: list[str] = []
+        with _translated(), archive.open("rb") as stream:
+            for message in self._client.load_image(stream):
+                if "error" in message:
+                    raise InvalidInput(f"{archive}: {str(message['error']).strip()}",
+                                       hint="write one with: docker save -o FILE IMAGE")
+                loaded += re.findall(r"Loaded image(?: ID)?: (\S+)", message.get("stream", ""))
+        if not loaded:
+            raise InvalidInput(f"{archive} holds no image", hint="write one with: docker save -o FILE IMAGE")
+        return tuple(loaded)
+
+    def remove(self, reference: str) -> None:
+        """Takes a tag away; not an error when it is gone."""
+        from docker.errors import ImageNotFound
+
+        with _translated():
+            try:
+                self._client.remove_image(reference)
+            except ImageNotFound:
+                return
+
+    def _pull(self, reference: str) -> bool:
+        from docker.errors import APIError
+
+        repository, _, tag = reference.partition(":")
+        with _translated():
+            try:
+                return not any("error" in step for step in
+                               self._client.pull(repository, tag=tag, stream=True, decode=True))
+            except APIError:
+                return False
+
+    def _bootstrap(self, progress: Progress) -> None:
+        if which("mmdebstrap") is None:
+            raise EnvironmentProblem(f"{PUBLIC_BASE} cannot be pulled and mmdebstrap is not installed",
+                                     hint="apt-get install mmdebstrap, or: docker load -i an archive of " + PUBLIC_BASE)
+        with tempfile.TemporaryDirectory(prefix="testbed-base-") as directory:
+            archive = Path(directory) / "base.tar"
+            debootstrap(archive, progress)
+            repository, _, tag = OWN_BASE.partition(":")
+            progress(f"importing {OWN_BASE}", 0.95)
+            with _translated():
+                self._client.import_image_from_file(
+                    str(archive), repository=repository, tag=tag, changes=['CMD ["bash"]', "ENV LANG=C.UTF-8"])
+
+    def _build(
+        self, context: Path, tag: str, arguments: Mapping[str, str], labels: Mapping[str, str], dockerfile: str,
+        progress: Progress,
+    ) -> None:
+        tail: list[str] = []
+        with _translated(), _packed(context) as archive:
+            for message in self._client.build(
+                fileobj=archive, custom_context=True, dockerfile=dockerfile, tag=tag, decode=True, rm=True,
+                forcerm=True, network_mode="host", labels=dict(labels), buildargs=_proxies() | dict(arguments),
+            ):
+                if "error" in message:
+                    raise _build_failure(tag, str(message["error"]), tail)
+                for line in str(message.get("stream", "")).splitlines():
+                    if not line.strip():
+                        continue
+                    tail = [*tail[-20:], line.rstrip()]
+                    step = re.match(r"Step (\d+)/(\d+)", line)
+                    progress(f"{tag}: {line.strip()}",
+                             (int(step[1]) - 1) / int(step[2]) if step else None)
+
+
+def debootstrap(archive: Path, progress: Progress = silent) -> None:
+    """Writes a minimal Debian root file system as a tar file, from the machine's Debian mirror.
+
+    ``TESTBED_DEBIAN_MIRROR`` in the environment names another mirror. Raises: EnvironmentProblem.
+    """
+    mirror = os.environ.get("TESTBED_DEBIAN_MIRROR")
+    argv = ["mmdebstrap", "--variant=minbase", "--format=tar",
+            "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
+            "--dpkgopt=path-exclude=/usr/share/locale/*",
+            "bookworm", str(archive), *([mirror] if mirror else [])]
+    said: list[str] = []
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            said = [*said[-10:], line.rstrip()]
+            percent = re.search(r"\.\.\. *(\d+)%", line)
+            progress(f"{OWN_BASE}: {line.strip()}", int(percent[1]) / 100 if percent else None)
+    if process.returncode:
+        raise EnvironmentProblem("mmdebstrap failed: " + "\n".join(said[-3:]),
+                                 hint="Debian's package mirror must be reachable; TESTBED_DEBIAN_MIRROR names another")
+
+
+def _build_failure(tag: str, error: str, tail: list[str]) -> EngineError:
+    said = "\n".join(f"    {line}" for line in tail[-12:])
+    return EngineError(f"building {tag} failed: {error.strip()}\n{said}",
+                       hint="package mirrors must be reachable from this machine: the build uses its network")
+
+
+@contextmanager
+def _packed(context: Path) -> Iterator[IO[bytes]]:
+    """The folder as the tar stream that the engine wants, without times and owners, so that its cache works."""
+    with tempfile.TemporaryFile() as stream:
+        with tarfile.open(fileobj=stream, mode="w") as archive:
+            for path in _context_files(context):
+                archive.add(path, path.relative_to(context).as_posix(), recursive=False, filter=_anonymous)
+        stream.seek(0)
+        yield stream
+
+
+def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mtime = 0
+    return member
+
+
+def _context_files(context: Path) -> list[Path]:
+    """Every file that belongs to a build context, in a fixed order; ``.dockerignore`` is kept to."""
+    from docker.utils.build import exclude_paths
+
+    ignore = context / ".dockerignore"
+    patterns = [line.strip() for line in ignore.read_text().splitlines()
+                if line.strip() and not line.startswith("#")] if ignore.is_file() else []
+    names = exclude_paths(str(context), [*patterns, "**/__pycache__"])
+    return sorted(path for path in (context / name for name in names) if path.is_file() or path.is_symlink())
+
+
+def _proxies() -> dict[str, str]:
+    """Proxy settings of this shell, which package managers inside a build need as well."""
+    names = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The SDK's errors as ours."""
+    import requests
+    from docker.errors import APIError, DockerException, ImageNotFound
+
+    try:
+        yield
+    except ImageNotFound as error:
+        raise NoSuchImage(str(error.explanation or error)) from error
+    except APIError as error:
+        raise EngineError(f"the container engine refused: {error.explanation or error}") from error
+    except (DockerException, requests.exceptions.RequestException, OSError) as error:
+        if isinstance(error, PermissionError) or "Permission denied" in str(error):
+            raise EngineUnavailable("the container engine's socket may not be opened",
+                                    hint="join its group and log in again: sudo usermod -aG docker $USER") from error
+        raise EngineUnavailable("no container engine answers", hint="run: testbed setup") from error
