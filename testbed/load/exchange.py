@@ -1,0 +1,176 @@
+"""One HTTP/1.1 request over one TCP connection, as cheaply as asyncio allows: non-blocking sockets and callbacks.
+
+It decides how a request *ended* (records.Outcome); when requests leave is the pulse's affair. A finished connection
+that is not kept waits for the server's FIN, so that the TIME_WAIT is the server's and a long pulse never runs out
+of ports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import re
+import socket
+import struct
+from collections.abc import Callable
+
+from testbed.load.records import Outcome
+
+_LIMIT = 1 << 20  # bytes of an answer that are read before it counts as malformed
+_LINGER_S = 1.0
+_BACKEND = re.compile(rb'"pod"\s*:\s*"([^"\\]{1,200})"')
+_BACKEND_HEADER = re.compile(rb"\r\nx-(?:pod|backend|served-by)(?:-name)?:[ \t]*([^\r\n,]{1,200})", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,12})", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
+_CLOSE = re.compile(rb"\r\nconnection:[^\r\n]*close", re.IGNORECASE)
+
+_REFUSED = {errno.ECONNREFUSED}
+_RESET = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
+
+Done = Callable[[Outcome, int, str], None]
+
+
+def outcome_of(code: int) -> Outcome:
+    """What a socket's errno means to a client."""
+    if code in _REFUSED:
+        return Outcome.REFUSED
+    if code in _RESET:
+        return Outcome.RESET
+    return Outcome.TIMEOUT if code == errno.ETIMEDOUT else Outcome.UNREACHABLE
+
+
+class Connection:
+    """A TCP connection that carries one request at a time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, family: int, address: tuple[str, int]) -> None:
+        """Raises: OSError when no socket can be had."""
+        self._loop = loop
+        self._socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._address = address
+        self._connected = False
+        self._request = b""
+        self._answer = bytearray()
+        self._done: Done | None = None
+        self.on_idle_end: Callable[[Connection], None] | None = None
+        self.reusable = False
+
+    # --- asking
+
+    def send(self, request: bytes, done: Done) -> None:
+        """Sends; ``done`` is called once, unless ``abandon`` is called first."""
+        self._request, self._done = request, done
+        self._answer.clear()
+        self.reusable = False
+        if self._connected:
+            self._write()
+            return
+        code = self._socket.connect_ex(self._address)
+        if code in (0, errno.EINPROGRESS):
+            self._loop.add_writer(self._socket, self._on_connected)
+        else:
+            self._loop.call_soon(self._finish, outcome_of(code))
+
+    def abandon(self) -> None:
+        """Closes at once, without a word to whoever waits."""
+        self._done = None
+        self._close(hard=True)
+
+    def _on_connected(self) -> None:
+        self._loop.remove_writer(self._socket)
+        code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._finish(outcome_of(code))
+            return
+        self._connected = True
+        self._loop.add_reader(self._socket, self._on_readable)
+        self._write()
+
+    def _write(self) -> None:
+        """A request is far smaller than an empty socket buffer: it is taken whole or the connection is broken."""
+        try:
+            sent = self._socket.send(self._request)
+        except OSError as error:
+            self._finish(outcome_of(error.errno or 0))
+            return
+        if sent < len(self._request):
+            self._finish(Outcome.RESET)
+
+    # --- the answer
+
+    def _on_readable(self) -> None:
+        try:
+            block = self._socket.recv(65536)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._finish(outcome_of(error.errno or 0))
+            return
+        if self._done is None:
+            if not block:
+                self._close(hard=False)
+                if self.on_idle_end:
+                    self.on_idle_end(self)
+            return
+        self._answer += block
+        self._judge(ended=not block)
+
+    def _judge(self, *, ended: bool) -> None:
+        answer = self._answer
+        head = answer.find(b"\r\n\r\n")
+        if head < 0:
+            if ended:
+                self._finish(Outcome.CLOSED)
+            elif len(answer) > 65536:
+                self._finish(Outcome.MALFORMED)
+            return
+        if not answer.startswith(b"HTTP/1.") or not answer[9:12].isdigit():
+            self._finish(Outcome.MALFORMED)
+            return
+        header = bytes(answer[: head + 2])
+        if not self._whole(header, len(answer) - head - 4, ended=ended):
+            if ended:
+                self._finish(Outcome.CLOSED)
+            elif len(answer) > _LIMIT:
+                self._finish(Outcome.MALFORMED)
+            return
+        found = _BACKEND_HEADER.search(header) or _BACKEND.search(answer, head)
+        backend = found.group(1).decode("ascii", "replace").strip() if found else ""
+        self.reusable = not ended and not _CLOSE.search(header)
+        self._finish(Outcome.OK, int(answer[9:12]), backend.replace(",", "_"))
+
+    def _whole(self, header: bytes, body: int, *, ended: bool) -> bool:
+        length = _LENGTH.search(header)
+        if length:
+            return body >= int(length.group(1))
+        if _CHUNKED.search(header):
+            return self._answer.endswith(b"\r\n0\r\n\r\n")
+        return ended or header[9:12] in (b"204", b"304")
+
+    # --- ending
+
+    def _finish(self, outcome: Outcome, status: int = 0, backend: str = "") -> None:
+        done, self._done = self._done, None
+        if outcome is not Outcome.OK:
+            self.reusable = False
+            self._close(hard=True)
+        if done is not None:
+            done(outcome, status, backend)
+
+    def linger(self) -> None:
+        """Waits for the server's FIN, then closes; a server that sends none within a second gets a RST."""
+        if self._socket.fileno() >= 0:
+            self._loop.call_later(_LINGER_S, self._close_hard)
+
+    def _close_hard(self) -> None:
+        self._close(hard=True)
+
+    def _close(self, *, hard: bool) -> None:
+        if self._socket.fileno() < 0:
+            return
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        if hard:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+        self.reusable = False

@@ -1,0 +1,227 @@
+"""What the clients met, from a pulse's records: outages, counts, percentiles. Pure.
+
+An outage begins at the *due* time of the first request that fails or stays unanswered beyond the normal band, and
+ends at the first normal answer, to a request that was due no earlier, that is received after it. A deadline decides
+nothing of that: it only says how requests are *counted* (failed, late, unsent). Resolution of both edges is one
+period of the pulse.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from testbed.load.records import Outcome, Record
+
+_FLOOR_S = 0.020  # noise of a busy machine's scheduler that no user feels
+_BEFORE_MINIMUM = 10
+
+
+@dataclass(frozen=True)
+class Band:
+    """The normal latency: the median before the fault, and the limit up to which an answer counts as normal."""
+
+    median_s: float
+    limit_s: float
+
+
+@dataclass(frozen=True)
+class Outage:
+    """One window, CLOCK_MONOTONIC ns. ``end_ns`` 0: it had not ended when the records end. ``resolution_s``: each edge
+    may be wrong by this much."""
+
+    begin_ns: int
+    end_ns: int
+    bad: int
+    resolution_s: float
+
+    @property
+    def over(self) -> bool:
+        return self.end_ns > 0
+
+    def length_s(self, until_ns: int) -> float:
+        """Seconds; an outage that has not ended counts until ``until_ns``."""
+        return max(0.0, ((self.end_ns or until_ns) - self.begin_ns) / 1e9)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Requests by what became of them. ``late``: right answers after the deadline."""
+
+    due: int
+    ok: int
+    late: int
+    failed: int
+    unsent: int
+
+    @property
+    def lost(self) -> int:
+        """Failed and unsent: what the user would have had to repeat."""
+        return self.failed + self.unsent
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Whether the prober can be believed. ``lateness_*``: how late requests left; ``cpu_share``: of one core."""
+
+    sent: int
+    missing: int  # indexes that were never recorded: the pulse was killed with them in flight
+    lateness_p50_s: float
+    lateness_p99_s: float
+    lateness_max_s: float
+    cpu_share: float
+
+    def doubts(self, *, lateness_p99_limit_s: float = 0.02, cpu_limit: float = 0.8) -> tuple[str, ...]:
+        """Why a run with this pulse must be declared void; empty when it need not be."""
+        reasons = []
+        if self.sent == 0:
+            reasons.append("the pulse sent nothing")
+        if self.lateness_p99_s > lateness_p99_limit_s:
+            reasons.append(f"the pulse sent late: p99 {self.lateness_p99_s * 1e3:.1f} ms")
+        if self.cpu_share > cpu_limit:
+            reasons.append(f"the pulse used {self.cpu_share:.0%} of a core")
+        if self.missing:
+            reasons.append(f"{self.missing} requests of the pulse were never recorded")
+        return tuple(reasons)
+
+
+def percentile(ordered: Sequence[float], fraction: float) -> float:
+    """The exact ``fraction`` quantile of an ascending sequence (nearest rank); NaN of nothing."""
+    if not ordered:
+        return math.nan
+    return ordered[min(len(ordered) - 1, max(0, math.ceil(fraction * len(ordered)) - 1))]
+
+
+def normal_band(records: Sequence[Record], before_ns: int) -> Band:
+    """The band of requests due before ``before_ns`` and answered rightly: median + max(20 ms, 10 scaled MAD, twice the
+    distance to the 99th percentile). With fewer than ten of them, all right answers are used.
+
+    The wide floor costs nothing: the rule takes both edges from due and receipt times, not from the band.
+    """
+    right = sorted(record.latency_s for record in records if record.ok and record.due_ns < before_ns)
+    if len(right) < _BEFORE_MINIMUM:
+        right = sorted(record.latency_s for record in records if record.ok)
+    if not right:
+        return Band(math.nan, _FLOOR_S)
+    median = percentile(right, 0.5)
+    deviation = percentile(sorted(abs(value - median) for value in right), 0.5)
+    room = max(_FLOOR_S, 10 * 1.4826 * deviation, 2 * (percentile(right, 0.99) - median))
+    return Band(median, median + room)
+
+
+def normal(record: Record, band: Band) -> bool:
+    return record.ok and record.latency_s <= band.limit_s
+
+
+def outages(
+    records: Sequence[Record], band: Band, *, period_s: float, until_ns: int, merge_s: float | None = None,
+) -> tuple[Outage, ...]:
+    """The outage windows of one stream.
+
+    Args:
+        records: of one stream, in any order.
+        period_s: 1 / rate, the resolution.
+        until_ns: end of the records; a request that is unanswered then but still within the band says nothing.
+        merge_s: windows closer than this are one; default three periods.
+    """
+    ordered = sorted(records, key=lambda record: record.due_ns)
+    known = [record for record in ordered if record.done_ns or record.outcome is Outcome.UNSENT
+             or (until_ns - record.due_ns) / 1e9 > band.limit_s]
+    bad = [record for record in known if not normal(record, band)]
+    good = [record for record in known if normal(record, band)]
+    windows: list[Outage] = []
+    position = 0
+    for record in bad:
+        if windows and (windows[-1].end_ns == 0 or record.due_ns < windows[-1].end_ns):
+            windows[-1] = _extended(windows[-1], windows[-1].end_ns)
+            continue
+        while position < len(good) and good[position].due_ns < record.due_ns:
+            position += 1
+        end_ns = _first_answer(good, position, band)
+        gap_s = (record.due_ns - windows[-1].end_ns) / 1e9 if windows else math.inf
+        if gap_s < (3 * period_s if merge_s is None else merge_s):
+            windows[-1] = _extended(windows[-1], end_ns)
+        else:
+            windows.append(Outage(record.due_ns, end_ns, 1, period_s))
+    return tuple(windows)
+
+
+def _extended(window: Outage, end_ns: int) -> Outage:
+    return Outage(window.begin_ns, end_ns, window.bad + 1, window.resolution_s)
+
+
+def _first_answer(good: Sequence[Record], position: int, band: Band) -> int:
+    """When the first normal answer to a request from ``position`` on was received; 0 when none was. Later requests can
+    be answered earlier, but not by more than the band is wide."""
+    if position >= len(good):
+        return 0
+    first = good[position].done_ns
+    for record in good[position + 1:]:
+        if record.due_ns >= good[position].due_ns + band.limit_s * 1e9:
+            break
+        first = min(first, record.done_ns)
+    return first
+
+
+def count(records: Sequence[Record], *, deadline_s: float) -> Counts:
+    """How requests are counted: right within ``deadline_s``, right but late, failed, unsent."""
+    ok = late = failed = unsent = 0
+    for record in records:
+        if record.outcome is Outcome.UNSENT:
+            unsent += 1
+        elif not record.ok:
+            failed += 1
+        elif record.latency_s > deadline_s:
+            late += 1
+        else:
+            ok += 1
+    return Counts(len(records), ok, late, failed, unsent)
+
+
+def between(records: Sequence[Record], begin_ns: int, end_ns: int) -> list[Record]:
+    """Records due in [begin, end)."""
+    return [record for record in records if begin_ns <= record.due_ns < end_ns]
+
+
+def failures(records: Sequence[Record]) -> list[Record]:
+    """Records that failed (not: were late), by due time."""
+    return sorted((record for record in records if not record.ok), key=lambda record: record.due_ns)
+
+
+def back_to_normal_ns(
+    records: Sequence[Record], band: Band, *, since_ns: int, quiet_s: float = 1.0, share: float = 0.99,
+) -> int:
+    """When latency was normal again: receipt of the first normal answer due at or after ``since_ns`` from whose due
+    time on at least ``share`` of the requests of ``quiet_s`` seconds are normal. 0: never, as far as the records
+    go.
+    """
+    ordered = sorted((record for record in records if record.due_ns >= since_ns), key=lambda record: record.due_ns)
+    if not ordered:
+        return 0
+    bad_before = [0]
+    for record in ordered:
+        bad_before.append(bad_before[-1] + (not normal(record, band)))
+    end = 0
+    for start, record in enumerate(ordered):
+        while end < len(ordered) and ordered[end].due_ns < record.due_ns + quiet_s * 1e9:
+            end += 1
+        if end == len(ordered) and ordered[-1].due_ns - record.due_ns < 0.9 * quiet_s * 1e9:
+            return 0
+        if normal(record, band) and (bad_before[end] - bad_before[start]) <= (1 - share) * (end - start):
+            return record.done_ns
+    return 0
+
+
+def quality(records: Sequence[Record], cpu: Sequence[tuple[int, float]] = ()) -> Quality:
+    """Args: records: of all streams. cpu: (at_ns, cpu seconds used so far) as noted by the pulse's ticks."""
+    late = sorted(record.lateness_s for record in records if record.sent_ns)
+    share = 0.0
+    if len(cpu) >= 2 and cpu[-1][0] > cpu[0][0]:
+        share = (cpu[-1][1] - cpu[0][1]) / ((cpu[-1][0] - cpu[0][0]) / 1e9)
+    tops: dict[str, int] = {}
+    for record in records:
+        tops[record.stream] = max(tops.get(record.stream, -1), record.index)
+    missing = sum(top + 1 for top in tops.values()) - len(records)
+    worst = late[-1] if late else 0.0
+    return Quality(len(late), max(0, missing), percentile(late, 0.5), percentile(late, 0.99), worst, share)
