@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-SCHEMA_VERSION = "testbed.io/result/v1alpha1"
+SCHEMA_VERSION: Final = "testbed.io/result/v1alpha1"
 
 
 class Value(BaseModel):
@@ -328,7 +328,7 @@ class Statistic(Value):
 
 
 class Result(Value):
-    """All runs of one command. ``command``: experiment, load or inject. ``artefacts``: file names in the run's folder."""
+    """All runs of one command. ``artefacts``: file names in the run's folder."""
 
     schema_version: Literal["testbed.io/result/v1alpha1"] = SCHEMA_VERSION
     command: Literal["experiment", "load", "inject"] = "experiment"

@@ -1,0 +1,260 @@
+"""The kind ``Experiment`` (``testbed.io/v1alpha1``): its fields, strict, and nothing else.
+
+``loading.py`` reads it from files and collects all mistakes; ``runner.py`` carries it out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from testbed.experiment.durations import Duration, Ratio
+
+API_VERSION = "testbed.io/v1alpha1"
+KIND = "Experiment"
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+MARKS = ("injected", "detected", "isolated", "acted", "running", "ready", "inRotation", "restored", "undone", "stalled")
+
+
+class Strict(BaseModel):
+    """A frozen part of an experiment. Unknown fields are mistakes."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=False, defer_build=True,
+    )
+
+    def one_of(self, names: tuple[str, ...]) -> str:
+        """The one field of ``names`` that is set. Raises: ValueError otherwise."""
+        found = [name for name in names if getattr(self, name) is not None]
+        if len(found) != 1:
+            told = ", ".join(to_camel(name) for name in names)
+            raise ValueError(f"needs exactly one of {told}" + (f"; has {', '.join(found)}" if found else ""))
+        return found[0]
+
+
+# --- cluster and load
+
+
+class ClusterSpec(Strict):
+    """The cluster that is brought up for the run where none is up."""
+
+    nodes: int = Field(default=3, ge=1, le=50)
+    profile: Literal["fast", "kubernetes"] = "fast"
+    node_cpu: str = Field(default="", description="A node's CPU as a quantity; the machine's when absent.")
+    node_memory: str = ""
+
+
+class PulseSpec(Strict):
+    """Open-loop requests that leave on schedule whatever happens. Recovery is measured by them."""
+
+    service: str = Field(min_length=1)
+    port: int | None = Field(default=None, ge=1, le=65535, description="The Service's first port when absent.")
+    path: str = Field(default="/", pattern=r"^/")
+    rate: float = Field(default=100, gt=0, le=2000, description="Requests per second.")
+    deadline: Duration = Field(default=1.0, description="An answer later than this counts as failed.")
+    keep_alive: bool = Field(default=False, description="Also run a second stream over kept connections.")
+
+
+class LocustSpec(Strict):
+    """A locustfile, unchanged, as the realistic load."""
+
+    file: str
+    users: int = Field(default=10, ge=1, le=10_000)
+    spawn_rate: float = Field(default=10, gt=0)
+    service: str = Field(default="", description="The Service to aim at; the pulse's when absent.")
+    port: int | None = Field(default=None, ge=1, le=65535)
+
+
+class LoadSpec(Strict):
+    pulse: PulseSpec | None = None
+    locust: LocustSpec | None = None
+
+
+# --- steady state
+
+
+class HttpCondition(Strict):
+    service: str
+    port: int | None = Field(default=None, ge=1, le=65535)
+    path: str = Field(default="/", pattern=r"^/")
+    status: int = Field(default=200, ge=100, le=599)
+    body: str = Field(default="", description="Text that the answer must contain.")
+    timeout: Duration = 1.0
+
+
+class TcpCondition(Strict):
+    service: str
+    port: int | None = Field(default=None, ge=1, le=65535)
+    timeout: Duration = 1.0
+
+
+class ReadyCondition(Strict):
+    """All desired pods are ready, and the rollout is complete."""
+
+    deployment: str
+
+
+class PromqlCondition(Strict):
+    url: str = Field(default="http://127.0.0.1:9090", pattern=r"^https?://")
+    query: str
+    expect: str = Field(default="> 0", pattern=r"^\s*(<=|>=|==|!=|<|>)\s*-?[0-9.eE+-]+\s*$")
+    timeout: Duration = 5.0
+
+
+class JsonCondition(Strict):
+    """A value inside a JSON answer: ``at`` is a dotted path, e.g. ``status.items[0].name``."""
+
+    service: str
+    port: int | None = Field(default=None, ge=1, le=65535)
+    path: str = Field(default="/", pattern=r"^/")
+    at: str
+    equals: Any
+    timeout: Duration = 1.0
+
+
+class LogCondition(Strict):
+    """The last lines of every pod of a Deployment contain, or must not contain, a text."""
+
+    deployment: str
+    contains: str = ""
+    absent: str = ""
+    lines: int = Field(default=50, ge=1, le=10_000)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if bool(self.contains) == bool(self.absent):
+            raise ValueError("needs exactly one of contains, absent")
+        return self
+
+
+class ProbeCondition(Strict):
+    """Any installed probe kind (entry points ``testbed.probes``), asked of every pod of a Deployment."""
+
+    kind: str
+    deployment: str
+    port: int | str
+    action: dict[str, Any] = Field(default_factory=dict, description="The probe's own fields, as in a manifest.")
+    timeout: Duration = 1.0
+
+
+CONDITIONS = ("http", "tcp", "ready", "promql", "json", "log", "probe")
+
+
+class Condition(Strict):
+    """One of the kinds. It must hold ``consecutive`` times before and, within ``within``, again at the end."""
+
+    http: HttpCondition | None = None
+    tcp: TcpCondition | None = None
+    ready: ReadyCondition | None = None
+    promql: PromqlCondition | None = None
+    json_: JsonCondition | None = Field(default=None, alias="json")
+    log: LogCondition | None = None
+    probe: ProbeCondition | None = None
+    within: Duration = Field(default=60.0, description="How long it may take to hold.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        self.one_of(("http", "tcp", "ready", "promql", "json_", "log", "probe"))
+        return self
+
+    @property
+    def kind(self) -> str:
+        return self.one_of(("http", "tcp", "ready", "promql", "json_", "log", "probe")).rstrip("_")
+
+
+# --- method
+
+
+class RolloutStep(Strict):
+    """Ship an image, restart, or undo the last rollout of a Deployment."""
+
+    deployment: str
+    image: str | None = None
+    container: str = Field(default="", description="The container to change; the first when absent.")
+    restart: bool | None = None
+    undo: bool | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        self.one_of(("image", "restart", "undo"))
+        return self
+
+
+class ScaleStep(Strict):
+    deployment: str
+    replicas: int = Field(ge=0, le=500)
+
+
+class Step(Strict):
+    """One act, started ``at`` a time after the method began or ``after`` a mark of an earlier step."""
+
+    name: str = Field(pattern=NAME_PATTERN)
+    at: Duration | None = None
+    after: str | None = Field(default=None, description="<step> or <step>.<mark>; a bare step means its restored.")
+    fault: dict[str, Any] | None = Field(default=None, description="A Chaos Mesh object or one of testbed.io.")
+    rollout: RolloutStep | None = None
+    scale: ScaleStep | None = None
+    apply: str | None = Field(default=None, description="A file of manifests.")
+    wait: Duration | None = None
+    timeout: Duration = Field(default=120.0, description="How long its disruption may take to be restored.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        self.one_of(("fault", "rollout", "scale", "apply", "wait"))
+        if self.at is not None and self.after is not None:
+            raise ValueError("has both at and after; keep one")
+        return self
+
+    @property
+    def kind(self) -> str:
+        return self.one_of(("fault", "rollout", "scale", "apply", "wait"))
+
+    @property
+    def awaited(self) -> tuple[str, str]:
+        """(step, mark) of ``after``; ("", "") when it starts at a time."""
+        if self.after is None:
+            return "", ""
+        step, _, mark = self.after.partition(".")
+        return step, mark or "restored"
+
+
+class BudgetSpec(Strict):
+    """How much users may be hurt before the run is broken off (exit code 10)."""
+
+    failed_requests: int | None = Field(default=None, ge=0)
+    failed_ratio: Ratio | None = Field(default=None, description="Of all requests since the method began.")
+
+
+# --- the whole
+
+
+class ExperimentSpec(Strict):
+    description: str = ""
+    cluster: ClusterSpec = Field(default_factory=ClusterSpec)
+    namespace: str = Field(default="default", pattern=NAME_PATTERN)
+    workload: tuple[str, ...] = Field(default=(), description="Files of Kubernetes manifests.")
+    steady_state: tuple[Condition, ...] = ()
+    load: LoadSpec = Field(default_factory=LoadSpec)
+    method: tuple[Step, ...] = Field(min_length=1)
+    objectives: tuple[str, ...] = ()
+    budget: BudgetSpec | None = None
+    runs: int = Field(default=1, ge=1, le=1000)
+    seed: int = 0
+    jitter: Duration | None = Field(default=None, description="0 turns the random part of the moment off.")
+    observe: Duration = Field(default=2.0, description="How long to watch on after everything is restored.")
+
+
+class ExperimentMetadata(Strict):
+    name: str = Field(pattern=NAME_PATTERN)
+    namespace: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class Experiment(Strict):
+    api_version: Literal["testbed.io/v1alpha1"]
+    kind: Literal["Experiment"]
+    metadata: ExperimentMetadata
+    spec: ExperimentSpec
