@@ -1,0 +1,120 @@
+"""``testbed up``, ``down``, ``status``, ``kubeconfig``: a cluster as a whole."""
+
+from __future__ import annotations
+
+import typer
+
+from testbed.api.instance import instance_directory, load_instance, state_root
+from testbed.cli import output as printing
+from testbed.core.profile import PROFILES
+from testbed.errors import EnvironmentProblem, UsageError
+
+app = typer.Typer()
+
+
+@app.command()
+def up(
+    name: str = printing.Name,
+    nodes: int = typer.Option(3, "--nodes", min=1, max=100, help="How many nodes."),
+    profile: str = typer.Option("fast", "--profile", help="fast, or kubernetes (upstream's timing constants)."),
+    node_cpu: str = typer.Option("", "--node-cpu", help="A real limit for each node, e.g. 2; default the machine's."),
+    node_memory: str = typer.Option("", "--node-memory", help="The same for memory, e.g. 2Gi."),
+) -> None:
+    """Bring a cluster up."""
+    import time
+
+    from testbed.machines.up import bring_up
+
+    if profile not in PROFILES:
+        raise UsageError(f"there is no profile {profile!r}", hint="one of: " + ", ".join(PROFILES))
+    started = time.monotonic()
+    instance = bring_up(name, nodes=nodes, profile=profile, node_cpu=node_cpu, node_memory=node_memory,
+                        progress=printing.say)
+    printing.say(f"cluster {name!r} is up: {nodes} nodes Ready in {time.monotonic() - started:.1f} s")
+    printing.say(f"  kubectl:  export KUBECONFIG={instance.kubeconfig}")
+    printing.say(f"  next:     testbed apply -f FILE{'' if name == 'default' else f' --name {name}'}")
+
+
+@app.command()
+def down(
+    name: str = printing.Name,
+    everything: bool = typer.Option(False, "--all", help="All clusters of this user."),
+) -> None:
+    """Take a cluster down and remove exactly what it made."""
+    from testbed.machines.up import take_down
+
+    for each in _known() if everything else [name]:
+        take_down(each, progress=printing.say)
+        printing.say(f"cluster {each!r} is down")
+
+
+def _known() -> list[str]:
+    root = state_root()
+    return sorted(path.parent.name for path in root.glob("*/instance.json")) if root.is_dir() else []
+
+
+@app.command()
+def status(
+    name: str = typer.Option("", "--name", envvar="TESTBED_NAME", help="Which cluster; all when absent."),
+    output: str = printing.Output,
+) -> None:
+    """Processes, nodes and ports of a cluster; without a name, all clusters."""
+    from dataclasses import asdict
+
+    from testbed.machines.client import room_status
+
+    printing.check_format(output, ("", "json", "yaml"))
+    names = [name] if name else _known()
+    if not names:
+        printing.say("no cluster is up\n  start one: testbed up")
+        return
+    found = {}
+    for each in names:
+        instance = load_instance(instance_directory(each))
+        try:
+            found[each] = asdict(room_status(instance.room_socket))
+        except EnvironmentProblem as error:
+            if name:
+                raise
+            found[each] = {"problem": error.message}
+    if output:
+        printing.dump(found, output)
+        return
+    for each, value in found.items():
+        _print_status(each, value)
+
+
+def _print_status(name: str, value: dict[str, object]) -> None:
+    if "problem" in value:
+        printing.out(f"cluster {name}: {value['problem']}\n")
+        return
+    printing.out(f"cluster {name}  id {value['id']}  profile {value['profile']}  api https://127.0.0.1:{value['api_port']}")
+    nodes, processes = value["nodes"], value["processes"]
+    assert isinstance(nodes, list | tuple) and isinstance(processes, list | tuple)
+    printing.out("")
+    printing.out(printing.columns(
+        ("NODE", "POWER", "CABLE", "PODS"),
+        [(node["name"], "on" if node["powered"] else "OFF", "CUT" if node["cable_cut"] else "ok", node["pod_cidr"])
+         for node in nodes]))
+    printing.out("")
+    printing.out(printing.columns(
+        ("PROCESS", "STATE", "PID", "RESTARTS"),
+        [("room", "running", value["room_pid"], 0)]
+        + [(item["name"], "running" if item["running"] else "STOPPED", item["pid"], item["restarts"])
+           for item in processes]))
+    printing.out("")
+
+
+@app.command()
+def kubeconfig(
+    name: str = printing.Name,
+    path: bool = typer.Option(False, "--path", help="Print where the file is instead of its content."),
+) -> None:
+    """Print the kubeconfig of a cluster, or its path:  export KUBECONFIG=$(testbed kubeconfig --path)"""
+    file = load_instance(instance_directory(name)).kubeconfig
+    try:
+        printing.out(str(file) if path else file.read_text().rstrip("\n"))
+    except OSError as error:
+        raise EnvironmentProblem(f"{file} cannot be read: {error}") from error
+
+

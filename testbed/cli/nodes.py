@@ -1,0 +1,69 @@
+"""``testbed node add|remove|replace|list``: the machines of a running cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import typer
+
+from testbed.api.instance import instance_directory, load_instance
+from testbed.cli import output as printing
+from testbed.machines.protocol import MachineRoom
+
+app = typer.Typer()
+node = typer.Typer(no_args_is_help=True, help="Add, remove, replace and list nodes of a running cluster.")
+app.add_typer(node, name="node")
+
+Value = TypeVar("Value")
+
+
+def ask(name: str, question: Callable[[MachineRoom], Awaitable[Value]]) -> Value:
+    """Asks the machine room of a cluster something."""
+    from testbed.machines.client import RoomClient
+
+    async def once() -> Value:
+        return await question(RoomClient(load_instance(instance_directory(name)).room_socket))
+
+    return asyncio.run(once())
+
+
+@node.command()
+def add(
+    node_name: str = typer.Argument("", metavar="[NAME]", help="Default: the next free node-N."),
+    cpu: str = typer.Option("", "--cpu", help="A real limit, e.g. 2."),
+    memory: str = typer.Option("", "--memory", help="A real limit, e.g. 2Gi."),
+    name: str = printing.Name,
+) -> None:
+    """Add a node."""
+    added = ask(name, lambda room: room.add_node(node_name, cpu=cpu, memory=memory))
+    printing.out(f"node/{added} added")
+
+
+@node.command()
+def remove(node_name: str = typer.Argument(..., metavar="NAME"), name: str = printing.Name) -> None:
+    """Power a node off and forget it. Drain it first if its pods shall move gently."""
+    ask(name, lambda room: room.remove_node(node_name))
+    printing.out(f"node/{node_name} removed")
+
+
+@node.command()
+def replace(node_name: str = typer.Argument(..., metavar="NAME"), name: str = printing.Name) -> None:
+    """A new machine under the same name."""
+    async def exchange(room: MachineRoom) -> None:
+        await room.remove_node(node_name)
+        await room.add_node(node_name)
+
+    ask(name, exchange)
+    printing.out(f"node/{node_name} replaced")
+
+
+@node.command("list")
+def list_nodes(name: str = printing.Name) -> None:
+    """The machines: power, cable, range of pod addresses."""
+    status = ask(name, lambda room: room.status())
+    printing.out(printing.columns(
+        ("NAME", "POWER", "CABLE", "PODS", "AGENT-PID"),
+        [(item.name, "on" if item.powered else "OFF", "CUT" if item.cable_cut else "ok", item.pod_cidr, item.agent_pid)
+         for item in status.nodes]))

@@ -1,0 +1,64 @@
+"""``testbed top``: what nodes and pods use, asked of the agents through the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from testbed.api.resources import NODES
+from testbed.cli import output as printing
+from testbed.cli.connection import Api, connect
+from testbed.errors import ApiError
+
+app = typer.Typer()
+top = typer.Typer(no_args_is_help=True, help="What nodes or pods use.")
+app.add_typer(top, name="top")
+
+
+def summaries(api: Api) -> dict[str, dict[str, Any] | None]:
+    """Each node's ``/stats/summary``; None of a node that cannot be reached."""
+    found: dict[str, dict[str, Any] | None] = {}
+    for node in api.json("GET", NODES.path())["items"]:
+        name = node["metadata"]["name"]
+        try:
+            found[name] = api.json("GET", NODES.path(name=name, subresource="proxy/stats/summary"))
+        except ApiError as error:
+            printing.say(f"node {name} cannot be asked: {error.message}")
+            found[name] = None
+    return found
+
+
+def amounts(usage: dict[str, Any]) -> tuple[str, str]:
+    """CPU in millicores and memory in MiB."""
+    cpu = usage.get("cpu", {}).get("usageNanoCores")
+    memory = usage.get("memory", {}).get("workingSetBytes")
+    return ("<unknown>" if cpu is None else f"{round(cpu / 1e6)}m",
+            "<unknown>" if memory is None else f"{round(memory / 2**20)}Mi")
+
+
+@top.command("nodes")
+@top.command("node", hidden=True)
+def top_nodes(name: str = printing.Name) -> None:
+    """CPU and memory by node."""
+    rows = [(node, *amounts((summary or {}).get("node", {}))) for node, summary in summaries(connect(name)).items()]
+    printing.out(printing.columns(("NAME", "CPU(cores)", "MEMORY(bytes)"), rows))
+
+
+@top.command("pods")
+@top.command("pod", hidden=True)
+def top_pods(
+    name: str = printing.Name, namespace: str = printing.Namespace,
+    all_namespaces: bool = typer.Option(False, "-A", "--all-namespaces", help="All namespaces."),
+) -> None:
+    """CPU and memory by pod."""
+    rows: list[tuple[str, ...]] = []
+    for summary in summaries(connect(name)).values():
+        for pod in (summary or {}).get("pods", []):
+            reference = pod["podRef"]
+            if all_namespaces:
+                rows.append((reference["namespace"], reference["name"], *amounts(pod)))
+            elif reference["namespace"] == namespace:
+                rows.append((reference["name"], *amounts(pod)))
+    header = ("NAMESPACE", "NAME", "CPU(cores)", "MEMORY(bytes)")
+    printing.out(printing.columns(header if all_namespaces else header[1:], sorted(rows)))
