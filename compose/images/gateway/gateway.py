@@ -175,7 +175,7 @@ def _add_elements(name: str, elements: list[str]) -> list[str]:
 
 
 class Zone:
-    """Names of the cluster's domain. ``a``: name to addresses; ``srv``: name to ``[port, target]``; ``cname``; ``ptr``."""
+    """Names of the cluster's domain. ``srv``: name to ``[port, target]``."""
 
     def __init__(self, domain: str, records: dict[str, Any] | None = None) -> None:
         records = records or {}
@@ -412,7 +412,7 @@ class Gateway:
                     answer = self.handle(json.loads(line))
                 except (RuntimeError, ValueError, KeyError, TypeError) as error:
                     answer = {"error": f"{type(error).__name__}: {error}"}
-                    print(answer["error"], file=sys.stderr, flush=True)
+                    log(answer["error"])
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
         except OSError:
@@ -435,25 +435,29 @@ def nftables_apply() -> Any:
     return apply
 
 
-async def main() -> None:
-    settings = Settings(dict(os.environ))
+def log(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+async def main(settings: Settings, servers: list[str]) -> None:
+    """Serves until SIGTERM. ``servers``: where names that are not the cluster's are asked."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    dns = DnsServer(Zone(settings.domain), upstream_servers(Path("/etc/resolv.conf").read_text()))
+    dns = DnsServer(Zone(settings.domain), servers)
     gateway = Gateway(settings, nftables_apply(), dns)
     gateway.program([])
     await loop.create_datagram_endpoint(lambda: dns, local_addr=("0.0.0.0", 53))
     await asyncio.start_server(dns.serve_tcp, "0.0.0.0", 53)
-    control = Path(settings.socket)
-    control.unlink(missing_ok=True)
-    await asyncio.start_unix_server(gateway.serve, control, limit=64 << 20)
-    control.chmod(0o666)  # its directory is the user's alone; the user need not be root
-    print("ready", file=sys.stderr, flush=True)
+    await asyncio.start_unix_server(gateway.serve, settings.socket, limit=64 << 20)
+    os.chmod(settings.socket, 0o666)  # its directory is the user's alone; the user need not be root
+    log("ready")
     await stop.wait()
-    control.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    _settings = Settings(dict(os.environ))
+    Path(_settings.socket).unlink(missing_ok=True)
+    asyncio.run(main(_settings, upstream_servers(Path("/etc/resolv.conf").read_text())))

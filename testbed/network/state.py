@@ -1,0 +1,131 @@
+"""Translates Services and EndpointSlices into the whole state that the gateway is sent.
+
+Pure. Which endpoints serve is decided in ``core/services``; names follow the DNS specification of Kubernetes
+(kubernetes/dns: docs/specification.md). The wire form is read by ``compose/images/gateway/gateway.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from testbed.api.core_v1 import Service
+from testbed.api.discovery_v1 import EndpointSlice
+from testbed.api.labels import SERVICE_NAME
+from testbed.core.services import DEFAULT_AFFINITY_S, Backend, backends, balanced, serving
+
+DOMAIN = "cluster.local"
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class GatewayState:
+    """``services`` and ``records`` in wire form; ``backends``: by ``namespace/name``, what it balances over."""
+
+    services: tuple[Json, ...]
+    records: Json
+    backends: Mapping[str, tuple[tuple[str, Backend], ...]]
+
+    def message(self, revision: int) -> Json:
+        """The request that makes this state the one in force."""
+        return {"op": "program", "revision": revision, "services": list(self.services), "records": self.records}
+
+
+def gateway_state(services: Iterable[Json], slices: Iterable[Json]) -> GatewayState:
+    """What the gateway is to do for these objects (JSON as the API gives it)."""
+    by_service: dict[str, list[EndpointSlice]] = {}
+    for raw in slices:
+        piece = EndpointSlice.of(raw)
+        owner = piece.metadata.labels.get(SERVICE_NAME)
+        if owner and piece.address_type == "IPv4":
+            by_service.setdefault(f"{piece.metadata.namespace}/{owner}", []).append(piece)
+    wire: list[Json] = []
+    chosen: dict[str, tuple[tuple[str, Backend], ...]] = {}
+    records = _Records()
+    for raw in sorted(services, key=lambda one: (one["metadata"].get("namespace", ""), one["metadata"]["name"])):
+        service = Service.of(raw)
+        own = by_service.get(service.key, [])
+        records.add(service, own)
+        if balanced(service):
+            ports = _ports(service, own, _affinity_s(service, raw))
+            wire += ports
+            chosen[service.key] = tuple(
+                (f"{port['protocol']}/{port['port']}", Backend(*endpoint))
+                for port in ports for endpoint in port["endpoints"]
+            )
+    return GatewayState(tuple(wire), records.json_value(), chosen)
+
+
+def _ports(service: Service, slices: list[EndpointSlice], affinity_s: int) -> list[Json]:
+    return [
+        {
+            "name": f"{service.key}:{port.name}", "address": service.spec.cluster_ip,
+            "protocol": port.protocol.lower(), "port": port.port,
+            "node_port": port.node_port if service.spec.type in ("NodePort", "LoadBalancer") else 0,
+            "affinity_s": affinity_s, "endpoints": [[one.address, one.port] for one in backends(port, slices)],
+        }
+        for port in service.spec.ports if port.protocol in ("TCP", "UDP")
+    ]
+
+
+def _affinity_s(service: Service, raw: Json) -> int:
+    if service.spec.session_affinity != "ClientIP":
+        return 0
+    config = (raw["spec"].get("sessionAffinityConfig") or {}).get("clientIP") or {}
+    return int(config.get("timeoutSeconds") or DEFAULT_AFFINITY_S)
+
+
+class _Records:
+    """Collects DNS records in wire form."""
+
+    def __init__(self) -> None:
+        self._a: dict[str, list[str]] = {}
+        self._srv: dict[str, list[list[Any]]] = {}
+        self._cname: dict[str, str] = {}
+        self._ptr: dict[str, str] = {}
+
+    def add(self, service: Service, slices: list[EndpointSlice]) -> None:
+        name = f"{service.metadata.name}.{service.metadata.namespace}.svc.{DOMAIN}"
+        if service.spec.type == "ExternalName":
+            self._cname[name] = service.spec.external_name.rstrip(".")
+        elif service.spec.headless:
+            self._add_headless(name, slices)
+        elif balanced(service):
+            self._a[name] = [service.spec.cluster_ip]
+            self._ptr[_reverse(service.spec.cluster_ip)] = name
+            for port in service.spec.ports:
+                self._add_srv(name, port.name, port.protocol, port.port, name)
+        if not service.spec.headless:
+            self._add_hostnames(name, slices)
+
+    def _add_headless(self, name: str, slices: list[EndpointSlice]) -> None:
+        """All ready addresses, and one name per endpoint: its host name or its address with dashes."""
+        addresses: dict[str, None] = {}
+        for piece in slices:
+            for endpoint in serving(piece.endpoints):
+                for address in endpoint.addresses[:1]:
+                    addresses[address] = None
+                    target = f"{endpoint.hostname or address.replace('.', '-')}.{name}"
+                    self._a.setdefault(target, []).append(address)
+                    self._ptr[_reverse(address)] = target
+                    for port in piece.ports:
+                        self._add_srv(name, port.name, port.protocol, port.port, target)
+        self._a[name] = sorted(addresses)
+
+    def _add_hostnames(self, name: str, slices: list[EndpointSlice]) -> None:
+        for piece in slices:
+            for endpoint in serving(piece.endpoints):
+                if endpoint.hostname and endpoint.addresses:
+                    self._a[f"{endpoint.hostname}.{name}"] = [endpoint.addresses[0]]
+
+    def _add_srv(self, name: str, port_name: str, protocol: str, port: int, target: str) -> None:
+        if port_name:
+            self._srv.setdefault(f"_{port_name}._{protocol.lower()}.{name}", []).append([port, target])
+
+    def json_value(self) -> Json:
+        return {"a": self._a, "srv": self._srv, "cname": self._cname, "ptr": self._ptr}
+
+
+def _reverse(address: str) -> str:
+    return ".".join(reversed(address.split("."))) + ".in-addr.arpa"
