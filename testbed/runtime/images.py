@@ -23,12 +23,14 @@ from typing import IO, Any
 
 from testbed.errors import EngineError, EngineUnavailable, EnvironmentProblem, InvalidInput, NoSuchImage
 from testbed.resources import image_context
+from testbed.runtime.protocol import EngineVersion
 
 SOURCE_HASH = "testbed.io/source-hash"
 USER_IMAGE = "testbed.io/user-image"
 PUBLIC_BASE = "debian:bookworm-slim"
 OWN_BASE = "testbed-base:bookworm"
-DEADLINE_S = 900.0  # of a single answer of the engine, of which a build gives many
+CONNECT_DEADLINE_S = 10
+ANSWER_DEADLINE_S = 900  # of a single answer of the engine, of which a build gives many
 
 Progress = Callable[[str, float | None], None]
 """Called with a line of text and, where it is known, the part that is done (0 to 1)."""
@@ -81,6 +83,15 @@ def source_hash(recipe: Recipe) -> str:
     return digest.hexdigest()[:16]
 
 
+def sdk_client(url: str, *, timeout_s: int) -> Any:
+    """A low-level client of the SDK. ``url``: "" is the environment's engine. To be used inside ``translated``."""
+    from docker import APIClient
+    from docker.utils import kwargs_from_env
+
+    where: Any = {"base_url": url} if url else kwargs_from_env()
+    return APIClient(version="auto", timeout=timeout_s, **where)
+
+
 class Images:
     """The images of one engine. Closed by ``close`` or as a context manager.
 
@@ -89,15 +100,21 @@ class Images:
 
     def __init__(self, url: str = "") -> None:
         """``url``: the engine's address; "" is the environment's (``DOCKER_HOST``, else the default socket)."""
-        from docker import APIClient
-        from docker.utils import kwargs_from_env
-
-        with _translated():
-            where = {"base_url": url} if url else kwargs_from_env()
-            self._client: Any = APIClient(version="auto", timeout=int(DEADLINE_S), **where)
+        with translated():
+            self._client = sdk_client(url, timeout_s=CONNECT_DEADLINE_S)
+            self._client.timeout = ANSWER_DEADLINE_S
 
     def close(self) -> None:
         self._client.close()
+
+    def version(self) -> EngineVersion:
+        """Of the engine, with what it says of cgroups and the kernel."""
+        with translated():
+            version, info = self._client.version(), self._client.info()
+        return EngineVersion(
+            version=version["Version"], api_version=version["ApiVersion"],
+            cgroup_version=int(info.get("CgroupVersion") or 1), cgroup_driver=info.get("CgroupDriver", ""),
+            kernel=version.get("KernelVersion", ""))
 
     def __enter__(self) -> Images:
         return self
@@ -117,7 +134,7 @@ class Images:
 
     def list(self) -> tuple[Image, ...]:
         """Every tagged image of the engine, ours first."""
-        with _translated():
+        with translated():
             found = self._client.images()
         ours = {recipe.tag for recipe in RECIPES} | {OWN_BASE}
         rows = []
@@ -133,7 +150,7 @@ class Images:
     def _labels(self, reference: str) -> Mapping[str, str] | None:
         from docker.errors import ImageNotFound
 
-        with _translated():
+        with translated():
             try:
                 return (self._client.inspect_image(reference)["Config"] or {}).get("Labels") or {}
             except ImageNotFound:
@@ -150,7 +167,7 @@ class Images:
             if self.present(tag):
                 return tag
         progress(f"pulling {PUBLIC_BASE}", None)
-        if self._pull(PUBLIC_BASE):
+        if self.pull(PUBLIC_BASE):
             return PUBLIC_BASE
         progress(f"{PUBLIC_BASE} cannot be pulled; making {OWN_BASE} from Debian packages", None)
         self._bootstrap(progress)
@@ -190,7 +207,7 @@ class Images:
         if not archive.is_file():
             raise InvalidInput(f"{archive} is not a file", hint="write one with: docker save -o FILE IMAGE")
         loaded: list[str] = []
-        with _translated(), archive.open("rb") as stream:
+        with translated(), archive.open("rb") as stream:
             for message in self._client.load_image(stream):
                 if "error" in message:
                     raise InvalidInput(f"{archive}: {str(message['error']).strip()}",
@@ -204,17 +221,18 @@ class Images:
         """Takes a tag away; not an error when it is gone."""
         from docker.errors import ImageNotFound
 
-        with _translated():
+        with translated():
             try:
                 self._client.remove_image(reference)
             except ImageNotFound:
                 return
 
-    def _pull(self, reference: str) -> bool:
+    def pull(self, reference: str) -> bool:
+        """Whether a registry had it."""
         from docker.errors import APIError
 
         repository, _, tag = reference.partition(":")
-        with _translated():
+        with translated():
             try:
                 return not any("error" in step for step in
                                self._client.pull(repository, tag=tag, stream=True, decode=True))
@@ -230,7 +248,7 @@ class Images:
             debootstrap(archive, progress)
             repository, _, tag = OWN_BASE.partition(":")
             progress(f"importing {OWN_BASE}", 0.95)
-            with _translated():
+            with translated():
                 self._client.import_image_from_file(
                     str(archive), repository=repository, tag=tag, changes=['CMD ["bash"]', "ENV LANG=C.UTF-8"])
 
@@ -239,7 +257,7 @@ class Images:
         progress: Progress,
     ) -> None:
         tail: list[str] = []
-        with _translated(), _packed(context) as archive:
+        with translated(), _packed(context) as archive:
             for message in self._client.build(
                 fileobj=archive, custom_context=True, dockerfile=dockerfile, tag=tag, decode=True, rm=True,
                 forcerm=True, network_mode="host", labels=dict(labels), buildargs=_proxies() | dict(arguments),
@@ -319,7 +337,7 @@ def _proxies() -> dict[str, str]:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """The SDK's errors as ours."""
     import requests
     from docker.errors import APIError, DockerException, ImageNotFound
