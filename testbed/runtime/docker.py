@@ -1,0 +1,433 @@
+"""A Docker engine, behind ``Engine``: the docker SDK's low-level client in a few threads.
+
+Decides how calls are kept apart and bounded (a bulkhead per container, few starts at once, a deadline on each), how a
+call is repeated without doing its work twice (look by name first), and what is asked with the fewest round trips.
+Translation of values is ``docker_translate``, waiting is ``docker_threads``, long answers are ``docker_streams`` and
+``docker_exec``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from testbed.errors import (
+    EngineError,
+    EngineUnavailable,
+    NameConflict,
+    NoSuchContainer,
+    NoSuchImage,
+)
+from testbed.runtime import docker_translate as translate
+from testbed.runtime.bulkhead import Bulkhead
+from testbed.runtime.docker_client import APIError, DockerClient, split_reference
+from testbed.runtime.docker_exec import DockerExec
+from testbed.runtime.docker_streams import EventReader, LogReader, Stream
+from testbed.runtime.docker_threads import ClientThreads, translated
+from testbed.runtime.protocol import (
+    ContainerSpec,
+    ContainerState,
+    ContainerUsage,
+    EngineEvent,
+    EngineVersion,
+    ExecResult,
+    ImageState,
+    Limits,
+    NetworkState,
+)
+
+Result = TypeVar("Result")
+
+_CALL_S = 10.0
+_INSPECT_S = 3.0  # of one container in a list: longer is "this one hangs"
+_START_S = 30.0
+_REMOVE_S = 30.0
+_PULL_S = 900.0
+_CONFLICT_S = 10.0  # how long a name may stay taken by what is being removed
+_STARTS_AT_ONCE = 4
+_FRESH_S = 10.0  # how long an inspected state may stand for an unchanged line of the list
+_SUSPECT_S = 10.0
+_POLL_S = 0.02
+
+
+class DockerEngine:
+    """``url``: ``unix://...`` or ``tcp://...``; empty is DOCKER_HOST or the default socket."""
+
+    def __init__(self, url: str = "") -> None:
+        self._url = url
+        self._api_version = ""
+        self._driver = ""
+        self._threads = ClientThreads(self._client)
+        self._bulkhead = Bulkhead(per_key=2)
+        self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
+        self._known: dict[str, tuple[str, float, ContainerState]] = {}  # id: listed as, at, state
+        self._suspects: dict[str, float] = {}  # containers whose inspect hung: until when they are not asked
+        self._unanswered: set[str] = set()  # names whose create had no answer
+
+    # --- connections
+
+    def _client(self) -> DockerClient:
+        """A new client. The first one asks which version of the API the engine speaks."""
+        client = DockerClient(self._url, self._api_version, _CALL_S)
+        self._api_version = client.api_version
+        return client
+
+    async def _ask(
+        self, work: Callable[[DockerClient], Result], *, key: str = "", timeout_s: float = _CALL_S, again: bool = False
+    ) -> Result:
+        if not key:
+            return await self._threads.call(work, timeout_s=timeout_s, again=again)
+        async with self._bulkhead.hold(key, timeout_s):
+            return await self._threads.call(work, timeout_s=timeout_s, again=again)
+
+    async def version(self) -> EngineVersion:
+        answer = await self._ask(lambda client: (client.get("/version"), client.get("/info")), again=True)
+        version, info = answer
+        self._driver = str(info.get("CgroupDriver", "cgroupfs"))
+        return EngineVersion(
+            version=version["Version"], api_version=version["ApiVersion"],
+            cgroup_version=int(info.get("CgroupVersion") or 1), cgroup_driver=self._driver,
+            kernel=str(info.get("KernelVersion", "")),
+        )
+
+    async def close(self) -> None:
+        self._threads.close()
+
+    # --- what there is
+
+    async def list(self, labels: Mapping[str, str], *, running_only: bool = False) -> tuple[ContainerState, ...]:
+        filters: dict[str, Any] = {"label": _label_filter(labels)}
+        if running_only:
+            filters["status"] = ["running", "paused"]
+        params = {"all": 1, "filters": json.dumps(filters)}
+        summaries: list[dict[str, Any]] = await self._ask(
+            lambda client: client.get("/containers/json", params=params),
+            again=True,
+        )
+        found = await asyncio.gather(*(self._listed(summary) for summary in summaries))
+        self._forget_all_but({summary["Id"] for summary in summaries}, labels)
+        return tuple(state for state in found if state is not None)
+
+    async def _listed(self, summary: Mapping[str, Any]) -> ContainerState | None:
+        """The full state of one line of a list. A container that hangs must not hide the others, so its last known
+        state stands for it (moby/moby#33870, kubernetes/kubernetes#94829)."""
+        container, status, now = str(summary["Id"]), str(summary["State"]), asyncio.get_running_loop().time()
+        known = self._known.get(container)
+        if known is not None and known[0] == status and now - known[1] < _FRESH_S:
+            return known[2]
+        try:
+            if self._suspects.get(container, 0.0) > now:
+                raise EngineUnavailable("this container did not answer a moment ago")
+            return await self._inspect(container, timeout_s=_INSPECT_S)
+        except NoSuchContainer:
+            return None
+        except EngineUnavailable:
+            self._suspects.setdefault(container, now + _SUSPECT_S)
+            if self._suspects[container] <= now:
+                self._suspects[container] = now + _SUSPECT_S
+            return known[2] if known is not None else translate.summary_state(summary)
+
+    def _forget_all_but(self, listed: set[str], labels: Mapping[str, str]) -> None:
+        gone = [
+            container for container, (_, _, state) in self._known.items()
+            if container not in listed and all(state.labels.get(key) == value for key, value in labels.items())
+        ]
+        for container in gone:
+            self._known.pop(container, None)
+            self._suspects.pop(container, None)
+
+    async def inspect(self, container: str) -> ContainerState:
+        return await self._inspect(container, timeout_s=_CALL_S)
+
+    async def _inspect(self, container: str, *, timeout_s: float) -> ContainerState:
+        state = await self._ask(
+            lambda client: translate.state_of(client.get("/containers/{0}/json", container)), key=container,
+            timeout_s=timeout_s, again=True,
+        )
+        self._suspects.pop(state.id, None)
+        self._known[state.id] = (state.status, asyncio.get_running_loop().time(), state)
+        return state
+
+    def _changed(self, container: str) -> None:
+        self._known.pop(container, None)
+
+    # --- a container's life
+
+    async def create(self, spec: ContainerSpec) -> str:
+        if not self._driver:
+            await self.version()
+        body = translate.create_body(spec, self._driver)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _CONFLICT_S
+        while True:
+            try:
+                return await self._create_once(spec.name, body)
+            except EngineUnavailable:
+                self._unanswered.add(spec.name)
+                return await self._found_after_silence(spec)
+            except NameConflict as conflict:
+                found = await self._holder_of_name(spec, conflict)
+                if found:
+                    return found
+                if loop.time() > deadline:
+                    raise
+            await asyncio.sleep(_POLL_S)
+
+    async def _create_once(self, name: str, body: dict[str, Any]) -> str:
+        def work(client: DockerClient) -> str:
+            try:
+                return str(client.post("/containers/create", params={"name": name}, body=body)["Id"])
+            except APIError as error:
+                if error.status_code == 409:
+                    raise NameConflict(str(error.explanation or error)) from error
+                if error.status_code == 404 and "container" not in str(error.explanation).lower():
+                    raise NoSuchImage(
+                        f"image {body['Image']} is not on this engine: {error.explanation}",
+                        hint="testbed setup builds ours; testbed image load FILE brings in yours",
+                    ) from error
+                raise
+        return await self._ask(work, key=name)
+
+    async def _found_after_silence(self, spec: ContainerSpec) -> str:
+        """The create had no answer: it may have worked, now or in a moment."""
+        try:
+            state = await self._inspect(spec.name, timeout_s=_INSPECT_S)
+        except NoSuchContainer:
+            raise EngineUnavailable(f"the engine did not say whether it created {spec.name}") from None
+        if _same(state, spec):
+            self._unanswered.discard(spec.name)
+            return state.id
+        raise NameConflict(f"the name {spec.name} is taken by {state.id[:12]}")
+
+    async def _holder_of_name(self, spec: ContainerSpec, conflict: NameConflict) -> str:
+        """The id when the name is held by our own create that had no answer; empty when it will be free soon.
+
+        Raises: NameConflict when another container holds it.
+        """
+        try:
+            state = await self._inspect(spec.name, timeout_s=_INSPECT_S)
+        except NoSuchContainer:
+            return ""  # gone in between, or its name is freed last (moby/moby#15311)
+        if spec.name in self._unanswered and state.status == "created" and _same(state, spec):
+            self._unanswered.discard(spec.name)
+            return state.id
+        if state.status in ("removing", "dead"):
+            return ""
+        raise conflict
+
+    async def start(self, container: str) -> ContainerState:
+        """The engine may fail a start that has worked (hashicorp/nomad#6762): what runs decides."""
+        self._changed(container)
+        async with self._starts:
+            try:
+                state = await self._ask(_started(container), key=container, timeout_s=_START_S)
+            except (EngineUnavailable, EngineError) as error:
+                if isinstance(error, NoSuchContainer):
+                    raise
+                with contextlib.suppress(EngineError, EngineUnavailable):
+                    found = await self._inspect(container, timeout_s=_INSPECT_S)
+                    if found.running:
+                        return found
+                raise
+        self._known[state.id] = (state.status, asyncio.get_running_loop().time(), state)
+        return state
+
+    async def signal(self, container: str, signal: str) -> None:
+        self._changed(container)
+        params = {"signal": signal}
+        await self._post(container, "kill", params=params, ignore=(404, 409))
+
+    async def pause(self, container: str) -> None:
+        self._changed(container)
+        await self._post(container, "pause", harmless="already paused")
+
+    async def unpause(self, container: str) -> None:
+        self._changed(container)
+        await self._post(container, "unpause", harmless="not paused")
+
+    async def _post(
+        self, container: str, action: str, *, params: dict[str, str] | None = None, ignore: tuple[int, ...] = (),
+        harmless: str = "",
+    ) -> None:
+        def work(client: DockerClient) -> None:
+            try:
+                client.post("/containers/{0}/" + action, container, params=params)
+            except APIError as error:
+                if error.status_code in ignore or (harmless and harmless in str(error.explanation)):
+                    return
+                raise
+        await self._ask(work, key=container)
+
+    async def remove(self, container: str) -> None:
+        """The engine answers 409 while another removal runs, and may still list what it has removed: both end by
+        looking (moby/moby#37698)."""
+        self._changed(container)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _REMOVE_S
+        while True:
+            try:
+                await self._ask(_removed(container), key=container, timeout_s=_REMOVE_S)
+                await self.inspect(container)
+            except NoSuchContainer:
+                self._changed(container)
+                return
+            if loop.time() > deadline:
+                raise EngineUnavailable(f"{container} is being removed for more than {_REMOVE_S:g} s")
+            await asyncio.sleep(_POLL_S)
+
+    # --- inside a container
+
+    async def exec(
+        self, container: str, argv: tuple[str, ...], *, timeout_s: float, limit_bytes: int = 10240
+    ) -> ExecResult:
+        running = DockerExec(self._threads, self._client, container, argv, stdin=False, tty=False)
+        output = bytearray()
+        try:
+            async with asyncio.timeout(timeout_s), running:
+                async for _, data in running.output():
+                    output += data[: limit_bytes - len(output)]
+        except TimeoutError:
+            await running.kill()
+            raise TimeoutError(f"{argv[0]} did not end within {timeout_s:g} s") from None
+        code = await running.exit_code()
+        if code in (126, 127) and b"OCI runtime exec failed" in output:
+            raise EngineError(f"{argv[0]} could not be run: {output.decode(errors='replace').strip()}")
+        return ExecResult(exit_code=code, output=bytes(output))
+
+    def exec_stream(self, container: str, argv: tuple[str, ...], *, stdin: bool, tty: bool) -> DockerExec:
+        return DockerExec(self._threads, self._client, container, argv, stdin=stdin, tty=tty)
+
+    async def logs(
+        self, container: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None,
+        timestamps: bool = False,
+    ) -> AsyncIterator[bytes]:
+        params: dict[str, Any] = {
+            "stdout": 1, "stderr": 1, "follow": int(follow), "timestamps": int(timestamps),
+            "tail": "all" if tail is None else str(tail),
+        }
+        if since is not None:
+            params["since"] = f"{since.timestamp():.6f}"
+        reader = LogReader(self._client, container, params, None if follow else _CALL_S)
+        items = Stream().items(reader.produce)
+        async with contextlib.aclosing(items):  # type: ignore[type-var]
+            async for chunk in items:
+                yield chunk
+
+    async def events(self, labels: Mapping[str, str]) -> AsyncIterator[EngineEvent]:
+        items = Stream().items(EventReader(self._client, labels).produce)
+        async with contextlib.aclosing(items):  # type: ignore[type-var]
+            async for event in items:
+                if event.action in ("start", "die", "restart", "destroy", "rename", "pause", "unpause", "update"):
+                    self._changed(event.container_id)
+                yield event
+
+    async def usage(self, container: str) -> ContainerUsage:
+        def work(client: DockerClient) -> ContainerUsage:
+            answer = client.get("/containers/{0}/stats", container, params={"stream": 0, "one-shot": 1})
+            return translate.usage_of(answer)
+
+        return await self._ask(work, key=container, again=True)
+
+    async def update_limits(self, container: str, limits: Limits) -> None:
+        def work(client: DockerClient) -> None:
+            client.post("/containers/{0}/update", container, body=translate.update_body(limits))
+
+        await self._ask(work, key=container)
+
+    # --- images
+
+    async def image(self, reference: str) -> ImageState:
+        return await self._ask(
+            lambda client: translate.image_of(client.get("/images/{0}/json", reference)), again=True
+        )
+
+    async def images(self, labels: Mapping[str, str] | None = None) -> tuple[ImageState, ...]:
+        params = {"filters": json.dumps({"label": _label_filter(labels or {})})}
+        answer: list[dict[str, Any]] = await self._ask(
+            lambda client: client.get("/images/json", params=params),
+            again=True,
+        )
+        return tuple(translate.image_summary(item) for item in answer)
+
+    async def pull(self, reference: str) -> None:
+        """In a thread of its own: it may take minutes."""
+        name, tag = split_reference(reference)
+
+        def produce(stream: Stream) -> None:
+            client = DockerClient(self._url, self._api_version, _PULL_S)
+            try:
+                client.pull(name, tag)
+            except APIError as error:
+                raise NoSuchImage(f"{reference} cannot be pulled: {error.explanation or error}") from error
+            finally:
+                client.close()
+
+        try:
+            async for _ in Stream().items(produce):
+                continue
+            await self.image(reference)
+        except EngineError as error:
+            hint = "testbed image load FILE"
+            raise NoSuchImage(f"{reference} cannot be pulled: {error.message}", hint=hint) from error
+
+    # --- networks
+
+    async def create_network(
+        self, name: str, *, subnet: str, gateway: str, bridge: str, labels: Mapping[str, str]
+    ) -> str:
+        body = {
+            "Name": name, "Driver": "bridge", "CheckDuplicate": True, "Labels": dict(labels),
+            "IPAM": {"Driver": "default", "Config": [{"Subnet": subnet, "Gateway": gateway}]},
+            "Options": {"com.docker.network.bridge.name": bridge} if bridge else {},
+        }
+        def work(client: DockerClient) -> str:
+            return str(client.post("/networks/create", body=body)["Id"])
+
+        return await self._ask(work, timeout_s=_START_S)
+
+    async def networks(self, labels: Mapping[str, str] | None = None) -> tuple[NetworkState, ...]:
+        params = {"filters": json.dumps({"label": _label_filter(labels or {})})}
+        answer: list[dict[str, Any]] = await self._ask(
+            lambda client: client.get("/networks", params=params), again=True
+        )
+        return tuple(translate.network_of(item) for item in answer)
+
+    async def remove_network(self, name: str) -> None:
+        def work(client: DockerClient) -> None:
+            try:
+                client.delete("/networks/{0}", name)
+            except APIError as error:
+                if error.status_code != 404:
+                    raise
+        await self._ask(work, timeout_s=_START_S)
+
+
+def _started(container: str) -> Callable[[DockerClient], ContainerState]:
+    """Start and look, in one turn of one thread."""
+    def work(client: DockerClient) -> ContainerState:
+        client.post("/containers/{0}/start", container)
+        return translate.state_of(client.get("/containers/{0}/json", container))
+    return work
+
+
+def _removed(container: str) -> Callable[[DockerClient], None]:
+    def work(client: DockerClient) -> None:
+        try:
+            client.delete("/containers/{0}", container, params={"force": 1, "v": 1})
+        except APIError as error:
+            if error.status_code != 409:  # somebody else removes it already
+                raise translated(error) from error
+    return work
+
+
+def _label_filter(labels: Mapping[str, str]) -> list[str]:
+    return [f"{key}={value}" if value else key for key, value in labels.items()]
+
+
+def _same(state: ContainerState, spec: ContainerSpec) -> bool:
+    """Whether a container is what ``spec`` asks for: every label of ours is its identity."""
+    return state.name == spec.name and all(state.labels.get(key) == value for key, value in spec.labels.items())

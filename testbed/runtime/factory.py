@@ -1,0 +1,22 @@
+"""Opens the engine and the host of this machine: the one place that chooses an implementation.
+
+Heavy imports (the docker SDK) happen here, when asked, so that a process that needs no engine does not carry them.
+"""
+
+from __future__ import annotations
+
+from testbed.runtime.protocol import Engine, Host
+
+
+def open_engine(url: str = "") -> Engine:
+    """``url``: empty is the environment's engine (DOCKER_HOST, else the default socket). Connects at first use."""
+    from testbed.runtime.docker import DockerEngine
+
+    return DockerEngine(url)
+
+
+def open_host(instance_id: str, engine: Engine) -> Host:
+    """Acts on this machine for one instance: in process when root, else through a helper container."""
+    from testbed.runtime.host import open_host as choose
+
+    return choose(instance_id, engine)
