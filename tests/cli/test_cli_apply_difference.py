@@ -48,7 +48,10 @@ def merged(target: Any, patch: Any) -> Any:
     return result
 
 
-@given(st.dictionaries(st.sampled_from("abcd"), Maps, max_size=3), st.dictionaries(st.sampled_from("abcd"), Maps, max_size=3))
+Objects = st.dictionaries(st.sampled_from("abcd"), Maps, max_size=3)
+
+
+@given(Objects, Objects)
 def test_patch_leads_from_the_last_state_to_the_wanted_one(last: dict[str, Any], wanted: dict[str, Any]) -> None:
     assert merged(last, difference(last, wanted, merge_lists=True)) == wanted
 
