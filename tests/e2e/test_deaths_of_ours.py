@@ -1,4 +1,4 @@
-"""Each of our own processes is killed in turn: no container is restarted, nothing is orphaned, and the cluster goes on."""
+"""Each of our own processes is killed in turn: no container is restarted, nothing is orphaned, the cluster goes on."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def test_process_that_is_killed_comes_back_and_changes_nothing(cluster: Cluster,
     before, pid = container_ids(cluster), pid_of(cluster, process)
     os.kill(pid, signal.SIGKILL)
     wait_for(f"a new {process}", lambda: pid_of(cluster, process) not in (0, pid))
-    wait_for("all nodes ready", lambda: [condition(node, "Ready") for node in cluster.get("nodes")["items"]] == ["True"] * 3)
+    wait_for("all nodes ready", lambda: all(
+        condition(node, "Ready") == "True" for node in cluster.get("nodes")["items"]))
     assert {item["metadata"]["name"] for item in cluster.wait_ready("app=web", 3)}
     assert container_ids(cluster) == before
 

@@ -24,7 +24,8 @@ def test_second_up_of_the_same_name_says_so_and_changes_nothing(state_home: Path
 
 
 def test_two_clusters_do_not_meet_and_each_goes_alone(state_home: Path) -> None:
-    with bring_up_for_test("left", state_home, nodes=1) as left, bring_up_for_test("right", state_home, nodes=1) as right:
+    with (bring_up_for_test("left", state_home, nodes=1) as left,
+          bring_up_for_test("right", state_home, nodes=1) as right):
         left.apply(web("web", replicas=1))
         left.wait_ready("app=web", 1)
         assert right.pods() == []

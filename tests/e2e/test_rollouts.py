@@ -10,6 +10,8 @@ import pytest
 from support.cluster import Cluster, wait_for
 from support.manifests import web
 
+from testbed.load.records import read
+
 pytestmark = pytest.mark.engine
 
 REQUESTS_PER_S = 100
@@ -41,9 +43,7 @@ class Pulse:
 
 def failures(file: Path) -> tuple[int, int]:
     """(requests, failed requests)"""
-    from testbed.load.records import read_records
-
-    records = read_records(file)
+    records = read(file).stream()
     return len(records), sum(1 for record in records if not record.ok)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 
-def web(name: str, *, replicas: int = 2, image: str = "sample:v1", drain_s: float = 1, liveness_failures: int = 2) -> str:
+def web(
+    name: str, *, replicas: int = 2, image: str = "sample:v1", drain_s: float = 1, liveness_failures: int = 2
+) -> str:
     """A Deployment of the sample with all three probe kinds at a period of one second, and its Service."""
     return f"""
 apiVersion: apps/v1
