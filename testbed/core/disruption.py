@@ -1,0 +1,83 @@
+"""How many pods of a PodDisruptionBudget may be evicted now.
+
+Source: kubernetes pkg/controller/disruption/disruption.go. The eviction itself is judged by the API server, by the
+numbers written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from testbed.api.core_v1 import Pod
+from testbed.api.meta import format_time, scaled
+from testbed.api.policy_v1 import DisruptionBudget
+from testbed.core.conditions import with_condition
+
+DELETION_TIMEOUT = timedelta(minutes=2)  # after it, an evicted pod that is still there counts as healthy again
+
+
+@dataclass(frozen=True)
+class BudgetPlan:
+    """``status`` as JSON; ``requeue_after_s``: when an evicted pod's time is over."""
+
+    status: dict[str, Any]
+    requeue_after_s: float | None
+    reason: str
+
+
+def plan(
+    budget: DisruptionBudget, current: Mapping[str, Any], pods: Sequence[Pod], scales: Mapping[str, int], now: datetime
+) -> BudgetPlan:
+    """
+    Args:
+        current: the present status as JSON.
+        pods: all that the budget's selector matches and that have not ended.
+        scales: desired replicas of every controller of those pods, by its UID.
+    """
+    expected, desired = _bounds(budget, pods, scales)
+    disrupted, wait_s = _disrupted(budget, pods, now)
+    healthy = sum(pod.ready and not pod.metadata.deleting and pod.metadata.name not in disrupted for pod in pods)
+    allowed = max(healthy - desired, 0) if expected > 0 else 0
+    reason = "SufficientPods" if allowed else "InsufficientPods"
+    status: dict[str, Any] = {
+        "observedGeneration": budget.metadata.generation, "disruptionsAllowed": allowed, "currentHealthy": healthy,
+        "desiredHealthy": desired, "expectedPods": expected,
+        "conditions": list(with_condition(
+            current.get("conditions") or (), "DisruptionAllowed", "True" if allowed else "False", reason, "", now
+        )),
+    }
+    if disrupted:
+        status["disruptedPods"] = disrupted
+    return BudgetPlan(status, wait_s, reason)
+
+
+def _bounds(budget: DisruptionBudget, pods: Sequence[Pod], scales: Mapping[str, int]) -> tuple[int, int]:
+    """Expected pods and how many must stay healthy. Percentages are of what the controllers want, rounded up."""
+    minimum, maximum = budget.spec.min_available, budget.spec.max_unavailable
+    owners = {pod.metadata.controller.uid for pod in pods if pod.metadata.controller is not None}
+    wanted = sum(scales.get(uid, 0) for uid in owners)
+    if maximum is not None:
+        return wanted, max(wanted - scaled(maximum, wanted, round_up=True), 0)
+    if isinstance(minimum, int):
+        return len(pods), minimum
+    if minimum is not None:
+        return wanted, scaled(minimum, wanted, round_up=True)
+    return len(pods), 1  # kubernetes: an empty budget behaves as minAvailable 1
+
+
+def _disrupted(
+    budget: DisruptionBudget, pods: Sequence[Pod], now: datetime
+) -> tuple[dict[str, str], float | None]:
+    """Pods that were evicted and not yet seen terminating, as the API server noted them."""
+    kept: dict[str, str] = {}
+    wait_s = None
+    names = {pod.metadata.name for pod in pods if not pod.metadata.deleting}
+    for name, moment in budget.status.disrupted_pods.items():
+        left_s = (moment + DELETION_TIMEOUT - now).total_seconds()
+        if name in names and left_s > 0:
+            kept[name] = format_time(moment)
+            wait_s = left_s if wait_s is None else min(wait_s, left_s)
+    return kept, wait_s

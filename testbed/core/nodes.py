@@ -1,0 +1,193 @@
+"""Which nodes are alive, and what follows for the others.
+
+The rule above all others here: *unknown is not dead*. A node is silent only when **we have watched it being silent**
+for the whole grace period. Seconds in which we did not watch (we had only just started, were frozen, could not read
+the API) do not count, and neither does anybody's wall clock: a lease is fresh from the moment at which we saw it
+change. When all nodes are silent it is far more likely that we are the ones who are cut off: nothing is done then but
+to say that the nodes are unknown. The first one that is heard again gives all others a new grace period.
+
+Decides: conditions of silent nodes, taints, which nodes' pods count as not ready. Leaves to its loop: observing leases,
+writing, eviction (``core/eviction.py``).
+
+Source: kubernetes pkg/controller/nodelifecycle/node_lifecycle_controller.go (monitorNodeHealth, handleDisruption,
+processTaintBaseEviction, ComputeZoneState).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from testbed.api.core_v1 import Node, Taint
+from testbed.api.labels import TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE
+from testbed.api.meta import format_time
+from testbed.core.reasons import Note
+
+Json = dict[str, Any]
+REPORTED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")  # conditions that a silent node cannot vouch for
+UNKNOWN_REASON = "NodeStatusUnknown"
+UNKNOWN_MESSAGE = "Kubelet stopped posting node status."
+PARTIAL_DISRUPTION_SHARE = 0.55  # unhealthy-zone-threshold
+PARTIAL_DISRUPTION_MIN = 3  # from so many not-ready nodes on, a share above the threshold stops evictions
+_MANAGED = (TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE)
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What we saw of a node's heartbeat last, and when, in seconds that we watched."""
+
+    heartbeat: str
+    seen_s: float
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """What to write to one node, and what to do with its pods.
+
+    ``silent``: no sign of life within the grace period. ``conditions``, ``taints``: the whole new lists, None: as they
+    are. ``pods_not_ready``: their readiness is taken back, so that endpoints drop them. ``evict``: the node waits for its
+    NoExecute taint (the loop hands nodes out at a limited rate).
+    """
+
+    name: str
+    silent: bool
+    conditions: tuple[Json, ...] | None = None
+    taints: tuple[Json, ...] | None = None
+    pods_not_ready: bool = False
+    evict: bool = False
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClusterPlan:
+    """``frozen`` says why nobody is evicted, empty when things go their way. ``all_silent``: see the module's rule."""
+
+    nodes: tuple[NodePlan, ...]
+    all_silent: bool = False
+    frozen: str = ""
+
+
+def watched_after(watched_s: float, elapsed_s: float, period_s: float) -> float:
+    """Seconds watched, one look later. A gap longer than two periods means that we were not there; it counts as one."""
+    return watched_s + (elapsed_s if elapsed_s <= 2 * period_s else period_s)
+
+
+def sighted(before: Sighting | None, heartbeat: str, watched_s: float) -> Sighting:
+    """A changed heartbeat is a sign of life now; so is the first look, because before it we saw nothing."""
+    if before is None or before.heartbeat != heartbeat:
+        return Sighting(heartbeat, watched_s)
+    return before
+
+
+def plan(
+    nodes: Sequence[Node], raw_conditions: Mapping[str, Sequence[Json]], sightings: Mapping[str, Sighting],
+    watched_s: float, grace_s: float, now: datetime, *, may_evict: Collection[str] = (), was_ready: Collection[str] = (),
+) -> ClusterPlan:
+    """
+    Args:
+        raw_conditions: each node's conditions as JSON.
+        watched_s: how long we have watched; compared with the sightings.
+        may_evict: nodes whose turn it is to get a NoExecute taint.
+        was_ready: nodes that were Ready at the last look.
+    """
+    silent = {node.metadata.name for node in nodes if _silent(sightings.get(node.metadata.name), watched_s, grace_s)}
+    all_silent = bool(nodes) and len(silent) == len(nodes)
+    unready = sum(1 for node in nodes if not node.ready or node.metadata.name in silent)
+    frozen = _frozen(len(nodes), unready, all_silent)
+    return ClusterPlan(
+        tuple(
+            _node_plan(
+                node, raw_conditions.get(node.metadata.name, ()), now, silent=node.metadata.name in silent,
+                all_silent=all_silent, may_evict=node.metadata.name in may_evict and not frozen,
+                was_ready=node.metadata.name in was_ready,
+            )
+            for node in nodes
+        ),
+        all_silent, frozen,
+    )
+
+
+def _silent(sighting: Sighting | None, watched_s: float, grace_s: float) -> bool:
+    return sighting is not None and watched_s - sighting.seen_s > grace_s
+
+
+def _frozen(nodes: int, unready: int, all_silent: bool) -> str:
+    if all_silent:
+        return "all nodes are silent: more likely we are cut off than all of them dead"
+    if unready >= PARTIAL_DISRUPTION_MIN and unready / nodes >= PARTIAL_DISRUPTION_SHARE:
+        return f"{unready} of {nodes} nodes are not ready: evictions stop (kubernetes: partial disruption)"
+    return ""
+
+
+def _node_plan(
+    node: Node, conditions: Sequence[Json], now: datetime, *, silent: bool, all_silent: bool, may_evict: bool,
+    was_ready: bool,
+) -> NodePlan:
+    """A silent node's pods are taken out at every look; of a node that itself says it is not ready only when it first
+    says so, since its agent is alive and may know better of a single pod."""
+    condition = node.condition("Ready")
+    reported = condition.status if condition is not None else None
+    status = "Unknown" if silent else reported
+    fell = status != "True" and (was_ready or (silent and reported == "True"))
+    down = status in ("False", "Unknown")
+    return NodePlan(
+        name=node.metadata.name, silent=silent, conditions=_unknown_conditions(conditions, now) if silent else None,
+        taints=None if all_silent else _taints(node, status, may_evict, now),
+        pods_not_ready=not all_silent and (silent or (down and fell)),
+        evict=down and not all_silent,
+        notes=(Note("NodeNotReady", f"Node {node.metadata.name} status is now: NodeNotReady"),) if fell else (),
+    )
+
+
+def _unknown_conditions(conditions: Sequence[Json], now: datetime) -> tuple[Json, ...] | None:
+    """The reported conditions as Unknown, others as they are; None when they are already."""
+    by_type = {str(item.get("type")): item for item in conditions}
+    if all(by_type.get(kind, {}).get("status") == "Unknown" for kind in REPORTED):
+        return None
+    moment = format_time(now)
+    fresh = [dict(item) for item in conditions if item.get("type") not in REPORTED]
+    for kind in REPORTED:
+        current = by_type.get(kind)
+        if current is not None and current.get("status") == "Unknown":
+            fresh.append(dict(current))
+        elif current is None:
+            fresh.append({"type": kind, "status": "Unknown", "reason": "NodeStatusNeverUpdated",
+                          "message": "Kubelet never posted node status.", "lastTransitionTime": moment})
+        else:
+            fresh.append({**current, "status": "Unknown", "reason": UNKNOWN_REASON, "message": UNKNOWN_MESSAGE,
+                          "lastTransitionTime": moment})
+    return tuple(fresh)
+
+
+def _taints(node: Node, status: str | None, may_evict: bool, now: datetime) -> tuple[Json, ...] | None:
+    """All taints as they shall be, or None. NoSchedule follows the condition at once, NoExecute when it is its turn; one
+    that is there stays until the node is ready again. A node that never reported (``status`` None) is not ready."""
+    wanted: list[tuple[str, str]] = []
+    if node.spec.unschedulable:
+        wanted.append((TAINT_UNSCHEDULABLE, "NoSchedule"))
+    if status != "True":
+        key = TAINT_UNREACHABLE if status == "Unknown" else TAINT_NOT_READY
+        wanted.append((key, "NoSchedule"))
+        executing = any(item.effect == "NoExecute" and item.key in _MANAGED for item in node.spec.taints)
+        if status is not None and (may_evict or executing):
+            wanted.append((key, "NoExecute"))
+    have = [(item.key, item.effect) for item in node.spec.taints if item.key in _MANAGED]
+    if sorted(have) == sorted(wanted):
+        return None
+    kept = [item for item in node.spec.taints if item.key not in _MANAGED or (item.key, item.effect) in wanted]
+    fresh = [pair for pair in wanted if pair not in have]
+    return tuple(
+        [_taint_json(item) for item in kept]
+        + [{"key": key, "effect": effect, "timeAdded": format_time(now)} for key, effect in fresh]
+    )
+
+
+def _taint_json(taint: Taint) -> Json:
+    parts: Json = {"key": taint.key, "effect": taint.effect}
+    if taint.value:
+        parts["value"] = taint.value
+    if taint.time_added is not None:
+        parts["timeAdded"] = format_time(taint.time_added)
+    return parts
