@@ -1,0 +1,84 @@
+# make demo         a cluster, the quickstart experiment, its report; leaves nothing running
+# make test         the whole test suite (15 minutes or less)
+# make lint         ruff, mypy --strict, import contracts
+# make bench        the numbers, as a table with ratios
+# make test-long    what is too slow for `make test`
+# make lock         the requirements locks, from pyproject.toml (UPGRADE=--upgrade for newer versions)
+# make dashboards   Grafana dashboards, from their Python source
+# make clean        removes what make made in this folder
+#
+# Every target brings what it needs: a virtual environment in .venv with the locked requirements, an engine, images.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+OUT    := build
+
+.PHONY: demo test lint bench test-long lock dashboards clean tools help
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# //p' Makefile | head -8
+
+demo: $(READY)
+	$(BIN)/testbed setup
+	$(BIN)/testbed run quickstart --runs 1
+
+test: $(READY) tools
+	$(BIN)/testbed setup
+	PATH="$(CURDIR)/$(BIN):$(CURDIR)/.tools/bin:$$PATH" $(BIN)/python -m pytest \
+	    -n 2 --dist loadgroup --no-loadscope-reorder -p tests.setup.engine_last -m "not long"
+
+test-long: $(READY) tools
+	$(BIN)/testbed setup
+	PATH="$(CURDIR)/$(BIN):$(CURDIR)/.tools/bin:$$PATH" $(BIN)/python -m pytest -m long
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/testbed setup
+	$(BIN)/python -m benchmarks
+
+# --- the environment
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..." >&2; exit 4; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	        echo "installing python3-venv with apt-get"; \
+	        apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy --no-install-recommends install python3-venv; \
+	    else echo "python3-venv is missing: sudo apt-get install python3-venv" >&2; exit 4; fi; }
+	$(PYTHON) -m venv $(VENV)
+
+$(BIN)/uv: requirements-bootstrap.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.txt
+	@touch $@
+
+$(READY): requirements-dev.txt pyproject.toml $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+# promtool, Chromium, kubectl: tests that need one are skipped where it cannot be had, and say so.
+tools: $(READY)
+	@$(BIN)/python tests/setup/get_tools.py .tools
+
+LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links $(UPGRADE) \
+       --python-version 3.11 --custom-compile-command "make lock"
+
+lock: $(BIN)/uv
+	$(LOCK) pyproject.toml -o requirements.txt
+	$(LOCK) --group dev --group dashboards pyproject.toml -o requirements-dev.txt
+	$(LOCK) requirements-bootstrap.in -o requirements-bootstrap.txt
+
+dashboards: $(READY)
+	$(BIN)/python dashboards/generate.py
+
+clean:
+	rm -rf $(VENV) .tools $(OUT) dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
