@@ -1,4 +1,4 @@
-"""Checks Kubernetes manifests from files before anything is applied: kinds, field names, types, names that belong together.
+"""Checks Kubernetes manifests from files before anything is applied: kinds, field names, types, what belongs together.
 
 The field tables are the API server's own, so that a manifest that passes here is not refused there for its shape; what
 its values mean is the server's to judge.
@@ -36,7 +36,8 @@ def check_manifests(documents: Sequence[Document]) -> Iterable[Mistake]:
         meta = document.value["metadata"]
         key = (str(document.value["kind"]), str(meta.get("namespace", "")), str(meta["name"]))
         if key in seen:
-            yield document.mistake(("metadata", "name"), f"{key[0]} {key[2]!r} stands twice (first in line {seen[key]})")
+            yield document.mistake(("metadata", "name"),
+                                   f"{key[0]} {key[2]!r} stands twice (first in line {seen[key]})")
         seen[key] = document.line(())
 
 

@@ -97,6 +97,7 @@ class Marks(Value):
     in_rotation: float | None = None
     restored: float | None = None
     undone: float | None = None
+    stalled: float | None = None  # a rollout that gave up: progressDeadlineSeconds are over
     first_failed: float | None = None
     last_failed: float | None = None
     latency_normal: float | None = None
@@ -139,7 +140,10 @@ class Outage(Value):
 
 
 class Requests(Value):
-    """Arrivals of the pulse. ``due`` = ``ok`` + ``failed``; ``late`` is in ``ok``, ``unsent`` in ``failed``."""
+    """Arrivals of the pulse: ``due`` = ``ok`` + ``late`` + ``failed``, and ``failed`` holds ``unsent``.
+
+    ``late``: a right answer, but after the deadline.
+    """
 
     due: int = 0
     ok: int = 0

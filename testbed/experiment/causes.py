@@ -1,0 +1,184 @@
+"""Names, for each gap between two marks, the setting or the act that cost the time. Pure.
+
+From the manifest ("periodSeconds 10 x failureThreshold 3"), the profile ("node monitor grace 1.5 s") and the Events
+("image pulled"). A cause names what the gap *is*, even where the measured time differs: the two stand side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from testbed.core.profile import Profile
+from testbed.experiment.durations import say_duration, say_setting
+from testbed.experiment.fault_marks import Story
+from testbed.experiment.scene import first
+
+Json = Mapping[str, Any]
+
+
+def probe_of(spec: Json, name: str, message: str = "") -> Json | None:
+    """The probe ``name`` (``livenessProbe`` ...) of the first container that has it."""
+    for container in spec.get("containers") or ():
+        if container.get(name):
+            found: Json = container[name]
+            return found
+    return None
+
+
+def _period(probe: Json) -> str:
+    return f"periodSeconds {probe.get('periodSeconds') or 10}"
+
+
+def threshold(probe: Json) -> str:
+    """``periodSeconds 1 × failureThreshold 3``."""
+    return f"{_period(probe)} × failureThreshold {probe.get('failureThreshold') or 3}"
+
+
+def toleration_s(spec: Json, profile: Profile) -> int:
+    """How long this pod stays on an unreachable node."""
+    for toleration in spec.get("tolerations") or ():
+        if toleration.get("key") in ("node.kubernetes.io/unreachable", None, "") and \
+                toleration.get("effect") in ("NoExecute", None, ""):
+            return int(toleration.get("tolerationSeconds") or 0)
+    return profile.default_toleration_s
+
+
+class FaultCauses:
+    """Causes of the gaps of one fault."""
+
+    def __init__(self, story: Story, profile: Profile) -> None:
+        self.story, self.profile = story, profile
+        keys = sorted(story.victims.keys)
+        self.spec = story.scene.evidence.pod_spec(keys[0]) if keys else {}
+
+    def named(self, mark: str, seconds: float, *, ran: bool) -> str:
+        """The cause of the gap that ends with ``mark``. ``ran``: something was started or replaced."""
+        if mark == "detected":
+            return self.detected()
+        if mark == "acted":
+            return self.acted(seconds)
+        if mark == "ready":
+            return self.ready(ran)
+        return self.in_rotation(seconds) if mark == "in_rotation" else self.restored(seconds)
+
+    def detected(self) -> str:
+        sign = self.story.first_sign
+        if sign.startswith("ContainerDied"):
+            return "the agent saw the process end"
+        if sign.startswith(("NodeNotReady", "node not ready")) or self.story.victims.nodes:
+            return (f"node monitor grace {say_setting(self.profile.node_monitor_grace_s)}, looked at every "
+                    f"{say_setting(self.profile.node_monitor_period_s)} (lease renewed every "
+                    f"{say_setting(self.profile.lease_renew_interval_s)})")
+        if sign.startswith("Unhealthy"):
+            return self._first_failed_probe(sign)
+        if sign == "deleted":
+            return "the pod was deleted through the API"
+        return "pod status changed"
+
+    def _first_failed_probe(self, sign: str) -> str:
+        for word, name in (("Readiness", "readinessProbe"), ("Liveness", "livenessProbe"),
+                           ("Startup", "startupProbe")):
+            probe = probe_of(self.spec, name) if word.lower() in sign.lower() else None
+            if probe:
+                return (f"next {word.lower()} probe: {_period(probe)}, "
+                        f"timeoutSeconds {probe.get('timeoutSeconds') or 1}")
+        return "next probe"
+
+    def unready(self) -> str:
+        sign = self.story.first_sign
+        readiness = probe_of(self.spec, "readinessProbe")
+        if sign.startswith("Unhealthy") and readiness:
+            return f"readiness probe: {threshold(readiness)}"
+        if self.story.victims.nodes:
+            return "pods of a node that is not ready are taken out"
+        if sign == "deleted":
+            return "a pod that is being deleted no longer counts"
+        return "its container does not run: unready at once"
+
+    def isolated(self, seconds: float) -> str:
+        return f"EndpointSlice written and gateway programmed in {say_duration(seconds)}"
+
+    def acted(self, seconds: float) -> str:
+        sign, victims = self.story.first_sign, self.story.victims
+        if victims.by_deletion or sign == "deleted":
+            return "the ReplicaSet controller made a replacement"
+        if victims.nodes:
+            spec_s = toleration_s(self.spec, self.profile)
+            return f"toleration {spec_s} s of node.kubernetes.io/unreachable, then evicted"
+        if sign.startswith("Unhealthy"):
+            liveness = probe_of(self.spec, "livenessProbe")
+            return f"liveness probe: {threshold(liveness)}" if liveness else "no liveness probe"
+        if seconds > 0.5:
+            return f"crash back-off {say_setting(self._backoff(seconds))}"
+        return "restarted at once"
+
+    def _backoff(self, seconds: float) -> float:
+        """The step of the back-off schedule that is nearest to what was waited."""
+        step, schedule = self.profile.crash_backoff_initial_s, []
+        while step < self.profile.crash_backoff_max_s:
+            schedule.append(step)
+            step *= 2
+        schedule.append(self.profile.crash_backoff_max_s)
+        return min(schedule, key=lambda value: abs(value - seconds))
+
+    def running(self, acted: float, running: float) -> str:
+        scene, key = self.story.scene, self.story.replacement
+        if key in self.story.victims.keys:
+            died = first(event.at for event in scene.pod_events([key], "ContainerDied")
+                         if acted <= event.at <= running)
+            killed = first(event.at for event in scene.pod_events([key], "Killing") if event.at <= running)
+            if killed is not None and died is not None and died - acted > 0.05:
+                grace = self.spec.get("terminationGracePeriodSeconds", 30)
+                return (f"stopping took {say_duration(died - acted)} (terminationGracePeriodSeconds {grace}), "
+                        f"image start {say_duration(running - died)}")
+            return f"image start {say_duration(running - acted)}"
+        scheduled = first(event.at for event in scene.pod_events([key], "Scheduled"))
+        if scheduled is None or not acted <= scheduled <= running:
+            return f"new pod: scheduled, sandbox and image start {say_duration(running - acted)}"
+        waited = f"scheduled after {say_duration(scheduled - acted)}, " if scheduled - acted > 0.02 else ""
+        return f"new pod: {waited}sandbox and image start {say_duration(running - scheduled)}"
+
+    def ready(self, ran: bool) -> str:
+        if not ran:
+            return "the fault ended, and the next probe passed"
+        spec = self.story.scene.evidence.pod_spec(self.story.replacement) or self.spec
+        return readiness_cause(spec)
+
+    def in_rotation(self, seconds: float) -> str:
+        return f"EndpointSlice written and gateway programmed in {say_duration(seconds)}"
+
+    def restored(self, seconds: float) -> str:
+        more = len(self.story.victims.pods) - 1
+        if more > 0 and seconds > 0.001:
+            return f"{more} more replica{'s' if more > 1 else ''} to mend"
+        return "as many ready as desired"
+
+
+def readiness_cause(spec: Json) -> str:
+    """What must pass between a container that runs and a pod that is ready."""
+    parts = ["application start"]
+    startup, readiness = probe_of(spec, "startupProbe"), probe_of(spec, "readinessProbe")
+    if startup:
+        parts.append(f"startup probe {_period(startup)}")
+    if readiness:
+        delay = readiness.get("initialDelaySeconds") or 0
+        parts.append(f"readiness probe {_period(readiness)}" + (f", initialDelaySeconds {delay}" if delay else "")
+                     + (f", successThreshold {readiness['successThreshold']}"
+                        if (readiness.get("successThreshold") or 1) > 1 else ""))
+    if not startup and not readiness:
+        return "no readiness probe: ready when it runs"
+    return " + ".join(parts)
+
+
+def rollout_cause(deployment: Json) -> str:
+    """What sets the pace of a rolling update."""
+    spec = deployment.get("spec") or {}
+    strategy = spec.get("strategy") or {}
+    if strategy.get("type") == "Recreate":
+        return "strategy Recreate: all old pods end before new ones start"
+    rolling = strategy.get("rollingUpdate") or {}
+    text = (f"{spec.get('replicas', 1)} replicas, maxSurge {rolling.get('maxSurge', '25%')}, "
+            f"maxUnavailable {rolling.get('maxUnavailable', '25%')}")
+    wait = spec.get("minReadySeconds") or 0
+    return text + (f", minReadySeconds {wait}" if wait else "")

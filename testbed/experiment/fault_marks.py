@@ -1,0 +1,193 @@
+"""The marks of a disruption by a fault (or by nobody here), found in the evidence. Pure.
+
+Two paths are kept apart: with more than one replica the users' pain ends (*isolated*) long before the damage is mended
+(*restored*). Running, ready and in rotation are those of the first replacement that got there; restored is all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from testbed.experiment.observations import Evidence, InjectionSeen, PodSeen
+from testbed.experiment.result import Marks
+from testbed.experiment.scene import Group, Scene, first, last, state_at
+
+# Events that tell that something is wrong with a pod or its node.
+ALARMS = (
+    "ContainerDied", "Unhealthy", "ContainerUnready", "BackOff", "Evicted", "TaintManagerEviction", "NodeNotReady",
+)
+# Events of acts that heal.
+ACTS = ("Killing", "Created", "Pulling", "Started", "TaintManagerEviction", "Scheduled")
+
+
+@dataclass(frozen=True)
+class Victims:
+    """Pods (by uid) and nodes that were hit. ``by_deletion``: the fault itself deleted the pods."""
+
+    pods: tuple[PodSeen, ...]
+    nodes: tuple[str, ...] = ()
+    by_deletion: bool = False
+
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset(pod.key for pod in self.pods)
+
+
+@dataclass(frozen=True)
+class Story:
+    """The marks and what led to them; causes are named from it."""
+
+    scene: Scene
+    victims: Victims
+    marks: Marks
+    first_sign: str = ""  # what the cluster noticed first: the reason and message of the Event, or how the watch told
+    unready: float | None = None  # the first victim stopped counting as ready
+    replacement: str = ""  # the pod whose running, ready and in rotation are the marks
+
+
+def victims_of(evidence: Evidence, injections: Sequence[InjectionSeen], since: float, *, by_deletion: bool) -> Victims:
+    """Whom the records name: pods by ``namespace/pod``, nodes by name (then all pods that were on it)."""
+    current = state_at(evidence.pods, since)
+    nodes = {item.name for item in evidence.nodes}
+    targets = {"/".join(item.target.split("/")[:2]) for item in injections}
+    hit_nodes = tuple(sorted(target for target in targets if target in nodes))
+    pods = tuple(pod for pod in current.values() if pod.key in targets or (pod.node and pod.node in hit_nodes))
+    return Victims(pods, hit_nodes, by_deletion)
+
+
+def group_of(evidence: Evidence, victims: Victims) -> Group:
+    """All pods of the Deployments that lost something."""
+    owners = {evidence.deployment_of(pod.uid) for pod in victims.pods}
+    return Group(evidence, tuple(sorted(owner for owner in owners if owner)), victims.keys)
+
+
+def fault_story(
+    evidence: Evidence, victims: Victims, *, injected: float, undone: float | None, until: float
+) -> Story:
+    """Finds all marks from ``injected`` to ``until``."""
+    scene = Scene(group_of(evidence, victims), injected, until)
+    detected, sign = _detected(scene, victims, evidence)
+    unready = first(scene.lost_at(pod.uid) for pod in victims.pods)
+    base = Marks(injected=injected, detected=detected, undone=undone)
+    if detected is None:
+        restored = undone if undone is not None and undone <= until else None
+        return Story(scene, victims, base.model_copy(update={"restored": restored}))
+    acted = _acted(scene, victims, detected)
+    isolated = _isolated(scene, victims, detected)
+    replacement, running, ready = _replacement(scene, victims, acted, detected, unready)
+    rotation = scene.put_in(replacement, ready - 0.5) if replacement and ready is not None else None
+    if rotation is not None and ready is not None:
+        rotation = max(rotation, ready)
+    marks = base.model_copy(update={
+        "acted": acted, "isolated": isolated, "running": running, "ready": ready, "in_rotation": rotation,
+        "restored": _restored(scene, victims, detected, running, ready, rotation),
+    })
+    return Story(scene, victims, marks, sign, unready, replacement)
+
+
+def _detected(scene: Scene, victims: Victims, evidence: Evidence) -> tuple[float | None, str]:
+    """The first evidence in the cluster's own view."""
+    signs: list[tuple[float, str]] = []
+    for event in scene.pod_events(victims.keys, *ALARMS):
+        signs.append((event.at, f"{event.reason}: {event.message}"))
+    for event in evidence.events:
+        if event.reason == "NodeNotReady" and event.at >= scene.since and event.about.split("/")[-1] in victims.nodes:
+            signs.append((event.at, f"NodeNotReady: {event.message}"))
+    for node in evidence.nodes:
+        if node.name in victims.nodes and node.at >= scene.since and not node.ready:
+            signs.append((node.at, "node not ready"))
+            break
+    uids = {pod.uid: pod for pod in victims.pods}
+    for pod in scene.after(scene.since):
+        known = uids.get(pod.uid)
+        if known is None:
+            continue
+        if pod.deleting or pod.gone:
+            signs.append((pod.at, "deleted"))
+            break
+        if pod.restarts > known.restarts or (known.ready and not pod.ready):
+            signs.append((pod.at, "status"))
+            break
+    found = min((sign for sign in signs if sign[0] <= scene.until), default=None)
+    return found or (None, "")
+
+
+def _acted(scene: Scene, victims: Victims, detected: float) -> float | None:
+    """The first healing action. Deleting is one when the cluster does it, not when the fault does."""
+    acts = [event for event in scene.pod_events(victims.keys, *ACTS) if event.at >= detected]
+    if victims.by_deletion:
+        acts = [event for event in acts if event.reason not in ("Killing", "TaintManagerEviction")]
+    moments: list[float | None] = [event.at for event in acts]
+    uids = {pod.uid for pod in victims.pods}
+    if victims.nodes:
+        gone = scene.first_sighting(lambda pod: pod.uid in uids and (pod.deleting or pod.gone), detected)
+        moments.append(gone.at if gone else None)
+    moments += [pod.at for pod in scene.new_pods() if pod.at >= detected]
+    return first(moments)
+
+
+def _isolated(scene: Scene, victims: Victims, detected: float) -> float | None:
+    """When the last victim that got requests was out of rotation (and the gateway knew)."""
+    serving = scene.in_rotation_before(victims.keys)
+    moments = [scene.taken_out(key) for key in serving]
+    if not moments or any(moment is None for moment in moments):
+        return None
+    found = last(moments)
+    return max(found, detected) if found is not None else None
+
+
+def _replacement(
+    scene: Scene, victims: Victims, acted: float | None, detected: float, unready: float | None
+) -> tuple[str, float | None, float | None]:
+    """(pod, running, ready) of the first replacement that became ready; a victim that came back by itself has no
+    running mark."""
+    candidates: list[tuple[float, float, str]] = []
+    halfway: list[tuple[float, str]] = []
+    if acted is not None:
+        fresh = {pod.key for pod in scene.new_pods()}
+        for key in fresh | victims.keys:
+            started = first(event.at for event in scene.pod_events([key], "Started") if event.at >= acted)
+            if started is None:
+                started = _running_by_watch(scene, key, acted, victims)
+            if started is None:
+                continue
+            ready = scene.ready_at(key, started)
+            if ready is None:
+                halfway.append((started, key))
+            else:
+                candidates.append((ready, started, key))
+    if candidates:
+        ready, started, key = min(candidates)
+        return key, started, ready
+    if halfway:
+        started, key = min(halfway)
+        return key, started, None
+    if acted is None and unready is not None:
+        back = [(moment, key) for key in victims.keys if (moment := scene.ready_at(key, unready)) is not None]
+        if back:
+            return min(back)[1], None, min(back)[0]
+    return "", None, None
+
+
+def _running_by_watch(scene: Scene, key: str, acted: float, victims: Victims) -> float | None:
+    """Where no Event told: a new pod that runs, or a victim with more restarts that runs."""
+    before = {pod.uid: pod.restarts for pod in victims.pods}
+    found = scene.first_sighting(
+        lambda pod: pod.key == key and pod.running and not pod.deleting
+        and (pod.uid not in before or pod.restarts > before[pod.uid]), acted)
+    return found.at if found else None
+
+
+def _restored(
+    scene: Scene, victims: Victims, detected: float, running: float | None, ready: float | None,
+    rotation: float | None,
+) -> float | None:
+    """As many ready pods as desired, after the last victim stopped counting, and the replacement in rotation."""
+    lost = last(scene.lost_at(pod.uid) for pod in victims.pods if pod.ready)
+    if lost is None:  # restarted faster than anyone could tell, or never lost readiness
+        return last([ready, rotation]) if ready is not None else None
+    enough = scene.enough_ready(max(lost, detected))
+    if enough is None or (running is not None and ready is None):
+        return None
+    return last([enough, ready, rotation])

@@ -1,0 +1,229 @@
+"""What was seen of a cluster during a run, as values: the evidence that timelines are made of. Pure.
+
+``at`` is always seconds since the start of the run on the monotonic clock. What came with a watch carries the moment
+of its arrival, which is some milliseconds late; an Event with the annotation ``testbed.io/monotonic-ns`` carries the
+moment itself, and then ``exact`` is true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from testbed.api.labels import MONOTONIC_NS, SERVICE_NAME
+from testbed.api.meta import LabelSelector
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PodSeen:
+    """``key``: namespace/name. ``restarts``: of all containers together."""
+
+    at: float
+    key: str
+    uid: str
+    node: str
+    ready: bool
+    deleting: bool
+    gone: bool
+    running: bool
+    restarts: int
+    created: bool  # the watch said ADDED
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSeen:
+    at: float
+    name: str
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointsSeen:
+    """One EndpointSlice: pods (by key) that may get requests."""
+
+    at: float
+    slice: str
+    service: str  # namespace/name
+    pods: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentSeen:
+    at: float
+    key: str
+    generation: int
+    observed_generation: int
+    desired: int
+    replicas: int
+    updated: int
+    ready: int
+    available: int
+    stalled: bool
+
+    @property
+    def complete(self) -> bool:
+        """kubernetes: pkg/controller/deployment/util DeploymentComplete, and all of them ready."""
+        return (self.observed_generation >= self.generation and self.updated == self.desired == self.replicas
+                and self.available == self.desired == self.ready)
+
+
+@dataclass(frozen=True, slots=True)
+class EventSeen:
+    """``about``: ``Kind/namespace/name`` (namespace empty for nodes)."""
+
+    at: float
+    reason: str
+    about: str
+    message: str
+    exact: bool
+    warning: bool = False
+    component: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InjectionSeen:
+    """One target of a fault, from the fault object's records.
+
+    Attributes:
+        target: ``namespace/pod``, ``namespace/pod/container`` or a node's name, as the record's id.
+        began: just before the act.
+        verified: after it was seen to have taken effect.
+        recovered: after the verified undo.
+    """
+
+    target: str
+    began: float | None = None
+    verified: float | None = None
+    recovered: float | None = None
+    failure: str = ""
+
+
+@dataclass
+class Evidence:
+    """Everything seen so far. Lists grow at the end, by arrival."""
+
+    pods: list[PodSeen] = field(default_factory=list)
+    nodes: list[NodeSeen] = field(default_factory=list)
+    endpoints: list[EndpointsSeen] = field(default_factory=list)
+    deployments: list[DeploymentSeen] = field(default_factory=list)
+    events: list[EventSeen] = field(default_factory=list)
+    pod_json: dict[str, Json] = field(default_factory=dict)  # latest, by uid
+    deployment_json: dict[str, Json] = field(default_factory=dict)  # latest, by key
+
+    def pod_spec(self, key: str) -> Json:
+        """The spec of the last pod of this name; {} when it was never seen."""
+        seen = next((item for item in reversed(self.pods) if item.key == key), None)
+        return dict(self.pod_json.get(seen.uid, {}).get("spec") or {}) if seen else {}
+
+    def deployment_of(self, pod_uid: str) -> str:
+        """The key of the Deployment whose selector matches this pod; "" when none does."""
+        pod = self.pod_json.get(pod_uid)
+        if pod is None:
+            return ""
+        meta = pod["metadata"]
+        for key, deployment in self.deployment_json.items():
+            same_namespace = deployment["metadata"].get("namespace") == meta.get("namespace")
+            selector = LabelSelector.of(deployment["spec"].get("selector") or {})
+            if same_namespace and not selector.empty and selector.matches(meta.get("labels") or {}):
+                return key
+        return ""
+
+
+# --- from JSON
+
+
+def key_of(obj: Mapping[str, Any]) -> str:
+    meta = obj.get("metadata") or {}
+    return f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else str(meta.get("name", ""))
+
+
+def _condition(obj: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return next((item for item in conditions if item.get("type") == kind), {})
+
+
+def pod_seen(at: float, obj: Mapping[str, Any], *, gone: bool = False, created: bool = False) -> PodSeen:
+    status, meta = obj.get("status") or {}, obj["metadata"]
+    statuses = status.get("containerStatuses") or ()
+    return PodSeen(
+        at, key_of(obj), str(meta.get("uid", "")), str((obj.get("spec") or {}).get("nodeName") or ""),
+        ready=_condition(obj, "Ready").get("status") == "True" and not gone,
+        deleting=bool(meta.get("deletionTimestamp")), gone=gone,
+        running=bool(statuses) and all("running" in (item.get("state") or {}) for item in statuses),
+        restarts=sum(int(item.get("restartCount") or 0) for item in statuses), created=created,
+    )
+
+
+def node_seen(at: float, obj: Mapping[str, Any], *, gone: bool = False) -> NodeSeen:
+    return NodeSeen(at, key_of(obj), not gone and _condition(obj, "Ready").get("status") == "True")
+
+
+def endpoints_seen(at: float, obj: Mapping[str, Any], *, gone: bool = False) -> EndpointsSeen:
+    namespace = str(obj["metadata"].get("namespace", ""))
+    service = str((obj["metadata"].get("labels") or {}).get(SERVICE_NAME, ""))
+    pods = set()
+    for endpoint in () if gone else obj.get("endpoints") or ():
+        target = endpoint.get("targetRef") or {}
+        if (endpoint.get("conditions") or {}).get("ready", True) and target.get("kind") == "Pod":
+            pods.add(f"{target.get('namespace') or namespace}/{target.get('name')}")
+    return EndpointsSeen(at, key_of(obj), f"{namespace}/{service}", frozenset(pods))
+
+
+def deployment_seen(at: float, obj: Mapping[str, Any]) -> DeploymentSeen:
+    status, meta = obj.get("status") or {}, obj["metadata"]
+    spec = obj.get("spec") or {}
+    progressing = _condition(obj, "Progressing")
+
+    def number(name: str) -> int:
+        return int(status.get(name) or 0)
+
+    return DeploymentSeen(
+        at, key_of(obj), int(meta.get("generation") or 0), number("observedGeneration"),
+        int(1 if spec.get("replicas") is None else spec["replicas"]), number("replicas"), number("updatedReplicas"),
+        number("readyReplicas"), number("availableReplicas"),
+        stalled=progressing.get("status") == "False" and progressing.get("reason") == "ProgressDeadlineExceeded",
+    )
+
+
+def event_seen(arrived: float, obj: Mapping[str, Any], start_ns: int) -> EventSeen:
+    """Args: start_ns: CLOCK_MONOTONIC at the start of the run."""
+    about = obj.get("involvedObject") or {}
+    stamp = (obj["metadata"].get("annotations") or {}).get(MONOTONIC_NS, "")
+    exact = stamp.isdigit()
+    return EventSeen(
+        (int(stamp) - start_ns) / 1e9 if exact else arrived, str(obj.get("reason", "")),
+        f"{about.get('kind', '')}/{about.get('namespace') or ''}/{about.get('name', '')}", str(obj.get("message", "")),
+        exact, obj.get("type") == "Warning",
+        str(obj.get("reportingComponent") or (obj.get("source") or {}).get("component") or ""),
+    )
+
+
+def injections_seen(fault: Mapping[str, Any], start_ns: int) -> tuple[InjectionSeen, ...]:
+    """The records of a fault object's status (Chaos Mesh's form, with our ``monotonicNs``)."""
+    experiment = (fault.get("status") or {}).get("experiment") or {}
+    return tuple(_injection(record, start_ns) for record in experiment.get("containerRecords") or ())
+
+
+def _injection(record: Mapping[str, Any], start_ns: int) -> InjectionSeen:
+    applied = _moments(record, "Apply", start_ns)
+    recovered = _moments(record, "Recover", start_ns)
+    failures = [str(item.get("message") or "no message") for item in record.get("events") or ()
+                if item.get("type") == "Failed"]
+    done = record.get("phase") == "Injected" or bool(record.get("injectedCount"))
+    return InjectionSeen(
+        str(record.get("id", "")), began=min(applied, default=None),
+        verified=max(applied) if done and applied else None, recovered=max(recovered, default=None),
+        failure=failures[-1] if failures else "",
+    )
+
+
+def _moments(record: Mapping[str, Any], operation: str, start_ns: int) -> list[float]:
+    return [(int(item["monotonicNs"]) - start_ns) / 1e9 for item in record.get("events") or ()
+            if item.get("operation") == operation and item.get("type") != "Failed" and item.get("monotonicNs")]
+
+
+def targets_of(injections: Iterable[InjectionSeen]) -> tuple[str, ...]:
+    return tuple(item.target for item in injections)
