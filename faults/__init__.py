@@ -1,1 +1,4 @@
-"""Fault injectors, one small file per fault, and the chaos daemon that runs them. The healer never imports this."""
+"""What breaks things on purpose: the chaos daemon, its faults (one small file each), its ledger and its holders.
+
+The healer never imports this package; both meet only in the API and in the container engine.
+"""

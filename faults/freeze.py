@@ -1,0 +1,44 @@
+"""FreezeChaos: the processes of a container stop, by the freezer of its cgroup; sockets stay open and nothing
+answers.
+
+From outside the engine, which therefore still says "running". A container that the healer has replaced meanwhile is
+gone together with its cgroup: then nothing is left to thaw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from faults.containers import locate, process_of
+from faults.protocol import Act, Json, NotInEffect, Target, TargetGone, Tools
+
+
+class Freeze:
+    reversible = True
+    level = "container"
+
+    def verify_within_s(self, plan: Json) -> float:
+        return 2.0
+
+    async def prepare(self, tools: Tools, target: Target, spec: Mapping[str, Any]) -> Json:
+        return await locate(tools, target)
+
+    async def inject(self, tools: Tools, plan: Json, remaining_s: float) -> None:
+        if not await tools.host.alive(process_of(plan)):
+            raise TargetGone(f"container {plan['container_id'][:12]} has ended")
+        await tools.host.freeze(plan["cgroup"])
+
+    async def verify(self, tools: Tools, plan: Json) -> str:
+        if not await tools.host.frozen(plan["cgroup"]):
+            raise NotInEffect("the container's cgroup is not frozen")
+        return "the container's cgroup is frozen"
+
+    async def undo(self, tools: Tools, plan: Json) -> None:
+        await tools.host.thaw(plan["cgroup"])
+
+    async def undone(self, tools: Tools, plan: Json) -> bool:
+        return not await tools.host.frozen(plan["cgroup"])
+
+    def holder_acts(self, tools: Tools, plan: Json) -> tuple[Act, ...]:
+        return ({"do": "thaw", "cgroup": plan["cgroup"]},)

@@ -1,0 +1,40 @@
+"""NodeChaos ``freeze``: everything on the node stops, its agent too, by the freezer of the node's cgroup."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from faults.nodes import node_state
+from faults.protocol import Act, Json, NotInEffect, Target, TargetGone, Tools
+
+
+class NodeFreeze:
+    reversible = True
+    level = "node"
+
+    def verify_within_s(self, plan: Json) -> float:
+        return 5.0
+
+    async def prepare(self, tools: Tools, target: Target, spec: Mapping[str, Any]) -> Json:
+        state = await node_state(tools, target.node)
+        if not state.powered:
+            raise TargetGone(f"node {target.node} has no power")
+        return {"node": target.node, "cgroup": tools.site.node_cgroup(target.node)}
+
+    async def inject(self, tools: Tools, plan: Json, remaining_s: float) -> None:
+        await tools.host.freeze(plan["cgroup"])
+
+    async def verify(self, tools: Tools, plan: Json) -> str:
+        if not await tools.host.frozen(plan["cgroup"]):
+            raise NotInEffect(f"the cgroup of node {plan['node']} is not frozen")
+        return "the node's cgroup is frozen"
+
+    async def undo(self, tools: Tools, plan: Json) -> None:
+        await tools.host.thaw(plan["cgroup"])
+
+    async def undone(self, tools: Tools, plan: Json) -> bool:
+        return not await tools.host.frozen(plan["cgroup"])
+
+    def holder_acts(self, tools: Tools, plan: Json) -> tuple[Act, ...]:
+        return ({"do": "thaw", "cgroup": plan["cgroup"]},)

@@ -1,0 +1,65 @@
+"""Refusals of meaning: what a fault object may not ask for although its fields are well formed. Pure.
+
+The schema (crd.py) has judged types and words by then. The chaos daemon tells these as the status of the object; a
+caller that validates files may ask for them beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from faults.durations import seconds
+from faults.protocol import Refused
+from testbed.errors import Mistake
+
+MAX_DURATION_S = 24 * 3600.0
+DEFAULT_DURATION_S = 3600.0  # where an object names none: a fault is a lease, it always ends by itself
+MAX_GRACE_S = 3600
+ALLOW_ALL_NODES = "testbed.io/allow-all-nodes"  # annotation, "true": the blast-radius cap of nodes does not apply
+_NEEDS_VALUE = ("fixed", "fixed-percent", "random-max-percent")
+
+
+def mistakes(fault: Mapping[str, Any]) -> tuple[Mistake, ...]:
+    """All that is wrong with the object itself, whatever the cluster looks like."""
+    spec = fault.get("spec") or {}
+    found: list[Mistake] = []
+    duration = spec.get("duration")
+    if duration is not None:
+        found += _duration(str(duration))
+    if spec.get("action") == "container-kill" and not spec.get("containerNames"):
+        found.append(Mistake("container-kill needs the names of the containers", "spec.containerNames"))
+    mode = spec.get("mode")
+    if mode in _NEEDS_VALUE and not spec.get("value"):
+        found.append(Mistake(f"mode {mode} needs a value", "spec.value"))
+    grace = spec.get("gracePeriod")
+    if isinstance(grace, int) and not 0 <= grace <= MAX_GRACE_S:
+        found.append(Mistake(f"must be from 0 to {MAX_GRACE_S} seconds", "spec.gracePeriod"))
+    if spec.get("remoteCluster"):
+        found.append(Mistake("there is no other cluster here", "spec.remoteCluster"))
+    return tuple(found)
+
+
+def _duration(text: str) -> list[Mistake]:
+    try:
+        length_s = seconds(text)
+    except ValueError as error:
+        return [Mistake(str(error), "spec.duration")]
+    if not 0 < length_s <= MAX_DURATION_S:
+        return [Mistake("must be more than 0 and at most 24h", "spec.duration")]
+    return []
+
+
+def duration_s(spec: Mapping[str, Any]) -> float:
+    """How long a reversible fault is held."""
+    return seconds(str(spec["duration"])) if spec.get("duration") else DEFAULT_DURATION_S
+
+
+def check_nodes(chosen: Sequence[str], existing: Sequence[str], annotations: Mapping[str, str]) -> None:
+    """The blast-radius cap.
+
+    Raises: Refused when every node of the cluster would be hit and the object does not say that this is meant.
+    """
+    if set(chosen) >= set(existing) and annotations.get(ALLOW_ALL_NODES) != "true":
+        raise Refused(f"this would hit all {len(existing)} nodes of the cluster",
+                      hint=f'select fewer, or annotate the object with {ALLOW_ALL_NODES}: "true"')

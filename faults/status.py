@@ -1,0 +1,51 @@
+"""A fault object's status from its ledger entries, in Chaos Mesh's form. Pure.
+
+Source: chaos-mesh api/v1alpha1/status.go. Ours beside it: events carry ``monotonicNs``, one of type ``Started`` is
+written just before the act, and conditions have a ``message``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from faults.ledger import Entry, Phase
+from faults.protocol import Json
+
+
+def condition(kind: str, holds: bool, reason: str = "", message: str = "") -> Json:
+    found: Json = {"type": kind, "status": "True" if holds else "False"}
+    return found | ({"reason": reason} if reason else {}) | ({"message": message} if message else {})
+
+
+def status(
+    entries: Sequence[Entry], *, desired: str, paused: bool, problem: tuple[str, str] | None, time_over: bool
+) -> Json:
+    """Args: problem: reason and message of why nothing could be selected or injected."""
+    reason, message = problem or ("", "")
+    failed = next((entry for entry in entries if entry.spent and not entry.injected_count), None)
+    if failed is not None and not problem:
+        reason, message = "NotInEffect", _last_failure(failed)
+    in_effect = [entry for entry in entries if entry.phase is Phase.INJECTED]
+    recovered = bool(entries) and not any(entry.active for entry in entries) and (desired == "Stop" or time_over)
+    conditions = [
+        condition("Selected", bool(entries), "" if entries else reason, "" if entries else message),
+        condition("AllInjected", bool(entries) and len(in_effect) == len(entries), reason, message),
+        condition("AllRecovered", recovered or (not entries and desired == "Stop")),
+        condition("Paused", paused),
+    ]
+    return {
+        "conditions": conditions,
+        "experiment": {"desiredPhase": desired, "containerRecords": [_record(entry) for entry in entries]},
+    }
+
+
+def _record(entry: Entry) -> Json:
+    return {
+        "id": entry.target.id, "selectorKey": ".",
+        "phase": "Injected" if entry.phase in (Phase.INJECTED, Phase.UNDOING) else "Not Injected",
+        "injectedCount": entry.injected_count, "recoveredCount": entry.recovered_count, "events": list(entry.events),
+    }
+
+
+def _last_failure(entry: Entry) -> str:
+    return next((str(event.get("message", "")) for event in reversed(entry.events) if event["type"] == "Failed"), "")
