@@ -1,0 +1,163 @@
+"""Events: what a component tells about an object, as Kubernetes' own Event objects.
+
+Recording never blocks and never fails its caller: events wait in a bounded queue that ``run`` writes out. A repeated event is counted
+up on the stored one, as upstream does, and keeps the time of each new occurrence (``eventTime``, ``lastTimestamp`` and the
+annotation ``testbed.io/monotonic-ns``), from which recovery timelines are made.
+Source: kubernetes client-go tools/record/{event.go,events_cache.go}.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from testbed.api.clock import WallClock
+from testbed.api.labels import MONOTONIC_NS
+from testbed.api.meta import format_time
+from testbed.api.resources import EVENTS
+from testbed.client.protocol import Client, Json
+from testbed.errors import AlreadyExists, ApiError, ApiUnavailable, Conflict, NotFound
+
+MAX_PENDING = 1000
+MAX_REMEMBERED = 2000
+RETRY_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Pending:
+    key: tuple[str, ...]
+    namespace: str
+    body: Json
+    at: datetime
+    monotonic_ns: int
+
+
+class EventRecorder:
+    """``component``: who tells (``kubelet``, ``deployment-controller``); ``host``: its node, where it has one."""
+
+    def __init__(self, client: Client, component: str, clock: WallClock, *, host: str = "") -> None:
+        self._client = client
+        self._component = component
+        self._host = host
+        self._clock = clock
+        self._pending: deque[_Pending] = deque()
+        self._wake = asyncio.Event()
+        self._known: OrderedDict[tuple[str, ...], tuple[str, int]] = OrderedDict()  # key → name, count
+        self._task: asyncio.Task[None] | None = None
+        self._serial = 0
+        self.dropped = 0
+
+    def event(
+        self, obj: Mapping[str, Any], reason: str, message: str, *, type: str = "Normal", field_path: str = "",
+        monotonic_ns: int | None = None, annotations: Mapping[str, str] | None = None,
+    ) -> None:
+        """Tells about ``obj`` (JSON with kind, apiVersion and metadata).
+
+        ``monotonic_ns``: CLOCK_MONOTONIC of what is told (default now). ``type``: Normal or Warning. ``field_path``: the part that is
+        meant, as ``spec.containers{web}``. May be called before ``run``; starts it when it does not run yet.
+        """
+        loop = asyncio.get_running_loop()
+        now = self._clock.now()
+        at_ns = monotonic_ns if monotonic_ns is not None else int(loop.time() * 1e9)
+        if len(self._pending) >= MAX_PENDING:
+            self._pending.popleft()
+            self.dropped += 1
+        self._pending.append(self._build(obj, reason, message, type, field_path, now, at_ns, annotations or {}))
+        self._wake.set()
+        if self._task is None or self._task.done():
+            self._task = loop.create_task(self._write_all(), name=f"events of {self._component}")
+
+    def _build(
+        self, obj: Mapping[str, Any], reason: str, message: str, kind: str, field_path: str, now: datetime, at_ns: int,
+        annotations: Mapping[str, str],
+    ) -> _Pending:
+        metadata = obj["metadata"]
+        involved = {
+            "kind": obj.get("kind", ""), "apiVersion": obj.get("apiVersion", ""), "name": metadata["name"],
+            "namespace": metadata.get("namespace", ""), "uid": metadata.get("uid", ""),
+            "resourceVersion": metadata.get("resourceVersion", ""), "fieldPath": field_path,
+        }
+        involved = {key: value for key, value in involved.items() if value}
+        namespace = metadata.get("namespace") or "default"
+        source = {"component": self._component, **({"host": self._host} if self._host else {})}
+        body: Json = {
+            "apiVersion": "v1", "kind": "Event",
+            "metadata": {"name": f"{metadata['name']}.{at_ns:x}", "namespace": namespace,
+                         "annotations": {**annotations, MONOTONIC_NS: str(at_ns)}},
+            "involvedObject": involved, "reason": reason, "message": message[:1024], "type": kind, "source": source,
+            "firstTimestamp": format_time(now), "lastTimestamp": format_time(now),
+            "eventTime": format_time(now, micro=True), "count": 1, "action": reason,
+            "reportingComponent": self._component, "reportingInstance": self._host or self._component,
+        }
+        key = (involved.get("uid", ""), involved["name"], namespace, involved["kind"], field_path, reason, message, kind)
+        return _Pending(key, namespace, body, now, at_ns)
+
+    # --- writing
+
+    async def run(self) -> None:
+        """Writes events until cancelled. Needed only by those who want the task to be their own."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._write_all()
+
+    async def flush(self) -> None:
+        """Waits until everything told so far was written or given up."""
+        if self._task is not None and not self._task.done():
+            await asyncio.wait([self._task])
+
+    async def close(self) -> None:
+        """Gives up what was not written yet."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _write_all(self) -> None:
+        while self._pending:
+            event = self._pending.popleft()
+            try:
+                await self._write(event)
+            except ApiUnavailable:
+                self._pending.appendleft(event)
+                while len(self._pending) > MAX_PENDING:
+                    self._pending.popleft()
+                    self.dropped += 1
+                await asyncio.sleep(RETRY_S)
+            except ApiError as error:  # its namespace may be gone; an event is worth no more than one attempt
+                _log.info("event %s of %s was refused: %s", event.body["reason"], event.body["involvedObject"]["name"],
+                          error.message)
+
+    async def _write(self, event: _Pending) -> None:
+        known = self._known.get(event.key)
+        if known is not None:
+            name, count = known
+            patch = {"count": count + 1, "lastTimestamp": event.body["lastTimestamp"],
+                     "eventTime": event.body["eventTime"],
+                     "metadata": {"annotations": event.body["metadata"]["annotations"]}}
+            try:
+                await self._client.patch(EVENTS, name, patch, event.namespace)
+                self._remember(event.key, name, count + 1)
+                return
+            except (NotFound, Conflict):
+                del self._known[event.key]
+        try:
+            created = await self._client.create(EVENTS, event.body, event.namespace)
+        except AlreadyExists:  # two events of one object in one clock tick, or an answer that was lost
+            self._serial += 1
+            name = f"{event.body['metadata']['name']}.{self._serial:x}"
+            body = dict(event.body, metadata={**event.body["metadata"], "name": name})
+            created = await self._client.create(EVENTS, body, event.namespace)
+        self._remember(event.key, created["metadata"]["name"], 1)
+
+    def _remember(self, key: tuple[str, ...], name: str, count: int) -> None:
+        self._known[key] = (name, count)
+        self._known.move_to_end(key)
+        while len(self._known) > MAX_REMEMBERED:
+            self._known.popitem(last=False)

@@ -1,0 +1,1 @@
+"""The Kubernetes REST API (a subset): ``Registry`` is all its meaning without HTTP, ``http`` its HTTP face."""

@@ -1,0 +1,208 @@
+"""From what a client wrote to what is stored: field names, metadata, defaults, validation.
+
+The steps that need no look at other objects; those that do (namespaces, addresses, priorities) are in ``registry``.
+Source: kubernetes apiserver pkg/registry/rest/{create,update}.go.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from datetime import datetime
+from typing import Any
+
+from testbed.api.meta import format_time
+from testbed.errors import BadRequest, Conflict, Invalid
+from testbed.server.causes import Causes
+from testbed.server.crd import check_definition
+from testbed.server.defaults import apply_defaults
+from testbed.server.fields import UNENFORCED_KINDS, Findings, examine
+from testbed.server.options import WriteOptions
+from testbed.server.served import Served
+from testbed.server.structural import prune_and_default, validate_against
+from testbed.server.validation import validate
+
+Json = dict[str, Any]
+
+_SERVER_OWNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation",
+                 "resourceVersion", "selfLink", "managedFields")
+_SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # kubernetes: apimachinery pkg/util/rand
+_MAX_GENERATED = 58
+
+
+def decode(served: Served, obj: Any, options: WriteOptions) -> Json:
+    """A copy of what was written, judged by field names and types.
+
+    Raises: BadRequest for another kind, wrong types, and (Strict) unknown or duplicate fields, all at once.
+    """
+    resource = served.resource
+    if not isinstance(obj, dict):
+        raise BadRequest(f"the body is not a {resource.kind} object")
+    value: Json = dict(obj)
+    for key, expected in (("apiVersion", resource.api_version), ("kind", resource.kind)):
+        given = value.get(key) or expected
+        if given != expected:
+            raise BadRequest(f"the {key} in the data ({given}) does not match the expected {key} ({expected})")
+        value[key] = expected
+    if served.custom:
+        cleaned, findings = prune_and_default(value, served.schema)
+        metadata = value.get("metadata") or {}
+        cleaned["metadata"], in_metadata = examine("ObjectMeta", metadata)
+        findings.unknown += [(f"metadata.{path}", close) for path, close in in_metadata.unknown]
+        findings.wrong += [(f"metadata.{path}" if path else "metadata", what) for path, what in in_metadata.wrong]
+    else:
+        cleaned, findings = examine(resource.kind, value)
+    if cleaned.get("metadata") is None:
+        cleaned["metadata"] = {}
+    if served.key == "secrets":
+        _merge_string_data(cleaned)
+    _judge(served, cleaned, findings, options)
+    return cleaned
+
+
+def _merge_string_data(obj: Json) -> None:
+    import base64
+
+    for key, value in (obj.pop("stringData", None) or {}).items():
+        if isinstance(value, str):
+            encoded = base64.b64encode(value.encode("utf-8", "surrogatepass")).decode()
+            obj.setdefault("data", {})[key] = encoded
+
+
+def _judge(served: Served, obj: Json, findings: Findings, options: WriteOptions) -> None:
+    kind, version = served.resource.kind, served.resource.api_version
+    if findings.wrong:
+        told = "; ".join(f"{path}: {what}" for path, what in findings.wrong)
+        raise BadRequest(f'{kind} in version "{version}" cannot be handled as a {kind}: {told}', details={"causes": [
+            {"reason": "FieldValueTypeInvalid", "message": what, "field": path} for path, what in findings.wrong]})
+    if options.field_validation != "Ignore":
+        _judge_unknown(findings, options)
+        options.warnings.extend(f"{path}: this field is kept but has no effect in this cluster"
+                                for path in findings.unenforced)
+        if kind in UNENFORCED_KINDS and not served.custom:
+            options.warnings.append(UNENFORCED_KINDS[kind])
+
+
+def _judge_unknown(findings: Findings, options: WriteOptions) -> None:
+    mistakes = [(path, f'unknown field "{path}"' + (f' (did you mean "{close}"?)' if close else ""))
+                for path, close in findings.unknown]
+    mistakes += [(path, f'duplicate field "{path}"') for path in options.duplicates]
+    if not mistakes:
+        return
+    if options.field_validation == "Strict":
+        raise BadRequest("strict decoding error: " + ", ".join(message for _, message in mistakes), details={"causes": [
+            {"reason": "FieldValueInvalid", "message": message, "field": path} for path, message in mistakes]})
+    options.warnings.extend(message for _, message in mistakes)
+
+
+def check(served: Served, obj: Json, old: Json | None = None) -> None:
+    """Raises: Invalid with all causes."""
+    if served.custom:
+        causes = Causes()
+        validate_against(obj, _without_metadata(served.schema), "", causes)
+        causes.raise_if_any(served.resource.kind, served.resource.group, obj["metadata"].get("name", ""))
+    validate(served, obj, old)
+    if served.key == "customresourcedefinitions.apiextensions.k8s.io":
+        check_definition(obj)
+
+
+def _without_metadata(schema: Json) -> Json:
+    properties = {key: item for key, item in (schema.get("properties") or {}).items()
+                  if key not in ("metadata", "apiVersion", "kind")}
+    return {**schema, "type": "object", "properties": properties}
+
+
+# --- create
+
+
+def prepare_new(served: Served, obj: Json, namespace: str, now: datetime, rng: random.Random) -> None:
+    """Metadata and defaults of a new object.
+
+    Raises: BadRequest when it carries what only the server may set, or names another namespace.
+    """
+    metadata = obj["metadata"]
+    if metadata.get("resourceVersion"):
+        raise BadRequest("resourceVersion should not be set on objects to be created")
+    for key in _SERVER_OWNED:
+        metadata.pop(key, None)
+    place_in_namespace(served, metadata, namespace)
+    if not metadata.get("name") and metadata.get("generateName"):
+        suffix = "".join(rng.choice(_SUFFIX_ALPHABET) for _ in range(5))
+        metadata["name"] = str(metadata["generateName"])[:_MAX_GENERATED] + suffix
+    metadata["uid"] = str(uuid.UUID(int=rng.getrandbits(128), version=4))
+    metadata["creationTimestamp"] = format_time(now)
+    if served.generation:
+        metadata["generation"] = 1
+    if served.has_status and served.key != "nodes":  # kubelets register a node together with its status
+        obj.pop("status", None)
+    if served.key == "namespaces":
+        obj["spec"] = {"finalizers": ["kubernetes"]}
+        obj["status"] = {"phase": "Active"}
+    apply_defaults(served.key, obj)
+
+
+def place_in_namespace(served: Served, metadata: Json, namespace: str) -> None:
+    """Raises: BadRequest."""
+    if not served.resource.namespaced:
+        metadata.pop("namespace", None)
+        return
+    given = metadata.setdefault("namespace", namespace)
+    if given != namespace:
+        raise BadRequest(f"the namespace of the provided object does not match the namespace sent on the request ({given} "
+                         f"is not {namespace})")
+
+
+# --- update
+
+
+def prepare_update(served: Served, old: Json, new: Json, subresource: str) -> Json:
+    """The object to store: what the client may change is taken from ``new``, the rest from ``old``.
+
+    Raises: BadRequest, Conflict (stale resourceVersion, other uid), Invalid (new finalizer on a deleted object).
+    """
+    before, after = old["metadata"], new["metadata"]
+    name = before["name"]
+    what = f'{served.key} "{name}"'
+    if after.get("name", name) != name:
+        raise BadRequest(f"the name of the object ({after['name']}) does not match the name on the URL ({name})")
+    place_in_namespace(served, after, before.get("namespace", ""))
+    if after.get("resourceVersion") and after["resourceVersion"] != before["resourceVersion"]:
+        raise Conflict(f"Operation cannot be fulfilled on {what}: the object has been modified; please apply your changes to "
+                       "the latest version and try again", details=details(served, name))
+    if after.get("uid") and after["uid"] != before["uid"]:
+        raise Conflict(f"Operation cannot be fulfilled on {what}: Precondition failed: UID in precondition: {after['uid']}, "
+                       f"UID in object meta: {before['uid']}", details=details(served, name))
+    if subresource == "status":
+        return {**old, "metadata": dict(before), **({"status": new["status"]} if "status" in new else {})}
+    merged = dict(new)
+    merged["metadata"] = {key: item for key, item in after.items() if key not in _SERVER_OWNED}
+    merged["metadata"].update({key: before[key] for key in _SERVER_OWNED if key in before})
+    merged["metadata"]["name"] = name
+    if served.has_status:
+        merged.pop("status", None)
+        if "status" in old:
+            merged["status"] = old["status"]
+    if served.key == "namespaces" and subresource != "finalize":
+        merged["spec"] = old.get("spec", {})
+    if before.get("deletionTimestamp"):
+        added = set(after.get("finalizers") or ()) - set(before.get("finalizers") or ())
+        if added:
+            raise Invalid(f"{served.resource.kind} {name!r} is invalid: metadata.finalizers: Forbidden: no new finalizers can "
+                          f"be added if the object is being deleted, found new finalizers {sorted(added)}")
+    apply_defaults(served.key, merged)
+    return merged
+
+
+def bump_generation(served: Served, old: Json, new: Json) -> None:
+    """A change of anything but metadata and status is a new generation."""
+    if not served.generation:
+        return
+    ignored = ("metadata", "status") if served.has_status else ("metadata",)
+    keys = (old.keys() | new.keys()) - set(ignored)
+    deleted = new["metadata"].get("deletionTimestamp") and not old["metadata"].get("deletionTimestamp")
+    if deleted or any(old.get(key) != new.get(key) for key in keys):
+        new["metadata"]["generation"] = int(old["metadata"].get("generation") or 0) + 1
+
+
+def details(served: Served, name: str) -> Json:
+    return {"name": name, "group": served.resource.group, "kind": served.resource.plural}

@@ -1,0 +1,63 @@
+"""A kind as this API serves it: where it is found, its subresources, and for custom resources its schema and columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from testbed.api import resources as r
+from testbed.api.resources import ResourceType
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Served:
+    """``schema``, ``columns``, ``scale``: of a custom resource, as its definition gives them."""
+
+    resource: ResourceType
+    subresources: frozenset[str] = frozenset()
+    generation: bool = False
+    custom: bool = False
+    schema: Json = field(default_factory=dict, hash=False, compare=False)
+    columns: tuple[Json, ...] = field(default=(), hash=False, compare=False)
+    scale: Json = field(default_factory=dict, hash=False, compare=False)
+
+    @property
+    def key(self) -> str:
+        """The store's kind."""
+        return self.resource.group_resource
+
+    @property
+    def has_status(self) -> bool:
+        return "status" in self.subresources
+
+
+def _built_in(resource: ResourceType, *subresources: str, generation: bool = False) -> Served:
+    return Served(resource, frozenset(subresources), generation)
+
+
+BUILT_IN: tuple[Served, ...] = (
+    _built_in(r.NAMESPACES, "status", "finalize"),
+    _built_in(r.NODES, "status"),
+    _built_in(r.PODS, "status", "binding", "eviction", "log", "exec", "attach", "portforward"),
+    _built_in(r.SERVICES, "status"),
+    _built_in(r.CONFIG_MAPS),
+    _built_in(r.SECRETS),
+    _built_in(r.EVENTS),
+    _built_in(r.SERVICE_ACCOUNTS),
+    _built_in(r.ENDPOINTS),
+    _built_in(r.DEPLOYMENTS, "status", "scale", generation=True),
+    _built_in(r.REPLICA_SETS, "status", "scale", generation=True),
+    _built_in(r.ENDPOINT_SLICES, generation=True),
+    _built_in(r.LEASES),
+    _built_in(r.PRIORITY_CLASSES),
+    _built_in(r.STORAGE_CLASSES),
+    _built_in(r.NETWORK_POLICIES, generation=True),
+    _built_in(r.DISRUPTION_BUDGETS, "status", generation=True),
+    _built_in(r.ROLES),
+    _built_in(r.ROLE_BINDINGS),
+    _built_in(r.CLUSTER_ROLES),
+    _built_in(r.CLUSTER_ROLE_BINDINGS),
+    _built_in(r.CUSTOM_RESOURCE_DEFINITIONS, "status", generation=True),
+)
