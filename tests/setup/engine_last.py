@@ -1,7 +1,8 @@
 """pytest plugin of ``make test``: tests that need the engine run last, one after the other, in one worker.
 
-With ``--dist loadgroup --no-loadscope-reorder`` the pure tests are first spread over all workers; the group ``engine`` is
-handed out whole when they are through. So measurements on real containers are not disturbed, and one line closes it all.
+With ``--dist loadgroup --no-loadscope-reorder`` the pure tests are first spread over all workers; the group ``engine``
+is handed out whole when they are through. So measurements on real containers are not disturbed, and one line closes it
+all.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python get_tools.py FOLDER
 
-Those that are already on this machine are left alone. promtool and kubectl are unpacked under FOLDER, so that no service
-is installed; Chromium needs its libraries and is installed by root. What cannot be had is named; the tests that need it
-say that they were skipped.
+Those that are already on this machine are left alone. promtool and kubectl are unpacked under FOLDER, so that no
+service is installed; Chromium needs its libraries and is installed by root. What cannot be had is named; the tests that
+need it say that they were skipped.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ def quietly(*argv: str, cwd: str | None = None) -> bool:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     return subprocess.run(argv, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
                           check=False).returncode == 0
+
+
+def say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 def unpack(program: str, package: str, path: str, folder: Path) -> bool:
@@ -47,16 +51,16 @@ def main() -> None:
     if not wanted and not chromium:
         return
     if which("apt-get") is None:
-        absent = wanted + ["chromium"] * chromium
-        return print(f"not here: {', '.join(absent)}: tests that need them are skipped", file=sys.stderr)
+        say(f"not here: {', '.join(wanted + ['chromium'] * chromium)}: tests that need them are skipped")
+        return
     if os.geteuid() == 0:
         quietly("apt-get", "update")
     for name in wanted:
         package, path = UNPACKED[name]
-        print(f"{name}: " + ("unpacked" if unpack(name, package, path, folder) else "cannot be had"), file=sys.stderr)
+        say(f"{name}: " + ("unpacked" if unpack(name, package, path, folder) else "cannot be had"))
     if chromium:
         done = os.geteuid() == 0 and quietly("apt-get", "install", "-y", "--no-install-recommends", "chromium")
-        print("chromium: " + ("installed" if done else "cannot be had"), file=sys.stderr)
+        say("chromium: " + ("installed" if done else "cannot be had"))
 
 
 if __name__ == "__main__":
