@@ -452,7 +452,6 @@ async def main(settings: Settings, servers: list[str]) -> None:
     await loop.create_datagram_endpoint(lambda: dns, local_addr=("0.0.0.0", 53))
     await asyncio.start_server(dns.serve_tcp, "0.0.0.0", 53)
     await asyncio.start_unix_server(gateway.serve, settings.socket, limit=64 << 20)
-    os.chmod(settings.socket, 0o666)  # its directory is the user's alone; the user need not be root
     log("ready")
     await stop.wait()
 
@@ -460,4 +459,5 @@ async def main(settings: Settings, servers: list[str]) -> None:
 if __name__ == "__main__":
     _settings = Settings(dict(os.environ))
     Path(_settings.socket).unlink(missing_ok=True)
+    os.umask(0)  # the socket is for a user who need not be root; its directory is that user's alone
     asyncio.run(main(_settings, upstream_servers(Path("/etc/resolv.conf").read_text())))

@@ -1,0 +1,69 @@
+"""``python -m testbed.machines --instance DIR``: the machine room of one cluster, until SIGTERM (the cluster goes on)
+or until it is told to take the cluster down."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from testbed.api.instance import load_instance
+from testbed.errors import TestbedError
+from testbed.machines.processes import child_environment, record_room
+from testbed.machines.room import Room, serve
+from testbed.runtime.factory import open_engine
+from testbed.runtime.host import may_act_in_process, open_host
+from testbed.runtime.protocol import Engine
+
+
+class EngineWhenNeeded:
+    """Opens the engine at its first use: as root the room never needs it, and then never carries its SDK."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._engine: Engine | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._engine is None:
+            self._engine = open_engine(self._url)
+        return getattr(self._engine, name)
+
+
+def say(line: str) -> None:
+    sys.stderr.write(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {line}\n")
+    sys.stderr.flush()
+
+
+async def run(directory: Path, owner: tuple[int, int] | None) -> None:
+    instance = load_instance(directory)
+    host = open_host(instance.id, cast(Engine, EngineWhenNeeded(instance.engine_url)))
+    room = Room(instance, host, root=may_act_in_process(), say=say, environment=child_environment())
+    try:
+        await serve(room, owner=owner)
+    finally:
+        await host.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="testbed.machines", description="the machine room of one cluster")
+    parser.add_argument("--instance", required=True, type=Path)
+    parser.add_argument("--owner", help="PID:START_TICKS of the process with which the cluster ends")
+    arguments = parser.parse_args()
+    owner = None
+    if arguments.owner:
+        pid, _, ticks = arguments.owner.partition(":")
+        owner = int(pid), int(ticks)
+    try:
+        record_room(arguments.instance, os.getpid())
+        asyncio.run(run(arguments.instance, owner))
+    except (TestbedError, OSError) as error:
+        say(f"machine room: {error}")
+        sys.exit(getattr(error, "exit_code", 4))
+
+
+if __name__ == "__main__":
+    main()

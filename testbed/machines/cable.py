@@ -1,0 +1,291 @@
+"""The cable of one node: a relay between its agent and the API, both directions, that can be cut, delayed, throttled.
+
+A process of its own that outlives the machine room. It decides nothing: it is told on its control socket, one line of
+JSON per request, and heals by itself at the deadline it was given. What it was told is kept in a file, so that a cable
+that was killed while cut comes back cut. Cut means silent: open connections pass no byte, no FIN and no RST; new ones
+are accepted and stay silent, as when packets vanish. Healing ends the connections that were cut off, so that both ends
+connect again. Standard library only; imports are kept few because there is one of these per node.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections import deque
+from pathlib import Path
+from typing import Any, cast
+
+from testbed.api.instance import load_instance
+
+HIGH_WATER_BYTES = 256 * 1024
+
+
+class Cable:
+    """What is true of the cable now, and all connections that go through it.
+
+    ``delay_s``: added to each direction. ``rate_bytes_s``: of each connection and direction, 0 is unlimited.
+    """
+
+    def __init__(self, state_file: Path | None = None) -> None:
+        self._file = state_file
+        self.cut = False
+        self.delay_s = 0.0
+        self.rate_bytes_s = 0
+        self._until: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.ends: set[End] = set()
+
+    def set(self, *, cut: bool, delay_s: float = 0.0, rate_bytes_s: int = 0, deadline_s: float | None = None) -> None:
+        """Makes this the state, until ``deadline_s`` from now when given. Repeating it is harmless."""
+        loop = asyncio.get_running_loop()
+        if self._timer:
+            self._timer.cancel()
+        self._timer = loop.call_later(deadline_s, self.heal) if deadline_s is not None else None
+        self._until = loop.time() + deadline_s if deadline_s is not None else None
+        was_cut, self.cut = self.cut, cut
+        self.delay_s, self.rate_bytes_s = delay_s, rate_bytes_s
+        self._save()
+        for end in tuple(self.ends):
+            if cut:
+                end.silence()
+            elif was_cut:
+                end.abort()
+
+    def heal(self) -> None:
+        self.set(cut=False)
+
+    def status(self) -> dict[str, Any]:
+        left = None if self._until is None else max(0.0, self._until - asyncio.get_running_loop().time())
+        return {
+            "cut": self.cut, "delay_s": self.delay_s, "rate_bytes_s": self.rate_bytes_s, "deadline_s": left,
+            "connections": len(self.ends),
+        }
+
+    def _save(self) -> None:
+        if self._file is None:
+            return
+        if not (self.cut or self.delay_s or self.rate_bytes_s):
+            self._file.unlink(missing_ok=True)
+            return
+        temporary = self._file.with_suffix(".new")
+        temporary.write_text(json.dumps({
+            "cut": self.cut, "delay_s": self.delay_s, "rate_bytes_s": self.rate_bytes_s, "until": self._until,
+        }))
+        temporary.replace(self._file)
+
+    def restore(self) -> None:
+        """Takes up what the cable was told before it was killed. CLOCK_MONOTONIC goes on meanwhile."""
+        if self._file is None:
+            return
+        try:
+            value = json.loads(self._file.read_text())
+            until = value.pop("until")
+            left = None if until is None else until - asyncio.get_running_loop().time()
+            if left is None or left > 0:
+                self.set(**value, deadline_s=left)
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # nothing was told, or it cannot be known any more: healthy
+
+    def handle(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answers one control request: ``{"op": "set", ...}`` or ``{"op": "status"}``."""
+        if request.get("op") == "set":
+            deadline = request.get("deadline_s")
+            self.set(
+                cut=bool(request["cut"]), delay_s=float(request.get("delay_s") or 0),
+                rate_bytes_s=int(request.get("rate_bytes_s") or 0),
+                deadline_s=None if deadline is None else float(deadline),
+            )
+        return self.status()
+
+
+class End(asyncio.Protocol):
+    """One end of a relayed connection; ``peer`` is the other. What it receives, the peer sends."""
+
+    def __init__(self, cable: Cable, target_port: int | None, peer: End | None = None) -> None:
+        self._cable, self._target_port = cable, target_port
+        self.peer = peer
+        self.transport: asyncio.Transport | None = None
+        self._silent = False
+        self._finished = False  # the far side has sent its FIN
+        self._queue: deque[tuple[float, bytes]] = deque()
+        self._queued_bytes = 0
+        self._free_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._connecting: asyncio.Task[None] | None = None
+
+    # --- life
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        self._cable.ends.add(self)
+        if self._cable.cut:
+            self.silence()
+        elif self._target_port is not None:
+            self.transport.pause_reading()
+            self._connecting = asyncio.get_running_loop().create_task(self._connect(self._target_port))
+
+    async def _connect(self, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            _, protocol = await loop.create_connection(lambda: End(self._cable, None, self), "127.0.0.1", port)
+        except OSError:
+            if not self._silent:
+                self.abort()
+            return
+        self.peer = protocol
+        if self._silent or self.transport is None:
+            protocol.silence()
+            if self.transport is None:
+                protocol.abort()
+            return
+        self.transport.resume_reading()
+
+    def silence(self) -> None:
+        """Passes nothing from now on, not even an end."""
+        self._silent = True
+        self._queue.clear()
+        if self._timer:
+            self._timer.cancel()
+        if self.transport and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def abort(self) -> None:
+        if self.transport:
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cable.ends.discard(self)
+        self.transport = None
+        if self._timer:
+            self._timer.cancel()
+        if self.peer and not self._silent and self.peer.transport:
+            if exc is not None:
+                self.peer.abort()
+            elif not self._queue:
+                self.peer.transport.close()
+
+    # --- bytes
+
+    def data_received(self, data: bytes) -> None:
+        if self._silent or self.peer is None or self.peer.transport is None:
+            return
+        cable = self._cable
+        if not (cable.delay_s or cable.rate_bytes_s or self._queue):
+            self.peer.transport.write(data)
+            return
+        now = asyncio.get_running_loop().time()
+        start = max(now + cable.delay_s, self._free_at)
+        self._free_at = start + (len(data) / cable.rate_bytes_s if cable.rate_bytes_s else 0.0)
+        self._queue.append((self._free_at, data))
+        self._queued_bytes += len(data)
+        if self._queued_bytes > HIGH_WATER_BYTES and self.transport:
+            self.transport.pause_reading()
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._queue and (self._timer is None or self._timer.cancelled()):
+            self._timer = asyncio.get_running_loop().call_at(self._queue[0][0], self._flush)
+
+    def _flush(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        while self._queue and self._queue[0][0] <= now:
+            data = self._queue.popleft()[1]
+            self._queued_bytes -= len(data)
+            if self.peer and self.peer.transport:
+                self.peer.transport.write(data)
+        if self._queued_bytes <= HIGH_WATER_BYTES and self.transport and not self._silent:
+            self.transport.resume_reading()
+        if self._queue:
+            self._schedule()
+        elif self._finished:
+            self._pass_on_end()
+
+    def eof_received(self) -> bool:
+        self._finished = True
+        if not self._silent and not self._queue:
+            self._pass_on_end()
+        return True
+
+    def _pass_on_end(self) -> None:
+        if self.peer and self.peer.transport and self.peer.transport.can_write_eof():
+            with contextlib.suppress(OSError, RuntimeError):
+                self.peer.transport.write_eof()
+            if self.peer._finished:
+                self.peer.transport.close()
+                if self.transport:
+                    self.transport.close()
+
+    def pause_writing(self) -> None:
+        if self.peer and self.peer.transport:
+            self.peer.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.peer and self.peer.transport and not self.peer._silent:
+            self.peer.transport.resume_reading()
+
+
+async def serve_control(cable: Cable, path: Path) -> asyncio.Server:
+    """Answers requests on the unix socket ``path`` (0600)."""
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while line := await reader.readline():
+                try:
+                    answer = cable.handle(json.loads(line))
+                except (ValueError, KeyError, TypeError) as error:
+                    answer = {"error": f"{type(error).__name__}: {error}"}
+                writer.write(json.dumps(answer).encode() + b"\n")
+                await writer.drain()
+        writer.close()
+
+    mask = os.umask(0o177)
+    try:
+        return await asyncio.start_unix_server(converse, path)
+    finally:
+        os.umask(mask)
+
+
+async def relay(cable: Cable, listen_port: int, target_port: int) -> asyncio.Server:
+    """Relays ``127.0.0.1:listen_port`` to ``127.0.0.1:target_port``. Raises: OSError when the port is taken."""
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(lambda: End(cable, target_port), "127.0.0.1", listen_port, backlog=256)
+
+
+async def run(directory: Path, name: str) -> None:
+    """Serves until SIGTERM."""
+    instance = load_instance(directory)
+    node = instance.node(name)
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    cable = Cable(directory / f"cable-{name}.json")
+    cable.restore()
+    path = instance.cable_socket(name)
+    path.unlink(missing_ok=True)
+    await relay(cable, node.to_agent_port, node.agent_port)
+    await relay(cable, node.to_api_port, instance.api_port)
+    await serve_control(cable, path)
+    await stop.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="testbed.machines.cable", description="the cable of one node")
+    parser.add_argument("--instance", required=True, type=Path)
+    parser.add_argument("--node", required=True)
+    arguments = parser.parse_args()
+    try:
+        asyncio.run(run(arguments.instance, arguments.node))
+    except OSError as error:
+        sys.exit(f"cable of {arguments.node}: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Removes exactly what one cluster made: processes, containers, network, cgroups, state.
+
+Decides what belongs to a cluster: processes by its record and by their ``--instance DIR``, engine objects by their
+labels, cgroups by the id. Works with whatever is left: a half-written ``instance.json``, no machine room, a second
+time. The directory ``runs`` stays: reports outlive the cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import signal
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from testbed.api import labels
+from testbed.errors import EnvironmentProblem, HostError
+from testbed.machines.processes import ROOM_RECORD, ended, kill_exactly, read_record, start_ticks
+from testbed.runtime.protocol import Engine, Host
+
+RECORD = "processes.json"
+KEPT = frozenset({"runs"})
+_ID = re.compile(r"\b[0-9a-f]{12}\b")
+
+
+def processes_of(directory: Path) -> dict[int, int]:
+    """Pid to start ticks of every process that was started with ``--instance <directory>``, and of holders."""
+    found: dict[int, int] = {}
+    holders = os.fsencode(directory / "holders") + b"/"
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(word.startswith(holders) for word in words) or any(
+            word == b"--instance" and following == os.fsencode(directory)
+            for word, following in zip(words, words[1:], strict=False)
+        ):
+            ticks = start_ticks(int(entry.name))
+            if ticks is not None:
+                found[int(entry.name)] = ticks
+    return found
+
+
+async def end_processes(directory: Path, spared: Iterable[int]) -> None:
+    """SIGKILL to all processes of the cluster. The machine room first: it would start the others again."""
+    room = read_record(directory / ROOM_RECORD)
+    recorded = {pid: ticks for pid, ticks, _ in (room | read_record(directory / RECORD)).values()}
+    first = [pid for pid, _, _ in room.values()]
+    for _ in range(5):  # a room that was just restarting something leaves one more to find
+        everyone = {pid: ticks for pid, ticks in (recorded | processes_of(directory)).items() if pid not in spared}
+        everyone = {pid: ticks for pid, ticks in everyone.items() if start_ticks(pid) == ticks}
+        if not everyone:
+            return
+        for pid in sorted(everyone, key=lambda pid: pid not in first):
+            kill_exactly(pid, everyone[pid], signal.SIGKILL)
+        await asyncio.gather(*(ended(pid, ticks) for pid, ticks in everyone.items()))
+
+
+def instance_ids(directory: Path) -> set[str]:
+    """The ids that clusters in this directory had, also when ``instance.json`` was only half written."""
+    ids: set[str] = set()
+    for name in ("id", "instance.json"):
+        with contextlib.suppress(OSError):
+            ids.update(_ID.findall((directory / name).read_text(errors="replace")))
+    return ids
+
+
+async def remove_containers(engine: Engine, wanted: dict[str, str], *, spared_role: str = "") -> None:
+    """Removes all containers with these labels, several at a time. ``spared_role``: containers that stay.
+
+    Raises: EngineUnavailable, EngineError (one that cannot be removed).
+    """
+    for _ in range(3):  # a container that was being created when its agent died shows up late
+        states = [state for state in await engine.list(wanted) if state.labels.get(labels.ROLE) != spared_role]
+        if not states:
+            return
+        results = await asyncio.gather(*(engine.remove(state.id) for state in states), return_exceptions=True)
+        failed = [result for result in results if isinstance(result, BaseException)]
+    if failed:
+        raise failed[0]
+
+
+def remove_state(directory: Path) -> None:
+    """Removes everything in ``directory`` but ``runs``; the directory too when nothing is left.
+
+    Raises: EnvironmentProblem when a file cannot be removed.
+    """
+    try:
+        if not directory.is_dir():
+            return
+        # Last the file by which the cluster is known: interrupted, the next attempt still knows the id.
+        for entry in sorted(directory.iterdir(), key=lambda entry: entry.name in ("instance.json", "id")):
+            if entry.name in KEPT:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (directory / "runs").rmdir()
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot remove {error.filename}: {error.strerror}",
+                                 hint="remove it as the user who owns it, then repeat") from error
+
+
+async def clean(
+    directory: Path, engine: Engine, open_host: Callable[[str, Engine], Host], say: Callable[[str], None],
+    *, spared: Iterable[int] = (),
+) -> None:
+    """Takes everything away and says what is being done. ``spared``: processes that stay (the caller stays anyway).
+
+    Raises: EngineUnavailable (processes are gone, state stays: repeat), EnvironmentProblem, EngineError.
+    """
+    say("ending processes")
+    await end_processes(directory, {os.getpid(), *spared})
+    for identity in sorted(instance_ids(directory)):
+        host = open_host(identity, engine)
+        try:
+            say("removing containers")
+            with contextlib.suppress(HostError):  # the engine's forced removal kills it too
+                await host.kill_cgroup(f"/testbed-{identity}")
+            await remove_containers(engine, {labels.INSTANCE: identity}, spared_role=labels.ROLE_HELPER)
+            say("removing the network")
+            for network in await engine.networks({labels.INSTANCE: identity}):
+                await engine.remove_network(network.id)
+            with contextlib.suppress(HostError):
+                await host.remove_cgroup(f"/testbed-{identity}")
+        finally:
+            await host.close()
+        await remove_containers(engine, {labels.INSTANCE: identity})  # the helper that did host acts
+    say("removing state")
+    remove_state(directory)

@@ -1,0 +1,87 @@
+"""Asks the machine room over its control socket: ``RoomClient`` from asyncio, ``room_call`` from plain code."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Any
+
+from testbed.errors import EnvironmentProblem
+from testbed.machines.protocol import NodeState, ProcessState, RoomStatus
+from testbed.machines.wire import decode_response, encode_request
+
+Json = dict[str, Any]
+_QUICK_S, _SLOW_S = 5.0, 180.0  # looking; acts that remove containers
+
+
+def _no_room(path: Path, error: BaseException) -> EnvironmentProblem:
+    return EnvironmentProblem(
+        f"the machine room of cluster {path.parent.name!r} does not answer ({error or 'timeout'})",
+        hint=f"testbed up --name {path.parent.name} starts it again",
+    )
+
+
+def room_call(path: Path, method: str, url: str, body: Json | None = None, *, timeout_s: float = _SLOW_S) -> Json:
+    """One request, blocking. ``path``: the control socket. Raises: the room's error; EnvironmentProblem."""
+    chunks = []
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(timeout_s)
+            connection.connect(str(path))
+            connection.sendall(encode_request(method, url, body))
+            while chunk := connection.recv(65536):
+                chunks.append(chunk)
+    except OSError as error:
+        raise _no_room(path, error) from error
+    return decode_response(b"".join(chunks))
+
+
+def read_status(value: Json) -> RoomStatus:
+    processes = tuple(ProcessState(**item) for item in value.pop("processes"))
+    nodes = tuple(NodeState(**item) for item in value.pop("nodes"))
+    return RoomStatus(processes=processes, nodes=nodes, **value)
+
+
+def room_status(path: Path) -> RoomStatus:
+    """What the room at the control socket ``path`` says, blocking. Raises: EnvironmentProblem."""
+    return read_status(room_call(path, "GET", "/status", timeout_s=_QUICK_S))
+
+
+class RoomClient:
+    """``MachineRoom`` at the other end of the unix socket ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def _call(self, method: str, url: str, body: Json | None = None, *, timeout_s: float = _SLOW_S) -> Json:
+        try:
+            async with asyncio.timeout(timeout_s):
+                reader, writer = await asyncio.open_unix_connection(self._path)
+                try:
+                    writer.write(encode_request(method, url, body))
+                    raw = await reader.read()
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError) as error:
+            raise _no_room(self._path, error) from error
+        return decode_response(raw)
+
+    async def status(self) -> RoomStatus:
+        return read_status(await self._call("GET", "/status", timeout_s=_QUICK_S))
+
+    async def add_node(self, name: str = "", *, cpu: str = "", memory: str = "") -> str:
+        answer = await self._call("POST", "/nodes", {"name": name, "cpu": cpu, "memory": memory})
+        return str(answer["name"])
+
+    async def remove_node(self, name: str) -> None:
+        await self._call("DELETE", f"/nodes/{name}")
+
+    async def set_power(self, name: str, *, on: bool) -> None:
+        await self._call("PUT", f"/nodes/{name}/power", {"on": on})
+
+    async def set_cable(self, name: str, *, cut: bool, deadline_s: float | None = None) -> None:
+        await self._call("PUT", f"/nodes/{name}/cable", {"cut": cut, "deadline_s": deadline_s}, timeout_s=_QUICK_S)
+
+    async def stop(self) -> None:
+        await self._call("POST", "/stop")

@@ -1,0 +1,308 @@
+"""The machine room: starts, restarts, adopts and stops every process of one cluster; owns each node's power.
+
+It decides nothing about workloads. It can be killed and started again without anyone noticing: processes are found
+again by ``processes.json``, nodes that are switched off by ``room.json``; cables keep their own state. Engine work is
+done by ``errand`` processes, so that the room stays small and never hangs on an engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from testbed.api.instance import Instance, NodeInstance, check_name
+from testbed.errors import EnvironmentProblem, HostError, InvalidInput, NotFound, TestbedError
+from testbed.machines import addresses, cables
+from testbed.machines.power import power_off
+from testbed.machines.processes import (
+    Processes,
+    Program,
+    ended,
+    pause_before_restart_s,
+)
+from testbed.machines.protocol import NodeState, ProcessState, RoomStatus
+from testbed.machines.wire import serve as serve_socket
+from testbed.runtime.protocol import Host
+
+Json = dict[str, Any]
+MAX_NODES = 100
+_ERRAND_S = 170.0
+
+
+class Room:
+    """``host``: acts on this machine. ``root``: whether sandboxes can be found through ``/proc``. ``say``: the log."""
+
+    def __init__(
+        self, instance: Instance, host: Host, *, root: bool, say: Callable[[str], None], environment: dict[str, str],
+    ) -> None:
+        self.instance = instance
+        self._host, self._root, self._say, self._environment = host, root, say, environment
+        self._processes = Processes(
+            instance.directory / "processes.json", instance.log_file, host.join_cgroup, environment, say
+        )
+        self._off: set[str] = set()
+        self._gateway = ProcessState("gateway", 0, False, 0)
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.finished = asyncio.Event()
+
+    # --- life
+
+    async def start(self) -> None:
+        """Brings everything up that is not, and adopts what is. Returns at once; things get ready meanwhile."""
+        self._off = _read_off(self.instance.directory / "room.json")
+        for node in self.instance.nodes:
+            self._processes.keep(self._cable(node))
+        self._processes.keep(self._program("api", "testbed.server"))
+        self._spawn(self._keep_gateway())
+        for node in self.instance.nodes:
+            if node.name not in self._off:
+                await self._start_agent(node)
+        self._processes.keep(self._program("chaos", "faults"))
+
+    def _spawn(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Stops watching; the cluster goes on."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await self._processes.close()
+
+    def _program(self, name: str, module: str, node: str = "", cgroup: str = "") -> Program:
+        argv = [sys.executable, "-m", module, "--instance", str(self.instance.directory)]
+        return Program(name, (*argv, "--node", node) if node else tuple(argv), cgroup)
+
+    def _cable(self, node: NodeInstance) -> Program:
+        return self._program(f"cable-{node.name}", "testbed.machines.cable", node.name)
+
+    async def _start_agent(self, node: NodeInstance) -> None:
+        cgroup = f"{self.instance.node_cgroup(node.name)}/agent"
+        try:
+            await self._host.create_cgroup(cgroup)
+        except HostError as error:
+            self._say(f"agent-{node.name}: {error}")
+        self._processes.keep(self._program(f"agent-{node.name}", "testbed.node", node.name, cgroup))
+
+    async def _errand(self, act: str, node: str = "") -> Json:
+        """Raises: the errand's error, EnvironmentProblem when it gave no answer."""
+        argv = [sys.executable, "-m", "testbed.machines.errand", "--instance", str(self.instance.directory)]
+        if act == "down":
+            argv += ["--spare", str(os.getpid())]
+        process = await asyncio.create_subprocess_exec(
+            *argv, "--node", node, act, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            env=self._environment, cwd=self.instance.directory, start_new_session=True,
+        )
+        try:
+            async with asyncio.timeout(_ERRAND_S):
+                output, _ = await process.communicate()
+            answer: Json = json.loads(output)
+        except (TimeoutError, ValueError) as error:
+            raise EnvironmentProblem(f"errand {act} {node} gave no answer",
+                                     hint=f"see {self.instance.log_file('room')}") from error
+        finally:
+            if process.returncode is None:
+                process.kill()
+        if process.returncode:
+            raise EnvironmentProblem(str(answer["message"]), hint=str(answer["hint"]))
+        return answer
+
+    async def _keep_gateway(self) -> None:
+        failures = restarts = 0
+        while True:
+            try:
+                answer = await self._errand("gateway")
+                self._gateway = ProcessState("gateway", int(answer["pid"]), True, restarts)
+                self._say(f"gateway: runs as pid {answer['pid']}")
+                failures = 0
+                await ended(int(answer["pid"]), int(answer["ticks"]))
+                self._say("gateway: ended")
+            except TestbedError as error:
+                failures += 1
+                self._say(f"gateway: {error}")
+            restarts += 1
+            self._gateway = ProcessState("gateway", 0, False, restarts)
+            await asyncio.sleep(pause_before_restart_s(failures + 1) if failures else 0)
+
+    # --- what may be asked (``protocol.MachineRoom``)
+
+    async def status(self) -> RoomStatus:
+        states = {state.name: state for state in self._processes.states()}
+        cut = await asyncio.gather(*(
+            cables.cable_is_cut(self.instance.cable_socket(node.name)) for node in self.instance.nodes
+        ))
+        nodes = tuple(
+            NodeState(node.name, node.name not in self._off, is_cut, node.pod_cidr, _pid(states, f"agent-{node.name}"))
+            for node, is_cut in zip(self.instance.nodes, cut, strict=True)
+        )
+        return RoomStatus(
+            name=self.instance.name, id=self.instance.id, profile=self.instance.profile, room_pid=os.getpid(),
+            api_port=self.instance.api_port, processes=(*states.values(), self._gateway), nodes=nodes,
+        )
+
+    async def add_node(self, name: str = "", *, cpu: str = "", memory: str = "") -> str:
+        async with self._lock(""):
+            node = new_node(self.instance, name, cpu, memory)
+            self._write(self.instance.with_nodes((*self.instance.nodes, node)))
+            self._processes.keep(self._cable(node))
+            await self._start_agent(node)
+            return node.name
+
+    async def remove_node(self, name: str) -> None:
+        self.instance.node(name)
+        await self.set_power(name, on=False)
+        async with self._lock(name), self._lock(""):
+            await self._errand("forget", name)
+            await self._processes.stop(f"cable-{name}")
+            self._write(self.instance.with_nodes(tuple(one for one in self.instance.nodes if one.name != name)))
+            self._set_off(name, off=False)
+            self.instance.cable_socket(name).unlink(missing_ok=True)
+
+    async def set_power(self, name: str, *, on: bool) -> None:
+        node = self.instance.node(name)
+        async with self._lock(name):
+            if on:
+                await self._power_on(node)
+            else:
+                await self._power_off(node)
+
+    async def _power_off(self, node: NodeInstance) -> None:
+        self._set_off(node.name, off=True)  # first, so that a room that dies here does not start the agent again
+        agent = await self._processes.release(f"agent-{node.name}")
+        known = None if self._root else (await self._errand("sandboxes", node.name))["pids"]
+        await power_off(self._host, self.instance.node_cgroup(node.name), known)
+        if agent and agent.pid:
+            await ended(agent.pid, agent.ticks)
+        self._say(f"{node.name}: power off")
+
+    async def _power_on(self, node: NodeInstance) -> None:
+        if node.name not in self._off:
+            return
+        await self._errand("sweep", node.name)
+        self._set_off(node.name, off=False)
+        await self._start_agent(node)
+        self._say(f"{node.name}: power on")
+
+    async def set_cable(self, name: str, *, cut: bool, deadline_s: float | None = None) -> None:
+        node = self.instance.node(name)
+        await cables.set_cable(self.instance.cable_socket(node.name), cut=cut, deadline_s=deadline_s)
+        self._say(f"{name}: cable {'cut' if cut else 'whole'}")
+
+    async def stop(self) -> None:
+        self._say("taking the cluster down")
+        for task in self._tasks - {asyncio.current_task()}:
+            task.cancel()
+        await self._processes.close()
+        await self._errand("down")
+        self.finished.set()
+
+    async def follow(self, pid: int, ticks: int) -> None:
+        """The cluster ends with the process it was made for."""
+        await ended(pid, ticks)
+        self._say(f"process {pid}, for which this cluster was made, has ended")
+        try:
+            await self.stop()
+        except TestbedError as error:
+            self._say(f"cannot take everything down: {error}")
+            self.finished.set()
+
+    def follow_owner(self, pid: int, ticks: int) -> None:
+        self._spawn(self.follow(pid, ticks))
+
+    # --- the control socket
+
+    async def handle(self, method: str, path: str, body: Json) -> Json:
+        """Answers one request (see ``protocol``). Raises: TestbedError."""
+        match (method, path.strip("/").split("/")):
+            case ("GET", ["status"]):
+                return asdict(await self.status())
+            case ("POST", ["nodes"]):
+                return {"name": await self.add_node(
+                    str(body.get("name") or ""), cpu=str(body.get("cpu") or ""), memory=str(body.get("memory") or "")
+                )}
+            case ("DELETE", ["nodes", name]):
+                await self.remove_node(name)
+            case ("PUT", ["nodes", name, "power"]):
+                await self.set_power(name, on=bool(body["on"]))
+            case ("PUT", ["nodes", name, "cable"]):
+                deadline = body.get("deadline_s")
+                await self.set_cable(
+                    name, cut=bool(body["cut"]), deadline_s=None if deadline is None else float(deadline)
+                )
+            case ("POST", ["stop"]):
+                await self.stop()
+            case _:
+                raise NotFound(f"the machine room has no {method} {path}")
+        return {}
+
+    # --- state
+
+    def _lock(self, node: str) -> asyncio.Lock:
+        return self._locks.setdefault(node, asyncio.Lock())
+
+    def _set_off(self, name: str, *, off: bool) -> None:
+        self._off = self._off | {name} if off else self._off - {name}
+        file = self.instance.directory / "room.json"
+        temporary = file.with_suffix(".json.new")
+        temporary.write_text(json.dumps({"off": sorted(self._off)}))
+        temporary.replace(file)
+
+    def _write(self, instance: Instance) -> None:
+        instance.save()
+        self.instance = instance
+
+
+def new_node(instance: Instance, name: str, cpu: str, memory: str) -> NodeInstance:
+    """The next node: first free name, first free /24, free ports.
+
+    Raises: InvalidInput when the name is taken or cannot be one; EnvironmentProblem when no port is free.
+    """
+    names = {node.name for node in instance.nodes}
+    if len(names) >= MAX_NODES:
+        raise InvalidInput(f"cluster {instance.name!r} has {MAX_NODES} nodes already")
+    name = check_name(name) if name else next(f"node-{k}" for k in range(1, MAX_NODES + 2) if f"node-{k}" not in names)
+    if name in names:
+        raise InvalidInput(f"there already is a node {name!r} in cluster {instance.name!r}")
+    used = {node.pod_cidr for node in instance.nodes}
+    cidr = next(one for one in (instance.pod_cidr(k) for k in range(1, MAX_NODES + 2)) if one not in used)
+    ports = {instance.api_port, *instance.node_ports}
+    for node in instance.nodes:
+        ports |= {node.agent_port, node.to_agent_port, node.to_api_port}
+    agent, to_agent, to_api = addresses.choose_ports(3, ports, random.Random())
+    return NodeInstance(name, cidr, agent, to_agent, to_api, cpu=cpu, memory=memory)
+
+
+def _pid(states: dict[str, ProcessState], name: str) -> int:
+    return states[name].pid if name in states and states[name].running else 0
+
+
+def _read_off(file: Path) -> set[str]:
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        return {str(name) for name in json.loads(file.read_text())["off"]}
+    return set()
+
+
+async def serve(room: Room, *, owner: tuple[int, int] | None = None) -> None:
+    """Runs the room until SIGTERM or until the cluster was taken down."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, room.finished.set)
+    server = await serve_socket(room.instance.room_socket, room.handle)
+    if owner:
+        room.follow_owner(*owner)
+    await room.start()
+    await room.finished.wait()
+    server.close()
+    await asyncio.sleep(0.05)  # the answer to a stop is still on its way
+    await room.close()

@@ -1,0 +1,126 @@
+"""Keeps the gateway in step with the API: watches Services and EndpointSlices, sends whole states.
+
+Decides when to send: at once after a change (changes seen in one turn of the loop travel together), and the whole state
+again whenever the gateway was started anew. What the state is, ``state`` says. After the gateway has applied a
+Service's new endpoints, an Event ``EndpointsProgrammed`` on the Service tells when (CLOCK_MONOTONIC of the gateway).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from testbed.api.resources import ENDPOINT_SLICES, SERVICES
+from testbed.client.informer import Informer
+from testbed.client.protocol import Client, Json
+from testbed.errors import TestbedError
+from testbed.network.state import GatewayState, gateway_state
+
+REASON = "EndpointsProgrammed"
+ENDPOINTS_ANNOTATION = "testbed.io/endpoints"  # addresses in rotation after the change, comma separated
+ANSWER_S = 2.0
+RETRY_S = 0.1
+_LINE_LIMIT_BYTES = 1 << 20
+
+_log = logging.getLogger(__name__)
+
+
+class Recorder(Protocol):
+    """The part of ``client.events.EventRecorder`` that is used here."""
+
+    def event(
+        self, obj: Mapping[str, Any], reason: str, message: str, *, monotonic_ns: int | None = None,
+        annotations: Mapping[str, str] | None = None,
+    ) -> None: ...
+
+
+class GatewayFeeder:
+    """``socket``: the gateway's ``control.sock``. ``recorder``: where events are told."""
+
+    def __init__(self, client: Client, socket: Path, recorder: Recorder) -> None:
+        self._socket, self._recorder = socket, recorder
+        self._dirty = asyncio.Event()
+        self._services = Informer(client, SERVICES, on_change=self._changed)
+        self._slices = Informer(client, ENDPOINT_SLICES, on_change=self._changed)
+        self._revision = 0
+        self._told: dict[str, frozenset[str]] = {}  # Service uid: endpoints that the last event named
+
+    def _changed(self, old: Json | None, new: Json | None) -> None:
+        self._dirty.set()
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._services.run())
+            group.create_task(self._slices.run())
+            await self._services.synced.wait()
+            await self._slices.synced.wait()
+            while True:
+                try:
+                    await self._converse()
+                except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError) as error:
+                    _log.info("gateway: %s", error or "no answer")
+                await asyncio.sleep(RETRY_S)
+
+    async def _converse(self) -> None:
+        """Feeds one gateway for as long as it lives. Raises: OSError, TimeoutError, ValueError when it does not."""
+        reader, writer = await asyncio.open_unix_connection(self._socket, limit=_LINE_LIMIT_BYTES)
+        try:
+            self._dirty.set()
+            while True:
+                await self._wait_for_change(reader)
+                await asyncio.sleep(0)  # what this turn of the loop still brings travels along
+                self._dirty.clear()
+                await self._send(reader, writer)
+        finally:
+            writer.close()
+
+    async def _wait_for_change(self, reader: asyncio.StreamReader) -> None:
+        """Returns on a change. Raises: ConnectionError when the gateway is gone."""
+        change = asyncio.create_task(self._dirty.wait())
+        gone = asyncio.create_task(reader.read(1))  # a gateway never speaks unasked
+        try:
+            await asyncio.wait({change, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                raise ConnectionResetError("the gateway has gone")
+        finally:
+            change.cancel()
+            gone.cancel()
+            await asyncio.gather(change, gone, return_exceptions=True)
+
+    async def _send(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        services = dict(self._services.items)
+        try:
+            state = gateway_state(services.values(), self._slices.items.values())
+        except TestbedError as error:
+            _log.warning("this state cannot be sent to the gateway: %s", error)
+            return
+        self._revision += 1
+        writer.write(json.dumps(state.message(self._revision)).encode() + b"\n")
+        async with asyncio.timeout(ANSWER_S):
+            answer = json.loads(await reader.readuntil(b"\n"))
+        if "error" in answer:
+            _log.warning("the gateway refused revision %d: %s", self._revision, answer["error"])
+            return
+        self._tell(services, state, int(answer["applied_ns"]))
+
+    def _tell(self, services: Mapping[str, Json], state: GatewayState, applied_ns: int) -> None:
+        told: dict[str, frozenset[str]] = {}
+        for key, backends in state.backends.items():
+            service = services[key]
+            uid = str(service["metadata"].get("uid", key))
+            now = frozenset(f"{port} {backend.address}:{backend.port}" for port, backend in backends)
+            told[uid] = now
+            if self._told.get(uid, frozenset()) == now:
+                continue
+            addresses = sorted({backend.address for _, backend in backends})
+            self._recorder.event(
+                {"kind": "Service", "apiVersion": "v1"} | service, REASON,
+                f"revision {self._revision}: {len(addresses)} in rotation: {', '.join(addresses) or 'none'}",
+                monotonic_ns=applied_ns, annotations={ENDPOINTS_ANNOTATION: ",".join(addresses)},
+            )
+        self._told = told
