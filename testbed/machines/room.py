@@ -160,7 +160,7 @@ class Room:
             return node.name
 
     async def remove_node(self, name: str) -> None:
-        self.instance.node(name)
+        self._node(name)
         await self.set_power(name, on=False)
         async with self._lock(name), self._lock(""):
             await self._errand("forget", name)
@@ -170,7 +170,7 @@ class Room:
             self.instance.cable_socket(name).unlink(missing_ok=True)
 
     async def set_power(self, name: str, *, on: bool) -> None:
-        node = self.instance.node(name)
+        node = self._node(name)
         async with self._lock(name):
             if on:
                 await self._power_on(node)
@@ -195,7 +195,7 @@ class Room:
         self._say(f"{node.name}: power on")
 
     async def set_cable(self, name: str, *, cut: bool, deadline_s: float | None = None) -> None:
-        node = self.instance.node(name)
+        node = self._node(name)
         await cables.set_cable(self.instance.cable_socket(node.name), cut=cut, deadline_s=deadline_s)
         self._say(f"{name}: cable {'cut' if cut else 'whole'}")
 
@@ -248,6 +248,13 @@ class Room:
 
     # --- state
 
+    def _node(self, name: str) -> NodeInstance:
+        """Raises: NotFound."""
+        try:
+            return self.instance.node(name)
+        except InvalidInput as error:
+            raise NotFound(str(error), hint=error.hint) from error
+
     def _lock(self, node: str) -> asyncio.Lock:
         return self._locks.setdefault(node, asyncio.Lock())
 
@@ -263,8 +270,10 @@ class Room:
         self.instance = instance
 
 
-def new_node(instance: Instance, name: str, cpu: str, memory: str) -> NodeInstance:
-    """The next node: first free name, first free /24, free ports.
+def new_node(
+    instance: Instance, name: str, cpu: str, memory: str, *, avoid: frozenset[int] | set[int] = frozenset()
+) -> NodeInstance:
+    """The next node: first free name, first free /24, free ports (none of ``avoid``).
 
     Raises: InvalidInput when the name is taken or cannot be one; EnvironmentProblem when no port is free.
     """
@@ -276,7 +285,7 @@ def new_node(instance: Instance, name: str, cpu: str, memory: str) -> NodeInstan
         raise InvalidInput(f"there already is a node {name!r} in cluster {instance.name!r}")
     used = {node.pod_cidr for node in instance.nodes}
     cidr = next(one for one in (instance.pod_cidr(k) for k in range(1, MAX_NODES + 2)) if one not in used)
-    ports = {instance.api_port, *instance.node_ports}
+    ports = {instance.api_port, *instance.node_ports, *avoid}
     for node in instance.nodes:
         ports |= {node.agent_port, node.to_agent_port, node.to_api_port}
     agent, to_agent, to_api = addresses.choose_ports(3, ports, random.Random())

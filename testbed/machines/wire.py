@@ -54,7 +54,7 @@ def _error(value: Json) -> TestbedError:
 
 def encode_error(error: TestbedError) -> tuple[int, Json]:
     status = 404 if isinstance(error, NotFound) else 400 if error.exit_code in (2, 3) else 500
-    return status, {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+    return status, {"message": error.message, "hint": error.hint, "exit_code": 3 if status == 404 else error.exit_code}
 
 
 async def serve(path: Path, handler: Handler) -> asyncio.Server:

@@ -24,6 +24,7 @@ REASON = "EndpointsProgrammed"
 ENDPOINTS_ANNOTATION = "testbed.io/endpoints"  # addresses in rotation after the change, comma separated
 ANSWER_S = 2.0
 RETRY_S = 0.1
+REFUSED_AGAIN_S = 1.0
 _LINE_LIMIT_BYTES = 1 << 20
 
 _log = logging.getLogger(__name__)
@@ -105,18 +106,19 @@ class GatewayFeeder:
             answer = json.loads(await reader.readuntil(b"\n"))
         if "error" in answer:
             _log.warning("the gateway refused revision %d: %s", self._revision, answer["error"])
+            asyncio.get_running_loop().call_later(REFUSED_AGAIN_S, self._dirty.set)
             return
-        self._tell(services, state, int(answer["applied_ns"]))
+        self._tell(services, state, int(answer["applied_ns"]), changed=bool(answer["changed"]))
 
-    def _tell(self, services: Mapping[str, Json], state: GatewayState, applied_ns: int) -> None:
+    def _tell(self, services: Mapping[str, Json], state: GatewayState, applied_ns: int, *, changed: bool) -> None:
         told: dict[str, frozenset[str]] = {}
         for key, backends in state.backends.items():
             service = services[key]
             uid = str(service["metadata"].get("uid", key))
             now = frozenset(f"{port} {backend.address}:{backend.port}" for port, backend in backends)
             told[uid] = now
-            if self._told.get(uid, frozenset()) == now:
-                continue
+            if not changed or self._told.get(uid, frozenset()) == now:
+                continue  # nothing new, or new only to us: the API was restarted and the gateway was not
             addresses = sorted({backend.address for _, backend in backends})
             self._recorder.event(
                 {"kind": "Service", "apiVersion": "v1"} | service, REASON,

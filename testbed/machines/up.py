@@ -1,0 +1,334 @@
+"""Brings a cluster up and takes it down.
+
+Decides the order: what can be chosen is chosen under a lock (name, /16, ports), then the machine room starts
+everything at once, and this waits until the API answers, the nodes are Ready and the gateway is programmed. Whatever
+interrupts it, what was made is taken away again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import random
+import secrets
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from testbed.api import labels
+from testbed.api.instance import Instance, instance_directory, load_instance
+from testbed.errors import ApiError, EnvironmentProblem, NoSuchImage, TestbedError
+from testbed.machines import addresses
+from testbed.machines.cleanup import clean
+from testbed.machines.client import RoomClient, room_status
+from testbed.machines.processes import (
+    ROOM_RECORD,
+    child_environment,
+    read_record,
+    record_room,
+    same_process,
+    spawn,
+    start_ticks,
+)
+from testbed.machines.room import new_node
+from testbed.network.gateway import IMAGE as GATEWAY_IMAGE
+from testbed.network.gateway import ensure_network, gateway_status
+from testbed.runtime.factory import open_engine, open_host
+from testbed.runtime.protocol import Engine
+
+Progress = Callable[[str], None]
+SANDBOX_IMAGE = "testbed-pause:1"
+DEADLINE_S = 90.0
+MAX_RESTARTS = 4  # of one process during `up`: it will never come
+_POLL_S = 0.05
+_MAX_SOCKET_PATH = 107  # sun_path, unix(7)
+
+
+def _silent(step: str) -> None:
+    return
+
+
+def bring_up(
+    name: str = "default", nodes: int = 3, profile: str = "fast", *, node_cpu: str = "", node_memory: str = "",
+    progress: Progress = _silent, owner_pid: int | None = None, engine_url: str = "",
+) -> Instance:
+    """Makes a cluster and waits until it can be used (about 5 s). ``owner_pid``: the process with which it ends.
+
+    Raises: EnvironmentProblem (a cluster of that name is up; engine, image, port or permission missing; something did
+    not start), InvalidInput. Nothing is left behind then.
+    """
+    return asyncio.run(bring_up_async(
+        name, nodes, profile, node_cpu=node_cpu, node_memory=node_memory, progress=progress, owner_pid=owner_pid,
+        engine_url=engine_url,
+    ))
+
+
+def take_down(name: str = "default", *, progress: Progress = _silent) -> None:
+    """Removes exactly what the cluster of that name made; its ``runs`` stay. Twice is harmless.
+
+    Raises: EngineUnavailable (repeat it when the engine is back), EnvironmentProblem.
+    """
+    asyncio.run(take_down_async(name, progress=progress))
+
+
+async def take_down_async(name: str = "default", *, progress: Progress = _silent) -> None:
+    """``take_down`` in a running event loop."""
+    directory = instance_directory(name)
+    if not directory.is_dir():
+        return
+    engine = open_engine(_engine_url(directory))
+    try:
+        await clean(directory, engine, open_host, progress)
+    finally:
+        await engine.close()
+
+
+def _engine_url(directory: Path) -> str:
+    with suppress(EnvironmentProblem):
+        return load_instance(directory).engine_url
+    return ""
+
+
+async def bring_up_async(
+    name: str = "default", nodes: int = 3, profile: str = "fast", *, node_cpu: str = "", node_memory: str = "",
+    progress: Progress = _silent, owner_pid: int | None = None, engine_url: str = "",
+) -> Instance:
+    """``bring_up`` in a running event loop."""
+    directory = instance_directory(name)
+    if (directory / "instance.json").exists():
+        raise _already_up(directory)
+    engine = open_engine(engine_url)
+    try:
+        progress("looking at the engine")
+        await _check_engine(engine, name)
+        instance = await _reserve(directory, name, nodes, profile, node_cpu, node_memory, engine, engine_url)
+        try:
+            progress(f"network {instance.subnet}, API on port {instance.api_port}")
+            await asyncio.gather(ensure_network(engine, instance), _credentials(instance))
+            start_room(instance, owner_pid=owner_pid)
+            await _wait_until_usable(instance, progress)
+        except BaseException:
+            progress("taking away what was made")
+            await clean(directory, engine, open_host, progress)
+            raise
+        return instance
+    finally:
+        await engine.close()
+
+
+# --- before anything is made
+
+
+def _already_up(directory: Path) -> TestbedError:
+    """The error that says so. A room that has died is started again, for it is needed to do anything."""
+    name = directory.name
+    instance = load_instance(directory)
+    try:
+        room_status(instance.room_socket)
+    except EnvironmentProblem:
+        start_room(instance)
+        return EnvironmentProblem(f"cluster {name!r} is already up; its machine room had died and was started again")
+    return EnvironmentProblem(
+        f"cluster {name!r} is already up", hint=f"use it, or end it first: testbed down --name {name}"
+    )
+
+
+async def _check_engine(engine: Engine, name: str) -> None:
+    """Raises: EngineUnavailable, EnvironmentProblem (image missing, name used from another state directory)."""
+    for image in (GATEWAY_IMAGE, SANDBOX_IMAGE):
+        try:
+            await engine.image(image)
+        except NoSuchImage as error:
+            raise EnvironmentProblem(f"image {image} is missing", hint="build our images: testbed setup") from error
+    for network in await engine.networks({labels.INSTANCE_NAME: name}):
+        raise EnvironmentProblem(
+            f"network {network.name} of another cluster named {name!r} is on this engine (another user, or another "
+            "XDG_STATE_HOME)", hint="choose another name: --name NAME",
+        )
+
+
+async def _reserve(
+    directory: Path, name: str, nodes: int, profile: str, cpu: str, memory: str, engine: Engine, engine_url: str
+) -> Instance:
+    """Chooses addresses and ports and writes ``instance.json``, one `up` at a time."""
+    longest = directory / "gateway" / "control.sock"
+    if len(os.fsencode(longest)) > _MAX_SOCKET_PATH:
+        raise EnvironmentProblem(f"{longest} is too long for a socket's path ({_MAX_SOCKET_PATH} bytes)",
+                                 hint="set XDG_STATE_HOME to a shorter directory, or use a shorter name")
+    networks = [subnet for network in await engine.networks() for subnet in network.subnets]
+    with _locked(directory.parent):
+        if (directory / "instance.json").exists():
+            raise _already_up(directory)
+        others = list(_other_instances(directory))
+        source = random.Random()
+        taken = {port for other in others for port in _ports(other)}
+        subnet = addresses.choose_subnet(
+            [*networks, *addresses.machine_networks(), *(other.subnet for other in others)], source
+        )
+        identity = secrets.token_hex(6)
+        api_port, = addresses.choose_ports(1, taken, source)
+        instance = Instance(
+            name=name, id=identity, directory=directory, subnet=subnet, api_port=api_port,
+            node_ports=addresses.choose_node_ports(taken, source), profile=profile, engine_url=engine_url,
+        )
+        for _ in range(nodes):
+            node = new_node(instance, "", cpu, memory, avoid=taken)
+            instance = instance.with_nodes((*instance.nodes, node))
+        _make_directories(instance)
+        (directory / "id").write_text(identity)  # found again even when instance.json is only half written
+        instance.save()
+    return instance
+
+
+def _make_directories(instance: Instance) -> None:
+    try:
+        instance.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        instance.directory.chmod(0o700)
+        for directory in (instance.gateway_directory, instance.directory / "logs"):
+            directory.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot make {error.filename}: {error.strerror}",
+                                 hint="set XDG_STATE_HOME to a directory that you own") from error
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Holds the lock under which ports and ranges of this user's clusters are chosen. Ends with the process."""
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot write in {root}: {error.strerror}",
+                                 hint="set XDG_STATE_HOME to a directory that you own") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _other_instances(directory: Path) -> Iterator[Instance]:
+    for file in directory.parent.glob("*/instance.json"):
+        if file.parent != directory:
+            with suppress(TestbedError):
+                yield load_instance(file.parent)
+
+
+def _ports(instance: Instance) -> Iterator[int]:
+    yield instance.api_port
+    yield from instance.node_ports
+    for node in instance.nodes:
+        yield from (node.agent_port, node.to_agent_port, node.to_api_port)
+
+
+async def _credentials(instance: Instance) -> None:
+    """TLS, tokens and kubeconfig."""
+    from testbed.server.certificates import write_credentials
+    from testbed.server.kubeconfig import write_kubeconfig
+
+    write_credentials(instance)
+    write_kubeconfig(instance)
+
+
+# --- starting and waiting
+
+
+def start_room(instance: Instance, *, owner_pid: int | None = None) -> int:
+    """Starts the machine room, detached, and returns its pid; one that runs is left alone. It adopts what runs."""
+    directory = instance.directory
+    for pid, ticks, _ in read_record(directory / ROOM_RECORD).values():
+        if same_process(pid, ticks):
+            return pid
+    argv = [sys.executable, "-m", "testbed.machines", "--instance", str(directory)]
+    if owner_pid is not None:
+        argv += ["--owner", f"{owner_pid}:{start_ticks(owner_pid) or 0}"]
+    pid = spawn(tuple(argv), log=instance.log_file("room"), directory=directory, environment=child_environment())
+    record_room(directory, pid)
+    return pid
+
+
+async def _wait_until_usable(instance: Instance, progress: Progress) -> None:
+    """Raises: EnvironmentProblem that names what did not come, with the end of its log."""
+    started = time.monotonic()
+    waits: list[tuple[str, Callable[[], Awaitable[bool]]]] = [
+        ("machine room", lambda: _room_answers(instance)),
+        ("gateway", lambda: _gateway_programmed(instance)),
+    ]
+    async with _api(instance) as api:
+        waits.insert(1, ("API", api.answers))
+        waits.append(("nodes", lambda: api.nodes_ready(len(instance.nodes))))
+        for what, done in waits:
+            while not await done():
+                await _check_progress(instance, what, started)
+                await asyncio.sleep(_POLL_S)
+            progress(f"{what} ready after {time.monotonic() - started:.1f} s")
+
+
+async def _room_answers(instance: Instance) -> bool:
+    with suppress(TestbedError):
+        await RoomClient(instance.room_socket).status()
+        return True
+    return False
+
+
+async def _gateway_programmed(instance: Instance) -> bool:
+    return bool(gateway_status(instance).get("programmed"))
+
+
+class _api:
+    """The API as `up` looks at it."""
+
+    def __init__(self, instance: Instance) -> None:
+        from testbed.client.aio import HttpClient
+
+        self._client = HttpClient.of_instance(instance)
+
+    async def __aenter__(self) -> _api:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._client.close()
+
+    async def answers(self) -> bool:
+        return await self._ready_nodes() is not None
+
+    async def nodes_ready(self, count: int) -> bool:
+        return (await self._ready_nodes() or 0) >= count
+
+    async def _ready_nodes(self) -> int | None:
+        from testbed.api.resources import NODES
+
+        try:
+            nodes = (await self._client.list(NODES)).items
+        except ApiError:
+            return None
+        return sum(
+            any(condition["type"] == "Ready" and condition["status"] == "True"
+                for condition in node.get("status", {}).get("conditions", ()))
+            for node in nodes
+        )
+
+
+async def _check_progress(instance: Instance, what: str, started: float) -> None:
+    """Raises: EnvironmentProblem when waiting any longer is in vain."""
+    failing: list[str] = []
+    with suppress(TestbedError):
+        status = await RoomClient(instance.room_socket).status()
+        failing = [process.name for process in status.processes if process.restarts >= MAX_RESTARTS]
+    if failing:
+        log = "room" if failing[0] == "gateway" else failing[0]
+        raise EnvironmentProblem(f"{failing[0]} does not start:\n{_tail(instance, log)}")
+    if time.monotonic() - started > DEADLINE_S:
+        culprit = {"machine room": "room", "API": "api", "gateway": "room"}.get(what, "agent-node-1")
+        raise EnvironmentProblem(f"{what} did not get ready within {DEADLINE_S:g} s:\n{_tail(instance, culprit)}")
+
+
+def _tail(instance: Instance, process: str, lines: int = 12) -> str:
+    try:
+        text = instance.log_file(process).read_text(errors="replace")
+    except OSError:
+        return f"(no log {instance.log_file(process)})"
+    return "\n".join(text.splitlines()[-lines:])
