@@ -47,8 +47,8 @@ class NodePlan:
     """What to write to one node, and what to do with its pods.
 
     ``silent``: no sign of life within the grace period. ``conditions``, ``taints``: the whole new lists, None: as they
-    are. ``pods_not_ready``: their readiness is taken back, so that endpoints drop them. ``evict``: the node waits for its
-    NoExecute taint (the loop hands nodes out at a limited rate).
+    are. ``pods_not_ready``: their readiness is taken back, so that endpoints drop them. ``evict``: the node waits for
+    its NoExecute taint (the loop hands nodes out at a limited rate).
     """
 
     name: str
@@ -83,7 +83,8 @@ def sighted(before: Sighting | None, heartbeat: str, watched_s: float) -> Sighti
 
 def plan(
     nodes: Sequence[Node], raw_conditions: Mapping[str, Sequence[Json]], sightings: Mapping[str, Sighting],
-    watched_s: float, grace_s: float, now: datetime, *, may_evict: Collection[str] = (), was_ready: Collection[str] = (),
+    watched_s: float, grace_s: float, now: datetime, *, may_evict: Collection[str] = (),
+    was_ready: Collection[str] = (),
 ) -> ClusterPlan:
     """
     Args:
@@ -162,8 +163,8 @@ def _unknown_conditions(conditions: Sequence[Json], now: datetime) -> tuple[Json
 
 
 def _taints(node: Node, status: str | None, may_evict: bool, now: datetime) -> tuple[Json, ...] | None:
-    """All taints as they shall be, or None. NoSchedule follows the condition at once, NoExecute when it is its turn; one
-    that is there stays until the node is ready again. A node that never reported (``status`` None) is not ready."""
+    """All taints as they shall be, or None. NoSchedule follows the condition at once, NoExecute when it is its turn;
+    one that is there stays until the node is ready again. A node that never reported (``status`` None) is not ready."""
     wanted: list[tuple[str, str]] = []
     if node.spec.unschedulable:
         wanted.append((TAINT_UNSCHEDULABLE, "NoSchedule"))

@@ -1,0 +1,102 @@
+"""All caches of the control plane, by kind, and the informers that fill them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+from testbed.api.apps_v1 import Deployment, ReplicaSet
+from testbed.api.coordination_v1 import Lease
+from testbed.api.core_v1 import Namespace, Node, Pod, Service
+from testbed.api.discovery_v1 import EndpointSlice
+from testbed.api.labels import SERVICE_NAME
+from testbed.api.meta import Resource
+from testbed.api.policy_v1 import DisruptionBudget
+from testbed.api.resources import (
+    BUILT_IN,
+    CUSTOM_RESOURCE_DEFINITIONS,
+    DEPLOYMENTS,
+    DISRUPTION_BUDGETS,
+    ENDPOINT_SLICES,
+    ENDPOINTS,
+    EVENTS,
+    LEASES,
+    NAMESPACES,
+    NODES,
+    PODS,
+    REPLICA_SETS,
+    SERVICES,
+    ResourceType,
+)
+from testbed.client.informer import Informer
+from testbed.client.protocol import Client
+from testbed.controlplane.cache import Cache
+
+Json = dict[str, Any]
+
+
+def _namespace(json: Json) -> str:
+    return str(json["metadata"].get("namespace", ""))
+
+
+def _node(json: Json) -> str:
+    return str((json.get("spec") or {}).get("nodeName") or "")
+
+
+def _controller(json: Json) -> str:
+    owners = json["metadata"].get("ownerReferences") or ()
+    return next((str(item.get("uid", "")) for item in owners if item.get("controller")), "")
+
+
+def _service(json: Json) -> str:
+    return f"{_namespace(json)}/{(json['metadata'].get('labels') or {}).get(SERVICE_NAME, '')}"
+
+
+def _uid(json: Json) -> str:
+    return str(json["metadata"].get("uid", ""))
+
+
+class Caches:
+    """Events are not cached: nothing decides by them."""
+
+    def __init__(self) -> None:
+        self.pods = Cache(PODS, Pod, {"namespace": _namespace, "node": _node, "controller": _controller})
+        self.nodes = Cache(NODES, Node)
+        self.services = Cache(SERVICES, Service, {"namespace": _namespace})
+        self.slices = Cache(ENDPOINT_SLICES, EndpointSlice, {"service": _service})
+        self.endpoints = Cache(ENDPOINTS, Resource)
+        self.deployments = Cache(DEPLOYMENTS, Deployment, {"namespace": _namespace, "uid": _uid})
+        self.replica_sets = Cache(
+            REPLICA_SETS, ReplicaSet, {"namespace": _namespace, "controller": _controller, "uid": _uid}
+        )
+        self.leases = Cache(LEASES, Lease)
+        self.namespaces = Cache(NAMESPACES, Namespace)
+        self.budgets = Cache(DISRUPTION_BUDGETS, DisruptionBudget, {"namespace": _namespace})
+        known: tuple[Cache[Any], ...] = (
+            self.pods, self.nodes, self.services, self.slices, self.endpoints, self.deployments, self.replica_sets,
+            self.leases, self.namespaces, self.budgets,
+        )
+        self.all: dict[str, Cache[Any]] = {cache.resource.group_resource: cache for cache in known}
+        for resource in BUILT_IN:
+            if resource not in (EVENTS, CUSTOM_RESOURCE_DEFINITIONS):
+                self.all.setdefault(resource.group_resource, Cache(resource, Resource))
+
+    def informers(self, client: Client, random: Random) -> list[Informer]:
+        """One informer per cache, not running yet."""
+        made = []
+        for cache in self.all.values():
+            informer = Informer(client, cache.resource, random=random, on_change=cache.heard)
+            cache.informer = informer
+            made.append(informer)
+        return made
+
+    def wrote(self, resource: ResourceType, json: Mapping[str, Any]) -> None:
+        """The API answered a write of ours with ``json``."""
+        cache = self.all.get(resource.group_resource)
+        if cache is not None:
+            cache.wrote(dict(json))
+
+    def close(self) -> None:
+        for cache in self.all.values():
+            cache.close()
