@@ -138,11 +138,10 @@ class HostActs:
             self._write_freezer(directory, frozen=True)
         return self.frozen(cgroup)
 
-    def thaw(self, cgroup: str) -> bool:
+    def thaw(self, cgroup: str) -> None:
         for directory in self._existing(cgroup):
             with contextlib.suppress(FileNotFoundError):
                 self._write_freezer(directory, frozen=False)
-        return not self.frozen(cgroup)
 
     def frozen(self, cgroup: str) -> bool:
         """False also for a cgroup that is gone."""

@@ -1,0 +1,133 @@
+"""What a simulated container does: it listens, gets ready, answers, hangs and ends, as its spec says.
+
+Decides nothing about engines or time: it is asked, with the container's age in seconds. Chosen by image and
+environment: ``sample:*`` behaves as our sample application does with the same variables; a few plain programs
+(``sleep``, ``sh -c "exit N"``, ...) behave as themselves, so that one conformance body runs on real containers too.
+Variables that only the simulation knows begin with ``SIM_``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from testbed.runtime.protocol import ContainerSpec, ExecResult
+
+_EXIT = re.compile(r"(?:.*;\s*)?exit (\d+)\s*")
+SIGTERM_CODE = 143
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """``exit_after_s`` None: runs until it is stopped. ``ports``: where it listens. ``drain_s`` None: SIGTERM is
+    ignored (as by a program without a handler that is process 1)."""
+
+    exit_after_s: float | None = None
+    exit_code: int = 0
+    ports: tuple[int, ...] = ()
+    start_delay_s: float = 0.0
+    never_ready: bool = False
+    hang_after_s: float | None = None
+    drain_s: float | None = None
+    term_code: int = 0
+    version: str = ""
+    output: tuple[bytes, ...] = ()
+
+
+@dataclass
+class Application:
+    """One run of a container's program, and how sick it is. Scenarios set these fields."""
+
+    behaviour: Behaviour
+    name: str
+    draining: bool = False
+    hung: bool = False
+    unready: bool = False
+    unhealthy: bool = False
+    delay_s: float = 0.0
+    requests: int = 0
+    answers: dict[str, int] = field(default_factory=dict)
+
+    def answer(self, path: str, age_s: float) -> tuple[int, str, float] | None:
+        """(status, body, seconds until it is sent) of a GET; None when it answers nothing."""
+        behaviour = self.behaviour
+        if self.hung or (behaviour.hang_after_s is not None and age_s >= behaviour.hang_after_s):
+            return None
+        started = age_s >= behaviour.start_delay_s
+        ready = started and not (self.unready or self.draining or behaviour.never_ready)
+        path = path.split("?", 1)[0]
+        if path in self.answers:
+            return self.answers[path], "scripted", self.delay_s
+        if path == "/readyz":
+            return (200 if ready else 503), "ready" if ready else "unready", 0.0
+        if path == "/startupz":
+            return (200 if started else 503), "started" if started else "starting", 0.0
+        if path == "/healthz":
+            return (503 if self.unhealthy else 200), "unhealthy" if self.unhealthy else "ok", 0.0
+        self.requests += 1
+        return 200, f'{{"pod": "{self.name}", "version": "{behaviour.version}"}}', self.delay_s
+
+
+def behaviour_of(spec: ContainerSpec) -> Behaviour:
+    environment = dict(spec.env)
+    argv = (*(spec.command or ()), *(spec.args or ()))
+    if argv:
+        return _program(argv, environment, init=spec.init)
+    name, _, tag = spec.image.rpartition(":")
+    if "pause" in name:
+        return Behaviour(drain_s=0.0)
+    return _sample(tag, environment)
+
+
+def _sample(tag: str, environment: Mapping[str, str]) -> Behaviour:
+    """compose/images/sample/sample.py, as far as probes and rollouts can tell."""
+    version = environment.get("VERSION", tag)
+    drain_s = 0.0 if environment.get("EXIT_AT_ONCE") == "1" else float(environment.get("DRAIN_S", "2"))
+    return Behaviour(
+        ports=(int(environment.get("PORT", "8080")),), version=version, never_ready=version == "broken",
+        start_delay_s=0.05 + float(environment.get("START_DELAY_S", "0")), drain_s=drain_s,
+        exit_after_s=_number(environment, "SIM_EXIT_AFTER_S"), exit_code=int(environment.get("SIM_EXIT_CODE", "1")),
+        hang_after_s=_number(environment, "SIM_HANG_AFTER_S"),
+    )
+
+
+def _number(environment: Mapping[str, str], name: str) -> float | None:
+    return float(environment[name]) if name in environment else None
+
+
+def _program(argv: tuple[str, ...], environment: Mapping[str, str], *, init: bool) -> Behaviour:
+    ends = {"drain_s": 0.0, "term_code": SIGTERM_CODE} if init else {}
+    if argv[0] == "sleep":
+        seconds = float("inf") if argv[1] == "infinity" else float(argv[1])
+        return Behaviour(exit_after_s=seconds, **ends)  # type: ignore[arg-type]
+    result = run_program(argv, environment)
+    output = (result.output,) if result.output else ()
+    return Behaviour(exit_after_s=0.001, exit_code=result.exit_code, output=output)
+
+
+def sleeps_s(argv: tuple[str, ...]) -> float:
+    """How long a program takes that is run inside a container."""
+    return float(argv[1]) if argv[0] == "sleep" else 0.0
+
+
+def known(argv: tuple[str, ...]) -> bool:
+    return "/" in argv[0] or argv[0] in ("true", "false", "sleep", "sh", "echo", "printenv", "cat", "ip")
+
+
+def run_program(argv: tuple[str, ...], environment: Mapping[str, str], stdin: bytes = b"") -> ExecResult:
+    """What a short program prints and returns. One that is not known here succeeds silently."""
+    if argv[0] == "false":
+        return ExecResult(1, b"")
+    if argv[0] == "echo":
+        return ExecResult(0, " ".join(argv[1:]).encode() + b"\n")
+    if argv[0] == "printenv":
+        value = environment.get(argv[1])
+        return ExecResult(1, b"") if value is None else ExecResult(0, value.encode() + b"\n")
+    if argv[0] == "cat":
+        return ExecResult(0, stdin)
+    if argv[0] == "sh" and len(argv) > 2:
+        said = b"".join(part.encode() + b"\n" for part in re.findall(r"echo (\S+?)\s*(?:;|$)", argv[2]))
+        code = _EXIT.fullmatch(argv[2])
+        return ExecResult(int(code.group(1)) if code else 0, said)
+    return ExecResult(0, b"")

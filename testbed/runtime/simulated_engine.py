@@ -1,0 +1,395 @@
+"""A container engine that exists in memory, as awkward as a real one.
+
+Removal is asynchronous and names conflict meanwhile; events get lost, come late and end with the stream; calls hang
+until their deadline; a create may work without an answer. Same protocol, same deadlines, same errors as
+``docker.DockerEngine``: a difference that the conformance tests show is a bug here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+
+from testbed.errors import EngineError, EngineUnavailable, NameConflict, NoSuchContainer, NoSuchImage
+from testbed.runtime.protocol import (
+    ContainerSpec,
+    ContainerState,
+    ContainerUsage,
+    EngineEvent,
+    EngineVersion,
+    ExecResult,
+    ImageState,
+    Limits,
+    NetworkState,
+)
+from testbed.runtime.simulated_behaviour import known, run_program, sleeps_s
+from testbed.runtime.simulated_machine import Process, SimulatedContainer, SimulatedMachine
+
+_CALL_S = 10.0
+_START_S = 30.0
+_REMOVE_S = 30.0
+_INSPECT_S = 3.0
+_CONFLICT_S = 10.0
+_POLL_S = 0.02
+_RECONNECT_S = (0.05, 0.5)
+_SIGNALS = {"SIGKILL": 9, "SIGTERM": 15, "SIGINT": 15, "SIGQUIT": 15, "SIGHUP": 1, "SIGUSR1": 10}
+_FREEZER_POLL_S = 0.01
+
+
+class SimulatedEngine:
+    """One client of the machine's engine; many may exist."""
+
+    def __init__(self, machine: SimulatedMachine) -> None:
+        self.machine = machine
+        self._starts = asyncio.Semaphore(4)
+
+    # --- being asked
+
+    async def _asked(self, what: str = "call", *, container: str = "", timeout_s: float = _CALL_S) -> None:
+        """The call's way: it takes its time, or is not answered."""
+        hiccups = self.machine.hiccups
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        await asyncio.sleep(self.machine.latency_s(what))
+        if hiccups.down:
+            raise EngineUnavailable("the container engine cannot be reached: connection refused")
+        while hiccups.silent or container in hiccups.hung:
+            if loop.time() >= deadline:
+                raise EngineUnavailable(f"the container engine did not answer within {timeout_s:g} s")
+            await asyncio.sleep(min(0.1, max(0.0, deadline - loop.time())))
+
+    def _get(self, container: str) -> SimulatedContainer:
+        found = self.machine.find(container)
+        if found is None:
+            raise NoSuchContainer(f"No such container: {container}")
+        return found
+
+    def _id(self, container: str) -> str:
+        found = self.machine.find(container)
+        return found.id if found is not None else container
+
+    async def version(self) -> EngineVersion:
+        await self._asked()
+        return EngineVersion("20.10-simulated", "1.41", 1, "cgroupfs", "simulated")
+
+    async def close(self) -> None:
+        return
+
+    # --- what there is
+
+    async def list(self, labels: Mapping[str, str], *, running_only: bool = False) -> tuple[ContainerState, ...]:
+        await self._asked()
+        states = (container.state() for container in self.machine.containers.values())
+        return tuple(
+            state for state in states
+            if all(state.labels.get(key) == value for key, value in labels.items())
+            and (state.running or not running_only)
+        )
+
+    async def inspect(self, container: str) -> ContainerState:
+        await self._asked(container=self._id(container))
+        return self._get(container).state()
+
+    # --- a container's life
+
+    async def create(self, spec: ContainerSpec) -> str:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _CONFLICT_S
+        while True:
+            await self._asked("create")
+            holder = next((item for item in self.machine.containers.values() if item.spec.name == spec.name), None)
+            if holder is None:
+                break
+            if not holder.removing or loop.time() > deadline:
+                raise NameConflict(f'Conflict. The container name "/{spec.name}" is already in use')
+            await asyncio.sleep(_POLL_S)
+        container = self._create(spec)
+        if self.machine.draw.random() < self.machine.hiccups.lost_create_answers:
+            await asyncio.sleep(_CALL_S)  # then the name is looked up, and found
+            await self._asked(timeout_s=_INSPECT_S)
+        return container.id
+
+    def _create(self, spec: ContainerSpec) -> SimulatedContainer:
+        image = self.machine.images.get(spec.image)
+        if image is None:
+            raise NoSuchImage(f"image {spec.image} is not on this engine: No such image: {spec.image}")
+        if spec.network.startswith("container:") and self.machine.find(spec.network[10:]) is None:
+            raise EngineError(f"No such container: {spec.network[10:]}")
+        container = SimulatedContainer(
+            self.machine.new_id(), spec, image.id, self.machine.clock.now(), limits=spec.limits
+        )
+        self.machine.containers[container.id] = container
+        self.machine.emit("create", container)
+        return container
+
+    async def start(self, container: str) -> ContainerState:
+        async with self._starts:
+            found = self.machine.find(container)
+            joined = found is not None and not found.spec.address
+            await self._asked("joined" if joined else "sandbox", container=self._id(container), timeout_s=_START_S)
+            found = self._get(container)
+            if found.removing:
+                raise EngineError(f"container {found.id} is marked for removal and cannot be started")
+            if not found.running:
+                self._refuse_unjoinable(found)
+                self.machine.run(found)
+            if self.machine.draw.random() < self.machine.hiccups.failed_start_answers:
+                raise EngineUnavailable(f"the container engine did not answer within {_START_S:g} s")
+            return found.state()
+
+    def _refuse_unjoinable(self, container: SimulatedContainer) -> None:
+        network = container.spec.network
+        if network.startswith("container:"):
+            sandbox = self.machine.find(network[10:])
+            if sandbox is None or not sandbox.running:
+                raise EngineError(f"cannot join network of a non running container: {network[10:]}")
+        taken = container.spec.address and any(
+            other is not container and other.running and other.spec.address == container.spec.address
+            for other in self.machine.containers.values()
+        )
+        if taken:
+            raise EngineError("Address already in use")
+
+    async def signal(self, container: str, signal: str) -> None:
+        await self._asked(container=self._id(container))
+        found = self.machine.find(container)
+        if found is not None and found.running and found.process is not None:
+            number = int(signal) if signal.isdecimal() else _SIGNALS.get(signal, 0)
+            self.machine.emit("kill", found)
+            self.machine.send_signal(found.process, number)
+
+    async def pause(self, container: str) -> None:
+        await self._asked(container=self._id(container))
+        found = self._get(container)
+        if not found.running:
+            raise EngineError(f"Container {found.id} is not running")
+        if found.status != "paused":
+            found.status = "paused"
+            self.machine.frozen.add(found.cgroup)
+            self.machine.emit("pause", found)
+
+    async def unpause(self, container: str) -> None:
+        await self._asked(container=self._id(container))
+        found = self._get(container)
+        if found.status == "paused":
+            found.status = "running"
+            self.machine.thaw(found.cgroup)
+            self.machine.emit("unpause", found)
+
+    async def remove(self, container: str) -> None:
+        """What is asked for while another removal runs waits for that one."""
+        identity = self._id(container)
+        await self._asked(container=identity)
+        found = self.machine.find(identity)
+        if found is None:
+            return
+        if not found.removing:
+            found.removing = True
+            self._begin_removal(found)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _REMOVE_S
+        while found.id in self.machine.containers:
+            if loop.time() > deadline:
+                raise EngineUnavailable(f"{container} is being removed for more than {_REMOVE_S:g} s")
+            await asyncio.sleep(_POLL_S)
+
+    def _begin_removal(self, found: SimulatedContainer) -> None:
+        machine = self.machine
+        if found.cgroup in machine.frozen:
+            machine.thaw(found.cgroup)
+        if found.running and found.process is not None:
+            machine.send_signal(found.process, 9)
+        if machine.draw.random() < machine.hiccups.stuck_removals:
+            return
+        asyncio.get_running_loop().call_later(machine.latency_s("remove"), self._finish_removal, found)
+
+    def _finish_removal(self, found: SimulatedContainer) -> None:
+        if found.running:  # frozen from outside: the engine cannot kill it
+            asyncio.get_running_loop().call_later(0.1, self._finish_removal, found)
+        else:
+            self.machine.drop(found)
+
+    # --- inside a container
+
+    async def exec(
+        self, container: str, argv: tuple[str, ...], *, timeout_s: float, limit_bytes: int = 10240
+    ) -> ExecResult:
+        await self._asked(container=self._id(container))
+        found = self._get(container)
+        if not found.running or found.process is None:
+            raise EngineError(f"Container {found.id} is not running")
+        if found.status == "paused":
+            raise EngineError(f"Container {container} is paused, unpause the container before exec")
+        if not known(argv):
+            raise EngineError(f'{argv[0]} could not be run: exec: "{argv[0]}": executable file not found in $PATH')
+        spent_s = self.machine.latency_s("exec")
+        return await run_inside(self.machine, found.process, found, argv, timeout_s, limit_bytes, spent_s)
+
+    def exec_stream(self, container: str, argv: tuple[str, ...], *, stdin: bool, tty: bool) -> SimulatedExec:
+        return SimulatedExec(self, container, argv)
+
+    async def logs(
+        self, container: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None,
+        timestamps: bool = False,
+    ) -> AsyncIterator[bytes]:
+        await self._asked(container=self._id(container))
+        found = self._get(container)
+        lines = [line for line in found.logs if since is None or line[0] >= since]
+        position = len(found.logs)
+        for moment, line in lines if tail is None else lines[max(0, len(lines) - tail) :]:
+            yield (moment.isoformat().encode() + b" " if timestamps else b"") + line
+        while follow and (found.running or position < len(found.logs)) and found.id in self.machine.containers:
+            if position == len(found.logs):
+                found.grown.clear()
+                await found.grown.wait()
+                continue
+            moment, line = found.logs[position]
+            position += 1
+            yield (moment.isoformat().encode() + b" " if timestamps else b"") + line
+
+    async def events(self, labels: Mapping[str, str]) -> AsyncIterator[EngineEvent]:
+        since_ns = int(self.machine.clock.now().timestamp() * 1e9)
+        machine = self.machine
+        while True:
+            if machine.hiccups.down or machine.hiccups.silent:
+                await asyncio.sleep(0.2)
+                continue
+            queue: asyncio.Queue[EngineEvent | None] = asyncio.Queue()
+            machine.readers.append(queue)
+            try:
+                yield EngineEvent("reconnect", "", {}, 0)
+                for event in [event for event in machine.history if event.time_ns > since_ns]:
+                    queue.put_nowait(event)
+                while (received := await queue.get()) is not None:
+                    since_ns = max(since_ns, received.time_ns)
+                    if all(received.labels.get(key) == value for key, value in labels.items()):
+                        yield received
+            finally:
+                if queue in machine.readers:
+                    machine.readers.remove(queue)
+            await asyncio.sleep(machine.draw.uniform(*_RECONNECT_S))
+
+    async def usage(self, container: str) -> ContainerUsage:
+        await self._asked(container=self._id(container))
+        found = self._get(container)
+        if not found.running:
+            return ContainerUsage(0.0, 0)
+        return ContainerUsage(self.machine.age_s(found) * 0.01, 20 << 20)
+
+    async def update_limits(self, container: str, limits: Limits) -> None:
+        await self._asked(container=self._id(container))
+        self._get(container).limits = limits
+
+    # --- images and networks
+
+    async def image(self, reference: str) -> ImageState:
+        await self._asked()
+        if reference not in self.machine.images:
+            raise NoSuchImage(f"No such image: {reference}")
+        return self.machine.images[reference]
+
+    async def images(self, labels: Mapping[str, str] | None = None) -> tuple[ImageState, ...]:
+        await self._asked()
+        wanted = (labels or {}).items()
+        return tuple(
+            image for image in self.machine.images.values()
+            if all(image.labels.get(key) == value for key, value in wanted)
+        )
+
+    async def pull(self, reference: str) -> None:
+        await self._asked()
+        if reference not in self.machine.images:
+            raise NoSuchImage(f"{reference} cannot be pulled: no registry can be reached")
+
+    async def create_network(
+        self, name: str, *, subnet: str, gateway: str, bridge: str, labels: Mapping[str, str]
+    ) -> str:
+        await self._asked()
+        if any(subnet in network.subnets for network in self.machine.networks.values()):
+            raise EngineError("Pool overlaps with other one on this address space")
+        if name in self.machine.networks:
+            raise EngineError(f"network with name {name} already exists")
+        network = NetworkState(self.machine.new_id(), name, (subnet,), dict(labels))
+        self.machine.networks[name] = network
+        return network.id
+
+    async def networks(self, labels: Mapping[str, str] | None = None) -> tuple[NetworkState, ...]:
+        await self._asked()
+        wanted = (labels or {}).items()
+        return tuple(
+            network for network in self.machine.networks.values()
+            if all(network.labels.get(key) == value for key, value in wanted)
+        )
+
+    async def remove_network(self, name: str) -> None:
+        await self._asked()
+        for found in [item for item in self.machine.networks.values() if name in (item.name, item.id)]:
+            if any(item.running and item.spec.network == found.name for item in self.machine.containers.values()):
+                raise EngineError(f"error while removing network: network {name} has active endpoints")
+            del self.machine.networks[found.name]
+
+
+async def run_inside(
+    machine: SimulatedMachine, process: Process, container: SimulatedContainer | None, argv: tuple[str, ...],
+    timeout_s: float, limit_bytes: int, spent_s: float,
+) -> ExecResult:
+    """A program in a container: it stands still while that is frozen, and ends with it.
+
+    Raises: TimeoutError.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    needed_s = spent_s + sleeps_s(argv)
+    while needed_s > 0 or machine.is_frozen(process.cgroup):
+        left_s = deadline - loop.time()
+        if left_s <= 0:
+            raise TimeoutError(f"{argv[0]} did not end within {timeout_s:g} s")
+        if not process.alive:
+            return ExecResult(137, b"")
+        stands = machine.is_frozen(process.cgroup)
+        step_s = min(left_s, _FREEZER_POLL_S * 5 if stands else max(needed_s, 1e-6))
+        await asyncio.sleep(step_s)
+        if not stands:
+            needed_s -= step_s
+    environment = dict(container.spec.env) if container is not None else {}
+    result = run_program(argv, environment)
+    return ExecResult(result.exit_code, result.output[:limit_bytes])
+
+
+class SimulatedExec:
+    """An interactive exec of a program that reads all its input before it answers."""
+
+    def __init__(self, engine: SimulatedEngine, container: str, argv: tuple[str, ...]) -> None:
+        self._engine, self._container, self._argv = engine, container, argv
+        self._input = bytearray()
+        self._closed = asyncio.Event()
+        self._code = 0
+
+    async def __aenter__(self) -> SimulatedExec:
+        await self._engine.inspect(self._container)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._closed.set()
+
+    async def write(self, data: bytes) -> None:
+        self._input += data
+
+    async def close_stdin(self) -> None:
+        self._closed.set()
+
+    async def resize(self, columns: int, rows: int) -> None:
+        return
+
+    async def output(self) -> AsyncIterator[tuple[int, bytes]]:
+        if self._argv[0] == "cat":
+            await self._closed.wait()
+        environment = dict(self._engine._get(self._container).spec.env)
+        result = run_program(self._argv, environment, bytes(self._input))
+        self._code = result.exit_code
+        if result.output:
+            yield 1, result.output
+
+    async def exit_code(self) -> int:
+        return self._code

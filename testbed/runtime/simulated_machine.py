@@ -1,0 +1,324 @@
+"""A machine that exists in memory: its processes, cgroups, containers, images and addresses, on the loop's time.
+
+Decides what happens to a process that is signalled, frozen, thawed or out of time, and what then becomes visible when:
+a death is seen at once by who holds the process, and later by the engine and its events. What the engine and the host
+*answer* is ``simulated_engine`` and ``simulated_host``. Randomness comes from one seeded source.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from testbed.api.clock import WallClock
+from testbed.runtime.protocol import ContainerSpec, ContainerState, EngineEvent, ImageState, Limits, NetworkState
+from testbed.runtime.simulated_behaviour import SIGTERM_CODE, Application, behaviour_of
+
+EVENT_HISTORY = 256  # moby: daemon/events/events.go eventsLimit
+
+#: Seconds, lower and upper bound, tried on engine 20.10.
+LATENCY = {
+    "call": (0.001, 0.003), "create": (0.005, 0.009), "sandbox": (0.23, 0.27), "joined": (0.050, 0.080),
+    "remove": (0.030, 0.120), "notice": (0.015, 0.030), "event": (0.001, 0.015), "exec": (0.033, 0.048),
+    "enter": (0.002, 0.005), "pidfd": (0.0003, 0.0009),
+}
+
+
+@dataclass
+class Hiccups:
+    """What is wrong with the engine just now. Scenarios set these."""
+
+    silent: bool = False  # no call is answered
+    down: bool = False  # connections are refused
+    hung: set[str] = field(default_factory=set)  # containers whose calls are not answered
+    lost_events: float = 0.0  # ratio
+    lost_create_answers: float = 0.0
+    failed_start_answers: float = 0.0
+    stuck_removals: float = 0.0
+    slow: float = 1.0  # factor on every latency
+
+
+@dataclass
+class Process:
+    pid: int
+    start_ticks: int
+    cgroup: str
+    ended: asyncio.Future[None]
+    on_signal: Callable[[int], None]
+    pending_kill: bool = False
+
+    @property
+    def alive(self) -> bool:
+        return not self.ended.done()
+
+
+@dataclass
+class SimulatedContainer:
+    id: str
+    spec: ContainerSpec
+    image_id: str
+    created_at: datetime
+    status: str = "created"
+    process: Process | None = None
+    application: Application | None = None
+    started_s: float = 0.0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    exit_code: int = 0
+    oom_killed: bool = False
+    link_up: bool = True
+    removing: bool = False
+    limits: Limits = field(default_factory=Limits)
+    timers: list[asyncio.TimerHandle] = field(default_factory=list)
+    logs: list[tuple[datetime, bytes]] = field(default_factory=list)
+    grown: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.alive
+
+    @property
+    def cgroup(self) -> str:
+        return f"{self.spec.cgroup_parent or '/docker'}/{self.id}"
+
+    def state(self) -> ContainerState:
+        pid = self.process.pid if self.process is not None and self.status in ("running", "paused") else 0
+        return ContainerState(
+            id=self.id, name=self.spec.name, labels=dict(self.spec.labels), image=self.spec.image,
+            image_id=self.image_id, status="removing" if self.removing else self.status, pid=pid,
+            created_at=self.created_at, started_at=self.started_at, finished_at=self.finished_at,
+            exit_code=self.exit_code, oom_killed=self.oom_killed, address=self.spec.address,
+        )
+
+
+class SimulatedMachine:
+    def __init__(self, draw: random.Random, clock: WallClock) -> None:
+        self.draw = draw
+        self.clock = clock
+        self.hiccups = Hiccups()
+        self.containers: dict[str, SimulatedContainer] = {}
+        self.images: dict[str, ImageState] = {}
+        self.networks: dict[str, NetworkState] = {}
+        self.processes: dict[int, Process] = {}
+        self.cgroups: set[str] = set()
+        self.frozen: set[str] = set()
+        self.history: deque[EngineEvent] = deque(maxlen=EVENT_HISTORY)
+        self.readers: list[asyncio.Queue[EngineEvent | None]] = []
+        self.log: Callable[[str], None] = lambda line: None
+        self.starts = 0
+        self._next_pid = 1000
+        self._next_id = 0
+        self._last_ns = 0
+
+    # --- what there is
+
+    def add_image(self, *references: str) -> None:
+        for reference in references:
+            digest = f"sha256:{abs(hash_text(reference)):064x}"
+            self.images[reference] = ImageState(id=digest, tags=(reference,), size_bytes=1, labels={})
+
+    def find(self, name_or_id: str) -> SimulatedContainer | None:
+        found = self.containers.get(name_or_id)
+        return found or next((item for item in self.containers.values() if item.spec.name == name_or_id), None)
+
+    def new_id(self) -> str:
+        self._next_id += 1
+        return f"{self._next_id:08x}{self.draw.getrandbits(224):056x}"
+
+    def latency_s(self, what: str) -> float:
+        low, high = LATENCY[what]
+        return self.draw.uniform(low, high) * self.hiccups.slow
+
+    # --- processes
+
+    def spawn(self, cgroup: str, on_signal: Callable[[int], None]) -> Process:
+        loop = asyncio.get_running_loop()
+        self._next_pid += 1
+        process = Process(self._next_pid, int(loop.time() * 100) + 1, cgroup, loop.create_future(), on_signal)
+        self.processes[process.pid] = process
+        self.cgroups.add(cgroup)
+        return process
+
+    def end(self, process: Process) -> None:
+        """The process is no more; whoever holds it sees it within a millisecond."""
+        self.processes.pop(process.pid, None)
+        if process.alive:
+            process.ended.set_result(None)
+
+    def send_signal(self, process: Process, number: int) -> None:
+        if not process.alive:
+            return
+        if self.is_frozen(process.cgroup):
+            process.pending_kill = process.pending_kill or number == signal.SIGKILL
+            return
+        process.on_signal(number)
+
+    # --- cgroups
+
+    def is_frozen(self, cgroup: str) -> bool:
+        return any(self.within(cgroup, frozen) for frozen in self.frozen)
+
+    @staticmethod
+    def within(cgroup: str, parent: str) -> bool:
+        return cgroup == parent or cgroup.startswith(parent + "/")
+
+    def members(self, cgroup: str) -> list[Process]:
+        return [item for item in self.processes.values() if self.within(item.cgroup, cgroup)]
+
+    def thaw(self, cgroup: str) -> None:
+        self.frozen.discard(cgroup)
+        for process in self.members(cgroup):
+            if process.pending_kill and not self.is_frozen(process.cgroup):
+                process.on_signal(signal.SIGKILL)
+        for container in list(self.containers.values()):
+            if container.running and self.within(container.cgroup, cgroup):
+                self._out_of_time(container)
+
+    # --- containers' lives
+
+    def run(self, container: SimulatedContainer) -> None:
+        """Its program starts."""
+        loop = asyncio.get_running_loop()
+        behaviour = behaviour_of(container.spec)
+        container.process = self.spawn(container.cgroup, lambda number: self._signalled(container, number))
+        container.application = Application(behaviour, dict(container.spec.env).get("POD_NAME", container.spec.name))
+        container.status, container.exit_code, container.finished_at = "running", 0, None
+        container.started_s, container.started_at = loop.time(), self.clock.now()
+        self.starts += 1
+        for line in behaviour.output:
+            self.write_log(container, line)
+        if behaviour.exit_after_s is not None and behaviour.exit_after_s != float("inf"):
+            container.timers.append(loop.call_later(behaviour.exit_after_s, self._out_of_time, container))
+        self.emit("start", container)
+
+    def write_log(self, container: SimulatedContainer, line: bytes) -> None:
+        container.logs.append((self.clock.now(), line))
+        container.grown.set()
+
+    def age_s(self, container: SimulatedContainer) -> float:
+        return asyncio.get_running_loop().time() - container.started_s
+
+    def _out_of_time(self, container: SimulatedContainer) -> None:
+        """Its own end has come; a frozen one ends when it is thawed."""
+        behaviour = container.application.behaviour if container.application else None
+        if behaviour is None or behaviour.exit_after_s is None or not container.running:
+            return
+        if self.is_frozen(container.cgroup) or self.age_s(container) < behaviour.exit_after_s:
+            return
+        self.exit(container, behaviour.exit_code)
+
+    def _signalled(self, container: SimulatedContainer, number: int) -> None:
+        application = container.application
+        if application is None or not container.running:
+            return
+        if number == signal.SIGTERM:
+            if application.behaviour.drain_s is None or application.draining or application.hung:
+                return
+            application.draining = True
+            loop = asyncio.get_running_loop()
+            container.timers.append(
+                loop.call_later(application.behaviour.drain_s, self._drained, container, container.process)
+            )
+        elif number in (signal.SIGKILL, signal.SIGABRT, signal.SIGILL):
+            self.exit(container, 128 + number)
+
+    def _drained(self, container: SimulatedContainer, process: Process | None) -> None:
+        if process is not None and container.process is process and container.application is not None:
+            if self.is_frozen(container.cgroup):
+                process.pending_kill = True  # it ends as soon as it runs again
+            else:
+                self.exit(container, container.application.behaviour.term_code)
+
+    def exit(self, container: SimulatedContainer, code: int, *, oom: bool = False) -> None:
+        """Its process ends now; the engine notices a little later."""
+        process = container.process
+        if process is None or not process.alive:
+            return
+        for timer in container.timers:
+            timer.cancel()
+        container.timers.clear()
+        self.end(process)
+        self.log(f"exit {container.spec.name} {code}")
+        loop = asyncio.get_running_loop()
+        loop.call_later(self.latency_s("notice"), self._noticed, container, process, code, oom)
+
+    def _noticed(self, container: SimulatedContainer, process: Process, code: int, oom: bool) -> None:
+        if container.process is not process or container.status == "exited":
+            return
+        container.status, container.exit_code, container.oom_killed = "exited", code, oom
+        container.finished_at = self.clock.now()
+        container.grown.set()
+        self.emit("die", container, code)
+
+    def drop(self, container: SimulatedContainer) -> None:
+        """The engine has forgotten it."""
+        if self.containers.pop(container.id, None) is not None:
+            container.grown.set()
+            self.emit("destroy", container)
+
+    # --- events
+
+    def emit(self, action: str, container: SimulatedContainer, code: int | None = None) -> None:
+        self._last_ns = max(self._last_ns + 1, int(self.clock.now().timestamp() * 1e9))
+        event = EngineEvent(action, container.id, dict(container.spec.labels), self._last_ns, code)
+        self.log(f"{action} {container.spec.name}")
+        self.history.append(event)
+        for reader in self.readers:
+            if self.draw.random() >= self.hiccups.lost_events:
+                asyncio.get_running_loop().call_later(self.latency_s("event"), reader.put_nowait, event)
+
+    def break_event_streams(self) -> None:
+        """Every stream ends; its reader opens a new one, which replays at most the history."""
+        readers, self.readers = self.readers, []
+        for reader in readers:
+            reader.put_nowait(None)
+
+    # --- the engine's own death
+
+    def crash_engine(self, *, exit_zero: bool = False) -> None:
+        """Until ``hiccups.down`` is unset nothing is answered. ``exit_zero``: what dies meanwhile is shown with code 0
+        (moby/moby#45800)."""
+        self.hiccups.down = True
+        self.break_event_streams()
+        if exit_zero:
+            for container in self.containers.values():
+                if container.status == "running" and not container.running:
+                    container.status, container.exit_code = "exited", 0
+
+    # --- addresses
+
+    def listener(self, address: str, port: int) -> tuple[str, SimulatedContainer | None]:
+        """What a connection meets: ``open`` with who answers, ``refused``, ``silent`` or ``absent``."""
+        sandbox = next((
+            item for item in self.containers.values() if item.spec.address == address and item.running
+        ), None)
+        if sandbox is None:
+            return "absent", None
+        if not sandbox.link_up:
+            return "silent", None
+        for container in self._joined(sandbox):
+            ports = container.application.behaviour.ports if container.application else ()
+            if port in ports and self.age_s(container) >= 0.03:
+                return "open", container
+        return "refused", None
+
+    def _joined(self, sandbox: SimulatedContainer) -> Iterator[SimulatedContainer]:
+        for container in self.containers.values():
+            if container.running and (container is sandbox or container.spec.network == f"container:{sandbox.id}"):
+                yield container
+
+
+def hash_text(text: str) -> int:
+    """The same in every process (``hash`` is not)."""
+    value = 1469598103934665603
+    for byte in text.encode():
+        value = (value ^ byte) * 1099511628211 % (1 << 64)
+    return value
+
+
+__all__ = ["EVENT_HISTORY", "LATENCY", "SIGTERM_CODE", "Hiccups", "Process", "SimulatedContainer", "SimulatedMachine"]
