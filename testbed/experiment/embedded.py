@@ -10,19 +10,17 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
+from faults.crd import definitions
+from faults.refusals import mistakes as refusals
 from testbed.api.resources import ResourceType
 from testbed.errors import Mistake
 from testbed.experiment.documents import Document, Location
-from testbed.experiment.durations import parse_duration
-
-GROUPS = ("chaos-mesh.org/v1alpha1", "testbed.io/v1alpha1")
+from testbed.experiment.manifests import location_of
 
 
 @cache
 def fault_kinds() -> dict[tuple[str, str], tuple[ResourceType, dict[str, Any]]]:
     """Every fault kind by (apiVersion, kind): where it lives, and its JSON schema."""
-    from faults.crd import definitions
-
     found: dict[tuple[str, str], tuple[ResourceType, dict[str, Any]]] = {}
     for definition in definitions():
         spec = definition["spec"]
@@ -50,13 +48,11 @@ def check_fault(document: Document, at: Location) -> Iterable[Mistake]:
     if key not in kinds:
         yield _unknown(document, at, key, list(kinds))
         return
-    yield from _check_schema(document, at, fault, kinds[key][1])
-    spec = fault.get("spec")
-    if isinstance(spec, Mapping) and "duration" in spec:
-        try:
-            parse_duration(spec["duration"])
-        except ValueError as error:
-            yield document.mistake((*at, "spec", "duration"), str(error))
+    wrong = list(_check_schema(document, at, fault, kinds[key][1]))
+    yield from wrong
+    if not wrong:
+        for mistake in refusals(fault):
+            yield document.mistake((*at, *location_of(mistake.field)), mistake.message, suggestion=mistake.suggestion)
 
 
 def _unknown(document: Document, at: Location, key: tuple[str, str], known: list[tuple[str, str]]) -> Mistake:

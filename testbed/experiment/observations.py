@@ -208,21 +208,20 @@ def injections_seen(fault: Mapping[str, Any], start_ns: int) -> tuple[InjectionS
 
 
 def _injection(record: Mapping[str, Any], start_ns: int) -> InjectionSeen:
-    applied = _moments(record, "Apply", start_ns)
-    recovered = _moments(record, "Recover", start_ns)
+    started, applied = (_moments(record, "Apply", kind, start_ns) for kind in ("Started", "Succeeded"))
+    recovered = _moments(record, "Recover", "Succeeded", start_ns)
     failures = [str(item.get("message") or "no message") for item in record.get("events") or ()
                 if item.get("type") == "Failed"]
-    done = record.get("phase") == "Injected" or bool(record.get("injectedCount"))
-    return InjectionSeen(
-        str(record.get("id", "")), began=min(applied, default=None),
-        verified=max(applied) if done and applied else None, recovered=max(recovered, default=None),
-        failure=failures[-1] if failures else "",
-    )
+    verified = min(applied, default=None)
+    # The act that took effect is the last one that was begun before it was verified: earlier ones failed.
+    began = max((moment for moment in started if verified is None or moment <= verified), default=verified)
+    return InjectionSeen(str(record.get("id", "")), began=began, verified=verified,
+                         recovered=max(recovered, default=None), failure=failures[-1] if failures else "")
 
 
-def _moments(record: Mapping[str, Any], operation: str, start_ns: int) -> list[float]:
+def _moments(record: Mapping[str, Any], operation: str, kind: str, start_ns: int) -> list[float]:
     return [(int(item["monotonicNs"]) - start_ns) / 1e9 for item in record.get("events") or ()
-            if item.get("operation") == operation and item.get("type") != "Failed" and item.get("monotonicNs")]
+            if item.get("operation") == operation and item.get("type") == kind and item.get("monotonicNs")]
 
 
 def targets_of(injections: Iterable[InjectionSeen]) -> tuple[str, ...]:

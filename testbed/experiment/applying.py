@@ -1,0 +1,75 @@
+"""Brings a workload into the cluster, and back to what its manifests say before each run.
+
+What was not there before is noted, so that it can be taken away again when the run is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from testbed.api.resources import DEPLOYMENTS, ResourceType
+from testbed.client.protocol import Client, PatchType
+from testbed.errors import ApiUnavailable, NotFound
+from testbed.experiment.manifests import defaulted_namespace, resource_of
+from testbed.experiment.observations import key_of
+
+Json = dict[str, Any]
+Created = tuple[ResourceType, str | None, str]
+
+
+async def apply(client: Client, manifests: Iterable[Json], namespace: str) -> list[Created]:
+    """Creates what is missing and patches what is there. Returns what was created, in order.
+
+    Raises: ApiError (Invalid and others) of the first object that is refused.
+    """
+    created: list[Created] = []
+    for manifest in manifests:
+        obj = defaulted_namespace(manifest, namespace)
+        resource = resource_of(obj)
+        assert resource is not None, "manifests were checked"
+        where = obj["metadata"].get("namespace") if resource.namespaced else None
+        name = obj["metadata"]["name"]
+        try:
+            await client.get(resource, name, where)
+        except NotFound:
+            await client.create(resource, obj, where)
+            created.append((resource, where, name))
+        else:
+            await client.patch(resource, name, obj, where, patch_type=PatchType.STRATEGIC)
+    return created
+
+
+def deployments_in(manifests: Iterable[Json], namespace: str) -> list[str]:
+    """Keys of the Deployments among these manifests."""
+    return [key_of(defaulted_namespace(item, namespace)) for item in manifests if resource_of(item) == DEPLOYMENTS]
+
+
+async def remove(client: Client, created: Sequence[Created], timeout_s: float = 30.0) -> list[str]:
+    """Deletes what ``apply`` created, last first, and waits until it is gone. Returns what could not be removed."""
+    left: list[str] = []
+    for resource, namespace, name in reversed(created):
+        try:
+            await client.delete(resource, name, namespace, propagation="Foreground")
+        except NotFound:
+            continue
+        except ApiUnavailable as error:
+            left.append(f"{resource.kind} {name}: {error.message}")
+    loop = asyncio.get_running_loop()
+    until = loop.time() + timeout_s
+    for resource, namespace, name in created:
+        while await _there(client, resource, namespace, name):
+            if loop.time() > until:
+                left.append(f"{resource.kind} {name} is still there")
+                break
+            await asyncio.sleep(0.1)
+    return left
+
+
+async def _there(client: Client, resource: ResourceType, namespace: str | None, name: str) -> bool:
+    try:
+        await client.get(resource, name, namespace)
+    except (NotFound, ApiUnavailable):
+        return False
+    return True

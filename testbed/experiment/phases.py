@@ -1,0 +1,380 @@
+"""One repetition: steady, inject, verify, observe, undo, converge. Whatever happens, what was injected is undone.
+
+What each phase found is collected in a `Repetition`; `repetition.py` makes the result of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from testbed.errors import EnvironmentProblem, TestbedError
+from testbed.experiment.clients import Clients
+from testbed.experiment.embedded import fault_resource
+from testbed.experiment.evidence import Observer
+from testbed.experiment.interrupts import Interrupted, Interrupts
+from testbed.experiment.jitter import injection_jitter, longest_period
+from testbed.experiment.journal import Journal
+from testbed.experiment.kind import Condition, Step
+from testbed.experiment.loading import LoadedExperiment
+from testbed.experiment.loads import PulseProcess
+from testbed.experiment.locust_load import LocustLoad
+from testbed.experiment.platforms.protocol import Platform
+from testbed.experiment.repetition import Repetition, ended_acts
+from testbed.experiment.result import Disruption, Phase, SteadyStateResult, Verdict
+from testbed.experiment.scene import first
+from testbed.experiment.steady_state import SteadyState, say
+from testbed.experiment.steps import Doer
+from testbed.experiment.timeline import Act, disruption_of, settled
+
+Tell = Callable[[str], None]
+BASELINE_S = 2.0  # of load before the method begins: the normal band needs it
+VERIFY_TIMEOUT_S = 20.0
+UNDO_TIMEOUT_S = 60.0
+STEADY_POLL_S = 0.2
+STEADY_TIMES = 2  # a condition must hold this often in a row
+
+
+class RunStopped(Exception):
+    """The repetition ends here with this verdict. Never leaves this file."""
+
+    def __init__(self, verdict: Verdict, reason: str) -> None:
+        super().__init__(reason)
+        self.verdict, self.reason = verdict, reason
+
+
+class RepetitionRunner:
+    """Carries out one repetition of ``loaded`` on ``platform``; artefacts go to ``folder``."""
+
+    def __init__(
+        self, loaded: LoadedExperiment, platform: Platform, *, run_id: str, number: int, folder: Path,
+        journal: Journal, interrupts: Interrupts, tell: Tell, deployments: tuple[str, ...],
+    ) -> None:
+        self.loaded, self.spec, self.platform = loaded, loaded.experiment.spec, platform
+        self.folder, self.journal, self.interrupts, self.tell = folder, journal, interrupts, tell
+        self.number = number
+        faults = {fault_resource(step.fault) for step in self.spec.method if step.fault is not None}
+        self.observer = Observer(platform.client, self.spec.namespace, sorted(faults, key=lambda kind: kind.kind))
+        self.doer = Doer(platform.client, self.spec.namespace, run_id, number, journal, dict(loaded.applied))
+        self.repetition = Repetition(
+            number, datetime.now(UTC), self.observer.start_ns, self.observer.evidence, platform.profile, deployments,
+            deadline_s=self.spec.load.pulse.deadline if self.spec.load.pulse else 1.0,
+        )
+        self.pulse: PulseProcess | None = None
+        self.locust: LocustLoad | None = None
+        self._done_waits: set[str] = set()
+
+    async def run(self) -> Repetition:
+        """All phases. Raises nothing but cancellation: everything else is the repetition's verdict."""
+        found = self.repetition
+        async with SteadyState(self.platform, self.spec.namespace) as steady:
+            try:
+                await self._guarded(self._until_observed(steady))
+            except RunStopped as stop:
+                found.verdict, found.reason = stop.verdict, stop.reason
+            finally:
+                await self._afterwards(steady)
+        found.duration_s = self.observer.now()
+        return found
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await self.interrupts.guard(work)
+        except Interrupted:
+            raise RunStopped(Verdict.INTERRUPTED, "interrupted by the user") from None
+        except RunStopped:
+            raise
+        except TestbedError as error:
+            raise RunStopped(Verdict.ENVIRONMENT, str(error)) from error
+        except Exception as error:
+            self.journal.note("a bug of ours", error=repr(error))
+            raise RunStopped(Verdict.BUG, f"a bug of ours: {error!r}") from error
+
+    async def _until_observed(self, steady: SteadyState) -> None:
+        await self.observer.start()
+        async with self._phase("steady"):
+            await self._hold(steady, "before", Verdict.STEADY_STATE_NOT_MET)
+            await self._start_load()
+        await self._method()
+
+    async def _afterwards(self, steady: SteadyState) -> None:
+        """Undo always; converge when there is something to converge to; then the load and the watches end."""
+        found = self.repetition
+        try:
+            async with self._phase("undo"):
+                await self._undo()
+            if found.verdict is Verdict.PASSED:
+                async with self._phase("converge"):
+                    await self._guarded(self._hold(steady, "after", Verdict.NOT_REGAINED))
+        except RunStopped as stop:
+            if found.verdict in (Verdict.PASSED, Verdict.OBJECTIVE_MISSED):
+                found.verdict, found.reason = stop.verdict, stop.reason
+        finally:
+            found.watched_until = self.observer.now()
+            self._refresh()
+            await self._stop_load()
+            await self.observer.stop()
+
+    @contextlib.asynccontextmanager
+    async def _phase(self, name: str) -> AsyncIterator[None]:
+        start = self.observer.now()
+        self.journal.note(f"phase {name}")
+        try:
+            yield
+        finally:
+            self._note_phase(name, start, self.observer.now())
+
+    def _note_phase(self, name: str, start: float, end: float) -> None:
+        self.repetition.phases.append(Phase.model_validate(
+            {"name": name, "startS": round(start, 3), "endS": round(max(start, end), 3)}))
+
+    # --- steady state
+
+    async def _hold(self, steady: SteadyState, when: str, otherwise: Verdict) -> None:
+        """Waits until every condition holds. Raises: RunStopped."""
+        if not self.spec.steady_state:
+            return
+        self.tell("steady state" if when == "before" else "steady state again")
+        results = await asyncio.gather(*(self._hold_one(steady, item, when) for item in self.spec.steady_state))
+        self.repetition.steady_states.extend(results)
+        missed = [result for result in results if not result.met]
+        if missed:
+            raise RunStopped(otherwise, "; ".join(f"{result.what}: {result.message}" for result in missed))
+
+    async def _hold_one(self, steady: SteadyState, condition: Condition, when: str) -> SteadyStateResult:
+        began = self.observer.now()
+        times, message = 0, ""
+        while times < STEADY_TIMES:
+            met, message = await steady.ask(condition)
+            times = times + 1 if met else 0
+            if times < STEADY_TIMES:
+                if self.observer.now() - began > condition.within:
+                    break
+                await asyncio.sleep(STEADY_POLL_S)
+        now = self.observer.now()
+        return SteadyStateResult.model_validate({
+            "when": when, "what": say(condition), "met": times >= STEADY_TIMES, "atS": round(now, 3),
+            "waitedS": round(now - began, 3), "message": message})
+
+    # --- load
+
+    async def _start_load(self) -> None:
+        """Pulse and Locust, and a stretch of healthy load. Raises: EnvironmentProblem, InvalidInput."""
+        load, namespace = self.spec.load, self.spec.namespace
+        if load.pulse is not None:
+            address = await self.platform.address(namespace, load.pulse.service, load.pulse.port)
+            self.pulse = PulseProcess(
+                f"http://{address}{load.pulse.path}", self.folder / f"pulse-{self.number}.csv", rate=load.pulse.rate,
+                keep_rate=load.pulse.rate / 10 if load.pulse.keep_alive else 0.0,
+                patience_s=max(10.0, 2 * load.pulse.deadline))
+            await self.pulse.start()
+        if load.locust is not None and self.loaded.locustfile is not None:
+            service = load.locust.service or (load.pulse.service if load.pulse else "")
+            if not service:
+                raise EnvironmentProblem("locust has no target", hint="give load.locust.service")
+            port = load.locust.port or (load.pulse.port if load.pulse else None)
+            address = await self.platform.address(namespace, service, port)
+            self.locust = LocustLoad(self.loaded.locustfile, f"http://{address}", users=load.locust.users,
+                                     spawn_rate=load.locust.spawn_rate, folder=self.folder, number=self.number)
+            await self.locust.start()
+        if self.pulse is not None or self.locust is not None:
+            self.tell("load runs")
+            ramp_s = load.locust.users / load.locust.spawn_rate if load.locust else 0.0
+            await asyncio.sleep(max(BASELINE_S, min(ramp_s + 1.0, 30.0)))
+
+    async def _stop_load(self) -> None:
+        if self.pulse is not None:
+            self.repetition.pulse = await self.pulse.stop()
+        if self.locust is not None:
+            self.repetition.locust = await self.locust.stop(self.observer.start_ns)
+
+    def _clients(self) -> Clients | None:
+        if self.pulse is None:
+            return None
+        self.repetition.pulse = self.pulse.poll()
+        return self.repetition.clients()
+
+    # --- method
+
+    async def _method(self) -> None:
+        """All steps, each at its time, until everything is settled and was watched a little longer."""
+        found = self.repetition
+        found.method_began = self.observer.now()
+        began = found.method_began
+        tasks = [asyncio.create_task(self._step(index, step), name=step.name)
+                 for index, step in enumerate(self.spec.method)]
+        budget = asyncio.create_task(self._watch_budget())
+        try:
+            waiting = set(tasks)
+            while waiting:
+                done, _ = await asyncio.wait({*waiting, budget}, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+                waiting -= done
+            await asyncio.sleep(self.spec.observe)
+        finally:
+            for task in (*tasks, budget):
+                task.cancel()
+            await asyncio.gather(*tasks, budget, return_exceptions=True)
+            self._refresh()
+            last_act = max((act.started for act in found.acts), default=began)
+            verified = max((item.verified or act.started for act in found.acts for item in act.injections),
+                           default=last_act)
+            self._note_phase("inject", began, last_act)
+            self._note_phase("verify", last_act, verified)
+            self._note_phase("observe", max(verified, last_act), self.observer.now())
+
+    async def _step(self, index: int, step: Step) -> None:
+        """Waits for its moment, does it, verifies it, waits until it is settled. Raises: RunStopped."""
+        await self._await_moment(index, step)
+        if step.wait is not None:
+            await asyncio.sleep(step.wait)
+            self.repetition.notes.append(f"{step.name}: waited {step.wait:g} s")
+            self._done_waits.add(step.name)
+            return
+        jitter_s = self._jitter(step)
+        await asyncio.sleep(jitter_s)
+        self.tell(step.name)
+        act = await self.doer.do(step, self.observer.now(), jitter_s)
+        self.repetition.acts = ended_acts(self.repetition.acts, act)
+        if step.fault is not None:
+            await self._verify(step)
+        if not await self.observer.wait(lambda: self._settled(step.name), step.timeout):
+            self.repetition.notes.append(f"{step.name}: not restored within {step.timeout:g} s")
+
+    async def _await_moment(self, index: int, step: Step) -> None:
+        name, mark = step.awaited
+        if step.at is None and not name:  # after the step before it, or at once when it is the first
+            if index == 0:
+                return
+            name, mark = self.spec.method[index - 1].name, "settled"
+        if name:
+            awaited = next(item for item in self.spec.method if item.name == name)
+            if not await self.observer.wait(lambda: self._reached(name, mark), awaited.timeout + 600.0):
+                raise RunStopped(Verdict.INCONCLUSIVE, f"{step.name} never began: {name}.{mark} did not come")
+            return
+        await asyncio.sleep(max(0.0, self.repetition.method_began + (step.at or 0.0) - self.observer.now()))
+
+    def _reached(self, name: str, mark: str) -> bool:
+        """Raises: RunStopped when the mark cannot come any more."""
+        if name in self._done_waits:
+            return True
+        found = self._disruption(name)
+        if found is None:
+            return False
+        if mark == "settled":
+            return settled(found.marks) or self._timed_out(name)
+        field = "in_rotation" if mark == "inRotation" else mark
+        if found.marks.get(field) is not None:
+            return True
+        if self._timed_out(name) or (field != "stalled" and found.marks.stalled is not None and field == "restored"):
+            raise RunStopped(Verdict.INCONCLUSIVE, f"{name}.{mark} did not come")
+        return False
+
+    def _timed_out(self, name: str) -> bool:
+        return any(note.startswith(f"{name}: not restored") for note in self.repetition.notes)
+
+    def _jitter(self, step: Step) -> float:
+        """Only what something periodic must notice has a random part."""
+        if step.fault is None or self.spec.jitter == 0:
+            return 0.0
+        templates = [deployment["spec"]["template"]["spec"]
+                     for deployment in self.observer.evidence.deployment_json.values()]
+        longest = longest_period(str(step.fault.get("kind")), templates, self.platform.profile)
+        return injection_jitter(self.spec.seed, self.number, step.name, self.spec.jitter or longest)
+
+    async def _verify(self, step: Step) -> None:
+        """Raises: RunStopped when the fault did not take effect."""
+        name = self.doer.fault_name(step.name)
+
+        def ended() -> bool:
+            records = self.observer.injections(name)
+            return (bool(records) and all(item.verified is not None for item in records)) or bool(self._refusal(name))
+
+        if not await self.observer.wait(ended, VERIFY_TIMEOUT_S) or self._refusal(name):
+            why = self._refusal(name) or first_failure(self.observer, name) or "the chaos daemon did not report it"
+            raise RunStopped(Verdict.NO_EFFECT, f"{step.name}: {why}")
+
+    def _refusal(self, fault: str) -> str:
+        """Why the daemon will not inject it (more): nothing selected, refused, or spent."""
+        conditions = (self.observer.faults.get(fault, {}).get("status") or {}).get("conditions") or ()
+        for condition in conditions:
+            if condition.get("type") in ("Selected", "AllInjected") and condition.get("status") == "False" \
+                    and condition.get("reason") not in (None, "", "Injecting", "Pending"):
+                return str(condition.get("message") or condition.get("reason"))
+        return ""
+
+    # --- looking
+
+    def _refresh(self) -> None:
+        """Gives every fault's act its latest records."""
+        self.repetition.acts = [
+            replace(act, injections=self.observer.injections(self.doer.fault_name(act.name)))
+            if act.kind == "fault" else act for act in self.repetition.acts]
+
+    def _disruption(self, name: str) -> Disruption | None:
+        self._refresh()
+        act: Act | None = next((item for item in self.repetition.acts if item.name == name), None)
+        if act is None:
+            return None
+        return disruption_of(act, self.observer.evidence, self.platform.profile, until=self.observer.now())
+
+    def _settled(self, name: str) -> bool:
+        found = self._disruption(name)
+        if found is None:
+            return False
+        superseded = any(act.name == name and act.ended is not None for act in self.repetition.acts)
+        return settled(found.marks) or superseded
+
+    async def _watch_budget(self) -> None:
+        """Raises: RunStopped when users were hurt more than the budget allows. Never returns."""
+        budget = self.spec.budget
+        while True:
+            await asyncio.sleep(0.25)
+            if self.pulse is not None and self.pulse.died:
+                raise RunStopped(Verdict.INCONCLUSIVE, "the pulse ended before its time")
+            if budget is None:
+                continue
+            clients = self._clients()
+            if clients is None:
+                continue
+            failed, due = clients.failed_since(self.repetition.method_began)
+            if budget.failed_requests is not None and failed > budget.failed_requests:
+                raise RunStopped(Verdict.ABORTED, f"{failed} requests failed, the budget is {budget.failed_requests}")
+            if budget.failed_ratio is not None and due >= 100 and failed / due > budget.failed_ratio:
+                raise RunStopped(Verdict.ABORTED, f"{failed / due:.1%} of requests failed, the budget is "
+                                                  f"{budget.failed_ratio:.1%}")
+
+    # --- undo
+
+    async def _undo(self) -> None:
+        """Deletes every fault object and waits until each undo is verified. Raises: RunStopped."""
+        if not self.doer.faults:
+            return
+        self.tell("undoing")
+        problems = []
+        for step in self.doer.faults:
+            try:
+                await self.doer.undo(step)
+            except TestbedError as error:
+                problems.append(f"{step}: {error.message}")
+        names = [self.doer.fault_name(step) for step in self.doer.faults]
+        if not await self.observer.wait(lambda: all(self.observer.faults.get(name, {}).get("gone") for name in names),
+                                        UNDO_TIMEOUT_S):
+            left = [name for name in names if not self.observer.faults.get(name, {}).get("gone")]
+            problems.append("still in force: " + ", ".join(left))
+        for name in names:
+            if self.observer.faults.get(name, {}).get("gone"):
+                self.journal.undone(name)
+        if problems:
+            raise RunStopped(Verdict.UNDO_FAILED, "; ".join(problems))
+
+
+def first_failure(observer: Observer, fault: str) -> str:
+    failed = first(index for index, item in enumerate(observer.injections(fault)) if item.failure)
+    return observer.injections(fault)[int(failed)].failure if failed is not None else ""

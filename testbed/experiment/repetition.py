@@ -1,0 +1,105 @@
+"""Turns what was seen and recorded during one repetition into its `RunResult`. Pure, but for reading no clock.
+
+``phases.py`` makes it happen; here it gets its form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from testbed.core.profile import Profile
+from testbed.experiment.clients import Clients
+from testbed.experiment.observations import Evidence
+from testbed.experiment.result import (
+    Disruption,
+    LocustResult,
+    Phase,
+    RunResult,
+    SteadyStateResult,
+    Verdict,
+)
+from testbed.experiment.series import make_series, shown_events
+from testbed.experiment.timeline import Act, disruption_of, uninvited
+from testbed.load.outage import quality
+from testbed.load.records import PulseData
+
+# A pulse that left later than this (p99) did not measure the cluster but its own machine.
+LATENESS_LIMIT_S = 0.05
+
+
+@dataclass
+class Repetition:
+    """What is known of one repetition when it is over. Moments are of the run."""
+
+    number: int
+    started_at: datetime
+    start_ns: int
+    evidence: Evidence
+    profile: Profile
+    deployments: tuple[str, ...]
+    deadline_s: float = 1.0
+    acts: list[Act] = field(default_factory=list)
+    phases: list[Phase] = field(default_factory=list)
+    steady_states: list[SteadyStateResult] = field(default_factory=list)
+    method_began: float = 0.0
+    watched_until: float = 0.0
+    duration_s: float = 0.0
+    verdict: Verdict = Verdict.PASSED
+    reason: str = ""
+    pulse: PulseData | None = None
+    locust: LocustResult | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def clients(self) -> Clients | None:
+        if self.pulse is None or not self.pulse.records or not self.pulse.rate:
+            return None
+        return Clients(self.pulse.stream(), start_ns=self.start_ns, rate=self.pulse.rate, deadline_s=self.deadline_s,
+                       healthy_until_s=self.method_began)
+
+
+def void_reason(pulse: PulseData | None) -> str:
+    """Why the measurement of this pulse cannot be trusted; "" when it can."""
+    if pulse is None:
+        return ""
+    ticks = [(int(tick["at_ns"]), float(tick["cpu_s"])) for tick in pulse.ticks if "cpu_s" in tick]
+    return "; ".join(quality(pulse.records, ticks).doubts(lateness_p99_limit_s=LATENESS_LIMIT_S))
+
+
+def disruptions(repetition: Repetition, clients: Clients | None) -> tuple[Disruption, ...]:
+    """One for each act, in order, and then what nobody here injected."""
+    acts = sorted(repetition.acts, key=lambda act: act.started)
+    found: list[Disruption] = []
+    for index, act in enumerate(acts):
+        following = next((other.started for other in acts[index + 1:]), None)
+        found.append(disruption_of(act, repetition.evidence, repetition.profile, until=repetition.watched_until,
+                                   clients=clients, next_started=following))
+    return (*found, *uninvited(repetition.evidence, found, repetition.profile, until=repetition.watched_until,
+                               clients=clients))
+
+
+def run_result(repetition: Repetition) -> RunResult:
+    clients = repetition.clients()
+    found = disruptions(repetition, clients)
+    series = make_series(repetition.evidence, repetition.deployments, clients, repetition.duration_s)
+    lateness = quality(repetition.pulse.records).lateness_p99_s if repetition.pulse else None
+    return RunResult(
+        number=repetition.number, verdict=repetition.verdict, reason=repetition.reason,
+        void_reason=void_reason(repetition.pulse), started_at=repetition.started_at,
+        duration_s=round(repetition.duration_s, 3), rate=repetition.pulse.rate if repetition.pulse else 0.0,
+        phases=tuple(repetition.phases), steady_states=tuple(repetition.steady_states), disruptions=found,
+        outages=clients.outages() if clients else (),
+        **({"requests": clients.requests(), "latency": clients.latency()} if clients else {}),
+        send_lateness_p99_s=lateness, restarts=sum(series.restarts), series=series,
+        events=shown_events(repetition.evidence, repetition.deployments), locust=repetition.locust,
+        notes=tuple(repetition.notes),
+    )
+
+
+def ended_acts(acts: Sequence[Act], act: Act) -> list[Act]:
+    """``acts`` with ``act`` added, and earlier changes of the same Deployment ended by it."""
+    kept = [replace(other, ended=act.started)
+            if act.deployment and other.deployment == act.deployment and other.ended is None else other
+            for other in acts]
+    return [*kept, act]

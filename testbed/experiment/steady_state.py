@@ -1,0 +1,203 @@
+"""Steady-state conditions: does the system do, right now, what its users expect?
+
+Each kind is one small coroutine that answers (met, why). They are asked from this machine, as a client would; nothing
+here waits or decides what a "no" means.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import re
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from testbed.api.meta import LabelSelector
+from testbed.api.resources import DEPLOYMENTS, PODS
+from testbed.errors import ApiError, NotFound
+from testbed.experiment.kind import (
+    Condition,
+    HttpCondition,
+    JsonCondition,
+    LogCondition,
+    ProbeCondition,
+    PromqlCondition,
+    ReadyCondition,
+    TcpCondition,
+)
+from testbed.experiment.observations import deployment_seen
+from testbed.experiment.platforms.protocol import Platform
+
+if TYPE_CHECKING:
+    import aiohttp
+
+Answer = tuple[bool, str]
+MAX_BODY_BYTES = 1 << 20
+_COMPARE = {"<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">": operator.gt,
+            ">=": operator.ge}
+
+
+def say(condition: Condition) -> str:
+    """A condition in one line."""
+    body: Any = getattr(condition, "json_" if condition.kind == "json" else condition.kind)
+    if isinstance(body, HttpCondition):
+        return f"GET {body.service}{body.path} answers {body.status}"
+    if isinstance(body, TcpCondition):
+        return f"{body.service} accepts connections"
+    if isinstance(body, ReadyCondition):
+        return f"deployment {body.deployment} is complete and ready"
+    if isinstance(body, PromqlCondition):
+        return f"{body.query} {body.expect}"
+    if isinstance(body, JsonCondition):
+        return f"{body.service}{body.path}: {body.at} is {body.equals!r}"
+    if isinstance(body, LogCondition):
+        return f"log of {body.deployment} " + (f"has {body.contains!r}" if body.contains else f"lacks {body.absent!r}")
+    return f"probe {body.kind} of {body.deployment} succeeds"
+
+
+class SteadyState:
+    """Asks conditions of one platform and namespace. ``async with`` opens and closes its connections."""
+
+    def __init__(self, platform: Platform, namespace: str) -> None:
+        self._platform, self._namespace = platform, namespace
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> SteadyState:
+        import aiohttp
+
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def ask(self, condition: Condition) -> Answer:
+        """(met, why). A condition that cannot be asked now is not met. Raises: InvalidInput when it never can be."""
+        kinds: dict[str, Callable[[Any], Awaitable[Answer]]] = {
+            "http": self._http, "tcp": self._tcp, "ready": self._ready, "promql": self._promql, "json": self._json,
+            "log": self._log, "probe": self._probe,
+        }
+        body = getattr(condition, "json_" if condition.kind == "json" else condition.kind)
+        try:
+            return await kinds[condition.kind](body)
+        except ApiError as error:
+            return False, error.message
+
+    # --- over the network
+
+    async def _get(self, url: str, timeout_s: float) -> tuple[int, str] | str:
+        """(status, body), or why there was no answer."""
+        import aiohttp
+
+        assert self._session is not None, "used outside async with"
+        try:
+            async with self._session.get(url, timeout=aiohttp.ClientTimeout(total=timeout_s),
+                                         allow_redirects=False) as response:
+                return response.status, (await response.content.read(MAX_BODY_BYTES)).decode("utf-8", "replace")
+        except TimeoutError:
+            return f"no answer within {timeout_s:g} s"
+        except (aiohttp.ClientError, OSError) as error:
+            return str(error) or type(error).__name__
+
+    async def _url(self, service: str, port: int | None, path: str) -> str:
+        return f"http://{await self._platform.address(self._namespace, service, port)}{path}"
+
+    async def _http(self, body: HttpCondition) -> Answer:
+        answer = await self._get(await self._url(body.service, body.port, body.path), body.timeout)
+        if isinstance(answer, str):
+            return False, answer
+        status, text = answer
+        if status != body.status:
+            return False, f"answered {status}"
+        if body.body and body.body not in text:
+            return False, f"the answer does not contain {body.body!r}"
+        return True, f"answered {status}"
+
+    async def _tcp(self, body: TcpCondition) -> Answer:
+        import asyncio
+
+        host, _, port = (await self._platform.address(self._namespace, body.service, body.port)).rpartition(":")
+        try:
+            async with asyncio.timeout(body.timeout):
+                _, writer = await asyncio.open_connection(host, int(port))
+        except (OSError, TimeoutError) as error:
+            return False, str(error) or "no answer"
+        writer.close()
+        return True, "accepted"
+
+    async def _json(self, body: JsonCondition) -> Answer:
+        answer = await self._get(await self._url(body.service, body.port, body.path), body.timeout)
+        if isinstance(answer, str):
+            return False, answer
+        try:
+            found = pick(json.loads(answer[1]), body.at)
+        except (ValueError, LookupError, TypeError) as error:
+            return False, f"nothing at {body.at}: {error}"
+        return found == body.equals, f"{body.at} is {found!r}"
+
+    async def _promql(self, body: PromqlCondition) -> Answer:
+        from urllib.parse import urlencode
+
+        url = f"{body.url.rstrip('/')}/api/v1/query?{urlencode({'query': body.query})}"
+        answer = await self._get(url, body.timeout)
+        if isinstance(answer, str):
+            return False, answer
+        try:
+            value = json.loads(answer[1])
+            result = value["data"]["result"]
+            samples = [result[1]] if value["data"]["resultType"] == "scalar" else [item["value"][1] for item in result]
+            numbers = [float(sample) for sample in samples]
+        except (ValueError, LookupError, TypeError):
+            return False, f"Prometheus answered {answer[0]}: {answer[1][:200]}"
+        if not numbers:
+            return False, "the query has no result"
+        sign, limit = re.match(r"\s*(<=|>=|==|!=|<|>)\s*(\S+)", body.expect).groups()  # type: ignore[union-attr]
+        return all(_COMPARE[sign](number, float(limit)) for number in numbers), f"is {', '.join(map(str, numbers[:5]))}"
+
+    # --- through the API
+
+    async def _ready(self, body: ReadyCondition) -> Answer:
+        try:
+            found = deployment_seen(0.0, await self._platform.client.get(DEPLOYMENTS, body.deployment, self._namespace))
+        except NotFound:
+            return False, f"there is no Deployment {body.deployment!r}"
+        return found.complete, f"{found.ready} of {found.desired} ready, {found.updated} up to date"
+
+    async def _pods(self, deployment: str) -> list[dict[str, Any]]:
+        found = await self._platform.client.get(DEPLOYMENTS, deployment, self._namespace)
+        selector = LabelSelector.of(found["spec"].get("selector") or {})
+        pods = (await self._platform.client.list(PODS, self._namespace)).items
+        return [pod for pod in pods if selector.matches(pod["metadata"].get("labels") or {})
+                and not pod["metadata"].get("deletionTimestamp")]
+
+    async def _log(self, body: LogCondition) -> Answer:
+        pods = await self._pods(body.deployment)
+        for pod in pods:
+            name = pod["metadata"]["name"]
+            text = await self._platform.logs(self._namespace, name, body.lines)
+            if body.contains and body.contains not in text:
+                return False, f"the log of {name} does not contain it"
+            if body.absent and body.absent in text:
+                return False, f"the log of {name} contains it"
+        return bool(pods), f"looked at {len(pods)} pods"
+
+    async def _probe(self, body: ProbeCondition) -> Answer:
+        from probes.protocol import Outcome, ProbeTarget
+        from probes.registry import probe_kind
+
+        kind = probe_kind(body.kind)
+        pods = await self._pods(body.deployment)
+        for pod in pods:
+            target = ProbeTarget(address=str((pod.get("status") or {}).get("podIP") or ""))
+            sample = await kind.sample({"port": body.port, **body.action}, target, body.timeout)
+            if sample.outcome not in (Outcome.SUCCESS, Outcome.WARNING):
+                return False, f"{pod['metadata']['name']}: {sample.message or sample.outcome.value}"
+        return bool(pods), f"{len(pods)} pods succeeded"
+
+
+def pick(value: Any, path: str) -> Any:
+    """The value at ``status.items[0].name``. Raises: LookupError, TypeError."""
+    for part in re.findall(r"[^.\[\]]+", path):
+        value = value[int(part)] if isinstance(value, list) else value[part]
+    return value

@@ -1,0 +1,138 @@
+"""Does one step of a method: creates a fault object, ships an image, scales, applies. How it went is seen by others."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from testbed.api.labels import DISRUPTION, REVISION, RUN
+from testbed.api.resources import DEPLOYMENTS, REPLICA_SETS
+from testbed.client.protocol import Client, PatchType
+from testbed.errors import InvalidInput, NotFound
+from testbed.experiment.applying import Created, apply, deployments_in
+from testbed.experiment.embedded import fault_resource
+from testbed.experiment.journal import Journal
+from testbed.experiment.kind import RolloutStep, ScaleStep, Step
+from testbed.experiment.timeline import Act
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Doer:
+    """Does steps in one namespace, for one repetition of one run."""
+
+    client: Client
+    namespace: str
+    run_id: str
+    number: int
+    journal: Journal
+    applied: dict[str, tuple[Json, ...]]
+    faults: dict[str, Json] = field(default_factory=dict)  # by step: the object as created
+    created: list[Created] = field(default_factory=list)
+
+    async def do(self, step: Step, at: float, jitter_s: float) -> Act:
+        """Raises: ApiError, InvalidInput. ``at``: the moment of the run."""
+        self.journal.note(f"step {step.name}", at_s=round(at, 3), jitter_s=round(jitter_s, 3))
+        if step.fault is not None:
+            return await self._fault(step, at, jitter_s)
+        if step.rollout is not None:
+            return await self._rollout(step.name, step.rollout, at)
+        if step.scale is not None:
+            return await self._scale(step.name, step.scale, at)
+        return await self._apply(step.name, at)
+
+    # --- faults
+
+    def fault_name(self, step: str) -> str:
+        return f"{self.run_id}-{self.number}-{step}"[:63].rstrip("-")
+
+    async def _fault(self, step: Step, at: float, jitter_s: float) -> Act:
+        fault = copy.deepcopy(step.fault or {})
+        resource = fault_resource(fault)
+        meta = fault.setdefault("metadata", {})
+        namespace = meta.setdefault("namespace", self.namespace)
+        meta["name"] = self.fault_name(step.name)
+        meta["labels"] = {**(meta.get("labels") or {}), DISRUPTION: step.name, RUN: self.run_id}
+        self.journal.fault(resource.api_version, resource.kind, namespace, meta["name"], step.name)
+        self.faults[step.name] = await self.client.create(resource, fault, namespace)
+        action = str((fault.get("spec") or {}).get("action") or "")
+        return Act(step.name, "fault", f"{resource.kind} {action}".strip(), at, jitter_s,
+                   by_deletion=resource.kind == "PodChaos" and action == "pod-kill")
+
+    async def undo(self, step: str) -> None:
+        """Deletes a step's fault object; the chaos daemon then undoes it. Nothing when it is gone."""
+        fault = self.faults[step]
+        meta = fault["metadata"]
+        try:
+            await self.client.delete(fault_resource(fault), meta["name"], meta["namespace"], uid=meta.get("uid", ""))
+        except NotFound:
+            return
+
+    # --- changes of Deployments
+
+    async def _rollout(self, name: str, rollout: RolloutStep, at: float) -> Act:
+        deployment = await self.client.get(DEPLOYMENTS, rollout.deployment, self.namespace)
+        if rollout.image is not None:
+            container = _container(deployment, rollout.container)
+            patch: Any = _template({"spec": {"containers": [{"name": container, "image": rollout.image}]}})
+            kind, what = PatchType.STRATEGIC, f"to {rollout.image}"
+        elif rollout.restart:
+            now = datetime.now(UTC).isoformat()
+            patch = _template({"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": now}}})
+            kind, what = PatchType.STRATEGIC, "restarted"
+        else:
+            template = await self._previous_template(deployment)
+            patch = [{"op": "replace", "path": "/spec/template", "value": template}]
+            images = ", ".join(str(item.get("image")) for item in template["spec"]["containers"])
+            kind, what = PatchType.JSON, f"back to {images}"
+        changed = await self.client.patch(DEPLOYMENTS, rollout.deployment, patch, self.namespace, patch_type=kind)
+        return self._change(name, "rollout", f"rollout of {rollout.deployment} {what}", at, changed)
+
+    async def _previous_template(self, deployment: Json) -> Json:
+        """The pod template of the revision before (kubectl: polymorphichelpers/rollback.go)."""
+        uid = deployment["metadata"]["uid"]
+        sets = await self.client.list(REPLICA_SETS, self.namespace)
+        mine = [item for item in sets.items
+                if any(owner.get("uid") == uid for owner in item["metadata"].get("ownerReferences") or ())]
+        mine.sort(key=lambda item: int((item["metadata"].get("annotations") or {}).get(REVISION) or 0))
+        if len(mine) < 2:
+            raise InvalidInput(f"Deployment {deployment['metadata']['name']!r} has no earlier revision to go back to")
+        template: Json = copy.deepcopy(mine[-2]["spec"]["template"])
+        (template.get("metadata") or {}).get("labels", {}).pop("pod-template-hash", None)
+        return template
+
+    async def _scale(self, name: str, scale: ScaleStep, at: float) -> Act:
+        changed = await self.client.patch(DEPLOYMENTS, scale.deployment, {"spec": {"replicas": scale.replicas}},
+                                          self.namespace)
+        return self._change(name, "scale", f"{scale.deployment} scaled to {scale.replicas}", at, changed)
+
+    async def _apply(self, name: str, at: float) -> Act:
+        manifests = self.applied[name]
+        self.created += await apply(self.client, manifests, self.namespace)
+        keys = deployments_in(manifests, self.namespace)
+        act = Act(name, "apply", f"{len(manifests)} objects applied", at)
+        if not keys:
+            return act
+        namespace, _, deployment = keys[0].partition("/")
+        changed = await self.client.get(DEPLOYMENTS, deployment, namespace)
+        return self._change(name, "apply", act.what, at, changed)
+
+    def _change(self, name: str, kind: Any, what: str, at: float, changed: Json) -> Act:
+        meta = changed["metadata"]
+        return Act(name, kind, what, at, deployment=f"{meta['namespace']}/{meta['name']}",
+                   generation=int(meta.get("generation") or 0))
+
+
+def _container(deployment: Json, name: str) -> str:
+    names = [str(item["name"]) for item in deployment["spec"]["template"]["spec"]["containers"]]
+    if name and name not in names:
+        raise InvalidInput(f"Deployment {deployment['metadata']['name']!r} has no container {name!r}",
+                           hint="its containers: " + ", ".join(names))
+    return name or names[0]
+
+
+def _template(change: Json) -> Json:
+    return {"spec": {"template": change}}
