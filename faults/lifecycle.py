@@ -1,8 +1,8 @@
 """What is to be done next about one fault object. Pure: the object, its ledger entries and the time in, one step out.
 
-The shape is Chaos Mesh's (controllers/common: finalizer, desired phase, records): an object *runs* until it is deleted,
-paused, or its time is over; while it runs every chosen target is to be injected, afterwards every target is to be
-recovered; the finalizer leaves when nothing is left in effect.
+The shape is Chaos Mesh's (controllers/common: finalizer, desired phase, records): an object *runs* until it is
+deleted, paused, or its time is over; while it runs every chosen target is to be injected, afterwards every target
+is to be recovered; the finalizer leaves when nothing is left in effect.
 """
 
 from __future__ import annotations

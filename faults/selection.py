@@ -1,7 +1,8 @@
 """Which pods, containers or nodes a fault object hits. Pure: objects as JSON in, targets out.
 
-Rules: chaos-mesh pkg/selector/pod/selector.go and pkg/selector/generic/mode.go. A selector without namespaces means the
-fault's own namespace. Beyond upstream: pods of kube-system, pods that have ended or are being deleted are never hit.
+Rules: chaos-mesh pkg/selector/pod/selector.go and pkg/selector/generic/mode.go. A selector without namespaces means
+the fault's own namespace. Beyond upstream: pods of kube-system, pods that have ended or are being deleted are never
+hit.
 """
 
 from __future__ import annotations
