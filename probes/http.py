@@ -200,6 +200,11 @@ def _url(fields: Mapping[str, Any], target: ProbeTarget) -> Url:
     return Url(tls, str(fields.get("host") or target.address), port, _path(parts.path, parts.query))
 
 
+def hook_url(fields: Mapping[str, Any], address: str, ports: Mapping[str, int]) -> Url:
+    """The address of a lifecycle hook's request. Raises: NoSuchPort."""
+    return _url(fields, ProbeTarget(address, ports))
+
+
 def _path(path: str, query: str) -> str:
     whole = "/" + path.lstrip("/") if not path.startswith("/") else path
     return quote(whole, safe="/%:@!$&'()*+,;=-._~") + (f"?{quote(query, safe='/%:@!$&()*+,;=-._~?')}" if query else "")

@@ -172,7 +172,7 @@ def _state_of_absent(
             "message": "The container could not be located when the pod was terminated",
             "startedAt": None, "finishedAt": None, "containerID": old.get("containerID", ""),
         }
-        if given.ending or given.failed is not None:
+        if given.ending or given.failed is not None or given.pod.spec.restart_policy == "Never":
             return {"terminated": last}, old_last
     default = "PodInitializing" if given.pod.spec.init_containers else "ContainerCreating"
     return {"waiting": _waiting(waiting or Waiting(default))}, last

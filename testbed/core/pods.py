@@ -21,7 +21,7 @@ from testbed.core.termination import StopCause
 @dataclass(frozen=True)
 class PodWant:
     """``hashes``: of each container's spec. ``restarts``: restart counts told in the status so far. ``init_done``:
-    init containers that the status says completed. ``address``: of the sandbox that the status knows."""
+    init containers that the status says completed in this sandbox."""
 
     name: str
     spec: PodSpec
@@ -146,8 +146,8 @@ def _living(
 
 def _new_sandbox(want: PodWant, seen: PodSeen) -> Plan:
     """The sandbox is not there or its process has ended: everything in it has lost its network."""
-    before = seen.sandbox is not None or bool(seen.containers)
-    if before and want.spec.restart_policy == "Never" and seen.containers:
+    begun = bool(seen.containers or want.restarts)
+    if begun and want.spec.restart_policy == "Never":
         return _ending(want, seen, StopCause.SANDBOX) or Plan()
     regular = [seen.containers.get(item.name) for item in want.spec.containers]
     if want.spec.restart_policy == "OnFailure" and regular and all(
@@ -161,7 +161,7 @@ def _new_sandbox(want: PodWant, seen: PodSeen) -> Plan:
     if any(item.running for item in seen.containers.values()):
         return Plan(stops)
     attempt = seen.sandbox.attempt + 1 if seen.sandbox is not None else 0
-    return Plan((CreateSandbox(attempt, before),))
+    return Plan((CreateSandbox(attempt, seen.sandbox is not None or begun),))
 
 
 def _ending(want: PodWant, seen: PodSeen, cause: StopCause) -> Plan | None:
@@ -204,7 +204,7 @@ class _Draft:
 
     def init(self) -> bool:
         """Plans init containers in order. True when regular containers may run."""
-        begun = any(item.name in self.seen.containers for item in self.want.spec.containers)
+        begun = any(self._here(item) is not None for item in self.want.spec.containers)
         for container in self.want.spec.init_containers:
             if is_sidecar(container):
                 if not self._sidecar(container, begun):
@@ -212,6 +212,11 @@ class _Draft:
             elif not begun and not self._init_step(container):
                 return False
         return True
+
+    def _here(self, container: Container) -> ContainerSeen | None:
+        """Its newest instance in this sandbox: with a new sandbox everything begins again."""
+        item, sandbox = self.seen.containers.get(container.name), self.seen.sandbox
+        return item if item is not None and sandbox is not None and item.sandbox == sandbox.id else None
 
     def _sidecar(self, container: Container, begun: bool) -> bool:
         if begun and self.regular_done():
@@ -225,7 +230,7 @@ class _Draft:
 
     def _init_step(self, container: Container) -> bool:
         """True when this one has completed."""
-        item = self.seen.containers.get(container.name)
+        item = self._here(container)
         if item is None:
             if container.name in self.want.init_done:
                 return True
@@ -258,6 +263,8 @@ class _Draft:
             item = self.seen.containers.get(container.name)
             if item is not None and item.running:
                 self._check_running(container, item, policy)
+            elif item is None and policy == "Never" and container.name in self.want.restarts:
+                continue  # it ran and was lost with its node
             elif item is None or item.life is Life.CREATED:
                 self._start_or_wait(container, item, policy)
             elif policy == "OnFailure" and item.exit_code is None and not item.restart_anyway:

@@ -1,0 +1,225 @@
+"""The agent of one node: it keeps a worker for each of its pods, and the loops that wake them.
+
+It starts, adopts and forgets workers; what a worker does is ``worker.py``. A killed agent loses nothing: containers
+carry their identity in labels, statuses are in the API, back-offs in the checkpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from probes.protocol import ProbeKind
+from probes.registry import probe_kind
+from testbed.api import labels
+from testbed.api.clock import WallClock
+from testbed.api.resources import PODS, ResourceType
+from testbed.client.events import EventRecorder
+from testbed.client.informer import Informer
+from testbed.client.protocol import Client
+from testbed.core.backoff import BackoffRule
+from testbed.core.profile import Profile
+from testbed.errors import EngineError, EngineUnavailable, InvalidInput, TestbedError
+from testbed.node.checkpoint import Checkpoint
+from testbed.node.config import ConfigSource, needs_any_config
+from testbed.node.engine_view import EngineView, Record
+from testbed.node.facts import NodeFacts, Recorder, RouteSandbox, now_s
+from testbed.node.images import Images
+from testbed.node.measures import Measures
+from testbed.node.registration import Registration
+from testbed.node.shared import Shared
+from testbed.node.status_sender import StatusSender
+from testbed.node.stopper import kill
+from testbed.node.volumes import remove_volumes
+from testbed.node.worker import PodWorker
+from testbed.runtime.protocol import Engine, Host
+
+log = logging.getLogger("testbed.node")
+Json = dict[str, Any]
+_LOOP_AGAIN_S = 1.0
+
+
+class Agent:
+    """``network``: sets the routes of a fresh sandbox. ``kinds``: probe kinds by name. ``recorder``: writes Events."""
+
+    def __init__(
+        self, client: Client, engine: Engine, host: Host, facts: NodeFacts, profile: Profile, clock: WallClock,
+        draw: random.Random, network: RouteSandbox, *, kinds: Callable[[str], ProbeKind] = probe_kind,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.facts, self.profile, self.client, self.engine = facts, profile, client, engine
+        self.workers: dict[str, PodWorker] = {}
+        self.measures = Measures()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._loops: dict[str, asyncio.Task[None]] = {}
+        self._begun_s: float | None = None
+        selector = {labels.INSTANCE: facts.instance_id, labels.NODE: facts.name}
+        self.view = EngineView(engine, host, clock, selector, self._wake, self._on_death)
+        self._pods = Informer(
+            client, PODS, field_selector=f"spec.nodeName={facts.name}", on_change=self._on_pod, random=draw,
+        )
+        self._registration = Registration(client, facts, profile, clock, draw)
+        self.recorder: Recorder = recorder or EventRecorder(client, "kubelet", clock, host=facts.name)
+        self.shared = Shared(
+            facts=facts, client=client, engine=engine, host=host, view=self.view,
+            sender=StatusSender(client, draw, self._on_sent), recorder=self.recorder,
+            images=Images(engine, BackoffRule.of_images(profile)),
+            config=ConfigSource(client, draw, self._on_config), profile=profile, clock=clock, draw=draw,
+            route=network, kinds=kinds, checkpoint=Checkpoint(facts.directory / "checkpoint.json", facts.boot_id),
+            measures=self.measures, uptime_s=self._uptime_s, crash_rule=BackoffRule.of_crashes(profile),
+        )
+
+    # --- life
+
+    async def run(self) -> None:
+        """Until cancelled. Cancelling ends the agent's own work and leaves every container as it is."""
+        self._begun_s = now_s()
+        loops: dict[str, Callable[[], Awaitable[None]]] = {
+            "heartbeat": self._registration.run, "pods": self._run_pods, "events": self._follow_engine,
+            "relist": self._relist_for_ever, "housekeeping": self._housekeep_for_ever,
+        }
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, loop in loops.items():
+                    self._loops[name] = group.create_task(self._for_ever(name, loop))
+        finally:
+            await self._close()
+
+    async def _for_ever(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+        """A loop that breaks is told and begun again: no part of an agent ends silently."""
+        while True:
+            try:
+                await loop()
+            except TestbedError as error:
+                log.warning("%s: %s", name, error.message)
+            except Exception:
+                log.exception("%s broke", name)
+            await asyncio.sleep(_LOOP_AGAIN_S)
+
+    @property
+    def healthy(self) -> bool:
+        return bool(self._loops) and not any(task.done() for task in self._loops.values())
+
+    def _uptime_s(self) -> float:
+        return now_s() - self._begun_s if self._begun_s is not None else 0.0
+
+    async def _close(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(worker.close() for worker in self.workers.values()))
+        await self.shared.sender.close()
+        await self.shared.config.close()
+        await self.view.close()
+        await self.recorder.close()
+
+    # --- pods
+
+    async def _run_pods(self) -> None:
+        """Pods are looked at only once the engine's list is known: what runs already is adopted, not made again."""
+        self.shared.config.begin()
+        while self.view.listed_s is None:
+            try:
+                await self.view.relist()
+            except (EngineUnavailable, EngineError) as error:
+                log.warning("the engine does not list containers: %s", error.message)
+                await asyncio.sleep(self.profile.relist_interval_s)
+        await self._pods.run()
+
+    def _on_pod(self, old: Json | None, new: Json | None) -> None:
+        if new is None:
+            if old is not None and (worker := self.workers.get(old["metadata"]["uid"])) is not None:
+                worker.forget()
+            return
+        uid = new["metadata"]["uid"]
+        new.setdefault("kind", "Pod")
+        new.setdefault("apiVersion", "v1")
+        try:
+            worker = self.workers.get(uid)
+            if worker is not None:
+                worker.update(new)
+            elif not _ended(new) or uid in self.view.uids() or new["metadata"].get("deletionTimestamp"):
+                self._add(uid, PodWorker(self.shared, new))
+        except InvalidInput as error:
+            log.error("pod %s/%s cannot be read: %s", new["metadata"].get("namespace"), new["metadata"]["name"], error)
+
+    def _add(self, uid: str, worker: PodWorker) -> None:
+        self.workers[uid] = worker
+        task = asyncio.get_running_loop().create_task(self._work(worker), name=f"pod {worker.pod.key}")
+        self._tasks[uid] = task
+        task.add_done_callback(lambda done: self._tasks.pop(uid, None))
+
+    async def _work(self, worker: PodWorker) -> None:
+        while not worker.finished:
+            try:
+                await worker.run()
+            except TestbedError as error:
+                log.warning("pod %s: %s", worker.pod.key, error.message)
+                await asyncio.sleep(_LOOP_AGAIN_S)
+            except Exception:
+                log.exception("worker of pod %s broke", worker.pod.key)
+                await asyncio.sleep(_LOOP_AGAIN_S)
+        await worker.close()
+        self.workers.pop(worker.uid, None)
+
+    def _wake(self, uid: str) -> None:
+        worker = self.workers.get(uid)
+        if worker is not None:
+            worker.wake()
+
+    def _on_death(self, record: Record) -> None:
+        worker = self.workers.get(record.uid)
+        if worker is not None:
+            worker.died(record)
+
+    def _on_sent(self, uid: str, status: Json) -> None:
+        log.debug("status of %s sent: %s", uid, status.get("phase"))
+
+    def _on_config(self, resource: ResourceType, namespace: str, name: str) -> None:
+        for worker in self.workers.values():
+            if worker.pod.metadata.namespace == namespace and needs_any_config(worker.pod):
+                worker.config_changed()
+
+    # --- the engine
+
+    async def _follow_engine(self) -> None:
+        selector = {labels.INSTANCE: self.facts.instance_id, labels.NODE: self.facts.name}
+        async for event in self.engine.events(selector):
+            if event.action == "reconnect" or not event.container_id:
+                await self.view.relist()
+            else:
+                self.view.on_event(event)
+
+    async def _relist_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self.profile.relist_interval_s)
+            await self.view.relist()
+
+    async def _housekeep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self.profile.housekeeping_interval_s)
+            if self._pods.synced.is_set() and self._pods.connected and self.view.listed_s is not None:
+                await self._remove_orphans()
+
+    async def _remove_orphans(self) -> None:
+        """Containers of this node whose pod the API does not have here: deleted or given away meanwhile."""
+        known = {item["metadata"]["uid"] for item in self._pods.items.values()} | set(self.workers)
+        for uid in self.view.uids() - known:
+            log.info("pod %s is not of this node any more: removed", uid)
+            records = self.view.of_pod(uid)
+            for record in sorted(records, key=lambda item: item.sandbox):
+                if record.running:
+                    await kill(self.view, record)
+                await self.engine.remove(record.id)
+                record.touched_s = 0.0
+                await self.view.refresh(record.id)
+            remove_volumes(self.facts, uid)
+            self.shared.checkpoint.forget(uid)
+
+
+def _ended(json: Json) -> bool:
+    return (json.get("status") or {}).get("phase") in ("Succeeded", "Failed")

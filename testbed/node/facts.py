@@ -1,0 +1,67 @@
+"""What an agent is told about its node and cluster when it starts, and the few things it is handed to act with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from testbed.runtime.protocol import ProcessIdentity
+
+PAUSE_IMAGE = "testbed-pause:1"
+MAX_PODS = 110
+
+RouteSandbox = Callable[[ProcessIdentity], Awaitable[None]]
+
+
+class Recorder(Protocol):
+    """Writes Events (``testbed.client.events.EventRecorder``). Never blocks, never raises."""
+
+    def event(
+        self, obj: Mapping[str, Any], type: str, reason: str, message: str, *, monotonic_ns: int | None = None,
+        field_path: str = "",
+    ) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """``address``: the host as pods see it. ``directory``: the agent's own files. ``cpu`` and ``memory``: capacity as
+    quantities; ``limited``: they are a real limit to which containers are clamped, not just the machine's size."""
+
+    name: str
+    instance_id: str
+    instance_name: str
+    pod_cidr: str
+    address: str
+    network: str
+    cgroup: str
+    directory: Path
+    cpu: str
+    memory: str
+    limited: bool = False
+    dns_servers: tuple[str, ...] = ()
+    cluster_domain: str = "cluster.local"
+    agent_port: int = 0
+    runtime_version: str = ""
+    kernel_version: str = ""
+    pause_image: str = PAUSE_IMAGE
+    boot_id: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def memory_directory(self) -> Path:
+        """Where emptyDirs of medium Memory lie: the machine's own tmpfs."""
+        return Path("/dev/shm") / f"testbed-{self.instance_id}" / self.name
+
+
+def now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def now_ns() -> int:
+    """Monotonic nanoseconds of now, for the evidence of timelines."""
+    return int(asyncio.get_running_loop().time() * 1e9)

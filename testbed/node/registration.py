@@ -1,0 +1,178 @@
+"""A node's own object and heartbeats: registers the Node, keeps its status fresh, renews its Lease.
+
+Source: kubernetes pkg/kubelet/kubelet_node_status.go, component-helpers apimachinery/lease/controller.go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from datetime import datetime
+from typing import Any
+
+from testbed.api.clock import WallClock
+from testbed.api.labels import HOSTNAME
+from testbed.api.meta import format_time
+from testbed.api.resources import LEASES, NODES
+from testbed.client.protocol import Client, PatchType
+from testbed.core.profile import Profile
+from testbed.errors import AlreadyExists, ApiError, ApiUnavailable, NotFound
+from testbed.node.facts import MAX_PODS, NodeFacts
+
+log = logging.getLogger("testbed.node")
+Json = dict[str, Any]
+LEASE_NAMESPACE = "kube-node-lease"
+VERSION = "v1.32.0"
+_FIRST_S, _LONGEST_S = 0.1, 2.0
+
+
+class Registration:
+    """``uid``: the Node object's, once it is registered."""
+
+    def __init__(
+        self, client: Client, facts: NodeFacts, profile: Profile, clock: WallClock, draw: random.Random,
+    ) -> None:
+        self._client, self._facts, self._profile, self._clock, self._draw = client, facts, profile, clock, draw
+        self.registered = asyncio.Event()
+        self._transition: datetime | None = None
+        self.uid = ""
+
+    async def register(self) -> None:
+        """Creates the Node, or takes over the one there is. Tries until the API answers."""
+        wait_s = _FIRST_S
+        while True:
+            try:
+                await self._register_once()
+                self.registered.set()
+                return
+            except ApiError as error:
+                log.info("node not registered yet: %s", error.message)
+                await asyncio.sleep(wait_s * (1 + self._draw.random()))
+                wait_s = min(wait_s * 2, _LONGEST_S)
+
+    async def _register_once(self) -> None:
+        facts = self._facts
+        labels = {
+            HOSTNAME: facts.name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
+            "beta.kubernetes.io/os": "linux", "beta.kubernetes.io/arch": "amd64", **facts.labels,
+        }
+        node: Json = {
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": facts.name, "labels": labels},
+            "spec": {"podCIDR": facts.pod_cidr, "podCIDRs": [facts.pod_cidr],
+                     "providerID": f"testbed://{facts.instance_id}/{facts.name}"},
+            "status": self._status(),
+        }
+        try:
+            created = await self._client.create(NODES, node)
+        except AlreadyExists:
+            created = await self._client.patch(NODES, facts.name, {
+                "metadata": {"labels": labels}, "spec": {"podCIDR": facts.pod_cidr, "podCIDRs": [facts.pod_cidr]},
+            })
+        self.uid = created["metadata"]["uid"]
+        await self.send_status()
+
+    async def send_status(self) -> None:
+        """Raises: ApiError."""
+        await self._client.patch(
+            NODES, self._facts.name, {"status": self._status()}, patch_type=PatchType.STRATEGIC, subresource="status",
+        )
+
+    def _status(self) -> Json:
+        facts = self._facts
+        resources = {"cpu": facts.cpu, "memory": facts.memory, "pods": str(MAX_PODS)}
+        return {
+            "capacity": resources, "allocatable": resources,
+            "addresses": [
+                {"type": "InternalIP", "address": facts.address}, {"type": "Hostname", "address": facts.name},
+            ],
+            "conditions": self._conditions(),
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": facts.agent_port}},
+            "nodeInfo": {
+                "machineID": facts.instance_id, "systemUUID": facts.instance_id, "bootID": facts.boot_id,
+                "kernelVersion": facts.kernel_version, "osImage": "testbed slice node", "operatingSystem": "linux",
+                "architecture": "amd64", "containerRuntimeVersion": f"docker://{facts.runtime_version}",
+                "kubeletVersion": VERSION, "kubeProxyVersion": VERSION,
+            },
+        }
+
+    def _conditions(self) -> list[Json]:
+        now = self._clock.now()
+        if self._transition is None:
+            self._transition = now
+        stamps = {"lastHeartbeatTime": format_time(now), "lastTransitionTime": format_time(self._transition)}
+        pressures = [
+            {"type": kind, "status": "False", "reason": reason, "message": message, **stamps}
+            for kind, reason, message in (
+                ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+                ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+                ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+            )
+        ]
+        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady",
+                 "message": "kubelet is posting ready status", **stamps}
+        return [*pressures, ready]
+
+    # --- heartbeats
+
+    async def run(self) -> None:
+        """Registers, then renews the Lease and sends the status, each at its own pace, until cancelled."""
+        await self.register()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._renew_for_ever())
+            group.create_task(self._tell_for_ever())
+
+    async def _tell_for_ever(self) -> None:
+        while True:
+            interval_s = self._profile.node_status_interval_s
+            await asyncio.sleep(interval_s * (1 + 0.04 * (self._draw.random() - 0.5)))
+            await self._tell()
+
+    async def _tell(self) -> None:
+        try:
+            await self.send_status()
+        except NotFound:
+            await self.register()
+        except ApiError as error:
+            log.info("node status not sent: %s", error.message)
+
+    async def _renew_for_ever(self) -> None:
+        lease: Json | None = None
+        ready_again = False
+        while True:
+            try:
+                lease = await self._renew(lease)
+                if ready_again:
+                    await self._tell()  # the controller may have set us NotReady meanwhile
+                    ready_again = False
+            except ApiUnavailable as error:
+                ready_again = True
+                log.info("lease not renewed: %s", error.message)
+            except ApiError as error:
+                lease = None
+                log.info("lease not renewed: %s", error.message)
+            interval_s = self._profile.lease_renew_interval_s
+            await asyncio.sleep(interval_s * (1 + 0.04 * (self._draw.random() - 0.5)))
+
+    async def _renew(self, lease: Json | None) -> Json:
+        now = format_time(self._clock.now(), micro=True)
+        name = self._facts.name
+        if lease is not None:
+            patch = {"spec": {"renewTime": now, "holderIdentity": name}}
+            try:
+                return await self._client.patch(LEASES, name, patch, LEASE_NAMESPACE)
+            except NotFound:
+                pass
+        body: Json = {
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": name, "namespace": LEASE_NAMESPACE, "ownerReferences": [
+                {"apiVersion": "v1", "kind": "Node", "name": name, "uid": self.uid},
+            ]},
+            "spec": {"holderIdentity": name, "renewTime": now,
+                     "leaseDurationSeconds": max(1, round(self._profile.lease_duration_s))},
+        }
+        try:
+            return await self._client.create(LEASES, body, LEASE_NAMESPACE)
+        except AlreadyExists:
+            return await self._client.patch(LEASES, name, {"spec": body["spec"]}, LEASE_NAMESPACE)

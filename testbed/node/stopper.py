@@ -1,0 +1,108 @@
+"""Ends one container: preStop, SIGTERM, the rest of the grace, SIGKILL. A frozen one cannot answer: it is killed.
+
+How long each step may take is ``core/termination``. Source: kubernetes kuberuntime_container.go killContainer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+
+from testbed.api.core_v1 import Container
+from testbed.core.termination import after_hook_s
+from testbed.errors import EngineError, EngineUnavailable, HostError
+from testbed.node.engine_view import EngineView, Record
+from testbed.node.facts import now_s
+from testbed.node.hooks import HookFailed, Run, run_hook
+
+log = logging.getLogger("testbed.node")
+_AGAIN_S = 1.0  # between tries while the engine does not answer
+_NOTICE_S = 0.05  # how often death is looked for where there is no pidfd
+
+
+async def stop(
+    view: EngineView, record: Record, container: Container | None, grace_s: float, *, address: str, run: Run,
+    signal_name: str, hook_failed: Callable[[str], None],
+) -> None:
+    """Returns when the container's process has ended."""
+    begun = now_s()
+    if await is_frozen(view, record):
+        await kill(view, record)
+        return
+    handler = container.lifecycle.pre_stop if container is not None and container.lifecycle is not None else None
+    if handler is not None and container is not None:
+        try:
+            async with asyncio.timeout(grace_s):
+                await run_hook(handler, container, address, run)
+        except HookFailed as error:
+            hook_failed(str(error))
+        except TimeoutError:
+            log.info("preStop of %s was abandoned after %.1f s", record.name, grace_s)
+    left_s = after_hook_s(grace_s, now_s() - begun)
+    try:
+        async with asyncio.timeout(left_s):
+            await _ask_to_end(view, record, signal_name)
+            await ended(view, record)
+    except TimeoutError:
+        await kill(view, record)
+
+
+async def _ask_to_end(view: EngineView, record: Record, signal_name: str) -> None:
+    """Through the engine, so that it knows that somebody wanted it; from the host while the engine is silent."""
+    try:
+        await view.engine.signal(record.id, signal_name)
+    except (EngineError, EngineUnavailable) as error:
+        log.warning("the engine did not deliver %s to %s: %s", signal_name, record.name, error.message)
+        if record.process is not None:
+            await _host_signal(view, record, int(signal.Signals[signal_name]))
+
+
+async def kill(view: EngineView, record: Record) -> None:
+    """SIGKILL from the host, frozen or not, until the process has ended."""
+    while record.running:
+        try:
+            if record.process is not None and record.cgroup:
+                await view.host.signal(record.process, int(signal.SIGKILL))
+                await view.host.kill_cgroup(record.cgroup)
+            else:
+                await view.engine.signal(record.id, "SIGKILL")
+            async with asyncio.timeout(_AGAIN_S):
+                await ended(view, record)
+            return
+        except (HostError, EngineError, EngineUnavailable) as error:
+            log.warning("cannot kill %s yet: %s", record.name, error.message)
+            await asyncio.sleep(_AGAIN_S)
+        except TimeoutError:
+            continue
+
+
+async def ended(view: EngineView, record: Record) -> None:
+    """Waits until the process is seen to have ended."""
+    while record.running and record.id in view.records:
+        if record.process is not None:
+            await view.host.wait_exit(record.process)
+            await asyncio.sleep(0)
+            if record.running:
+                await asyncio.sleep(_NOTICE_S)
+        else:
+            await view.refresh(record.id)
+            await asyncio.sleep(_NOTICE_S)
+
+
+async def is_frozen(view: EngineView, record: Record) -> bool:
+    if not record.cgroup:
+        return record.state.status == "paused"
+    try:
+        return await view.host.frozen(record.cgroup)
+    except HostError:
+        return False
+
+
+async def _host_signal(view: EngineView, record: Record, number: int) -> None:
+    try:
+        if record.process is not None:
+            await view.host.signal(record.process, number)
+    except HostError as error:
+        log.warning("cannot signal %s: %s", record.name, error.message)

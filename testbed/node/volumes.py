@@ -1,0 +1,198 @@
+"""Files of a pod's volumes under the agent's directory: made before its containers, brought up to date in place.
+
+ConfigMap, Secret and downward API volumes are written whole into a new directory that one symlink then points to, so
+that a reader sees the old or the new state and never a mixture (kubernetes: pkg/volume/util/atomic_writer.go).
+"""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from testbed.api.core_v1 import Container, KeyToPath, Pod, Volume
+from testbed.core.environment import MissingConfig, Sources, field_value, resource_value, secret_value
+from testbed.node.container_specs import termination_log
+from testbed.node.facts import NodeFacts
+from testbed.runtime.protocol import Mount
+
+MAX_BYTES = 1024 * 1024  # of one projected volume, as the API limits its sources
+_CURRENT, _NEXT = "..data", "..data_next"
+
+Files = dict[str, tuple[bytes, int]]  # path inside the volume: content, mode
+
+
+def pod_directory(facts: NodeFacts, uid: str) -> Path:
+    return facts.directory / "pods" / uid
+
+
+def write_volumes(facts: NodeFacts, pod: Pod, sources: Sources) -> None:
+    """Makes what is missing and updates what has changed.
+
+    Raises: MissingConfig when a source is missing or a path leaves the volume.
+    """
+    for volume in pod.spec.volumes:
+        path = volume_path(facts, pod, volume)
+        if volume.empty_dir is not None:
+            if not path.is_dir():
+                path.mkdir(parents=True)
+                path.chmod(0o777)
+            continue
+        files = _files(pod, volume, sources)
+        path.mkdir(parents=True, exist_ok=True)
+        _swap(path, files)
+
+
+def volume_path(facts: NodeFacts, pod: Pod, volume: Volume) -> Path:
+    if volume.empty_dir is not None and volume.empty_dir.medium == "Memory":
+        return facts.memory_directory / pod.metadata.uid / volume.name
+    return pod_directory(facts, pod.metadata.uid) / "volumes" / volume.name
+
+
+def container_mounts(facts: NodeFacts, pod: Pod, container: Container, attempt: int) -> tuple[Mount, ...]:
+    """Binds of one container, its termination log included (which is made here).
+
+    Raises: MissingConfig for a mount of no volume, or a subPath that leaves it.
+    """
+    volumes = {volume.name: volume for volume in pod.spec.volumes}
+    mounts = []
+    for wanted in container.volume_mounts:
+        volume = volumes.get(wanted.name)
+        if volume is None:
+            raise MissingConfig(f'volume "{wanted.name}" of container {container.name} is not defined')
+        root = volume_path(facts, pod, volume)
+        read_only = wanted.read_only or volume.empty_dir is None
+        source = _inside(root, wanted.sub_path) if wanted.sub_path else root
+        if wanted.sub_path and not source.exists() and volume.empty_dir is not None:
+            source.mkdir(parents=True)
+        mounts.append(Mount(wanted.mount_path, str(source), read_only))
+    log = termination_log(facts, pod.metadata.uid, container.name, attempt)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if not log.exists():
+        log.touch()
+        log.chmod(0o666)
+    return (*mounts, Mount(container.termination_message_path, str(log)))
+
+
+def sandbox_mounts(facts: NodeFacts, pod: Pod) -> tuple[Mount, ...]:
+    return tuple(
+        Mount(f"/volumes/{volume.name}", str(volume_path(facts, pod, volume)), volume.empty_dir is None)
+        for volume in pod.spec.volumes
+    )
+
+
+def remove_volumes(facts: NodeFacts, uid: str) -> None:
+    shutil.rmtree(pod_directory(facts, uid), ignore_errors=True)
+    shutil.rmtree(facts.memory_directory / uid, ignore_errors=True)
+
+
+def termination_message(facts: NodeFacts, uid: str, name: str, attempt: int) -> str:
+    """What the container left, at most 4 KiB of it."""
+    try:
+        with termination_log(facts, uid, name, attempt).open("rb") as stream:
+            return stream.read(4096).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _files(pod: Pod, volume: Volume, sources: Sources) -> Files:
+    if volume.config_map is not None:
+        wanted = volume.config_map
+        config = sources.config_map(wanted.name)
+        if config is None and not wanted.optional:
+            raise MissingConfig(f'configmap "{wanted.name}" not found')
+        data = {key: value.encode() for key, value in (config.data if config else {}).items()}
+        binary = {key: base64.b64decode(value) for key, value in (config.binary_data if config else {}).items()}
+        return _selected(data | binary, wanted.items, wanted.default_mode, wanted.optional, "configmap", wanted.name)
+    if volume.secret is not None:
+        source = volume.secret
+        secret = sources.secret(source.secret_name)
+        if secret is None and not source.optional:
+            raise MissingConfig(f'secret "{source.secret_name}" not found')
+        data = {key: secret_value(value) for key, value in (secret.data if secret else {}).items()}
+        return _selected(data, source.items, source.default_mode, source.optional, "secret", source.secret_name)
+    if volume.downward_api is not None:
+        files: Files = {}
+        for item in volume.downward_api.items:
+            if item.field_ref is not None:
+                text = field_value(pod, item.field_ref, sources)
+            elif item.resource_field_ref is not None:
+                text = resource_value(pod, None, item.resource_field_ref, sources)
+            else:
+                continue
+            files[item.path] = (text.encode(), item.mode or volume.downward_api.default_mode)
+        return files
+    raise MissingConfig(f'volume "{volume.name}" is of a kind that nodes here do not have')
+
+
+def _selected(
+    data: Mapping[str, bytes], items: tuple[KeyToPath, ...], mode: int, optional: bool, kind: str, name: str
+) -> Files:
+    if not items:
+        return {key: (value, mode) for key, value in data.items()}
+    files: Files = {}
+    for item in items:
+        if item.key in data:
+            files[item.path] = (data[item.key], mode if item.mode is None else item.mode)
+        elif not optional:
+            raise MissingConfig(f'{kind} "{name}" references non-existent key: {item.key}')
+    return files
+
+
+def _swap(root: Path, files: Files) -> None:
+    for path in files:
+        _inside(root, path)
+        if path.startswith(".."):
+            raise MissingConfig(f"a file of a volume may not be named {path!r}")
+    if sum(len(content) for content, _ in files.values()) > MAX_BYTES:
+        raise MissingConfig("the volume's files are more than 1 MiB")
+    if _same(root, files):
+        return
+    old = str((root / _CURRENT).readlink()) if (root / _CURRENT).is_symlink() else ""
+    number = int(old.removeprefix("..")) + 1 if old.removeprefix("..").isdecimal() else 1
+    fresh = root / f"..{number}"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    for path, (content, mode) in files.items():
+        file = fresh / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        file.chmod(mode)
+    following = root / _NEXT
+    following.unlink(missing_ok=True)
+    following.symlink_to(fresh.name)
+    following.replace(root / _CURRENT)
+    _link_names(root, {path.split("/")[0] for path in files})
+    if old:
+        shutil.rmtree(root / old, ignore_errors=True)
+
+
+def _link_names(root: Path, names: set[str]) -> None:
+    for name in names:
+        if not (root / name).is_symlink():
+            (root / name).symlink_to(f"{_CURRENT}/{name}")
+    for entry in root.iterdir():
+        if not entry.name.startswith("..") and entry.name not in names:
+            entry.unlink()
+
+
+def _same(root: Path, files: Files) -> bool:
+    current = root / _CURRENT
+    if not current.is_symlink():
+        return False
+    have = {str(item.relative_to(current)): item for item in current.rglob("*") if item.is_file()}
+    return set(have) == set(files) and all(
+        have[path].read_bytes() == content and have[path].stat().st_mode & 0o777 == mode
+        for path, (content, mode) in files.items()
+    )
+
+
+def _inside(root: Path, path: str) -> Path:
+    """``path`` under ``root``, also after symlinks. Raises: MissingConfig."""
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise MissingConfig(f"{path!r} leaves its volume")
+    full = root / path
+    if not full.resolve().is_relative_to(root.resolve()):
+        raise MissingConfig(f"{path!r} leaves its volume")
+    return full
