@@ -39,12 +39,15 @@ _ERRAND_S = 170.0
 
 
 class Room:
-    """``host``: acts on this machine. ``root``: whether sandboxes can be found through ``/proc``. ``say``: the log."""
+    """``host``: acts on this machine. ``root``: whether sandboxes can be found through ``/proc``. ``say``: the log.
+    ``command``: runs a module of ours."""
 
     def __init__(
         self, instance: Instance, host: Host, *, root: bool, say: Callable[[str], None], environment: dict[str, str],
+        command: tuple[str, ...] = (sys.executable, "-m"),
     ) -> None:
         self.instance = instance
+        self._command = command
         self._host, self._root, self._say, self._environment = host, root, say, environment
         self._processes = Processes(
             instance.directory / "processes.json", instance.log_file, host.join_cgroup, environment, say
@@ -81,7 +84,7 @@ class Room:
         await self._processes.close()
 
     def _program(self, name: str, module: str, node: str = "", cgroup: str = "") -> Program:
-        argv = [sys.executable, "-m", module, "--instance", str(self.instance.directory)]
+        argv = [*self._command, module, "--instance", str(self.instance.directory)]
         return Program(name, (*argv, "--node", node) if node else tuple(argv), cgroup)
 
     def _cable(self, node: NodeInstance) -> Program:
@@ -97,7 +100,7 @@ class Room:
 
     async def _errand(self, act: str, node: str = "") -> Json:
         """Raises: the errand's error, EnvironmentProblem when it gave no answer."""
-        argv = [sys.executable, "-m", "testbed.machines.errand", "--instance", str(self.instance.directory)]
+        argv = [*self._command, "testbed.machines.errand", "--instance", str(self.instance.directory)]
         if act == "down":
             argv += ["--spare", str(os.getpid())]
         process = await asyncio.create_subprocess_exec(
