@@ -59,7 +59,7 @@ def load_experiment(
     experiment = _validate(document, mistakes)
     if experiment is None:
         mistakes += _check_raw_faults(document)
-        raise InvalidInput(mistakes)
+        raise InvalidInput(sorted(mistakes, key=lambda mistake: mistake.line))
     experiment = _overridden(experiment, runs, seed, jitter_s)
     mistakes += _check_steps(experiment, document)
     mistakes += _check_raw_faults(document)
@@ -67,7 +67,7 @@ def load_experiment(
     manifests, applied, files = _read_manifests(experiment, document, file.parent, mistakes)
     mistakes += _check_names(experiment, document, manifests)
     if mistakes:
-        raise InvalidInput(mistakes)
+        raise InvalidInput(sorted(mistakes, key=lambda mistake: (mistake.file, mistake.line)))
     return LoadedExperiment(experiment, file, manifests, applied, objectives, (file, *files))
 
 

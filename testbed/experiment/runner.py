@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from testbed.api.resources import DEPLOYMENTS
 from testbed.errors import InvalidInput, TestbedError
@@ -57,6 +58,7 @@ class ExperimentRun:
     runs_folder: Path
     tell: Tell
     keep: bool = False
+    command: Literal["experiment", "load", "inject"] = "experiment"
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     run_id: str = ""
     runs: list[RunResult] = field(default_factory=list)
@@ -164,7 +166,7 @@ class ExperimentRun:
         if spec.jitter == 0:
             notes.append("jitter is off: every run meets the same phase of each period")
         return Result(
-            run_id=self.run_id, name=self.loaded.experiment.metadata.name, file=self.loaded.file.name, seed=spec.seed,
+            command=self.command, run_id=self.run_id, name=self.loaded.experiment.metadata.name, file=self.loaded.file.name, seed=spec.seed,
             jitter=spec.jitter != 0, profile=self.profile, started_at=self.started_at, ended_at=datetime.now(UTC),
             environment=self.environment, verdict=verdict, exit_code=EXIT_CODES[verdict], reason=reason,
             objectives=objectives, runs=tuple(self.runs), statistics=over_runs(self.runs, spec.seed),

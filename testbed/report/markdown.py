@@ -1,0 +1,73 @@
+"""The report as Markdown, for job summaries and merge requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from testbed.experiment.durations import say_duration
+from testbed.experiment.objectives import say_value
+from testbed.experiment.result import Disruption, Result
+from testbed.report.words import MARK_WORDS, clean, headline, main_run, passed, say_statistic, statistics_of
+
+
+def render(result: Result) -> str:
+    return "\n".join(_lines(result)) + "\n"
+
+
+def _cell(text: str) -> str:
+    """Text inside a table cell: it may not end the cell, begin markup or HTML."""
+    plain = " ".join(clean(text).split())
+    for character in "\\`*_[]<>|#":
+        plain = plain.replace(character, f"\\{character}")
+    return plain
+
+
+def _lines(result: Result) -> Iterator[str]:
+    yield f"## {'✅' if passed(result) else '❌'} {_cell(result.name)}: {_cell(headline(result))}"
+    yield ""
+    yield (f"{len(result.runs)} run{'s' if len(result.runs) != 1 else ''}, profile {_cell(result.profile or '–')}, "
+           f"seed {result.seed}, run id {_cell(result.run_id)}")
+    yield ""
+    if result.objectives:
+        yield "| | objective | measured |"
+        yield "|---|---|---|"
+        for item in result.objectives:
+            mark = {True: "✅", False: "❌", None: "❔"}[item.met]
+            note = f" ({_cell(item.note)})" if item.note else ""
+            yield f"| {mark} | {_cell(item.text)} | {say_value(item.measured, item.unit)}{note} |"
+        yield ""
+    yield from _recovery(result)
+    run = main_run(result)
+    for item in run.disruptions if run else ():
+        yield from _timeline(item)
+    for note in result.notes:
+        yield f"- {_cell(note)}"
+
+
+def _recovery(result: Result) -> Iterator[str]:
+    names = [name for name in result.disruption_names() if statistics_of(result, name)]
+    if not names:
+        return
+    yield "| disruption | noticed | isolated | restored | outage | failed requests |"
+    yield "|---|---|---|---|---|---|"
+    for name in names:
+        found = statistics_of(result, name)
+        cells = [say_statistic(found[quantity]) if quantity in found else "–"
+                 for quantity in ("detection", "isolation", "repair", "outage", "failed")]
+        yield f"| **{_cell(name)}** | {' | '.join(cells)} |"
+    yield ""
+
+
+def _timeline(item: Disruption) -> Iterator[str]:
+    if item.marks.injected is None or not item.gaps:
+        return
+    yield f"<details><summary>{_cell(item.name)}: where the time went</summary>"
+    yield ""
+    yield "| path | mark | after | gap | cause |"
+    yield "|---|---|---|---|---|"
+    for gap in item.gaps:
+        yield (f"| {gap.path} | {MARK_WORDS.get(gap.end_mark, gap.end_mark)} | "
+               f"{say_duration(gap.end_s - item.marks.injected)} | {say_duration(gap.seconds)} | {_cell(gap.cause)} |")
+    yield ""
+    yield "</details>"
+    yield ""

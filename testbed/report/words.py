@@ -1,0 +1,72 @@
+"""How values of a result are said, the same in every report."""
+
+from __future__ import annotations
+
+import re
+
+from testbed.experiment.durations import say_duration
+from testbed.experiment.result import Disruption, Result, RunResult, Statistic, Verdict
+
+MARK_WORDS = {
+    "injected": "injected", "detected": "detected", "unready": "unready", "isolated": "isolated", "acted": "acted",
+    "running": "running", "ready": "ready", "in_rotation": "in rotation", "restored": "restored", "undone": "undone",
+    "stalled": "stalled", "first_failed": "first failed request", "last_failed": "last failed request",
+    "latency_normal": "latency back to normal",
+}
+QUANTITY_WORDS = {
+    "detection": "noticed after", "isolation": "isolated after", "repair": "restored after",
+    "outage": "outage for users", "failed": "failed requests",
+}
+_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def clean(text: str) -> str:
+    """Text from a cluster without escape sequences and control characters: it must not drive a terminal or a page."""
+    return _CONTROL.sub("", text)
+
+
+def headline(result: Result) -> str:
+    """``passed``, or the verdict with its reason."""
+    return clean(f"{result.verdict.value}: {result.reason}" if result.reason else result.verdict.value)
+
+
+def passed(result: Result) -> bool:
+    return result.verdict is Verdict.PASSED
+
+
+def say_statistic(item: Statistic) -> str:
+    """``1.52 s``; over several runs ``1.52 s (1.31–1.80 s, n 10)``."""
+    def say(value: float | None) -> str:
+        return say_duration(value) if item.unit == "s" else "–" if value is None else f"{value:g}"
+
+    if item.n == 0:
+        return "not seen" if item.censored else "–"
+    if item.n + item.censored == 1:
+        return say(item.median)
+    tail = f", not seen in {item.censored}" if item.censored else ""
+    return f"{say(item.median)} ({say(item.minimum)} – {say(item.maximum)}, n {item.n}{tail})"
+
+
+def statistics_of(result: Result, disruption: str) -> dict[str, Statistic]:
+    return {item.quantity: item for item in result.statistics if item.disruption == disruption}
+
+
+def slowest_gap(disruption: Disruption, path: str) -> str:
+    """What cost most of a path, in words."""
+    gaps = [gap for gap in disruption.gaps if gap.path == path and gap.seconds > 0]
+    if not gaps:
+        return ""
+    gap = max(gaps, key=lambda item: item.seconds)
+    return clean(f"{gap.cause}: {say_duration(gap.seconds)}")
+
+
+def main_run(result: Result) -> RunResult | None:
+    """The run that single-run tables show: the trusted one whose repairs took the median time, else the last one."""
+    runs = list(result.trusted_runs) or list(result.runs)
+    if not runs:
+        return None
+    bad = [run for run in runs if run.verdict is not Verdict.PASSED]
+    if bad:
+        return bad[-1]
+    ordered = sorted(runs, key=lambda run: sum(item.repair_s or 0.0 for item in run.disruptions))
+    return ordered[len(ordered) // 2]
