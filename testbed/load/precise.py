@@ -1,8 +1,8 @@
 """A selector that wakes asyncio at the microsecond.
 
-``epoll_wait`` takes whole milliseconds and Python rounds up (cpython: Lib/selectors.py EpollSelector.select), so timers
-of the ordinary loop fire up to 1 ms late. ``select`` takes microseconds, and an epoll descriptor can itself be selected
-on: wait in ``select`` for the one descriptor of the epoll set, then collect from it without waiting.
+``epoll_wait`` takes whole milliseconds and Python rounds up (cpython: Lib/selectors.py EpollSelector.select), so
+timers of the ordinary loop fire up to 1 ms late. ``select`` takes microseconds, and an epoll descriptor can itself
+be selected on: wait in ``select`` for the one descriptor of the epoll set, then collect from it without waiting.
 """
 
 from __future__ import annotations

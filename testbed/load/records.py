@@ -3,8 +3,8 @@
 One text line per request, in the order in which requests *ended*:
 ``index,stream,due_ns,sent_ns,done_ns,outcome,status,backend``; times are CLOCK_MONOTONIC, 0 means never. Lines that
 start with ``#`` hold JSON: ``{"kind": "start"}`` first, ``{"kind": "tick"}`` about once a second (CPU used so far,
-requests in flight), ``{"kind": "end"}`` last. A file without an end belongs to a pulse that still runs or was killed;
-a half line at its end is not read yet. Standard library only: the pulse itself imports this.
+requests in flight), ``{"kind": "end"}`` last. A file without an end belongs to a pulse that still runs or was
+killed; a half line at its end is not read yet. Standard library only: the pulse itself imports this.
 """
 
 from __future__ import annotations
