@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -42,23 +43,31 @@ from testbed.runtime.protocol import (
 
 Result = TypeVar("Result")
 
-_CALL_S = 10.0
-_INSPECT_S = 3.0  # of one container in a list: longer is "this one hangs"
-_START_S = 30.0
-_REMOVE_S = 30.0
-_PULL_S = 900.0
-_CONFLICT_S = 10.0  # how long a name may stay taken by what is being removed
 _STARTS_AT_ONCE = 4
 _FRESH_S = 10.0  # how long an inspected state may stand for an unchanged line of the list
 _SUSPECT_S = 10.0
 _POLL_S = 0.02
 
 
+@dataclass(frozen=True)
+class Deadlines:
+    """Seconds. ``inspect_s``: of one container in a list, longer is "this one hangs"; ``conflict_s``: how long a name
+    may stay taken by what is being removed."""
+
+    call_s: float = 10.0
+    inspect_s: float = 3.0
+    start_s: float = 30.0
+    remove_s: float = 30.0
+    pull_s: float = 900.0
+    conflict_s: float = 10.0
+
+
 class DockerEngine:
     """``url``: ``unix://...`` or ``tcp://...``; empty is DOCKER_HOST or the default socket."""
 
-    def __init__(self, url: str = "") -> None:
+    def __init__(self, url: str = "", deadlines: Deadlines | None = None) -> None:
         self._url = url
+        self._deadlines = deadlines or Deadlines()
         self._api_version = ""
         self._driver = ""
         self._threads = ClientThreads(self._client)
@@ -72,13 +81,15 @@ class DockerEngine:
 
     def _client(self) -> DockerClient:
         """A new client. The first one asks which version of the API the engine speaks."""
-        client = DockerClient(self._url, self._api_version, _CALL_S)
+        client = DockerClient(self._url, self._api_version, self._deadlines.call_s)
         self._api_version = client.api_version
         return client
 
     async def _ask(
-        self, work: Callable[[DockerClient], Result], *, key: str = "", timeout_s: float = _CALL_S, again: bool = False
+        self, work: Callable[[DockerClient], Result], *, key: str = "", timeout_s: float | None = None,
+        again: bool = False,
     ) -> Result:
+        timeout_s = self._deadlines.call_s if timeout_s is None else timeout_s
         if not key:
             return await self._threads.call(work, timeout_s=timeout_s, again=again)
         async with self._bulkhead.hold(key, timeout_s):
@@ -122,7 +133,7 @@ class DockerEngine:
         try:
             if self._suspects.get(container, 0.0) > now:
                 raise EngineUnavailable("this container did not answer a moment ago")
-            return await self._inspect(container, timeout_s=_INSPECT_S)
+            return await self._inspect(container, timeout_s=self._deadlines.inspect_s)
         except NoSuchContainer:
             return None
         except EngineUnavailable:
@@ -141,7 +152,7 @@ class DockerEngine:
             self._suspects.pop(container, None)
 
     async def inspect(self, container: str) -> ContainerState:
-        return await self._inspect(container, timeout_s=_CALL_S)
+        return await self._inspect(container, timeout_s=self._deadlines.call_s)
 
     async def _inspect(self, container: str, *, timeout_s: float) -> ContainerState:
         state = await self._ask(
@@ -162,7 +173,7 @@ class DockerEngine:
             await self.version()
         body = translate.create_body(spec, self._driver)
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _CONFLICT_S
+        deadline = loop.time() + self._deadlines.conflict_s
         while True:
             try:
                 return await self._create_once(spec.name, body)
@@ -195,7 +206,7 @@ class DockerEngine:
     async def _found_after_silence(self, spec: ContainerSpec) -> str:
         """The create had no answer: it may have worked, now or in a moment."""
         try:
-            state = await self._inspect(spec.name, timeout_s=_INSPECT_S)
+            state = await self._inspect(spec.name, timeout_s=self._deadlines.inspect_s)
         except NoSuchContainer:
             raise EngineUnavailable(f"the engine did not say whether it created {spec.name}") from None
         if _same(state, spec):
@@ -209,7 +220,7 @@ class DockerEngine:
         Raises: NameConflict when another container holds it.
         """
         try:
-            state = await self._inspect(spec.name, timeout_s=_INSPECT_S)
+            state = await self._inspect(spec.name, timeout_s=self._deadlines.inspect_s)
         except NoSuchContainer:
             return ""  # gone in between, or its name is freed last (moby/moby#15311)
         if spec.name in self._unanswered and state.status == "created" and _same(state, spec):
@@ -224,12 +235,12 @@ class DockerEngine:
         self._changed(container)
         async with self._starts:
             try:
-                state = await self._ask(_started(container), key=container, timeout_s=_START_S)
+                state = await self._ask(_started(container), key=container, timeout_s=self._deadlines.start_s)
             except (EngineUnavailable, EngineError) as error:
                 if isinstance(error, NoSuchContainer):
                     raise
                 with contextlib.suppress(EngineError, EngineUnavailable):
-                    found = await self._inspect(container, timeout_s=_INSPECT_S)
+                    found = await self._inspect(container, timeout_s=self._deadlines.inspect_s)
                     if found.running:
                         return found
                 raise
@@ -267,16 +278,16 @@ class DockerEngine:
         looking (moby/moby#37698)."""
         self._changed(container)
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _REMOVE_S
+        deadline = loop.time() + self._deadlines.remove_s
         while True:
             try:
-                await self._ask(_removed(container), key=container, timeout_s=_REMOVE_S)
+                await self._ask(_removed(container), key=container, timeout_s=self._deadlines.remove_s)
                 await self.inspect(container)
             except NoSuchContainer:
                 self._changed(container)
                 return
             if loop.time() > deadline:
-                raise EngineUnavailable(f"{container} is being removed for more than {_REMOVE_S:g} s")
+                raise EngineUnavailable(f"{container} is being removed for more than {self._deadlines.remove_s:g} s")
             await asyncio.sleep(_POLL_S)
 
     # --- inside a container
@@ -311,7 +322,7 @@ class DockerEngine:
         }
         if since is not None:
             params["since"] = f"{since.timestamp():.6f}"
-        reader = LogReader(self._client, container, params, None if follow else _CALL_S)
+        reader = LogReader(self._client, container, params, None if follow else self._deadlines.call_s)
         items = Stream().items(reader.produce)
         async with contextlib.aclosing(items):  # type: ignore[type-var]
             async for chunk in items:
@@ -358,7 +369,7 @@ class DockerEngine:
         name, tag = split_reference(reference)
 
         def produce(stream: Stream) -> None:
-            client = DockerClient(self._url, self._api_version, _PULL_S)
+            client = DockerClient(self._url, self._api_version, self._deadlines.pull_s)
             try:
                 client.pull(name, tag)
             except APIError as error:
@@ -387,7 +398,7 @@ class DockerEngine:
         def work(client: DockerClient) -> str:
             return str(client.post("/networks/create", body=body)["Id"])
 
-        return await self._ask(work, timeout_s=_START_S)
+        return await self._ask(work, timeout_s=self._deadlines.start_s)
 
     async def networks(self, labels: Mapping[str, str] | None = None) -> tuple[NetworkState, ...]:
         params = {"filters": json.dumps({"label": _label_filter(labels or {})})}
@@ -403,7 +414,7 @@ class DockerEngine:
             except APIError as error:
                 if error.status_code != 404:
                     raise
-        await self._ask(work, timeout_s=_START_S)
+        await self._ask(work, timeout_s=self._deadlines.start_s)
 
 
 def _started(container: str) -> Callable[[DockerClient], ContainerState]:

@@ -114,8 +114,6 @@ class SimulatedEngine:
         image = self.machine.images.get(spec.image)
         if image is None:
             raise NoSuchImage(f"image {spec.image} is not on this engine: No such image: {spec.image}")
-        if spec.network.startswith("container:") and self.machine.find(spec.network[10:]) is None:
-            raise EngineError(f"No such container: {spec.network[10:]}")
         container = SimulatedContainer(
             self.machine.new_id(), spec, image.id, self.machine.clock.now(), limits=spec.limits
         )
