@@ -23,7 +23,7 @@ help:
 
 demo: $(READY)
 	$(BIN)/testbed setup
-	$(BIN)/testbed run quickstart --runs 1
+	$(BIN)/testbed run quickstart --runs 1 --out $(OUT)/demo
 
 test: $(READY) tools
 	$(BIN)/testbed setup
