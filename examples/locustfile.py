@@ -1,6 +1,7 @@
 """Visitors of the sample application: most look at the front page again and again, a few wait longer.
 
-An ordinary locustfile: it runs here as part of an experiment, and anywhere else with `locust -f locustfile.py --host URL`.
+An ordinary locustfile: it runs here as part of an experiment, and anywhere else with
+`locust -f locustfile.py --host URL`.
 """
 
 from locust import HttpUser, between, task

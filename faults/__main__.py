@@ -47,7 +47,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
 async def _run(options: argparse.Namespace) -> int:
     instance = load_instance(options.instance)
     world = Deferred(instance.id, instance.engine_url)
-    client = HttpClient.of(instance)
+    client = HttpClient.of_instance(instance)
     ledger = Ledger(instance.ledger)
     daemon = ChaosDaemon(
         client, world, world, RoomClient(instance.room_socket), ledger, SystemClock(),

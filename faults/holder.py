@@ -128,7 +128,10 @@ def hand_over(spec: dict[str, Any], directory: Path) -> None:
 
 def main() -> int:
     file = Path(sys.argv[1])
-    spec = json.loads(file.read_text())
+    try:
+        spec = json.loads(file.read_text())
+    except FileNotFoundError:  # the injection was undone before this process was up
+        return 0
     directory = file.parent.parent
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # SIGTERM ends it: someone else has undone the injection
     deadline = spec["deadline_ns"] / 1e9 + _SPARE_S

@@ -7,6 +7,7 @@ from typing import Any
 
 from faults.nodes import node_state
 from faults.protocol import Act, Json, NotInEffect, Target, TargetGone, Tools
+from testbed.runtime.cgroup_names import host_path
 
 
 class NodeFreeze:
@@ -37,4 +38,5 @@ class NodeFreeze:
         return not await tools.host.frozen(plan["cgroup"])
 
     def holder_acts(self, tools: Tools, plan: Json) -> tuple[Act, ...]:
-        return ({"do": "thaw", "cgroup": plan["cgroup"]},)
+        names = {plan["cgroup"], host_path(plan["cgroup"], "systemd")}  # whichever driver the engine has
+        return tuple({"do": "thaw", "cgroup": name} for name in sorted(names))

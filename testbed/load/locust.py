@@ -152,6 +152,20 @@ class LocustProcess:
         check_locustfile(self.locustfile)
         self.samples.parent.mkdir(parents=True, exist_ok=True)
         self.samples.unlink(missing_ok=True)
+        process = self._spawn()
+        self._watch(process)
+        until = time.monotonic() + _START_WITHIN_S
+        while not any(users for _, users in read_samples(self.samples).users):
+            if process.poll() is not None:
+                self._raise_if_failed()
+                return
+            if time.monotonic() > until:
+                await self.stop()
+                raise LoadFailed(f"Locust had no users after {_START_WITHIN_S:.0f} s", hint=self._last_lines())
+            await asyncio.sleep(0.05)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        """Raises: EnvironmentProblem."""
         environment = os.environ | {"TESTBED_LOCUST_SAMPLES": str(self.samples)}
         try:
             with self.log.open("wb") as log:
@@ -161,22 +175,12 @@ class LocustProcess:
                 )
         except OSError as error:
             raise EnvironmentProblem(f"Locust cannot be started: {error}") from error
-        self._watch()
-        until = time.monotonic() + _START_WITHIN_S
-        while not any(users for _, users in read_samples(self.samples).users):
-            if self._process.poll() is not None:
-                self._raise_if_failed()
-                return
-            if time.monotonic() > until:
-                await self.stop()
-                raise LoadFailed(f"Locust had no users after {_START_WITHIN_S:.0f} s", hint=self._last_lines())
-            await asyncio.sleep(0.05)
+        return self._process
 
-    def _watch(self) -> None:
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
         """A future that is done when the process has ended; without threads."""
-        assert self._process is not None
         loop = asyncio.get_running_loop()
-        handle = os.pidfd_open(self._process.pid)
+        handle = os.pidfd_open(process.pid)
         self._ended = loop.create_future()
 
         def ended() -> None:

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="import-untyped, untyped-decorator"
 """Our part inside Locust's own process, loaded as a locustfile beside the user's: streams every request out, unrounded.
 
 Never import this elsewhere: it imports locust, which patches the whole process. Lines, tab-separated:

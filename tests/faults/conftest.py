@@ -62,8 +62,8 @@ class World:
         return process.pid not in self.killed
 
     async def wait_exit(self, process: ProcessIdentity) -> int:
-        while process.pid not in self.killed:
-            await asyncio.sleep(0.005)
+        if process.pid not in self.killed:
+            await asyncio.get_running_loop().create_future()
         return 0
 
     async def signal(self, process: ProcessIdentity, signal: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import stat
 from typing import Any
 
@@ -264,4 +263,4 @@ async def test_a_new_daemon_undoes_what_lost_its_object(bench: Bench) -> None:
 
 
 async def test_the_ledger_is_its_owners_alone(bench: Bench) -> None:
-    assert stat.S_IMODE(os.stat(bench.ledger_path).st_mode) == 0o600
+    assert stat.S_IMODE(bench.ledger_path.stat().st_mode) == 0o600
