@@ -1,7 +1,7 @@
 """Events: what a component tells about an object, as Kubernetes' own Event objects.
 
-Recording never blocks and never fails its caller: events wait in a bounded queue that ``run`` writes out. A repeated event is counted
-up on the stored one, as upstream does, and keeps the time of each new occurrence (``eventTime``, ``lastTimestamp`` and the
+Recording never blocks and never fails its caller: events wait in a bounded queue that one task writes out. A repeated
+event is counted up on the stored one, as upstream does, and keeps the time of each new occurrence (``eventTime``, ``lastTimestamp`` and the
 annotation ``testbed.io/monotonic-ns``), from which recovery timelines are made.
 Source: kubernetes client-go tools/record/{event.go,events_cache.go}.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random as random_module
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,26 +43,28 @@ class _Pending:
 class EventRecorder:
     """``component``: who tells (``kubelet``, ``deployment-controller``); ``host``: its node, where it has one."""
 
-    def __init__(self, client: Client, component: str, clock: WallClock, *, host: str = "") -> None:
+    def __init__(
+        self, client: Client, component: str, clock: WallClock, *, host: str = "",
+        random: random_module.Random | None = None,
+    ) -> None:
         self._client = client
         self._component = component
         self._host = host
         self._clock = clock
         self._pending: deque[_Pending] = deque()
-        self._wake = asyncio.Event()
         self._known: OrderedDict[tuple[str, ...], tuple[str, int]] = OrderedDict()  # key → name, count
         self._task: asyncio.Task[None] | None = None
-        self._serial = 0
+        self._random = random or random_module.Random(0)
         self.dropped = 0
 
     def event(
-        self, obj: Mapping[str, Any], reason: str, message: str, *, type: str = "Normal", field_path: str = "",
-        monotonic_ns: int | None = None, annotations: Mapping[str, str] | None = None,
+        self, obj: Mapping[str, Any], type: str, reason: str, message: str, *, monotonic_ns: int | None = None,
+        field_path: str = "", annotations: Mapping[str, str] | None = None,
     ) -> None:
         """Tells about ``obj`` (JSON with kind, apiVersion and metadata).
 
-        ``monotonic_ns``: CLOCK_MONOTONIC of what is told (default now). ``type``: Normal or Warning. ``field_path``: the part that is
-        meant, as ``spec.containers{web}``. May be called before ``run``; starts it when it does not run yet.
+        ``type``: Normal or Warning. ``monotonic_ns``: CLOCK_MONOTONIC of what is told (default now). ``field_path``: the
+        part that is meant, as ``spec.containers{web}``.
         """
         loop = asyncio.get_running_loop()
         now = self._clock.now()
@@ -70,7 +73,6 @@ class EventRecorder:
             self._pending.popleft()
             self.dropped += 1
         self._pending.append(self._build(obj, reason, message, type, field_path, now, at_ns, annotations or {}))
-        self._wake.set()
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._write_all(), name=f"events of {self._component}")
 
@@ -100,13 +102,6 @@ class EventRecorder:
         return _Pending(key, namespace, body, now, at_ns)
 
     # --- writing
-
-    async def run(self) -> None:
-        """Writes events until cancelled. Needed only by those who want the task to be their own."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            await self._write_all()
 
     async def flush(self) -> None:
         """Waits until everything told so far was written or given up."""
@@ -150,8 +145,7 @@ class EventRecorder:
         try:
             created = await self._client.create(EVENTS, event.body, event.namespace)
         except AlreadyExists:  # two events of one object in one clock tick, or an answer that was lost
-            self._serial += 1
-            name = f"{event.body['metadata']['name']}.{self._serial:x}"
+            name = f"{event.body['metadata']['name']}.{self._random.getrandbits(24):x}"
             body = dict(event.body, metadata={**event.body["metadata"], "name": name})
             created = await self._client.create(EVENTS, body, event.namespace)
         self._remember(event.key, created["metadata"]["name"], 1)

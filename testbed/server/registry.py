@@ -46,13 +46,17 @@ class Registry:
     ) -> None:
         self.store = store
         self.catalog = Catalog()
-        self._clock = clock
+        self.clock = clock
         self._random = random
         self._profile = profile
         self._service_range = service_range
         self._node_ports = node_ports
         for stored in store.list(r.CUSTOM_RESOURCE_DEFINITIONS.group_resource):
             self._serve_definition(stored.value)
+
+    def jittered(self, seconds: float) -> float:
+        """Between once and twice as long, so that clients do not all come back at once."""
+        return seconds * (1 + self._random.random())
 
     # --- reading
 
@@ -130,7 +134,7 @@ class Registry:
         value = preparing.decode(served, obj, options)
         namespace = namespace or value["metadata"].get("namespace")
         scope = self._scope(served, namespace)
-        preparing.prepare_new(served, value, scope, self._clock.now(), self._random)
+        preparing.prepare_new(served, value, scope, self.clock.now(), self._random)
         name = value["metadata"].get("name", "")
         if scope:
             home = self.store.get(r.NAMESPACES.group_resource, "", scope)
@@ -270,7 +274,7 @@ class Registry:
         deletion.check_preconditions(old.value, options, f'{served.key} "{old.name}"')
         graceful = served.key == r.PODS.group_resource
         held = self._is_held(served, old.value)
-        plan = deletion.plan_deletion(old.fresh(), options, self._clock.now(), graceful=graceful, held=held)
+        plan = deletion.plan_deletion(old.fresh(), options, self.clock.now(), graceful=graceful, held=held)
         if options.dry_run:
             return old, plan.remove
         if plan.remove:
@@ -324,7 +328,7 @@ class Registry:
         clash = self.catalog.clash(served) if served else ""
         if clash:
             raise Forbidden(f"the names of this definition are taken: {clash}")
-        crd.establish(value, self._clock.now())
+        crd.establish(value, self.clock.now())
 
     def _serve_definition(self, value: Json) -> None:
         self.catalog.replace(value["metadata"]["name"], crd.served_by(value))
@@ -366,14 +370,14 @@ class Registry:
 
     def _bind(self, served: Served, pod: Stored, body: Mapping[str, Any], options: WriteOptions) -> None:
         value = pod.fresh()
-        value["spec"], value["status"] = scaling.bound(value, body, self._clock.now())
+        value["spec"], value["status"] = scaling.bound(value, body, self.clock.now())
         self._store_update(served, pod, value, options)
 
     def _evict(self, served: Served, pod: Stored, body: Mapping[str, Any], options: WriteOptions) -> None:
         wanted = deletion.options_of(dict(body.get("deleteOptions") or {}), {})
         deletion.check_preconditions(pod.value, wanted, f'pods "{pod.name}"')
         budgets = [item.value for item in self.store.list(r.DISRUPTION_BUDGETS.group_resource, pod.namespace)]
-        admission = judge_eviction(pod.value, budgets, self._clock.now())
+        admission = judge_eviction(pod.value, budgets, self.clock.now())
         if options.dry_run or wanted.dry_run:
             return
         if admission.budget is not None:
@@ -382,7 +386,7 @@ class Registry:
                 admission.budget, metadata=dict(admission.budget["metadata"])))
         if not pod.value["metadata"].get("deletionTimestamp"):
             value = pod.fresh()
-            mark_disruption(value, self._clock.now())
+            mark_disruption(value, self.clock.now())
             pod = self.store.update(served.key, pod.namespace, pod.name, value)
         self._delete(served, pod, DeleteOptions(grace_s=wanted.grace_s))
 

@@ -40,7 +40,7 @@ def _built_in(resource: ResourceType, *subresources: str, generation: bool = Fal
 BUILT_IN: tuple[Served, ...] = (
     _built_in(r.NAMESPACES, "status", "finalize"),
     _built_in(r.NODES, "status"),
-    _built_in(r.PODS, "status", "binding", "eviction", "log", "exec", "attach", "portforward"),
+    _built_in(r.PODS, "status", "binding", "eviction", "log", "exec", "attach"),
     _built_in(r.SERVICES, "status"),
     _built_in(r.CONFIG_MAPS),
     _built_in(r.SECRETS),

@@ -190,11 +190,14 @@ class Store:
         state.subscriptions.append(subscription)
         return subscription
 
-    def close(self) -> None:
-        """Ends all watches and closes the database."""
+    def end_watches(self) -> None:
         for state in self._kinds.values():
             for subscription in tuple(state.subscriptions):
                 subscription.close()
+
+    def close(self) -> None:
+        """Ends all watches and closes the database."""
+        self.end_watches()
         self._db.close()
 
 

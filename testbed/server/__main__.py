@@ -1,0 +1,118 @@
+"""The control plane's process: store, registry, HTTP, controllers and the gateway's feeder on one event loop.
+
+``python -m testbed.server --instance DIR``. It may be killed at any moment and started again: everything is in the store. Exits 0 on
+SIGTERM. A loop of it that ends by a bug ends the process, and the machine room starts it anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import random
+import resource
+import signal
+import sys
+from pathlib import Path
+
+from testbed.api.clock import SystemClock
+from testbed.api.instance import Instance, load_instance
+from testbed.client.events import EventRecorder
+from testbed.client.inprocess import InProcessClient
+from testbed.controlplane.manager import ControlPlane
+from testbed.core.profile import PROFILES
+from testbed.errors import EnvironmentProblem, TestbedError
+from testbed.network.feeder import GatewayFeeder
+from testbed.server.agents import Agents
+from testbed.server.authentication import Gatekeeper
+from testbed.server.bootstrap import ensure_system_objects
+from testbed.server.http import Face
+from testbed.server.registry import Registry
+from testbed.server.serving import serve
+from testbed.store import Store
+
+_log = logging.getLogger("testbed.server")
+
+
+def open_registry(instance: Instance, rng: random.Random) -> Registry:
+    """Raises: EnvironmentProblem."""
+    registry = Registry(
+        Store(instance.database), clock=SystemClock(), random=rng, profile=PROFILES[instance.profile],
+        service_range=instance.service_range, node_ports=instance.node_ports,
+    )
+    ensure_system_objects(registry, instance.kubernetes_service_address)
+    return registry
+
+
+async def run(instance: Instance) -> None:
+    """Serves until SIGTERM or SIGINT.
+
+    Raises: EnvironmentProblem; ExceptionGroup when a loop ended by a bug.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    rng = random.SystemRandom()
+    registry = open_registry(instance, rng)
+    client = InProcessClient(registry)
+    agents = Agents(instance)
+    control = ControlPlane(client, profile=PROFILES[instance.profile], clock=SystemClock(), random=rng)
+    recorder = EventRecorder(client, "gateway", SystemClock(), random=rng)
+    feeder = GatewayFeeder(client, instance.gateway_directory / "control.sock", recorder)
+    face = Face(registry, Gatekeeper(_token(instance), [instance.kubernetes_service_address]), agents=agents,
+                address=f"127.0.0.1:{instance.api_port}")
+    runner = await serve(face.handle, "127.0.0.1", instance.api_port, certificate=instance.certificate,
+                         key=instance.certificate_key)
+    _log.info("serving %s on 127.0.0.1:%d, revision %d", instance.name, instance.api_port, registry.store.revision)
+    gc.freeze()  # what is imported by now stays; collections need not look at it again
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(control.run(), name="controllers"),
+                     group.create_task(feeder.run(), name="gateway feeder")]
+            await stopping.wait()
+            for task in tasks:
+                task.cancel()
+    finally:
+        registry.store.end_watches()
+        await runner.cleanup()
+        await recorder.close()
+        await agents.close()
+        registry.store.close()
+        _log.info("stopped")
+
+
+def _token(instance: Instance) -> str:
+    try:
+        return instance.token_file.read_text().strip()
+    except OSError as error:
+        raise EnvironmentProblem(f"{instance.token_file} cannot be read: {error}",
+                                 hint="take the cluster down and up again: testbed down, testbed up") from error
+
+
+def _raise_file_limit() -> None:
+    """Each watch holds a connection; the soft limit is often 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 8192 if hard == resource.RLIM_INFINITY else min(8192, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="testbed.server", description=__doc__)
+    parser.add_argument("--instance", required=True, type=Path, help="the instance's state directory")
+    arguments = parser.parse_args()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO,
+                        format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S")
+    _raise_file_limit()
+    try:
+        asyncio.run(run(load_instance(arguments.instance)))
+    except TestbedError as error:
+        _log.error("%s", error)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
