@@ -188,6 +188,20 @@ def test_no_packet_breaks_it(packet: bytes) -> None:
     assert answer is None or answer[:2] == packet[:2]
 
 
+async def test_external_name_is_followed_to_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def upstream(question: bytes, servers: list[str]) -> bytes:
+        name, kind, end = program.read_question(question)
+        assert (name, kind) == ("example.org", program.A)
+        chain = b"\xc0\x0c" + struct.pack("!HHIH", program.CNAME, 1, 5, 6) + b"\x03www\xc0\x0c"
+        address = b"\x03www\xc0\x0c" + struct.pack("!HHIH", program.A, 1, 5, 4) + bytes([192, 0, 2, 7])
+        return question[:2] + struct.pack("!HHHHH", 0x8180, 1, 2, 0, 0) + question[12:end] + chain + address
+
+    monkeypatch.setattr(program, "ask_upstream", upstream)
+    answer = await program.DnsServer(ZONE, ["x"]).answer(query("ext.default.svc.cluster.local", program.A), 512)
+    assert struct.unpack_from("!H", answer, 6)[0] == 2
+    assert program.addresses_in(answer) == [bytes([192, 0, 2, 7])]
+
+
 def test_upstream_servers_are_read() -> None:
     assert program.upstream_servers("search x\nnameserver 10.0.0.1\nnameserver fe80::1\nnameserver 8.8.8.8\n") == [
         "10.0.0.1", "8.8.8.8"]

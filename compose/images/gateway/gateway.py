@@ -18,6 +18,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +200,9 @@ class Zone:
     def answers(self, name: str, kind: int) -> list[tuple[str, int, bytes]]:
         found: list[tuple[str, int, bytes]] = []
         if name in self.cname:
-            return [(name, CNAME, encode_name(self.cname[name]))]
+            target = self.cname[name].lower()
+            alias = [(name, CNAME, encode_name(target))]
+            return alias + (self.answers(target, kind) if target in self.a else [])
         if kind in (A, ANY):
             found += [(name, A, socket.inet_aton(address)) for address in self.a.get(name) or self._pod(name)]
         if kind in (SRV, ANY):
@@ -248,15 +251,18 @@ def read_question(query: bytes) -> tuple[str, int, int]:
     return ".".join(labels), kind, offset + 4
 
 
-def respond(query: bytes, zone: Zone, limit: int) -> bytes | None:
-    """The answer to ``query``, at most ``limit`` bytes; None when the name is not the cluster's."""
+def respond(query: bytes, zone: Zone, limit: int, outside: Sequence[bytes] = ()) -> bytes | None:
+    """The answer to ``query``, at most ``limit`` bytes; None when the name is not the cluster's.
+
+    ``outside``: addresses of the outside name that the asked name is an alias of.
+    """
     try:
         name, kind, end = read_question(query)
     except (ValueError, IndexError, struct.error):
         return query[:2] + struct.pack("!HHHHH", 0x8000 | FORMAT_ERROR, 0, 0, 0, 0)
     if not zone.owns(name):
         return None
-    answers = zone.answers(name, kind)
+    answers = zone.answers(name, kind) + [(zone.cname.get(name, name), A, address) for address in outside]
     code = NO_ERROR if answers or zone.exists(name) else NO_SUCH_NAME
     packed = []
     for owner, record, data in answers:
@@ -277,6 +283,39 @@ def _soa(domain: str) -> bytes:
     data = encode_name("ns.dns." + domain) + encode_name("hostmaster." + domain)
     data += struct.pack("!IIIII", 1, 7200, 1800, 86400, TTL_S)
     return encode_name(domain) + struct.pack("!HHIH", SOA, 1, TTL_S, len(data)) + data
+
+
+def outside_alias(query: bytes, zone: Zone) -> str:
+    """The outside name whose address is asked for under a name of the cluster (ExternalName); else empty."""
+    try:
+        name, kind, _ = read_question(query)
+    except (ValueError, IndexError, struct.error):
+        return ""
+    target = zone.cname.get(name, "")
+    return target if target and kind in (A, ANY) and target.lower() not in zone.a else ""
+
+
+def make_query(name: str, kind: int) -> bytes:
+    return os.urandom(2) + struct.pack("!HHHHH", 0x0100, 1, 0, 0, 0) + encode_name(name) + struct.pack("!HH", kind, 1)
+
+
+def addresses_in(answer: bytes) -> list[bytes]:
+    """The A records of an answer, whatever their names (the last links of a chain of aliases)."""
+    found = []
+    try:
+        count = struct.unpack_from("!H", answer, 6)[0]
+        offset = read_question(answer)[2]
+        for _ in range(count):
+            while answer[offset] and answer[offset] < 0xC0:
+                offset += 1 + answer[offset]
+            offset += 2 if answer[offset] else 1
+            kind, _, _, length = struct.unpack_from("!HHIH", answer, offset)
+            if kind == A and length == 4:
+                found.append(answer[offset + 10:offset + 14])
+            offset += 10 + length
+    except (ValueError, IndexError, struct.error):
+        return found
+    return found
 
 
 def failure(query: bytes) -> bytes:
@@ -341,18 +380,28 @@ class DnsServer(asyncio.DatagramProtocol):
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        answer = respond(data, self.zone, 512) if len(data) >= 12 else b""
+        if len(data) < 12:
+            return
+        answer = None if outside_alias(data, self.zone) else respond(data, self.zone, 512)
         if answer is None:
             task = asyncio.ensure_future(self._forward(data, addr))
             self._asking.add(task)
             task.add_done_callback(self._asking.discard)
-        elif answer and self._transport:
+        elif self._transport:
             self._transport.sendto(answer, addr)
 
     async def _forward(self, query: bytes, addr: Any) -> None:
-        answer = await ask_upstream(query, self._servers)
+        answer = await self.answer(query, 512)
         if self._transport:
             self._transport.sendto(answer, addr)
+
+    async def answer(self, query: bytes, limit: int) -> bytes:
+        """Of the cluster's names at once, of others from upstream, of aliases from both."""
+        outside: list[bytes] = []
+        if alias := outside_alias(query, self.zone):
+            outside = addresses_in(await ask_upstream(make_query(alias, A), self._servers))
+        known = respond(query, self.zone, limit, outside)
+        return await ask_upstream(query, self._servers) if known is None else known
 
     async def serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -360,9 +409,7 @@ class DnsServer(asyncio.DatagramProtocol):
                 async with asyncio.timeout(10):
                     size = struct.unpack("!H", await reader.readexactly(2))[0]
                     query = await reader.readexactly(size)
-                answer = respond(query, self.zone, 65535)
-                if answer is None:
-                    answer = await ask_upstream(query, self._servers)
+                answer = await self.answer(query, 65535)
                 writer.write(struct.pack("!H", len(answer)) + answer)
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError, TimeoutError):
