@@ -101,7 +101,7 @@ class Application:
     def control(self, act, query):
         """Makes it sick. Raises: KeyError for an unknown act, ValueError for a wrong number."""
         if act == "crash":
-            # As process 1 it would survive its own SIGKILL: abort() ends in an illegal instruction, which nobody survives.
+            # As process 1 it would survive its own SIGKILL; abort() ends in an instruction that nobody survives.
             os.abort()
         elif act == "exit":
             os._exit(int(query.get("code", "1")))
@@ -171,18 +171,21 @@ class Http(asyncio.Protocol):
             if not separator:
                 if len(self.buffer) > MAX_REQUEST_BYTES:
                     self.answer(413, {"error": "request too large"}, close=True)
-                return
+                break
             first, *lines = head.decode("latin-1").split("\r\n")
-            headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+            fields = (line.partition(":") for line in lines)
+            headers = {name.strip().lower(): value.strip() for name, _, value in fields}
             try:
                 method, target, protocol = first.split(" ")
                 length = int(headers.get("content-length", "0"))
             except ValueError:
-                return self.answer(400, {"error": "not an HTTP request"}, close=True)
+                self.answer(400, {"error": "not an HTTP request"}, close=True)
+                break
             if length > MAX_REQUEST_BYTES or "transfer-encoding" in headers:
-                return self.answer(413, {"error": "bodies are not read here"}, close=True)
+                self.answer(413, {"error": "bodies are not read here"}, close=True)
+                break
             if len(rest) < length:
-                return
+                break
             self.buffer = rest[length:]
             connection = headers.get("connection", "").lower()
             close = connection == "close" or (protocol == "HTTP/1.0" and connection != "keep-alive")
@@ -206,7 +209,8 @@ class Http(asyncio.Protocol):
         else:
             status, value = 405, {"error": f"{method} {path} is not served"}
         if not delay_s:
-            return self.answer(status, value, close=close, body=method != "HEAD")
+            self.answer(status, value, close=close, body=method != "HEAD")
+            return
         self.application.busy += 1
         self.waiting = asyncio.get_running_loop().call_later(delay_s, self.answer_late, status, value, close, method)
 
@@ -262,13 +266,15 @@ class GrpcHealth(asyncio.Protocol):
             if len(self.buffer) < len(PREFACE):
                 return
             if not self.buffer.startswith(PREFACE):
-                return self.transport.close()
+                self.transport.close()
+                return
             self.buffer, self.greeted = self.buffer[len(PREFACE):], True
             self.transport.write(frame(SETTINGS, 0, 0, b""))
         while len(self.buffer) >= 9:
             length = int.from_bytes(self.buffer[:3], "big")
             if length > MAX_REQUEST_BYTES:
-                return self.transport.close()
+                self.transport.close()
+                return
             if len(self.buffer) < 9 + length:
                 return
             kind, flags = self.buffer[3], self.buffer[4]
@@ -297,8 +303,8 @@ class GrpcHealth(asyncio.Protocol):
                   "liveness": not self.application.unhealthy, "startup": self.application.started}
         first = b"\x88" + header(b"content-type", b"application/grpc")  # 0x88: ":status: 200" of the static table
         if service not in states:
-            self.transport.write(frame(HEADERS, END_HEADERS | END_STREAM, stream,
-                                       first + header(b"grpc-status", b"5") + header(b"grpc-message", b"unknown service")))
+            trailers = header(b"grpc-status", b"5") + header(b"grpc-message", b"unknown service")
+            self.transport.write(frame(HEADERS, END_HEADERS | END_STREAM, stream, first + trailers))
             return
         answer = self.SERVING if states[service] else self.NOT_SERVING
         self.transport.write(
@@ -322,7 +328,7 @@ async def main():
         application.draining = True
         await asyncio.sleep(DRAIN_S)
         server.close()
-        while application.busy:
+        while application.busy:  # noqa: ASYNC110 (a few milliseconds, once in a life)
             await asyncio.sleep(0.01)
     os._exit(0)
 
