@@ -251,8 +251,8 @@ def _verdict(kind: str, good: bool, reason: str, message: str) -> Json:
 
 
 def _dated(condition: Json, before: Mapping[str, Any], now: datetime) -> Json:
-    """With the time of its last change."""
+    """With the time of its last change. Words that no longer hold are null: the patch merges conditions by type."""
     old = next((item for item in before.get("conditions") or () if item.get("type") == condition["type"]), None)
     same = old is not None and old.get("status") == condition["status"] and old.get("lastTransitionTime")
     stamp = old["lastTransitionTime"] if old is not None and same else format_time(now)
-    return condition | {"lastProbeTime": None, "lastTransitionTime": stamp}
+    return {"reason": None, "message": None} | condition | {"lastProbeTime": None, "lastTransitionTime": stamp}

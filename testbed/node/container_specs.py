@@ -52,16 +52,19 @@ def sandbox_spec(facts: NodeFacts, pod: Pod, attempt: int, address: str, mounts:
         dns_servers=facts.dns_servers if cluster_dns else (),
         dns_search=(f"{meta.namespace}.svc.{domain}", f"svc.{domain}", domain) if cluster_dns else (),
         dns_options=("ndots:5",) if cluster_dns else (), mounts=mounts, cgroup_parent=facts.cgroup,
-        limits=Limits(cpu_shares=2, pids=64), oom_score_adj=-998, cap_drop=("ALL",), read_only_root=True,
+        limits=Limits(cpu_shares=2, pids=64), cap_drop=("ALL",), read_only_root=True,
         ipc_mode="shareable",
     )
 
 
 def container_spec(
     facts: NodeFacts, pod: Pod, container: Container, attempt: int, *, sandbox: str, env: tuple[tuple[str, str], ...],
-    mounts: tuple[Mount, ...], image_user: str = "",
+    mounts: tuple[Mount, ...], image_user: str = "", lowest_oom_score: int = -1000,
 ) -> ContainerSpec:
-    """Raises: Refused, MissingConfig."""
+    """``lowest_oom_score``: an engine without CAP_SYS_RESOURCE cannot go below 0.
+
+    Raises: Refused, MissingConfig.
+    """
     security, pod_security = container.security_context, pod.spec.security_context
     check_allowed(pod, container, image_user)
     command, args = command_and_args(container, env)
@@ -87,7 +90,7 @@ def container_spec(
             cpu_quota_us=cpu_quota_us(container, quantity(facts.cpu) if facts.limited else Decimal(0)),
             memory_bytes=memory_limit_bytes(container, memory), pids=PIDS_LIMIT,
         ),
-        oom_score_adj=oom_score_adj(pod.spec, container, memory), cap_add=add,
+        oom_score_adj=max(oom_score_adj(pod.spec, container, memory), lowest_oom_score), cap_add=add,
         cap_drop=tuple(sorted({*DROPPED, *drop} - set(add))),
         read_only_root=bool(security and security.read_only_root_filesystem),
         stdin=container.stdin, tty=container.tty, ipc_mode=f"container:{sandbox}",

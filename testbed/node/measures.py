@@ -27,6 +27,7 @@ class Measures:
 
     durations: dict[tuple[str, str], Histogram] = field(default_factory=dict)
     failures: Counter[str] = field(default_factory=Counter)
+    cpu: dict[str, tuple[float, float]] = field(default_factory=dict)  # container id: when, CPU seconds until then
     restarts: int = 0
     spares_used: int = 0
 

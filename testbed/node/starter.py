@@ -103,6 +103,9 @@ class Starter:
             await shared.view.refresh(container_id)
             raise CannotStart(Waiting("CreateContainerError", error.message), now_s()) from error
         except EngineError as error:
+            if spec.oom_score_adj < 0 and shared.lowest_oom_score < 0:
+                await self._allow_no_low_oom_score(json, container_id)
+                return await self.start(pod, json, container, attempt, sandbox, address)
             await shared.view.refresh(container_id)
             self._tell(json, "Warning", "Failed", f"Error: {error.message}")
             raise CannotStart(Waiting("RunContainerError", error.message), now_s()) from error
@@ -115,6 +118,15 @@ class Starter:
         if spare is not None and not ready_made:
             await self.discard(spare)
         return record
+
+    async def _allow_no_low_oom_score(self, json: Json, container_id: str) -> None:
+        """The likeliest reason of a refused start here: an OOM score below the engine's own needs a capability that
+        the engine may lack. It is left out for good, and said."""
+        self.shared.lowest_oom_score = 0
+        self._tell(json, "Warning", "OomScoreNotLowered",
+                   "the engine could not start the container with a negative OOM score: 0 is used on this node")
+        await self.shared.engine.remove(container_id)
+        await self.shared.view.refresh(container_id)
 
     async def make_spare(
         self, pod: Pod, json: Json, container: Container, attempt: int, sandbox: str, address: str
@@ -158,7 +170,7 @@ class Starter:
             return container_spec(
                 facts, pod, container, attempt, sandbox=sandbox, env=env,
                 mounts=container_mounts(facts, pod, container, attempt),
-                image_user=self._image_users.get(container.name, ""),
+                image_user=self._image_users.get(container.name, ""), lowest_oom_score=self.shared.lowest_oom_score,
             )
         except MissingConfig as error:
             raise self._failed(json, "Failed", Waiting("CreateContainerConfigError", str(error))) from error

@@ -1,0 +1,126 @@
+"""``python -m testbed.node --instance DIR --node NAME``: one node's agent on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+
+from testbed.api.clock import SystemClock
+from testbed.api.instance import Instance, NodeInstance, load_instance
+from testbed.client.aio import HttpClient
+from testbed.core.profile import PROFILES
+from testbed.errors import EngineUnavailable, EnvironmentProblem, TestbedError
+from testbed.network.sandbox import route_sandbox
+from testbed.node.agent import Agent
+from testbed.node.facts import NodeFacts
+from testbed.node.http import KubeletServer
+from testbed.runtime.factory import open_engine, open_host
+from testbed.runtime.protocol import Engine, EngineVersion, Host, ProcessIdentity
+
+log = logging.getLogger("testbed.node")
+_ENGINE_AGAIN_S = 1.0
+_STOP_S = 4.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m testbed.node")
+    parser.add_argument("--instance", type=Path, required=True, help="the instance's state directory")
+    parser.add_argument("--node", required=True)
+    arguments = parser.parse_args()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        instance = load_instance(arguments.instance)
+        asyncio.run(_run(instance, instance.node(arguments.node)))
+    except TestbedError as error:
+        log.error("%s", error)
+        return error.exit_code
+    return 0
+
+
+async def _run(instance: Instance, node: NodeInstance) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    engine = open_engine(instance.engine_url)
+    host = open_host(instance.id, engine)
+    client = HttpClient.of_instance(instance, port=node.to_api_port)
+    loop = asyncio.get_running_loop()
+    work = loop.create_task(_serve(instance, node, engine, host, client))
+    waiting = loop.create_task(stopped.wait())
+    try:
+        await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+    finally:
+        work.cancel()
+        waiting.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_S):
+                await asyncio.gather(work, waiting, return_exceptions=True)
+                await client.close()
+                await host.close()
+                await engine.close()
+
+
+async def _serve(instance: Instance, node: NodeInstance, engine: Engine, host: Host, client: HttpClient) -> None:
+    facts = _facts(instance, node, await _version(engine))
+
+    async def route(process: ProcessIdentity) -> None:
+        await route_sandbox(host, process, instance)
+
+    agent = Agent(
+        client, engine, host, facts, PROFILES[instance.profile], SystemClock(), random.Random(), route,
+    )
+    server = KubeletServer(
+        agent, instance.agent_token_file.read_text().strip(), certificate=instance.certificate,
+        key=instance.certificate_key, port=node.agent_port,
+    )
+    try:
+        await server.start()
+    except OSError as error:
+        raise EnvironmentProblem(f"the agent of {node.name} cannot listen on port {node.agent_port}: {error}",
+                                 hint="another agent of this node may still run") from error
+    log.info("agent of %s listens on 127.0.0.1:%d", node.name, node.agent_port)
+    try:
+        await agent.run()
+    finally:
+        await server.close()
+
+
+async def _version(engine: Engine) -> EngineVersion:
+    """Waits for the engine: an agent without one is of no use, but its node may get it back."""
+    while True:
+        try:
+            return await engine.version()
+        except EngineUnavailable as error:
+            log.warning("no engine yet: %s", error.message)
+            await asyncio.sleep(_ENGINE_AGAIN_S)
+
+
+def _facts(instance: Instance, node: NodeInstance, version: EngineVersion) -> NodeFacts:
+    return NodeFacts(
+        name=node.name, instance_id=instance.id, instance_name=instance.name, pod_cidr=node.pod_cidr,
+        address=instance.host_address, network=instance.network, cgroup=instance.node_cgroup(node.name),
+        directory=instance.node_directory(node.name), cpu=node.cpu or str(os.cpu_count() or 1),
+        memory=node.memory or f"{_memory_kib()}Ki", limited=bool(node.cpu or node.memory),
+        dns_servers=(instance.dns_address,), agent_port=node.agent_port, runtime_version=version.version,
+        kernel_version=version.kernel, boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+    )
+
+
+def _memory_kib() -> int:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1])
+    return 1024 * 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main())
