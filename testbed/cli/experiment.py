@@ -1,0 +1,143 @@
+"""``testbed run``, ``validate``, ``examples``: experiments from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from testbed.cli import output as printing
+from testbed.errors import InvalidInput, Mistake, UsageError
+
+if TYPE_CHECKING:
+    from testbed.experiment.documents import Document
+
+app = typer.Typer()
+
+
+@app.command()
+def run(
+    experiment: str = typer.Argument(..., metavar="FILE | NAME", help="An Experiment, or one that `examples` lists."),
+    runs: int = typer.Option(0, "--runs", min=0, help="How often; default: what the file says."),
+    seed: int = typer.Option(-1, "--seed", help="Seed of all random choices; default: what the file says."),
+    jitter: str = typer.Option("", "--jitter", help="Random part of the moment of injection, e.g. 0s."),
+    keep: bool = typer.Option(False, "--keep", help="Leave workload and cluster standing."),
+    out: Path = typer.Option(None, "--out", help="Folder for the run's own folder; default: the cluster's state."),
+    junit: Path = typer.Option(None, "--junit", help="Also write JUnit XML there."),
+    markdown: Path = typer.Option(None, "--markdown", help="Also write Markdown there."),
+    output: str = printing.Output,
+    name: str = printing.Name,
+) -> int:
+    """Run an experiment and print its recovery report.
+
+    Uses the cluster NAME when it is up; else a cluster of its own, which ends with the run. The exit code says what
+    came of it: 0 passed, 1 objective missed, 3 invalid input, 4 environment, 5 to 10 see the documentation.
+    """
+    import asyncio
+
+    from testbed.api.instance import instance_directory
+    from testbed.cli.finish import finish
+    from testbed.cli.open_cluster import cluster_for_run
+    from testbed.experiment.loading import load_experiment
+    from testbed.experiment.runner import ExperimentRun
+
+    printing.check_format(output, ("", "json", "yaml"))
+    loaded = load_experiment(
+        find_experiment(experiment), runs=runs or None, seed=seed if seed >= 0 else None,
+        jitter_s=printing.seconds(jitter) if jitter else None,
+    )
+    job = ExperimentRun(loaded, cluster_for_run(name, printing.say, keep=keep),
+                        out or instance_directory(name) / "runs", printing.say, keep=keep)
+    result = asyncio.run(job.run())
+    return finish(result, job.folder, output=output, junit=junit, markdown=markdown)
+
+
+def find_experiment(text: str) -> Path:
+    """A file, or an example by its name. Raises: InvalidInput with the nearest name."""
+    path = Path(text)
+    if path.is_file():
+        return path
+    known = {file.stem: file for file in example_files()}
+    if text in known:
+        return known[text]
+    if path.suffix in (".yaml", ".yml", ".json"):
+        raise InvalidInput([Mistake("there is no such file", file=text)])
+    from testbed.cli.main import did_you_mean
+
+    raise InvalidInput(f"there is no file and no example {text!r}",
+                       hint=did_you_mean(text, list(known)) or "see: testbed examples")
+
+
+def example_files() -> list[Path]:
+    """The experiments that travel with the package."""
+    from testbed.resources import folder
+
+    return [file for file in sorted(folder("examples").glob("*.yaml")) if "kind: Experiment" in file.read_text()]
+
+
+@app.command()
+def examples(
+    show: str = typer.Argument("", metavar="[NAME]", help="Print one."),
+    copy: Path = typer.Option(None, "--copy", help="Copy all of them into this folder, to change them."),
+) -> None:
+    """List the experiments that ship inside the package:  testbed run NAME"""
+    if copy:
+        import shutil
+
+        from testbed.resources import folder
+
+        shutil.copytree(folder("examples"), copy, dirs_exist_ok=True)
+        printing.say(f"copied to {copy}; run one: testbed run {copy}/quickstart.yaml")
+        return
+    if show:
+        printing.out(find_experiment(show).read_text().rstrip("\n"))
+        return
+    rows = [(file.stem, _first_words(file)) for file in example_files()]
+    printing.out(printing.columns(("NAME", "WHAT IT SHOWS"), rows))
+
+
+def _first_words(file: Path) -> str:
+    """The comment at the top of an example says in one line what it shows."""
+    first = file.read_text().split("\n", 1)[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+@app.command()
+def validate(
+    files: list[Path] = typer.Argument(..., help="Manifests, faults and experiments."),
+) -> None:
+    """Check manifests, faults and experiments without a cluster; apply nothing."""
+    from testbed.cli.apply import read_objects
+    from testbed.experiment.embedded import check_fault
+    from testbed.experiment.loading import load_experiment
+    from testbed.experiment.manifests import check_manifests
+
+    mistakes: list[Mistake] = []
+    count = 0
+    for path in files:
+        try:
+            documents = read_objects([path])
+        except InvalidInput as error:
+            mistakes += error.mistakes
+            continue
+        except UsageError as error:
+            mistakes.append(Mistake(error.message, file=str(path)))
+            continue
+        count += len(documents)
+        plain: list[Document] = []
+        for document in documents:
+            kind = str(document.value["kind"])
+            if kind == "Experiment":
+                try:
+                    load_experiment(Path(document.file))
+                except InvalidInput as error:
+                    mistakes += error.mistakes
+            elif kind.endswith("Chaos"):
+                mistakes += check_fault(document, ())
+            else:
+                plain.append(document)
+        mistakes += check_manifests(plain)
+    if mistakes:
+        raise InvalidInput(mistakes)
+    printing.say(f"no mistake in {count} object{'s' if count != 1 else ''}")

@@ -1,0 +1,81 @@
+"""``testbed inject``: one fault now; with ``--watch`` its recovery timeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from testbed.cli import output as printing
+from testbed.errors import UsageError
+
+app = typer.Typer()
+
+
+@app.command()
+def inject(
+    fault: str = typer.Argument("", metavar="[FAULT]", help="container-kill, freeze, node-kill ..."),
+    file: Path = typer.Option(None, "-f", "--filename", help="A fault object instead."),
+    selector: str = typer.Option("", "-l", "--selector", help="Whom: labels, e.g. app=web."),
+    pod: list[str] = typer.Option([], "--pod", help="Whom: a pod by name."),
+    mode: str = typer.Option("one", "--mode", help="one, all, fixed, fixed-percent, random-max-percent."),
+    value: str = typer.Option("", "--value", help="Number or percentage of the mode."),
+    container: list[str] = typer.Option([], "-c", "--container", help="Only these containers."),
+    duration: str = typer.Option("20s", "--for", help="How long it is held."),
+    watch: bool = typer.Option(False, "--watch", "-w", help="Wait until all is well again and print the timeline."),
+    timeout: str = typer.Option("60s", "--timeout", help="With --watch: how long to wait for that."),
+    output: str = printing.Output,
+    name: str = printing.Name,
+    namespace: str = printing.Namespace,
+) -> int:
+    """Inject one fault now:  testbed inject node-kill -l app=web --for 20s --watch"""
+    from testbed.experiment.inject import fault_object, injection, read_fault
+
+    printing.check_format(output, ("", "json", "yaml"))
+    if bool(fault) == bool(file):
+        raise UsageError("name a fault, or give -f FILE", hint="testbed inject container-kill -l app=web")
+    obj = read_fault(file) if file else fault_object(
+        fault, labels=labels_of(selector), pods={namespace: pod} if pod else None, mode=mode, value=value,
+        duration=duration, containers=tuple(container), namespace=namespace,
+    )
+    loaded = injection(obj, namespace=namespace, watch_s=printing.seconds(timeout), step=fault)
+    if not watch:
+        return _create(obj, fault or obj["kind"].lower(), name, namespace)
+    import asyncio
+
+    from testbed.api.instance import instance_directory, load_instance
+    from testbed.cli.finish import finish
+    from testbed.cli.open_cluster import cluster_for_run
+    from testbed.experiment.runner import ExperimentRun
+
+    load_instance(instance_directory(name))  # an injection needs a cluster with something in it
+    job = ExperimentRun(loaded, cluster_for_run(name, printing.say), instance_directory(name) / "runs", printing.say,
+                        keep=True, command="inject")
+    result = asyncio.run(job.run())
+    return finish(result, job.folder, output=output)
+
+
+def labels_of(text: str) -> dict[str, str]:
+    """``app=web,tier=front``. Raises: UsageError."""
+    pairs = [part.split("=", 1) for part in text.split(",") if part]
+    if any(len(pair) != 2 for pair in pairs):
+        raise UsageError(f"-l {text!r} is not of the form key=value,...")
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+def _create(obj: dict[str, Any], word: str, name: str, namespace: str) -> int:
+    import secrets
+
+    from testbed.cli.connection import connect
+
+    api = connect(name)
+    resource = api.resource_of(obj)
+    metadata = obj.setdefault("metadata", {})
+    metadata.setdefault("name", f"{word}-{secrets.token_hex(2)}")
+    scope = metadata.setdefault("namespace", namespace)
+    api.request("POST", resource.path(scope), body=obj, query={"fieldValidation": "Strict"})
+    printing.out(f"{resource.kind.lower()}.{resource.group}/{metadata['name']} created")
+    printing.say("  look at it: testbed faults list")
+    printing.say(f"  take it back: testbed delete {resource.plural} {metadata['name']}")
+    return 0
