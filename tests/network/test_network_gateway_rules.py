@@ -20,18 +20,19 @@ from testbed import resources
 Json = dict[str, Any]
 
 
-def _load() -> ModuleType:
-    file = resources.image_context("gateway") / "gateway.py"
-    specification = importlib.util.spec_from_file_location("gateway_program", file)
+def _load(name: str) -> ModuleType:
+    """A module of the gateway's image, which is no package of ours."""
+    file = resources.image_context("gateway") / f"{name}.py"
+    specification = importlib.util.spec_from_file_location(name, file)
     assert specification and specification.loader
     module = importlib.util.module_from_spec(specification)
-    sys.modules["gateway_program"] = module
+    sys.modules[name] = module
     specification.loader.exec_module(module)
     return module
 
 
-program = _load()
-SETTINGS = program.Settings({
+rules_module, dns, program = (_load(name) for name in ("rules", "dns", "gateway"))
+SETTINGS = rules_module.Settings({
     "SUBNET": "10.9.0.0/16", "SERVICE_RANGE": "10.9.128.0/17", "HOST_ADDRESS": "10.9.0.1",
     "GATEWAY_ADDRESS": "10.9.0.2", "DNS_ADDRESS": "10.9.128.10",
 })
@@ -43,7 +44,7 @@ def port(name: str = "default/web:http", number: int = 20, endpoints: int = 2, *
 
 
 def test_traffic_goes_to_a_random_endpoint() -> None:
-    text, chains, _ = program.Ruleset(SETTINGS).render([port()])
+    text, chains, _ = rules_module.Ruleset(SETTINGS).render([port()])
     name, = chains
     assert f"chain {name} {{ meta l4proto tcp dnat ip addr . port to numgen random mod 2 map " \
            "{ 0 : 10.9.1.1 . 8080, 1 : 10.9.1.2 . 8080 }; }" in text
@@ -51,13 +52,13 @@ def test_traffic_goes_to_a_random_endpoint() -> None:
 
 
 def test_service_without_endpoints_has_an_address_but_no_chain() -> None:
-    text, chains, _ = program.Ruleset(SETTINGS).render([port(endpoints=0)])
+    text, chains, _ = rules_module.Ruleset(SETTINGS).render([port(endpoints=0)])
     assert chains == {}
     assert "elements = { 10.9.128.20 }" in text and "add element ip testbed service_ips" not in text
 
 
 def test_chains_that_are_no_longer_wanted_go_and_the_others_keep_their_name() -> None:
-    rules = program.Ruleset(SETTINGS)
+    rules = rules_module.Ruleset(SETTINGS)
     _, chains, sets = rules.render([port(), port("default/old", 21)])
     rules.applied(chains, sets)
     text, after, _ = rules.render([port(endpoints=3)])
@@ -67,7 +68,7 @@ def test_chains_that_are_no_longer_wanted_go_and_the_others_keep_their_name() ->
 
 
 def test_affinity_is_remembered_in_sets_that_outlive_a_change_of_endpoints() -> None:
-    rules = program.Ruleset(SETTINGS)
+    rules = rules_module.Ruleset(SETTINGS)
     _, chains, sets = rules.render([port(affinity_s=60)])
     rules.applied(chains, sets)
     text, _, after = rules.render([port(affinity_s=60, endpoints=1)])
@@ -78,7 +79,7 @@ def test_affinity_is_remembered_in_sets_that_outlive_a_change_of_endpoints() -> 
 
 def test_only_a_change_is_applied() -> None:
     applied: list[str] = []
-    gateway = program.Gateway(SETTINGS, applied.append, program.DnsServer(program.Zone("cluster.local"), []))
+    gateway = program.Gateway(SETTINGS, applied.append, dns.DnsServer(dns.Zone("cluster.local"), []))
     assert gateway.handle({"op": "program", "revision": 1, "services": [port()], "records": {}})["changed"]
     answer = gateway.handle({"op": "program", "revision": 2, "services": [port()], "records": {}})
     assert not answer["changed"] and answer["revision"] == 2 and len(applied) == 1
@@ -89,7 +90,7 @@ def test_state_that_nftables_refuses_is_not_taken_for_applied() -> None:
     def refuse(text: str) -> None:
         raise RuntimeError("no")
 
-    gateway = program.Gateway(SETTINGS, refuse, program.DnsServer(program.Zone("cluster.local"), []))
+    gateway = program.Gateway(SETTINGS, refuse, dns.DnsServer(dns.Zone("cluster.local"), []))
     for _ in range(2):
         with pytest.raises(RuntimeError):
             gateway.handle({"op": "program", "revision": 1, "services": [port()], "records": {}})
@@ -119,7 +120,7 @@ def test_any_sequence_of_states_is_one_that_nftables_takes(tmp_path: Path) -> No
     @settings(max_examples=20)
     @given(st.lists(SERVICES, min_size=2, max_size=6))
     def check(states: list[list[Json]]) -> None:
-        rules = program.Ruleset(SETTINGS)
+        rules = rules_module.Ruleset(SETTINGS)
         files = []
         for index, services in enumerate(states):
             text, chains, sets = rules.render(services)
@@ -141,7 +142,7 @@ def query(name: str, kind: int) -> bytes:
     return b"id" + struct.pack("!HHHHH", 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", kind, 1)
 
 
-ZONE = program.Zone("cluster.local", {
+ZONE = dns.Zone("cluster.local", {
     "a": {"web.default.svc.cluster.local": ["10.9.128.20"],
           "db.default.svc.cluster.local": [f"10.9.1.{n}" for n in range(1, 60)]},
     "srv": {"_http._tcp.web.default.svc.cluster.local": [[80, "web.default.svc.cluster.local"]]},
@@ -151,57 +152,57 @@ ZONE = program.Zone("cluster.local", {
 
 
 @pytest.mark.parametrize(("name", "kind", "code", "answers"), [
-    ("web.default.svc.cluster.local", program.A, 0, 1),
-    ("WEB.Default.svc.cluster.local", program.A, 0, 1),
-    ("web.default.svc.cluster.local", program.AAAA, 0, 0),
-    ("_http._tcp.web.default.svc.cluster.local", program.SRV, 0, 1),
-    ("default.svc.cluster.local", program.A, 0, 0),
-    ("nobody.default.svc.cluster.local", program.A, 3, 0),
-    ("web.default.svc.cluster.local.cluster.local", program.A, 3, 0),
-    ("ext.default.svc.cluster.local", program.A, 0, 1),
-    ("20.128.9.10.in-addr.arpa", program.PTR, 0, 1),
-    ("10-9-1-7.default.pod.cluster.local", program.A, 0, 1),
-    ("not-an-address.default.pod.cluster.local", program.A, 3, 0),
+    ("web.default.svc.cluster.local", dns.A, 0, 1),
+    ("WEB.Default.svc.cluster.local", dns.A, 0, 1),
+    ("web.default.svc.cluster.local", dns.AAAA, 0, 0),
+    ("_http._tcp.web.default.svc.cluster.local", dns.SRV, 0, 1),
+    ("default.svc.cluster.local", dns.A, 0, 0),
+    ("nobody.default.svc.cluster.local", dns.A, 3, 0),
+    ("web.default.svc.cluster.local.cluster.local", dns.A, 3, 0),
+    ("ext.default.svc.cluster.local", dns.A, 0, 1),
+    ("20.128.9.10.in-addr.arpa", dns.PTR, 0, 1),
+    ("10-9-1-7.default.pod.cluster.local", dns.A, 0, 1),
+    ("not-an-address.default.pod.cluster.local", dns.A, 3, 0),
 ])
 def test_answers(name: str, kind: int, code: int, answers: int) -> None:
-    answer = program.respond(query(name, kind), ZONE, 512)
+    answer = dns.respond(query(name, kind), ZONE, 512)
     flags, _, count, _, _ = struct.unpack_from("!HHHHH", answer, 2)
     assert (flags & 0xF, count) == (code, answers)
     assert answer[:2] == b"id" and flags & 0x8000
 
 
 def test_name_of_others_is_not_answered_here() -> None:
-    assert program.respond(query("example.org", program.A), ZONE, 512) is None
-    assert program.respond(query("notcluster.local", program.A), ZONE, 512) is None
+    assert dns.respond(query("example.org", dns.A), ZONE, 512) is None
+    assert dns.respond(query("notcluster.local", dns.A), ZONE, 512) is None
 
 
 def test_answer_that_is_too_long_says_so() -> None:
-    answer = program.respond(query("db.default.svc.cluster.local", program.A), ZONE, 512)
+    answer = dns.respond(query("db.default.svc.cluster.local", dns.A), ZONE, 512)
     assert len(answer) <= 512 and struct.unpack_from("!H", answer, 2)[0] & 0x0200
-    whole = program.respond(query("db.default.svc.cluster.local", program.A), ZONE, 65535)
+    whole = dns.respond(query("db.default.svc.cluster.local", dns.A), ZONE, 65535)
     assert struct.unpack_from("!H", whole, 6)[0] == 59
 
 
 @given(st.binary(min_size=12, max_size=80))
 def test_no_packet_breaks_it(packet: bytes) -> None:
-    answer = program.respond(packet, ZONE, 512)
+    answer = dns.respond(packet, ZONE, 512)
     assert answer is None or answer[:2] == packet[:2]
 
 
 async def test_external_name_is_followed_to_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     async def upstream(question: bytes, servers: list[str]) -> bytes:
-        name, kind, end = program.read_question(question)
-        assert (name, kind) == ("example.org", program.A)
-        chain = b"\xc0\x0c" + struct.pack("!HHIH", program.CNAME, 1, 5, 6) + b"\x03www\xc0\x0c"
-        address = b"\x03www\xc0\x0c" + struct.pack("!HHIH", program.A, 1, 5, 4) + bytes([192, 0, 2, 7])
+        name, kind, end = dns.read_question(question)
+        assert (name, kind) == ("example.org", dns.A)
+        chain = b"\xc0\x0c" + struct.pack("!HHIH", dns.CNAME, 1, 5, 6) + b"\x03www\xc0\x0c"
+        address = b"\x03www\xc0\x0c" + struct.pack("!HHIH", dns.A, 1, 5, 4) + bytes([192, 0, 2, 7])
         return question[:2] + struct.pack("!HHHHH", 0x8180, 1, 2, 0, 0) + question[12:end] + chain + address
 
-    monkeypatch.setattr(program, "ask_upstream", upstream)
-    answer = await program.DnsServer(ZONE, ["x"]).answer(query("ext.default.svc.cluster.local", program.A), 512)
+    monkeypatch.setattr(dns, "ask_upstream", upstream)
+    answer = await dns.DnsServer(ZONE, ["x"]).answer(query("ext.default.svc.cluster.local", dns.A), 512)
     assert struct.unpack_from("!H", answer, 6)[0] == 2
-    assert program.addresses_in(answer) == [bytes([192, 0, 2, 7])]
+    assert dns.addresses_in(answer) == [bytes([192, 0, 2, 7])]
 
 
 def test_upstream_servers_are_read() -> None:
-    assert program.upstream_servers("search x\nnameserver 10.0.0.1\nnameserver fe80::1\nnameserver 8.8.8.8\n") == [
+    assert dns.upstream_servers("search x\nnameserver 10.0.0.1\nnameserver fe80::1\nnameserver 8.8.8.8\n") == [
         "10.0.0.1", "8.8.8.8"]

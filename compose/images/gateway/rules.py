@@ -1,0 +1,153 @@
+"""What nftables is told for a state: one transaction that makes it the one in force.
+
+Services are translated as by kube-proxy (kubernetes: pkg/proxy/nftables/proxier.go): a random endpoint,
+refused when there is none, masqueraded only when the host or the endpoint itself asks. Pure; ``gateway`` applies it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+TABLE = "ip testbed"
+MASQUERADE = "0x4000"  # kubernetes: masqueradeBit 14
+
+
+class Settings:
+    """What does not change while the container lives, from its environment."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.host = environment["HOST_ADDRESS"]
+        self.gateway = environment["GATEWAY_ADDRESS"]
+        self.dns = environment["DNS_ADDRESS"]
+        self.subnet = environment["SUBNET"]
+        self.service_range = environment["SERVICE_RANGE"]
+        self.domain = environment.get("CLUSTER_DOMAIN", "cluster.local")
+        self.socket = environment.get("CONTROL_SOCKET", "/run/testbed/control.sock")
+
+
+def chain_name(service: dict[str, Any]) -> str:
+    """A name that stays the same while the service port does: affinity outlives a change of endpoints."""
+    identity = f"{service['name']}/{service['address']}/{service['protocol']}/{service['port']}"
+    return "svc_" + hashlib.sha1(identity.encode(), usedforsecurity=False).hexdigest()[:16]
+
+
+def endpoint_chain(service: dict[str, Any], address: str, port: int) -> str:
+    return f"{chain_name(service)}_{address.replace('.', '_')}_{port}"
+
+
+class Ruleset:
+    """Renders whole states and remembers which chains and sets stand, so that those no longer wanted are removed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.chains: dict[str, None] = {}
+        self.sets: dict[str, None] = {}
+        self._first = True
+
+    def render(self, services: list[dict[str, Any]]) -> tuple[str, dict[str, None], dict[str, None]]:
+        """One transaction that makes ``services`` the state in force; and the chains and sets it will have made.
+
+        A service: ``name address protocol port node_port affinity_s endpoints`` (list of ``[address, port]``).
+        """
+        chains: dict[str, None] = {}
+        sets: dict[str, None] = {}
+        body: list[str] = []
+        by_address: list[str] = []
+        by_node_port: list[str] = []
+        hairpin: dict[str, None] = {}
+        for service in services:
+            endpoints = [(str(address), int(port)) for address, port in service["endpoints"]]
+            if not endpoints:
+                continue
+            body += self._service(service, endpoints, chains, sets)
+            name = chain_name(service)
+            by_address.append(f"{service['address']} . {service['protocol']} . {service['port']} : goto {name}")
+            if service.get("node_port"):
+                by_node_port.append(f"{service['protocol']} . {service['node_port']} : goto {name}")
+            hairpin |= dict.fromkeys(f"{address} . {address}" for address, _ in endpoints)
+        addresses = dict.fromkeys(str(service["address"]) for service in services)
+        lines = ["add table " + TABLE]
+        if self._first:
+            lines += ["delete table " + TABLE, "add table " + TABLE]
+        else:
+            lines += [f"flush table {TABLE}"]
+            lines += [f"flush map {TABLE} {name}" for name in ("service_ips", "node_ports")]
+            lines += [f"flush set {TABLE} {name}" for name in ("cluster_ips", "hairpin")]
+            lines += [f"delete chain {TABLE} {name}" for name in self.chains if name not in chains]
+            lines += [f"delete set {TABLE} {name}" for name in self.sets if name not in sets]
+        lines += [f"table {TABLE} {{"]
+        lines += [
+            _elements("map service_ips", "ipv4_addr . inet_proto . inet_service : verdict", ()),
+            _elements("map node_ports", "inet_proto . inet_service : verdict", ()),
+            _elements("set cluster_ips", "ipv4_addr", addresses),
+            _elements("set hairpin", "ipv4_addr . ipv4_addr", hairpin),
+        ]
+        lines += self._base() + body + ["}"]
+        lines += _add_elements("service_ips", by_address) + _add_elements("node_ports", by_node_port)
+        return "\n".join(lines) + "\n", chains, sets
+
+    def applied(self, chains: dict[str, None], sets: dict[str, None]) -> None:
+        """The transaction of ``render`` is in force."""
+        self._first = False
+        self.chains, self.sets = chains, sets
+
+    def _base(self) -> list[str]:
+        settings = self._settings
+        return [
+            " chain prerouting { type nat hook prerouting priority dstnat; policy accept;",
+            f"  ip daddr {settings.dns} meta l4proto {{ tcp, udp }} th dport 53 dnat to {settings.gateway}",
+            f"  ip saddr {settings.host} meta mark set meta mark | {MASQUERADE}",
+            "  ip daddr . meta l4proto . th dport vmap @service_ips",
+            f"  ip daddr {settings.gateway} meta l4proto . th dport vmap @node_ports",
+            " }",
+            " chain postrouting { type nat hook postrouting priority srcnat; policy accept;",
+            f"  ct status dnat meta mark & {MASQUERADE} != 0 masquerade",
+            "  ct status dnat ip saddr . ip daddr @hairpin masquerade",
+            # To the outside: where bridged packets pass the host's netfilter (br_netfilter), the host has already
+            # seen this flow on its way to us, untranslated, and would not masquerade it any more.
+            f"  ip daddr != {settings.subnet} masquerade",
+            " }",
+            # A destination that is still a Service's own address was translated by nothing: refuse or, when no
+            # Service has that address, swallow it.
+            " chain forwarding { type filter hook forward priority filter; policy accept;",
+            "  ip daddr @cluster_ips goto refuse",
+            f"  ip daddr {settings.service_range} drop",
+            " }",
+            " chain refuse {",
+            "  meta l4proto tcp reject with tcp reset",
+            "  reject with icmp type port-unreachable",
+            " }",
+        ]
+
+    def _service(
+        self, service: dict[str, Any], endpoints: list[tuple[str, int]], chains: dict[str, None], sets: dict[str, None]
+    ) -> list[str]:
+        name, protocol, affinity_s = chain_name(service), service["protocol"], int(service.get("affinity_s") or 0)
+        chains[name] = None
+        if not affinity_s:
+            targets = ", ".join(f"{index} : {address} . {port}" for index, (address, port) in enumerate(endpoints))
+            choice = f"numgen random mod {len(endpoints)} map {{ {targets} }}"
+            return [f" chain {name} {{ meta l4proto {protocol} dnat ip addr . port to {choice}; }}"]
+        lines, keep, pick = [], [], []
+        for index, (address, port) in enumerate(endpoints):
+            chain = endpoint_chain(service, address, port)
+            chains[chain] = sets["aff_" + chain] = None
+            lines += [
+                f" set aff_{chain} {{ type ipv4_addr; flags dynamic,timeout; timeout {affinity_s}s; }}",
+                f" chain {chain} {{ update @aff_{chain} {{ ip saddr }};"
+                f" meta l4proto {protocol} dnat to {address}:{port}; }}",
+            ]
+            keep.append(f"  ip saddr @aff_{chain} goto {chain}")
+            pick.append(f"{index} : goto {chain}")
+        choice = f"  numgen random mod {len(endpoints)} vmap {{ {', '.join(pick)} }}"
+        return [*lines, f" chain {name} {{", *keep, choice, " }"]
+
+
+def _elements(head: str, kind: str, elements: Any) -> str:
+    inside = f" elements = {{ {', '.join(elements)} }};" if elements else ""
+    return f" {head} {{ type {kind};{inside} }}"
+
+
+def _add_elements(name: str, elements: list[str]) -> list[str]:
+    return [f"add element {TABLE} {name} {{ {', '.join(elements)} }}"] if elements else []
