@@ -98,9 +98,13 @@ def examples(
 
 
 def _first_words(file: Path) -> str:
-    """The comment at the top of an example says in one line what it shows."""
-    first = file.read_text().split("\n", 1)[0]
-    return first.removeprefix("#").strip() if first.startswith("#") else ""
+    """The first sentence of the comment at the top of an example says what it shows."""
+    comment = []
+    for line in file.read_text().splitlines():
+        if not line.startswith("#"):
+            break
+        comment.append(line.removeprefix("#").strip())
+    return " ".join(comment).partition(". ")[0].rstrip(".")
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from testbed.api.resources import NAMESPACES, SERVICE_ACCOUNTS, SERVICES
-from testbed.errors import AlreadyExists
+from testbed.errors import AlreadyExists, NotFound
 from testbed.server.registry import Registry
 
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -20,10 +20,11 @@ def ensure_system_objects(registry: Registry, kubernetes_address: str) -> None:
             except AlreadyExists:
                 pass
     try:
+        # Looked up first: creating it again would be refused for its address, which it holds itself.
+        registry.get(SERVICES, "kubernetes", "default")
+    except NotFound:
         registry.create(SERVICES, {
             "metadata": {"name": "kubernetes", "labels": {"component": "apiserver", "provider": "kubernetes"}},
             "spec": {"clusterIP": kubernetes_address,
                      "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}]},
         }, "default")
-    except AlreadyExists:
-        pass
