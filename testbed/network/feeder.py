@@ -34,7 +34,7 @@ class Recorder(Protocol):
     """The part of ``client.events.EventRecorder`` that is used here."""
 
     def event(
-        self, obj: Mapping[str, Any], reason: str, message: str, *, monotonic_ns: int | None = None,
+        self, obj: Mapping[str, Any], type: str, reason: str, message: str, *, monotonic_ns: int | None = None,
         annotations: Mapping[str, str] | None = None,
     ) -> None: ...
 
@@ -121,7 +121,7 @@ class GatewayFeeder:
                 continue  # nothing new, or new only to us: the API was restarted and the gateway was not
             addresses = sorted({backend.address for _, backend in backends})
             self._recorder.event(
-                {"kind": "Service", "apiVersion": "v1"} | service, REASON,
+                {"kind": "Service", "apiVersion": "v1"} | service, "Normal", REASON,
                 f"revision {self._revision}: {len(addresses)} in rotation: {', '.join(addresses) or 'none'}",
                 monotonic_ns=applied_ns, annotations={ENDPOINTS_ANNOTATION: ",".join(addresses)},
             )

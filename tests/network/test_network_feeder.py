@@ -84,7 +84,7 @@ class Recorder:
         self.told: list[tuple[str, str, str, int | None]] = []
 
     def event(
-        self, obj: Mapping[str, Any], reason: str, message: str, *, monotonic_ns: int | None = None,
+        self, obj: Mapping[str, Any], type: str, reason: str, message: str, *, monotonic_ns: int | None = None,
         annotations: Mapping[str, str] | None = None,
     ) -> None:
         self.told.append((obj["metadata"]["name"], reason, (annotations or {})[ENDPOINTS_ANNOTATION], monotonic_ns))
