@@ -82,6 +82,10 @@ async def real(tmp_path: Path) -> AsyncIterator[RealBench]:
         await bench.end()
 
 
+def exists(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
 def stopped(pid: int) -> bool:
     """The kernel has the process in a freezer: cgroup v1 shows it as stopped in the disk wait state."""
     state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -95,7 +99,7 @@ async def test_a_crash_is_not_known_to_the_engine_as_a_persons_act(real: RealBen
     await real.fault(POD_CHAOS, {"action": "container-kill", "mode": "one", "containerNames": ["app"],
                                  "selector": {"pods": {"default": ["web-1"]}}})
     await real.until_condition(POD_CHAOS, "AllInjected")
-    assert not Path(f"/proc/{victim.pid}").exists()
+    assert not exists(victim.pid)
 
     async def exited() -> bool:
         return (await real.engine.inspect(victim.id)).status == "exited"
