@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     engine = [item for item in items if item.get_closest_marker("engine")]
     for item in engine:
