@@ -15,15 +15,15 @@ from testbed.load.outage import percentile
 
 
 class LocustLoad:
-    """A locustfile against ``url``. Its HTML report is kept as ``locust-<number>.html`` in ``folder``."""
+    """A locustfile against ``url``. Its HTML report is kept as ``locust.html`` in ``folder``."""
 
     def __init__(
         self, locustfile: Path, url: str, *, users: int, spawn_rate: float, folder: Path, number: int
     ) -> None:
         self._users = users
-        self._process = LocustProcess(
-            locustfile, url, users=users, spawn_rate=spawn_rate, samples=folder / f"locust-{number}.csv",
-            html=folder / f"locust-{number}.html")
+        stem = "locust" if number == 1 else f"locust-{number}"
+        self._process = LocustProcess(locustfile, url, users=users, spawn_rate=spawn_rate,
+                                      samples=folder / f"{stem}.tsv", html=folder / f"{stem}.html")
 
     async def start(self) -> None:
         """Returns when its users are being spawned. Raises: EnvironmentProblem, InvalidInput (the locustfile)."""

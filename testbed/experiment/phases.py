@@ -90,7 +90,8 @@ class RepetitionRunner:
         except RunStopped:
             raise
         except TestbedError as error:
-            raise RunStopped(Verdict.ENVIRONMENT, str(error)) from error
+            verdict = Verdict.INCONCLUSIVE if error.exit_code == 9 else Verdict.ENVIRONMENT
+            raise RunStopped(verdict, str(error)) from error
         except Exception as error:
             self.journal.note("a bug of ours", error=repr(error))
             raise RunStopped(Verdict.BUG, f"a bug of ours: {error!r}") from error

@@ -166,9 +166,9 @@ class ExperimentRun:
         if spec.jitter == 0:
             notes.append("jitter is off: every run meets the same phase of each period")
         return Result(
-            command=self.command, run_id=self.run_id, name=self.loaded.experiment.metadata.name, file=self.loaded.file.name, seed=spec.seed,
-            jitter=spec.jitter != 0, profile=self.profile, started_at=self.started_at, ended_at=datetime.now(UTC),
-            environment=self.environment, verdict=verdict, exit_code=EXIT_CODES[verdict], reason=reason,
+            command=self.command, run_id=self.run_id, name=self.loaded.experiment.metadata.name,
+            file=self.loaded.file.name, seed=spec.seed, jitter=spec.jitter != 0, profile=self.profile,
+            started_at=self.started_at, ended_at=datetime.now(UTC), environment=self.environment, verdict=verdict, exit_code=EXIT_CODES[verdict], reason=reason,
             objectives=objectives, runs=tuple(self.runs), statistics=over_runs(self.runs, spec.seed),
             artefacts=self._artefacts(), notes=tuple(notes),
         )

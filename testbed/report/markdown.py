@@ -38,8 +38,8 @@ def _lines(result: Result) -> Iterator[str]:
         yield ""
     yield from _recovery(result)
     run = main_run(result)
-    for item in run.disruptions if run else ():
-        yield from _timeline(item)
+    for disruption in run.disruptions if run else ():
+        yield from _timeline(disruption)
     for note in result.notes:
         yield f"- {_cell(note)}"
 

@@ -1,0 +1,137 @@
+"""The charts of the HTML report as Vega-Lite specifications, made with Altair.
+
+They hold no data and no colours: data comes by name from the page, colours are tokens (``@bad``) that the page replaces
+for light and dark, and the page sets each width to what the screen has.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+Spec = dict[str, Any]
+_TIME = "Seconds since the run began"
+
+
+def overview() -> Spec:
+    """One time axis: request rate with failures, latency percentiles, ready replicas with restarts, events."""
+    import altair as alt
+
+    alt.data_transformers.disable_max_rows()
+    zoom = alt.selection_interval(bind="scales", encodings=["x"], name="zoom")
+    panels = [_rate(alt), _latency(alt), _replicas(alt), _events(alt)]
+    chart = alt.vconcat(*panels, spacing=14).resolve_scale(x="shared", color="independent")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the same parameter on every panel is what is wanted
+        return _finished(chart.add_params(zoom))
+
+
+def waterfall() -> Spec:
+    """Both paths of one disruption and what clients met, from its injection on."""
+    import altair as alt
+
+    x = alt.X("start:Q", title="Seconds since injection", scale=alt.Scale(nice=False))
+    lanes = alt.Y("lane:N", title=None, sort=["clients", "isolation", "repair"],
+                  axis=alt.Axis(domain=False, ticks=False, labelPadding=8))
+    tooltip = [alt.Tooltip("label:N", title="gap"), alt.Tooltip("seconds:Q", title="seconds", format=".3f"),
+               alt.Tooltip("cause:N", title="cause")]
+    base = alt.Chart(alt.NamedData("gaps"))
+    bars = base.mark_bar(height=16, cornerRadius=3, stroke="@page", strokeWidth=1).encode(
+        x=x, x2="end:Q", y=lanes, color=alt.Color("tone:N", scale=None), tooltip=tooltip)
+    marks = alt.Chart(alt.NamedData("marks")).mark_point(filled=True, size=70, shape="diamond", opacity=1).encode(
+        x="at:Q", y=lanes, color=alt.Color("tone:N", scale=None),
+        tooltip=[alt.Tooltip("label:N", title="mark"), alt.Tooltip("at:Q", title="seconds", format=".3f")])
+    zero = alt.Chart(alt.NamedData("zero")).mark_rule(color="@bad", strokeDash=[3, 3]).encode(x="at:Q")
+    return _finished(alt.layer(zero, bars, marks).properties(height=96, width=600))
+
+
+def spread() -> Spec:
+    """Every run's value of each quantity, its median and the interval of the median."""
+    import altair as alt
+
+    y = alt.Y("label:N", title=None, sort=None, axis=alt.Axis(domain=False, ticks=False, labelLimit=220))
+    base = alt.Chart(alt.NamedData("statistics"))
+    values = alt.Chart(alt.NamedData("values")).mark_circle(size=46, opacity=0.55, color="@accent").encode(
+        x=alt.X("value:Q", title="Seconds", scale=alt.Scale(zero=True)), y=y,
+        tooltip=[alt.Tooltip("label:N", title="what"), alt.Tooltip("value:Q", title="seconds", format=".3f")])
+    interval = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=3, color="@ink", opacity=0.5).encode(
+        x="low:Q", x2="high:Q", y=y)
+    middle = base.transform_filter("isValid(datum.median)").mark_tick(thickness=3, height=16, color="@ink").encode(
+        x="median:Q", y=y, tooltip=[alt.Tooltip("label:N", title="what"),
+                                    alt.Tooltip("median:Q", title="median", format=".3f")])
+    return _finished(alt.layer(values, interval, middle).properties(height=alt.Step(26), width=600))
+
+
+# --- panels of the overview
+
+
+def _x(alt: Any, *, labels: bool = False) -> Any:
+    axis = alt.Axis(title=_TIME if labels else None, labels=labels, ticks=labels, grid=True)
+    return alt.X("t:Q", axis=axis, scale=alt.Scale(nice=False, zero=False))
+
+
+def _windows(alt: Any, *, named: bool = False) -> list[Any]:
+    """Fault windows, shaded on every panel and named on the first."""
+    base = alt.Chart(alt.NamedData("windows"))
+    shade = base.mark_rect(opacity=0.13).encode(
+        x="start:Q", x2="end:Q", color=alt.Color("tone:N", scale=None),
+        tooltip=[alt.Tooltip("name:N", title="disruption"), alt.Tooltip("what:N", title="what")])
+    edge = base.mark_rule(opacity=0.7, strokeWidth=1).encode(x="start:Q", color=alt.Color("tone:N", scale=None))
+    if not named:
+        return [shade, edge]
+    label = base.mark_text(align="left", baseline="top", dx=4, fontSize=11, fontWeight=600).encode(
+        x="start:Q", y=alt.value(2), text="name:N", color=alt.Color("tone:N", scale=None))
+    return [shade, edge, label]
+
+
+def _rate(alt: Any) -> Any:
+    base = alt.Chart(alt.NamedData("series"))
+    tooltip = [alt.Tooltip("t:Q", title="second", format=".1f"), alt.Tooltip("ok:Q", title="answered/s"),
+               alt.Tooltip("failed:Q", title="failed/s")]
+    answered = base.mark_area(interpolate="step", fillOpacity=0.18, line={"color": "@accent", "strokeWidth": 1.2},
+                              color="@accent").encode(
+        x=_x(alt), y=alt.Y("ok:Q", title="requests/s"), tooltip=tooltip)
+    failed = base.transform_filter("datum.failed > 0").mark_bar(color="@bad", width=2).encode(
+        x=_x(alt), y="failed:Q", tooltip=tooltip)
+    return alt.layer(*_windows(alt, named=True), answered, failed).properties(height=130, width=600)
+
+
+def _latency(alt: Any) -> Any:
+    base = alt.Chart(alt.NamedData("latencies"))
+    lines = base.mark_line(interpolate="monotone", strokeWidth=1.3).encode(
+        x=_x(alt), y=alt.Y("ms:Q", title="latency ms", scale=alt.Scale(type="log", nice=True)),
+        color=alt.Color("quantile:N", legend=alt.Legend(title=None, orient="top-right", direction="horizontal", symbolStrokeWidth=2.5),
+                        scale=alt.Scale(domain=["p50", "p95", "p99"], range=["@accent", "@warm", "@bad"])),
+        tooltip=[alt.Tooltip("t:Q", title="second", format=".1f"), "quantile:N",
+                 alt.Tooltip("ms:Q", title="ms", format=".1f")])
+    return alt.layer(*_windows(alt), lines).properties(height=120, width=600)
+
+
+def _replicas(alt: Any) -> Any:
+    base = alt.Chart(alt.NamedData("series"))
+    desired = base.mark_line(interpolate="step-after", strokeDash=[4, 3], strokeWidth=1.2, color="@muted").encode(
+        x=_x(alt), y=alt.Y("desired:Q", title="ready pods", axis=alt.Axis(tickMinStep=1)))
+    ready = base.mark_line(interpolate="step-after", strokeWidth=2, color="@good").encode(
+        x=_x(alt), y=alt.Y("ready:Q", scale=alt.Scale(zero=True)),
+        tooltip=[alt.Tooltip("t:Q", title="second", format=".1f"), "ready:Q", "desired:Q"])
+    restarts = base.transform_filter("datum.restarts > 0").mark_point(
+        shape="triangle-up", filled=True, size=70, color="@warm", opacity=1).encode(
+        x=_x(alt), y=alt.Y("ready:Q"), tooltip=[alt.Tooltip("t:Q", title="second", format=".1f"),
+                                                alt.Tooltip("restarts:Q", title="container restarts")])
+    return alt.layer(*_windows(alt), desired, ready, restarts).properties(height=84, width=600)
+
+
+def _events(alt: Any) -> Any:
+    ticks = alt.Chart(alt.NamedData("events")).mark_tick(thickness=2, height=12, opacity=0.85).encode(
+        x=_x(alt, labels=True), y=alt.Y("group:N", title=None, sort=None,
+                                        axis=alt.Axis(domain=False, ticks=False, labelLimit=90)),
+        color=alt.Color("tone:N", scale=None),
+        tooltip=[alt.Tooltip("t:Q", title="second", format=".3f"), "kind:N", "object:N", "message:N"])
+    return alt.layer(*_windows(alt), ticks).properties(height=alt.Step(15), width=600)
+
+
+def _finished(chart: Any) -> Spec:
+    spec: Spec = chart.to_dict(validate=False)
+    for key in ("$schema", "config"):
+        spec.pop(key, None)
+    return spec

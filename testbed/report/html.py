@@ -1,0 +1,114 @@
+"""The report as one HTML file that needs nothing else: no network, no server, no font, no second file.
+
+Charts are Vega-Lite, drawn by the libraries that vl-convert carries, embedded as they are. Everything that comes from a
+cluster is escaped: text by the template, data as JSON in which no tag can end. Heavy libraries are imported here and
+only when a report is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from testbed.experiment.durations import say_duration
+from testbed.experiment.objectives import say_value
+from testbed.experiment.result import Disruption, Result, RunResult
+from testbed.report.html_data import GAP_TONES, run_data, spread_data, waterfall_data
+from testbed.report.words import (
+    MARK_WORDS,
+    QUANTITY_WORDS,
+    clean,
+    headline,
+    main_run,
+    passed,
+    say_statistic,
+    slowest_gap,
+    statistics_of,
+)
+
+DATA_BUDGET_BYTES = 420_000  # of charts' data; with the libraries' 900 KB a report stays below 1.5 MB
+TEMPLATE = Path(__file__).parent / "report.html.j2"
+
+
+def render(result: Result) -> str:
+    """The whole page."""
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(
+        seconds=say_duration, clean=clean, statistic=say_statistic,
+        mark=lambda name: MARK_WORDS.get(name, name), tone=lambda name: GAP_TONES.get(name, "@muted")[1:],
+    )
+    runs = detailed_runs(result)
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return page.render(
+        result=result, passed=passed(result), headline=headline(result), runs=runs, shown=main_run(result),
+        left_out=len(result.runs) - len(runs), data=script_json(page_data(result, runs)), library=_library(),
+        say_value=say_value, cards=[_card(result, name) for name in result.disruption_names()],
+        quantity=QUANTITY_WORDS, slowest_gap=slowest_gap,
+    )
+
+
+def write(result: Result, path: Path) -> None:
+    """Writes the page by rename: whoever has it open never sees half of it."""
+    temporary = path.with_suffix(".html.new")
+    temporary.write_text(render(result), encoding="utf-8")
+    temporary.replace(path)
+
+
+def detailed_runs(result: Result) -> list[RunResult]:
+    """The runs whose charts are in the page: the shown one first, then others while there is room."""
+    first = main_run(result)
+    if first is None:
+        return []
+    chosen, size = [first], _size(first)
+    for run in result.runs:
+        size += _size(run)
+        if run is not first and size < DATA_BUDGET_BYTES:
+            chosen.append(run)
+    return sorted(chosen, key=lambda run: run.number)
+
+
+def _size(run: RunResult) -> int:
+    return len(json.dumps(run_data(run)))
+
+
+def page_data(result: Result, runs: Sequence[RunResult]) -> dict[str, Any]:
+    """All that the page's charts need: specifications once, data by run."""
+    from testbed.report import charts
+
+    shown = main_run(result)
+    return {
+        "specs": {"overview": charts.overview(), "waterfall": charts.waterfall(), "spread": charts.spread()},
+        "runs": {str(run.number): run_data(run) for run in runs},
+        "waterfalls": {str(run.number): [waterfall_data(item) for item in run.disruptions] for run in runs},
+        "spread": spread_data(result) if len(result.trusted_runs) > 1 else None,
+        "shown": str(shown.number) if shown else "",
+    }
+
+
+def script_json(value: Any) -> str:
+    """JSON that can stand inside a script element: no tag, no comment and no line separator can appear in it."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in ("<", ">", "&", "\u2028", "\u2029"):
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+@cache
+def _library() -> str:
+    import vl_convert
+
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _card(result: Result, name: str) -> dict[str, Any]:
+    """One disruption over all runs."""
+    found = [item for run in result.runs for item in run.disruptions if item.name == name]
+    example: Disruption = found[-1]
+    return {"name": name, "kind": example.kind, "what": clean(example.what), "statistics": statistics_of(result, name),
+            "example": example}

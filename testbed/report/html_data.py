@@ -1,0 +1,95 @@
+"""What the HTML report's charts draw, as plain rows: from a result, with nothing that its charts do not need. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from testbed.experiment.result import Disruption, Result, RunResult
+from testbed.report.words import MARK_WORDS, QUANTITY_WORDS, clean
+
+Rows = list[dict[str, Any]]
+
+# Colours are tokens; the page knows them for light and dark.
+GAP_TONES = {
+    "detected": "@gap1", "unready": "@gap2", "isolated": "@gap3", "acted": "@gap4", "running": "@gap5",
+    "ready": "@gap6", "in_rotation": "@gap3", "restored": "@gap7", "stalled": "@bad",
+}
+WINDOW_TONES = {"fault": "@bad", "rollout": "@accent", "scale": "@accent", "apply": "@accent", "uninvited": "@warm"}
+EVENT_GROUPS = {
+    "ContainerDied": "died", "Killing": "stopped", "Evicted": "stopped", "TaintManagerEviction": "stopped",
+    "Unhealthy": "unhealthy", "ContainerUnready": "unhealthy", "BackOff": "unhealthy", "NodeNotReady": "node",
+    "NodeReady": "node", "Created": "started", "Started": "started", "ContainerReady": "ready",
+    "EndpointsProgrammed": "endpoints", "ScalingReplicaSet": "scaling",
+}
+EVENT_TONES = {
+    "died": "@bad", "unhealthy": "@bad", "node": "@bad", "stopped": "@warm", "started": "@accent", "ready": "@good",
+    "endpoints": "@muted", "scaling": "@muted", "other": "@muted",
+}
+
+
+def run_data(run: RunResult) -> dict[str, Any]:
+    """Columns of the shared time axis, windows and events of one run."""
+    series = run.series
+    return {
+        "number": run.number, "bin": series.bin_s, "start": series.start_s, "due": list(series.due),
+        "failed": list(series.failed), "p50": _ms(series.p50), "p95": _ms(series.p95), "p99": _ms(series.p99),
+        "ready": list(series.ready), "desired": list(series.desired), "restarts": list(series.restarts),
+        "windows": windows(run), "events": events(run), "duration": run.duration_s,
+    }
+
+
+def _ms(values: tuple[float | None, ...]) -> list[float | None]:
+    return [None if value is None else round(max(value, 1e-4) * 1000, 2) for value in values]
+
+
+def windows(run: RunResult) -> Rows:
+    return [{"name": item.name, "what": clean(item.what), "start": round(item.window_s[0], 3),
+             "end": round(item.window_s[1], 3), "tone": WINDOW_TONES[item.kind]}
+            for item in run.disruptions if item.window_s is not None]
+
+
+def events(run: RunResult) -> Rows:
+    rows = []
+    for event in run.events:
+        group = EVENT_GROUPS.get(event.kind, "other")
+        rows.append({"t": round(event.at_s, 3), "kind": event.kind, "group": group, "tone": EVENT_TONES[group],
+                     "object": clean(event.object), "message": clean(event.message)[:160]})
+    order = list(EVENT_TONES)
+    return sorted(rows, key=lambda row: (order.index(str(row["group"])), row["t"]))
+
+
+def waterfall_data(item: Disruption) -> dict[str, Any]:
+    """Gaps and marks of one disruption, in seconds since its injection."""
+    zero = item.marks.injected or 0.0
+    gaps: Rows = [{
+        "lane": gap.path, "start": round(gap.start_s - zero, 4), "end": round(gap.end_s - zero, 4),
+        "seconds": round(gap.seconds, 4), "tone": GAP_TONES.get(gap.end_mark, "@muted"), "cause": clean(gap.cause),
+        "label": f"{MARK_WORDS.get(gap.start_mark, gap.start_mark)} → {MARK_WORDS.get(gap.end_mark, gap.end_mark)}",
+    } for gap in item.gaps]
+    gaps += [{
+        "lane": "clients", "start": round(outage.start_s - zero, 4), "end": round(outage.end_s - zero, 4),
+        "seconds": round(outage.seconds, 4), "tone": "@bad", "label": "outage as clients saw it",
+        "cause": f"{outage.failed} requests failed or were slower than normal",
+    } for outage in item.outages]
+    marks: Rows = []
+    for name, tone in (("first_failed", "@bad"), ("last_failed", "@bad"), ("latency_normal", "@good")):
+        at = item.marks.get(name)
+        if at is not None:
+            marks.append({"lane": "clients", "at": round(at - zero, 4), "label": MARK_WORDS[name], "tone": tone})
+    if item.marks.undone is not None:
+        marks.append({"lane": "repair", "at": round(item.marks.undone - zero, 4), "label": "fault undone",
+                      "tone": "@muted"})
+    return {"gaps": gaps, "marks": marks, "zero": [{"at": 0}]}
+
+
+def spread_data(result: Result) -> dict[str, Rows]:
+    """Values over runs, for the quantities that are times."""
+    statistics: Rows = []
+    values: Rows = []
+    for item in result.statistics:
+        if item.unit != "s" or not item.values:
+            continue
+        label = f"{item.disruption}: {QUANTITY_WORDS.get(item.quantity, item.quantity)}"
+        statistics.append({"label": label, "median": item.median, "low": item.ci_low, "high": item.ci_high})
+        values += [{"label": label, "value": round(value, 4)} for value in item.values]
+    return {"statistics": statistics, "values": values}
