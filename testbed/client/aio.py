@@ -1,7 +1,7 @@
 """The client protocol over HTTP, for loops: aiohttp, one deadline per call, no retries.
 
-Retrying is the caller's affair, because only it knows whether a repeat is harmless. Whatever keeps an answer away (refused, reset,
-silent, 503) is ``ApiUnavailable``: what the API knows is then unknown.
+Retrying is the caller's affair, because only it knows whether a repeat is harmless. Whatever keeps an answer away
+(refused, reset, silent, 503) is ``ApiUnavailable``: what the API knows is then unknown.
 """
 
 from __future__ import annotations
@@ -133,7 +133,8 @@ class HttpClient:
                 try:
                     tls = ssl.create_default_context(cafile=str(self._ca_file))
                 except OSError as error:
-                    raise ApiUnavailable(f"{self._ca_file} cannot be read: {error}", hint="is the cluster up?") from error
+                    raise ApiUnavailable(f"{self._ca_file} cannot be read: {error}", hint="is the cluster "
+                                                                                          "up?") from error
             # No limit: each watch holds a connection of its own.
             connector = aiohttp.TCPConnector(ssl=tls, limit=0, keepalive_timeout=30)
             self._session = aiohttp.ClientSession(connector=connector, headers=self._headers,

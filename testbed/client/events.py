@@ -1,9 +1,9 @@
 """Events: what a component tells about an object, as Kubernetes' own Event objects.
 
 Recording never blocks and never fails its caller: events wait in a bounded queue that one task writes out. A repeated
-event is counted up on the stored one, as upstream does, and keeps the time of each new occurrence (``eventTime``, ``lastTimestamp`` and the
-annotation ``testbed.io/monotonic-ns``), from which recovery timelines are made.
-Source: kubernetes client-go tools/record/{event.go,events_cache.go}.
+event is counted up on the stored one, as upstream does, and keeps the time of each new occurrence (``eventTime``,
+``lastTimestamp`` and the annotation ``testbed.io/monotonic-ns``), from which recovery timelines are made. Source:
+kubernetes client-go tools/record/{event.go,events_cache.go}.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class EventRecorder:
     ) -> None:
         """Tells about ``obj`` (JSON with kind, apiVersion and metadata).
 
-        ``type``: Normal or Warning. ``monotonic_ns``: CLOCK_MONOTONIC of what is told (default now). ``field_path``: the
-        part that is meant, as ``spec.containers{web}``.
+        ``type``: Normal or Warning. ``monotonic_ns``: CLOCK_MONOTONIC of what is told (default now). ``field_path``:
+        the part that is meant, as ``spec.containers{web}``.
         """
         loop = asyncio.get_running_loop()
         now = self._clock.now()
@@ -98,7 +98,8 @@ class EventRecorder:
             "eventTime": format_time(now, micro=True), "count": 1, "action": reason,
             "reportingComponent": self._component, "reportingInstance": self._host or self._component,
         }
-        key = (involved.get("uid", ""), involved["name"], namespace, involved["kind"], field_path, reason, message, kind)
+        key = (involved.get("uid", ""), involved["name"], namespace, involved["kind"], field_path, reason, message,
+               kind)
         return _Pending(key, namespace, body, now, at_ns)
 
     # --- writing

@@ -1,8 +1,8 @@
 """A cache of one kind that keeps itself up to date: list, watch, and list again when the watch breaks.
 
-Levels, not edges: ``on_change`` wakes a loop up, the cache says what is. After a broken connection the cache keeps its last
-content (what cannot be seen is unknown, not gone) until the next list succeeds.
-Source of the pattern: kubernetes client-go tools/cache/reflector.go.
+Levels, not edges: ``on_change`` wakes a loop up, the cache says what is. After a broken connection the cache keeps
+its last content (what cannot be seen is unknown, not gone) until the next list succeeds. Source of the pattern:
+kubernetes client-go tools/cache/reflector.go.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _log = logging.getLogger(__name__)
 class Informer:
     """``items``: key (``namespace/name`` or ``name``) → JSON. Read them, never change them.
 
-    ``on_change(old, new)`` is called for each difference; ``old`` is None when an object appears, ``new`` when it is gone. It must not
-    raise and not wait. ``synced`` is set once the first list is in the cache.
+    ``on_change(old, new)`` is called for each difference; ``old`` is None when an object appears, ``new`` when it is
+    gone. It must not raise and not wait. ``synced`` is set once the first list is in the cache.
     """
 
     def __init__(

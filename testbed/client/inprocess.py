@@ -1,7 +1,7 @@
 """The client protocol without HTTP: for controllers in the API server's own process, for the simulator and for tests.
 
-Objects are handed over as copies, in both directions. Every call yields to the event loop once, so that a loop over many calls
-does not starve the others.
+Objects are handed over as copies, in both directions. Every call yields to the event loop once, so that a loop over
+many calls does not starve the others.
 """
 
 from __future__ import annotations

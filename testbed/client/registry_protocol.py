@@ -1,5 +1,5 @@
-"""What the in-process client needs of a registry. ``testbed.server.registry.Registry`` is one; imports run downwards only, so
-the client knows its shape, not it."""
+"""What the in-process client needs of a registry. ``testbed.server.registry.Registry`` is one; imports run downwards
+only, so the client knows its shape, not it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class RegistryLike(Protocol):
     def get(self, resource: ResourceType, name: str, namespace: str | None = None) -> StoredLike: ...
 
     def list(
-        self, resource: ResourceType, namespace: str | None = None, *, label_selector: str = "", field_selector: str = "",
+        self, resource: ResourceType, namespace: str | None = None, *, label_selector: str = "",
+        field_selector: str = "",
     ) -> ListingLike: ...
 
     def watch(
@@ -57,5 +58,6 @@ class RegistryLike(Protocol):
     ) -> None: ...
 
     def create_subresource(
-        self, resource: ResourceType, name: str, subresource: str, body: Mapping[str, Any], namespace: str | None = None,
+        self, resource: ResourceType, name: str, subresource: str, body: Mapping[str, Any],
+        namespace: str | None = None,
     ) -> Json: ...

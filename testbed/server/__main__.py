@@ -1,7 +1,7 @@
 """The control plane's process: store, registry, HTTP, controllers and the gateway's feeder on one event loop.
 
-``python -m testbed.server --instance DIR``. It may be killed at any moment and started again: everything is in the store. Exits 0 on
-SIGTERM. A loop of it that ends by a bug ends the process, and the machine room starts it anew.
+``python -m testbed.server --instance DIR``. It may be killed at any moment and started again: everything is in the
+store. Exits 0 on SIGTERM. A loop of it that ends by a bug ends the process, and the machine room starts it anew.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def main() -> int:
     parser.add_argument("--instance", required=True, type=Path, help="the instance's state directory")
     arguments = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO,
-                        format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S")
+                        format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s",
+                        datefmt="%Y-%m-%dT%H:%M:%S")
     _raise_file_limit()
     try:
         asyncio.run(run(load_instance(arguments.instance)))

@@ -52,7 +52,8 @@ def _prioritize(obj: Json, classes: dict[str, Json]) -> None:
     elif name in classes:
         spec["priority"] = classes[name].get("value", 0)
     else:
-        raise Forbidden(f'pods "{obj["metadata"].get("name", "")}" is forbidden: no PriorityClass with name {name} was found',
+        raise Forbidden(f'pods "{obj["metadata"].get("name", "")}" is forbidden: no PriorityClass with name {name} '
+                        'was found',
                         hint="create that PriorityClass first")
     spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
 

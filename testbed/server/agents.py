@@ -14,13 +14,14 @@ import aiohttp
 from aiohttp import web
 
 from testbed.api.instance import Instance, load_instance
-from testbed.errors import ApiError, ApiUnavailable, BadRequest, TestbedError, api_error
+from testbed.errors import ApiError, ApiUnavailable, BadRequest, NotFound, TestbedError, api_error
 
 Json = dict[str, Any]
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 ANSWER_DEADLINE_S = 5.0  # until an agent begins to answer
 MAX_FRAME_BYTES = 4 * 1024 * 1024
+_AGENT_DOCUMENTS = frozenset({"healthz", "metrics", "stats/summary"})
 _LOG_OPTIONS = ("follow", "previous", "sinceSeconds", "sinceTime", "tailLines", "timestamps", "limitBytes")
 
 
@@ -59,16 +60,31 @@ class Agents:
                 response.force_close()  # a broken log ends without its last chunk, so the client sees that it broke
         return response
 
+    async def proxy(self, request: web.BaseRequest, node: str, path: str) -> web.StreamResponse:
+        """One of the agent's own documents.
+
+        Raises: NotFound, ApiUnavailable, or what the agent answers.
+        """
+        if path not in _AGENT_DOCUMENTS:
+            raise NotFound(f"an agent has no {path}", hint=", ".join(sorted(_AGENT_DOCUMENTS)))
+        try:
+            async with asyncio.timeout(ANSWER_DEADLINE_S), self._open().get(f"{self._url(node)}/{path}") as answer:
+                body, status = await answer.read(), answer.status
+                content_type = answer.headers.get("Content-Type", "text/plain")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _silent(node, error) from error
+        return web.Response(body=body, status=status, headers={"Content-Type": content_type})
+
     async def stream(self, request: web.BaseRequest, pod: Json, verb: str) -> web.StreamResponse:
         """``exec`` or ``attach`` over a WebSocket.
 
         Raises: BadRequest, ApiUnavailable, or what the agent answers; all before the upgrade.
         """
-        if request.headers.get("Upgrade", "").lower() != "websocket":
-            raise BadRequest(f"{verb} is served over WebSocket only", hint="use kubectl 1.30 or newer")
         path = f"/{verb}/{_place(pod)}/{_container(pod, request.query.get('container', ''))}"
         query = [(key, value) for key, value in request.query.items() if key != "container"]
         node = _node(pod)
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            raise BadRequest(f"{verb} is served over WebSocket only", hint="use kubectl 1.30 or newer")
         try:
             async with asyncio.timeout(ANSWER_DEADLINE_S):
                 agent = await self._open().ws_connect(self._url(node) + path, params=query, protocols=PROTOCOLS[:1],
@@ -178,4 +194,5 @@ def _told(status: int, text: str) -> ApiError:
     if isinstance(value, dict) and value.get("kind") == "Status":
         return api_error(value)
     message = text.strip()[:500] or f"the agent answered {status}"
-    return api_error({"message": message, "code": status, "reason": {400: "BadRequest", 404: "NotFound"}.get(status, "")})
+    return api_error({"message": message, "code": status,
+                      "reason": {400: "BadRequest", 404: "NotFound"}.get(status, "")})

@@ -1,7 +1,7 @@
 """ClusterIPs and node ports of Services. What is taken is read from the stored Services each time, so nothing leaks.
 
-Source: kubernetes pkg/registry/core/service/storage/alloc.go, ipallocator. The first sixteen addresses are kept for Services with
-fixed addresses (``kubernetes`` .1, ``kube-dns`` .10).
+Source: kubernetes pkg/registry/core/service/storage/alloc.go, ipallocator. The first sixteen addresses are kept for
+Services with fixed addresses (``kubernetes`` .1, ``kube-dns`` .10).
 """
 
 from __future__ import annotations
@@ -62,10 +62,12 @@ def _allocate_address(
         except ValueError:
             return  # validation has the words for it
         if not inside:
-            causes.invalid("spec.clusterIPs", [wished], f"failed to allocate IP {wished}: the provided IP is not in the valid "
+            causes.invalid("spec.clusterIPs", [wished], f"failed to allocate IP {wished}: the provided IP is not in "
+                                                        "the valid "
                            f"range. The range of valid IPs is {network}")
         elif wished in taken:
-            causes.invalid("spec.clusterIPs", [wished], f"failed to allocate IP {wished}: provided IP is already allocated")
+            causes.invalid("spec.clusterIPs", [wished], f"failed to allocate IP {wished}: provided IP is already "
+                                                        "allocated")
         spec["clusterIP"], spec["clusterIPs"] = wished, [wished]
     else:
         address = _free_address(taken, network, rng)

@@ -86,7 +86,8 @@ def partial(obj: Json) -> Json:
     return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
 
 
-def list_answer(served: Served, listing: Listing, wanted: Wanted, now: datetime, *, include: str = "Metadata") -> web.Response:
+def list_answer(served: Served, listing: Listing, wanted: Wanted, now: datetime, *,
+                include: str = "Metadata") -> web.Response:
     metadata: Json = {"resourceVersion": str(listing.revision)}
     if listing.next:
         metadata |= {"continue": listing.next, "remainingItemCount": listing.remaining}

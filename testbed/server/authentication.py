@@ -1,7 +1,7 @@
 """Who may speak to this API: the bearer of its token, through this machine's own addresses, and no web page.
 
-The Host check is against DNS rebinding, the Origin check against pages in a person's browser. The token is compared in constant time and
-is never taken from a URL.
+The Host check is against DNS rebinding, the Origin check against pages in a person's browser. The token is compared
+in constant time and is never taken from a URL.
 """
 
 from __future__ import annotations

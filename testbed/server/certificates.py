@@ -55,7 +55,8 @@ def _write_certificates(instance: Instance, addresses: set[str]) -> None:
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"testbed {instance.name} {instance.id}")])
     ca = (
         x509.CertificateBuilder().subject_name(ca_name).issuer_name(ca_name).public_key(ca_key.public_key())
-        .serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(days=1)).not_valid_after(now + _VALID)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1)).not_valid_after(now + _VALID)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(x509.KeyUsage(digital_signature=True, content_commitment=False, key_encipherment=False,
                                      data_encipherment=False, key_agreement=False, key_cert_sign=True, crl_sign=True,
@@ -64,7 +65,8 @@ def _write_certificates(instance: Instance, addresses: set[str]) -> None:
         .sign(ca_key, hashes.SHA256())
     )
     names: list[x509.GeneralName] = [x509.DNSName(name) for name in (
-        "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")]
+        "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local")]
     names += [x509.IPAddress(ipaddress.ip_address(address)) for address in sorted(addresses)]
     certificate = (
         x509.CertificateBuilder()

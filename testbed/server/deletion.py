@@ -1,7 +1,7 @@
 """When a delete removes an object, and when it only marks it. Pure: the registry carries it out.
 
-Sources: kubernetes apiserver pkg/registry/rest/delete.go (BeforeDelete), pkg/registry/generic/registry/store.go (finalizers),
-pkg/registry/core/pod/strategy.go (CheckGracefulDelete).
+Sources: kubernetes apiserver pkg/registry/rest/delete.go (BeforeDelete), pkg/registry/generic/registry/store.go
+(finalizers), pkg/registry/core/pod/strategy.go (CheckGracefulDelete).
 """
 
 from __future__ import annotations
@@ -67,8 +67,10 @@ def check_preconditions(obj: Json, options: DeleteOptions, what: str) -> None:
     """Raises: Conflict when the object is not the one that was meant."""
     metadata = obj["metadata"]
     if options.uid and options.uid != metadata.get("uid"):
-        raise Conflict(f"Operation cannot be fulfilled on {what}: the UID in the precondition ({options.uid}) does not match "
-                       f"the UID in record ({metadata.get('uid')}). The object might have been deleted and then recreated")
+        raise Conflict(f"Operation cannot be fulfilled on {what}: the UID in the precondition ({options.uid}) does "
+                       "not match "
+                       f"the UID in record ({metadata.get('uid')}). The object might have been deleted and then "
+                       "recreated")
     if options.resource_version and options.resource_version != metadata.get("resourceVersion"):
         raise Conflict(f"Operation cannot be fulfilled on {what}: the ResourceVersion in the precondition "
                        f"({options.resource_version}) does not match the ResourceVersion in record "
@@ -118,7 +120,8 @@ def _mark_gracefully(obj: Json, before: Json, grace: int, asked: int | None, now
 
 
 def _set_propagation(metadata: Json, propagation: str) -> None:
-    finalizers = [item for item in metadata.get("finalizers") or () if item not in (FOREGROUND, ORPHAN) or not propagation]
+    finalizers = [item for item in metadata.get("finalizers") or () if item not in (FOREGROUND, ORPHAN)
+                  or not propagation]
     if propagation == "Foreground":
         finalizers.append(FOREGROUND)
     elif propagation == "Orphan":

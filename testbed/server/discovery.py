@@ -25,12 +25,14 @@ _SUBRESOURCES: dict[str, tuple[list[str], str, str, str]] = {
     "log": (["get"], "", "", ""),
     "exec": (["create", "get"], "", "v1", "PodExecOptions"),
     "attach": (["create", "get"], "", "v1", "PodAttachOptions"),
+    "proxy": (["get"], "", "v1", "NodeProxyOptions"),
 }
 
 
 def wants_aggregated(accept: str) -> bool:
     """Whether the client reads ``apidiscovery.k8s.io/v2``."""
-    return any("as=APIGroupDiscoveryList" in item and "v=v2;" in item.replace(" ", "") + ";" for item in accept.split(","))
+    return any("as=APIGroupDiscoveryList" in item and "v=v2;" in item.replace(" ", "") + ";"
+               for item in accept.split(","))
 
 
 def _groups(catalog: Catalog) -> dict[str, dict[str, list[Served]]]:
@@ -54,7 +56,8 @@ def aggregated(catalog: Catalog, *, core: bool) -> Json:
     if not core:
         items.append({"metadata": {"name": _REVIEWS[0]}, "versions": [{
             "version": _REVIEWS[1], "freshness": "Current", "resources": [{
-                "resource": "selfsubjectaccessreviews", "scope": "Cluster", "singularResource": "selfsubjectaccessreview",
+                "resource": "selfsubjectaccessreviews", "scope": "Cluster",
+                "singularResource": "selfsubjectaccessreview",
                 "responseKind": {"group": _REVIEWS[0], "version": _REVIEWS[1], "kind": "SelfSubjectAccessReview"},
                 "verbs": ["create"]}]}]})
     return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
@@ -112,7 +115,8 @@ def resource_list(catalog: Catalog, group: str, version: str) -> Json | None:
     group_version = f"{group}/{version}" if group else version
     entries: list[Json] = []
     if (group, version) == _REVIEWS:
-        entries.append({"name": "selfsubjectaccessreviews", "singularName": "selfsubjectaccessreview", "namespaced": False,
+        entries.append({"name": "selfsubjectaccessreviews", "singularName": "selfsubjectaccessreview",
+                        "namespaced": False,
                         "kind": "SelfSubjectAccessReview", "verbs": ["create"]})
     for served in _groups(catalog).get(group, {}).get(version, ()):
         resource = served.resource
@@ -123,7 +127,8 @@ def resource_list(catalog: Catalog, group: str, version: str) -> Json | None:
         if resource.categories:
             entry["categories"] = list(resource.categories)
         entries.append(entry)
-        entries.extend(_legacy_subresource(served, name) for name in sorted(served.subresources) if name in _SUBRESOURCES)
+        entries.extend(_legacy_subresource(served, name) for name in sorted(served.subresources)
+                       if name in _SUBRESOURCES)
     if not entries:
         return None
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": entries}
@@ -131,7 +136,8 @@ def resource_list(catalog: Catalog, group: str, version: str) -> Json | None:
 
 def _legacy_subresource(served: Served, name: str) -> Json:
     verbs, group, version, kind = _SUBRESOURCES[name]
-    entry: Json = {"name": f"{served.resource.plural}/{name}", "singularName": "", "namespaced": served.resource.namespaced,
+    entry: Json = {"name": f"{served.resource.plural}/{name}", "singularName": "",
+                   "namespaced": served.resource.namespaced,
                    "kind": kind or served.resource.kind, "verbs": verbs}
     if group:
         entry |= {"group": group, "version": version}

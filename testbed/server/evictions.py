@@ -30,11 +30,13 @@ def judge_eviction(pod: Json, budgets: Sequence[Json], now: datetime) -> Admissi
     if status.get("phase") in ("Pending", "Succeeded", "Failed") or pod["metadata"].get("deletionTimestamp"):
         return Admission()
     labels = pod["metadata"].get("labels") or {}
-    covering = [item for item in budgets if "selector" in item["spec"] and selector_matches(item["spec"]["selector"], labels)]
+    covering = [item for item in budgets if "selector" in item["spec"]
+                and selector_matches(item["spec"]["selector"], labels)]
     if not covering:
         return Admission()
     if len(covering) > 1:
-        raise ApiError("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.")
+        raise ApiError("This pod has more than one PodDisruptionBudget, which the eviction subresource does not "
+                       "support.")
     budget = covering[0]
     spec, state = budget["spec"], budget.get("status") or {}
     if not _ready(pod):
@@ -68,4 +70,5 @@ def mark_disruption(pod: Json, now: datetime) -> None:
     conditions = pod.setdefault("status", {}).setdefault("conditions", [])
     conditions[:] = [item for item in conditions if item.get("type") != "DisruptionTarget"]
     conditions.append({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
-                       "message": "Eviction API: evicting", "lastTransitionTime": format_time(now), "lastProbeTime": None})
+                       "message": "Eviction API: evicting", "lastTransitionTime": format_time(now),
+                       "lastProbeTime": None})

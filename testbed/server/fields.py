@@ -26,7 +26,8 @@ UNENFORCED: dict[str, frozenset[str]] = {
     "Affinity": frozenset({"podAffinity", "podAntiAffinity"}),
     "NodeAffinity": frozenset({"preferredDuringSchedulingIgnoredDuringExecution"}),
     "Container": frozenset({"resizePolicy", "stdinOnce", "volumeDevices"}),
-    "SecurityContext": frozenset({"appArmorProfile", "procMount", "seLinuxOptions", "seccompProfile", "windowsOptions"}),
+    "SecurityContext": frozenset({"appArmorProfile", "procMount", "seLinuxOptions", "seccompProfile",
+                                  "windowsOptions"}),
     "PodSecurityContext": frozenset({
         "appArmorProfile", "fsGroupChangePolicy", "seLinuxOptions", "seccompProfile", "sysctls", "windowsOptions",
         "supplementalGroupsPolicy",

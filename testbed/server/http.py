@@ -1,6 +1,7 @@
 """The HTTP face of the registry: limits, authentication, routes, answers. No meaning of its own.
 
-One catch-all handler takes paths apart, because kinds come and go with CustomResourceDefinitions. Every error leaves as a ``Status``.
+One catch-all handler takes paths apart, because kinds come and go with CustomResourceDefinitions. Every error leaves
+as a ``Status``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
+from testbed.api.resources import NODES
 from testbed.errors import ApiError, ApiUnavailable, BadRequest, Invalid, MethodNotAllowed, NotFound, TooManyRequests
 from testbed.server import discovery, openapi
 from testbed.server.agents import Agents
@@ -44,7 +46,8 @@ class PayloadTooLarge(ApiError):
 
 
 class Face:
-    """``metrics``: makes the body of ``/metrics``; ``agents``: None where there are no nodes (tests of the API alone)."""
+    """``metrics``: makes the body of ``/metrics``; ``agents``: None where there are no nodes (tests of the API
+    alone)."""
 
     def __init__(
         self, registry: Registry, gatekeeper: Gatekeeper, *, agents: Agents | None = None, address: str = "127.0.0.1",
@@ -131,7 +134,8 @@ class Face:
         """Whoever holds the token may do everything."""
         body, _ = await self._body(request)
         return json_answer({**body, "kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1",
-                            "status": {"allowed": True, "reason": "the bearer of this cluster's token may do everything"}}, 201)
+                            "status": {"allowed": True, "reason": "the bearer of this cluster's token may do "
+                                                                  "everything"}}, 201)
 
     # --- resources
 
@@ -141,6 +145,8 @@ class Face:
             raise NotFound("the server could not find the requested resource")
         method = request.method
         if method in ("GET", "HEAD"):
+            if target.subresource.startswith("proxy/") and "proxy" in served.subresources:
+                return await self._to_node(request, target)
             if target.subresource in ("log", "exec", "attach"):
                 return await self._to_agent(request, target)
             return await self._read(request, target)
@@ -192,6 +198,12 @@ class Face:
         if target.subresource == "log":
             return await self._agents.logs(request, pod)
         return await self._agents.stream(request, pod, target.subresource)
+
+    async def _to_node(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
+        node = self._registry.get(NODES, target.name)
+        if self._agents is None:
+            raise ApiUnavailable("this API has no nodes")
+        return await self._agents.proxy(request, node.name, target.subresource.removeprefix("proxy/"))
 
     # --- bodies
 

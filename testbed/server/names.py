@@ -27,7 +27,8 @@ SUBDOMAIN_RULE = (
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 )
 LABEL_RULE = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an "
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
+    "with an "
     "alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
 )
@@ -52,7 +53,8 @@ def check_metadata(metadata: Json, group_resource: str, causes: Causes, prefix: 
     for index, owner in enumerate(metadata.get("ownerReferences") or ()):
         for key in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(key):
-                causes.invalid(f"{prefix}.ownerReferences[{index}].{key}", owner.get(key, ""), f"{key} must not be empty")
+                causes.invalid(f"{prefix}.ownerReferences[{index}].{key}", owner.get(key, ""), f"{key} must not be "
+                                                                                               "empty")
     if sum(bool(owner.get("controller")) for owner in metadata.get("ownerReferences") or ()) > 1:
         causes.invalid(f"{prefix}.ownerReferences", "", "Only one reference can have Controller set to true")
     for index, finalizer in enumerate(metadata.get("finalizers") or ()):
@@ -67,7 +69,8 @@ def check_name(name: str, group_resource: str, field: str, causes: Causes) -> No
         check_label_name(name, field, causes)
     elif group_resource in _SERVICE_NAMES:
         if len(name) > 63 or not DNS_1035_LABEL.match(name):
-            causes.invalid(field, name, "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start "
+            causes.invalid(field, name, "a DNS-1035 label must consist of lower case alphanumeric characters or '-', "
+                                        "start "
                            "with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or "
                            "'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')")
     elif len(name) > 253:
@@ -90,8 +93,10 @@ def check_qualified(key: str, field: str, causes: Causes) -> None:
     elif len(name) > 63:
         causes.invalid(field, key, "name part must be no more than 63 characters")
     elif not QUALIFIED_PART.match(name):
-        causes.invalid(field, key, "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and "
-                       "end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
+        causes.invalid(field, key, "name part must consist of alphanumeric characters, '-', '_' or '.', and must "
+                                   "start and "
+                       "end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used "
+                       "for "
                        "validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')")
 
 
@@ -105,8 +110,10 @@ def check_label_value(value: str, field: str, causes: Causes) -> None:
     if len(value) > 63:
         causes.invalid(field, value, "must be no more than 63 characters")
     elif value and not QUALIFIED_PART.match(value):
-        causes.invalid(field, value, "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' "
-                       "or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or "
+        causes.invalid(field, value, "a valid label must be an empty string or consist of alphanumeric characters, "
+                                     "'-', '_' "
+                       "or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or "
+                       "'my_value',  or "
                        "'12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')")
 
 

@@ -45,7 +45,8 @@ def wanted_form(accept: str) -> Wanted:
         if shape is None:
             return Wanted("json")
         if values.get("g") == "meta.k8s.io" and values.get("v") == "v1":
-            kind = {"Table": "table", "PartialObjectMetadata": "metadata", "PartialObjectMetadataList": "metadata"}.get(shape)
+            kind = {"Table": "table", "PartialObjectMetadata": "metadata",
+                    "PartialObjectMetadataList": "metadata"}.get(shape)
             if kind is not None:
                 return Wanted(kind, f"application/json;as={shape};v=v1;g=meta.k8s.io")
     raise NotAcceptable("only the following media types are accepted: application/json")
@@ -59,13 +60,15 @@ def check_content_type(content_type: str, accepted: tuple[str, ...]) -> str:
     media = content_type.partition(";")[0].strip().lower()
     if media in accepted:
         return media
-    message = ("the body of the request was in an unknown format - accepted media types include: " + ", ".join(accepted))
+    message = f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
     if media == PROTOBUF:
         raise UnsupportedMediaType(
-            f"{message}. This cluster does not read protobuf bodies, which `kubectl create <kind>` and `kubectl autoscale` "
+            f"{message}. This cluster does not read protobuf bodies, which `kubectl create <kind>` and `kubectl "
+            "autoscale` "
             "send: add --dry-run=client -o yaml and pipe it into `kubectl apply -f -`")
     if media == "application/apply-patch+yaml":
-        raise UnsupportedMediaType(f"{message}. Server-side apply is not served: use `kubectl apply` without --server-side")
+        raise UnsupportedMediaType(f"{message}. Server-side apply is not served: use `kubectl apply` without "
+                                   "--server-side")
     raise UnsupportedMediaType(message)
 
 

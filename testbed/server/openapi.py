@@ -1,7 +1,8 @@
 """OpenAPI v3 documents, one per group and version, so that ``kubectl apply`` validates here and ``explain`` has fields.
 
-Each kind has a path with a ``patch`` operation that carries its group, version and kind and the parameter ``fieldValidation``: kubectl
-then leaves validation to the server (kubernetes: kubectl pkg/validation, cmd/util query_param_verifier_v3).
+Each kind has a path with a ``patch`` operation that carries its group, version and kind and the parameter
+``fieldValidation``: kubectl then leaves validation to the server (kubernetes: kubectl pkg/validation, cmd/util
+query_param_verifier_v3).
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ def _schema_name(served: Served) -> str:
 def _add_schema(served: Served, schemas: Json) -> None:
     if served.custom:
         schema = json.loads(json.dumps(served.schema))
-        schema["properties"] = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"},
+        schema["properties"] = {"apiVersion": {"type": "string"}, "kind": {"type": "string"},
+                                "metadata": {"type": "object"},
                                 **(schema.get("properties") or {})}
     else:
         schema = _struct(served.resource.kind, schemas)

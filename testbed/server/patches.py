@@ -1,7 +1,7 @@
 """The three patches: JSON (RFC 6902), merge (RFC 7386) and strategic merge with its keys and directives.
 
-Sources: kubernetes apimachinery pkg/util/strategicpatch/patch.go, apiserver pkg/endpoints/handlers/patch.go. Merge keys come
-from ``schema``; a custom resource has none, so a strategic patch of one is refused (415), as upstream.
+Sources: kubernetes apimachinery pkg/util/strategicpatch/patch.go, apiserver pkg/endpoints/handlers/patch.go. Merge
+keys come from ``schema``; a custom resource has none, so a strategic patch of one is refused (415), as upstream.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def json_patch(target: Json, operations: Any) -> Json:
         try:
             document = _operate(document, operation)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            raise Invalid(f"the server rejected our request due to an error in our request: operation {index} of the JSON "
+            raise Invalid(f"the server rejected our request due to an error in our request: operation {index} of the "
+                          "JSON "
                           f"patch cannot be applied: {error}") from None
     if not isinstance(document, dict):
         raise Invalid("the JSON patch leaves no object")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Target:
+    """``subresource``: ``status``, ``log``, or ``proxy/<path>`` of a node."""
+
     group: str
     version: str
     plural: str
@@ -33,6 +35,7 @@ def parse_path(path: str) -> Target | None:
     # /namespaces/x/status and /namespaces/x/finalize are the namespace's own
     if rest[0] == "namespaces" and len(rest) >= 3 and not (len(rest) == 3 and rest[2] in ("status", "finalize")):
         namespace, rest = rest[1], rest[2:]
-    if len(rest) > 3:
+    if len(rest) > 3 and rest[2] != "proxy":
         return None
+    rest = [*rest[:2], "/".join(rest[2:])] if len(rest) > 2 else rest
     return Target(group, version, rest[0], namespace, *rest[1:])

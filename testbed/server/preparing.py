@@ -148,7 +148,8 @@ def place_in_namespace(served: Served, metadata: Json, namespace: str) -> None:
         return
     given = metadata.setdefault("namespace", namespace)
     if given != namespace:
-        raise BadRequest(f"the namespace of the provided object does not match the namespace sent on the request ({given} "
+        raise BadRequest(f"the namespace of the provided object does not match the namespace sent on the request "
+                         f"({given} "
                          f"is not {namespace})")
 
 
@@ -167,10 +168,12 @@ def prepare_update(served: Served, old: Json, new: Json, subresource: str) -> Js
         raise BadRequest(f"the name of the object ({after['name']}) does not match the name on the URL ({name})")
     place_in_namespace(served, after, before.get("namespace", ""))
     if after.get("resourceVersion") and after["resourceVersion"] != before["resourceVersion"]:
-        raise Conflict(f"Operation cannot be fulfilled on {what}: the object has been modified; please apply your changes to "
+        raise Conflict(f"Operation cannot be fulfilled on {what}: the object has been modified; please apply your "
+                       "changes to "
                        "the latest version and try again", details=details(served, name))
     if after.get("uid") and after["uid"] != before["uid"]:
-        raise Conflict(f"Operation cannot be fulfilled on {what}: Precondition failed: UID in precondition: {after['uid']}, "
+        raise Conflict(f"Operation cannot be fulfilled on {what}: Precondition failed: UID in precondition: "
+                       f"{after['uid']}, "
                        f"UID in object meta: {before['uid']}", details=details(served, name))
     if subresource == "status":
         return {**old, "metadata": dict(before), **({"status": new["status"]} if "status" in new else {})}
@@ -187,7 +190,8 @@ def prepare_update(served: Served, old: Json, new: Json, subresource: str) -> Js
     if before.get("deletionTimestamp"):
         added = set(after.get("finalizers") or ()) - set(before.get("finalizers") or ())
         if added:
-            raise Invalid(f"{served.resource.kind} {name!r} is invalid: metadata.finalizers: Forbidden: no new finalizers can "
+            raise Invalid(f"{served.resource.kind} {name!r} is invalid: metadata.finalizers: Forbidden: no new "
+                          "finalizers can "
                           f"be added if the object is being deleted, found new finalizers {sorted(added)}")
     apply_defaults(served.key, merged)
     return merged

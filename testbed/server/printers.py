@@ -1,6 +1,7 @@
 """The columns of each kind's table and how an object fills them.
 
-Source: kubernetes pkg/printers/internalversion/printers.go (v1.32). A row is as long as its columns; priority 1 is ``-o wide``.
+Source: kubernetes pkg/printers/internalversion/printers.go (v1.32). A row is as long as its columns; priority 1 is
+``-o wide``.
 """
 
 from __future__ import annotations
@@ -46,20 +47,23 @@ def _age(obj: Json, now: datetime) -> str:
 
 def _containers(spec: Json) -> tuple[str, str]:
     containers = spec.get("containers") or ()
-    return (",".join(str(item.get("name")) for item in containers), ",".join(str(item.get("image")) for item in containers))
+    return (",".join(str(item.get("name")) for item in containers),
+            ",".join(str(item.get("image")) for item in containers))
 
 
 def _deployment(obj: Json, now: datetime) -> list[Any]:
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     names, images = _containers((spec.get("template") or {}).get("spec") or {})
     return [_name(obj), f"{status.get('readyReplicas', 0)}/{spec.get('replicas', 0)}", status.get("updatedReplicas", 0),
-            status.get("availableReplicas", 0), _age(obj, now), names, images, selector_text(spec.get("selector") or {})]
+            status.get("availableReplicas", 0), _age(obj, now), names, images,
+            selector_text(spec.get("selector") or {})]
 
 
 def _replica_set(obj: Json, now: datetime) -> list[Any]:
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     names, images = _containers((spec.get("template") or {}).get("spec") or {})
-    return [_name(obj), spec.get("replicas", 0), status.get("replicas", 0), status.get("readyReplicas", 0), _age(obj, now),
+    return [_name(obj), spec.get("replicas", 0), status.get("replicas", 0), status.get("readyReplicas", 0),
+            _age(obj, now),
             names, images, selector_text(spec.get("selector") or {})]
 
 
@@ -70,7 +74,8 @@ def _service(obj: Json, now: datetime) -> list[Any]:
     if spec.get("externalIPs"):
         external = ",".join(spec["externalIPs"])
     ports = ",".join(
-        f"{port.get('port')}" + (f":{port['nodePort']}" if port.get("nodePort") else "") + f"/{port.get('protocol', 'TCP')}"
+        f"{port.get('port')}" + (f":{port['nodePort']}" if port.get("nodePort")
+                                 else "") + f"/{port.get('protocol', 'TCP')}"
         for port in spec.get("ports") or ()) or "<none>"
     selector = ",".join(f"{key}={value}" for key, value in sorted((spec.get("selector") or {}).items())) or "<none>"
     return [_name(obj), kind, spec.get("clusterIP") or "<none>", external, ports, _age(obj, now), selector]
@@ -84,14 +89,14 @@ def _node(obj: Json, now: datetime) -> list[Any]:
         words.append("SchedulingDisabled")
     labels = obj["metadata"].get("labels") or {}
     prefix = "node-role.kubernetes.io/"
-    roles = ",".join(sorted(key[len(prefix):] for key in labels if key.startswith(prefix) and key != prefix)) or "<none>"
+    roles = sorted(key[len(prefix):] for key in labels if key.startswith(prefix) and key != prefix)
     addresses = {item.get("type"): item.get("address") for item in status.get("addresses") or ()}
     info = status.get("nodeInfo") or {}
 
     def told(key: str) -> str:
         return info.get(key) or "<unknown>"
 
-    return [_name(obj), ",".join(words), roles, _age(obj, now), info.get("kubeletVersion", ""),
+    return [_name(obj), ",".join(words), ",".join(roles) or "<none>", _age(obj, now), info.get("kubeletVersion", ""),
             addresses.get("InternalIP") or "<none>", addresses.get("ExternalIP") or "<none>", told("osImage"),
             told("kernelVersion"), told("containerRuntimeVersion")]
 
@@ -162,7 +167,9 @@ def _binding(obj: Json, now: datetime) -> list[Any]:
     role = obj.get("roleRef") or {}
     subjects: dict[str, list[str]] = {"User": [], "Group": [], "ServiceAccount": []}
     for item in obj.get("subjects") or ():
-        text = f"{item.get('namespace', '')}/{item.get('name')}" if item.get("kind") == "ServiceAccount" else item.get("name")
+        text = item.get("name")
+        if item.get("kind") == "ServiceAccount":
+            text = f"{item.get('namespace', '')}/{text}"
         subjects.setdefault(str(item.get("kind")), []).append(str(text))
     return [_name(obj), f"{role.get('kind', '')}/{role.get('name', '')}", _age(obj, now), ", ".join(subjects["User"]),
             ", ".join(subjects["Group"]), ", ".join(subjects["ServiceAccount"])]
@@ -178,8 +185,10 @@ def _priority_class(obj: Json, now: datetime) -> list[Any]:
 
 def _storage_class(obj: Json, now: datetime) -> list[Any]:
     default = (obj["metadata"].get("annotations") or {}).get("storageclass.kubernetes.io/is-default-class") == "true"
-    return [_name(obj) + (" (default)" if default else ""), obj.get("provisioner", ""), obj.get("reclaimPolicy", "Delete"),
-            obj.get("volumeBindingMode", "Immediate"), str(bool(obj.get("allowVolumeExpansion"))).lower(), _age(obj, now)]
+    return [_name(obj) + (" (default)" if default else ""), obj.get("provisioner", ""),
+            obj.get("reclaimPolicy", "Delete"),
+            obj.get("volumeBindingMode", "Immediate"), str(bool(obj.get("allowVolumeExpansion"))).lower(),
+            _age(obj, now)]
 
 
 _WORKLOAD = ("Containers*", "Images*", "Selector*")
@@ -187,7 +196,8 @@ _BINDING = ("Name", "Role", "Age", "Users*", "Groups*", "ServiceAccounts*")
 
 PRINTERS: dict[str, Printer] = {
     r.PODS.group_resource: Printer(POD_COLUMNS, pod_row),
-    r.DEPLOYMENTS.group_resource: Printer(("Name", "Ready", "Up-to-date#", "Available#", "Age", *_WORKLOAD), _deployment),
+    r.DEPLOYMENTS.group_resource: Printer(("Name", "Ready", "Up-to-date#", "Available#", "Age", *_WORKLOAD),
+                                          _deployment),
     r.REPLICA_SETS.group_resource: Printer(("Name", "Desired#", "Current#", "Ready#", "Age", *_WORKLOAD), _replica_set),
     r.SERVICES.group_resource: Printer(
         ("Name", "Type", "Cluster-IP", "External-IP", "Port(s)", "Age", "Selector*"), _service),
@@ -195,7 +205,8 @@ PRINTERS: dict[str, Printer] = {
         ("Name", "Status", "Roles", "Age", "Version", "Internal-IP*", "External-IP*", "OS-Image*", "Kernel-Version*",
          "Container-Runtime*"), _node),
     r.EVENTS.group_resource: Printer(
-        ("Last Seen", "Type", "Reason", "Object", "Subobject*", "Source*", "Message", "First Seen*", "Count*#", "Name*"),
+        ("Last Seen", "Type", "Reason", "Object", "Subobject*", "Source*", "Message", "First Seen*", "Count*#",
+         "Name*"),
         _event),
     r.NAMESPACES.group_resource: Printer(("Name", "Status", "Age"), _namespace),
     r.SECRETS.group_resource: Printer(("Name", "Type", "Data#", "Age"), _secret),

@@ -1,7 +1,8 @@
 """All meaning of the API, without HTTP: what may be read and written, and what a write does. Synchronous.
 
-One write is one store transaction: decode → metadata → defaults → admission → validation → store. ``client/inprocess.py`` and the
-HTTP face both stand on it. Loops that react to objects (controllers, garbage collection of dependents) are clients.
+One write is one store transaction: decode → metadata → defaults → admission → validation → store.
+``client/inprocess.py`` and the HTTP face both stand on it. Loops that react to objects (controllers, garbage
+collection of dependents) are clients.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ class Registry:
         return both(parse_labels(label_selector), parse_fields(field_selector, served.key, custom=served.custom))
 
     def list(
-        self, resource: ResourceType, namespace: str | None = None, *, label_selector: str = "", field_selector: str = "",
+        self, resource: ResourceType, namespace: str | None = None, *, label_selector: str = "",
+        field_selector: str = "",
         limit: int = 0, token: str = "",
     ) -> Listing:
         """Raises: BadRequest; Gone when a page's beginning is too old."""
@@ -310,7 +312,8 @@ class Registry:
         return final
 
     def delete_collection(
-        self, resource: ResourceType, namespace: str | None = None, *, label_selector: str = "", field_selector: str = "",
+        self, resource: ResourceType, namespace: str | None = None, *, label_selector: str = "",
+        field_selector: str = "",
         options: DeleteOptions | None = None,
     ) -> Listing:
         """Raises: BadRequest, Forbidden."""
@@ -350,7 +353,8 @@ class Registry:
         return scaling.scale_of(served, self._existing(served, namespace, name).value)
 
     def create_subresource(
-        self, resource: ResourceType, name: str, subresource: str, body: Mapping[str, Any], namespace: str | None = None,
+        self, resource: ResourceType, name: str, subresource: str, body: Mapping[str, Any],
+        namespace: str | None = None,
         options: WriteOptions | None = None,
     ) -> Json:
         """``pods/<name>/binding`` and ``pods/<name>/eviction``.

@@ -1,7 +1,8 @@
 """Scale and binding: writes that change one part of another object. Pure.
 
-Sources: kubernetes pkg/registry/apps/deployment/storage/storage.go (scaleFromDeployment), pkg/registry/core/pod/storage/
-storage.go (assignPod), apiextensions-apiserver pkg/registry/customresource/etcd.go (custom scale paths).
+Sources: kubernetes pkg/registry/apps/deployment/storage/storage.go (scaleFromDeployment),
+pkg/registry/core/pod/storage/ storage.go (assignPod), apiextensions-apiserver pkg/registry/customresource/etcd.go
+(custom scale paths).
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def scaled(served: Served, obj: Json, scale: Any) -> Json:
     target[spec_path[-1]] = replicas
     version = (scale.get("metadata") or {}).get("resourceVersion")
     if version and version != obj["metadata"]["resourceVersion"]:
-        raise Conflict(f'Operation cannot be fulfilled on {served.key} "{name}": the object has been modified; please apply '
+        raise Conflict(f'Operation cannot be fulfilled on {served.key} "{name}": the object has been modified; please '
+                       'apply '
                        "your changes to the latest version and try again")
     return changed
 

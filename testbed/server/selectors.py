@@ -1,7 +1,7 @@
 """Label and field selectors as they are written in a URL.
 
-Sources: kubernetes apimachinery pkg/labels/selector.go (grammar), pkg/fields/selector.go, pkg/apis/core/v1/conversion.go (which
-fields each kind may be selected by).
+Sources: kubernetes apimachinery pkg/labels/selector.go (grammar), pkg/fields/selector.go,
+pkg/apis/core/v1/conversion.go (which fields each kind may be selected by).
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ def parse_fields(text: str, group_resource: str, *, custom: bool = False) -> Pre
         if match is None:
             raise BadRequest(f"invalid field selector {text!r}: can't understand {part!r}")
         path, operator, value = match.groups()
-        allowed = ("metadata.name", "metadata.namespace", *(() if custom else SELECTABLE_FIELDS.get(group_resource, ())))
+        allowed = ("metadata.name", "metadata.namespace",
+                   *(() if custom else SELECTABLE_FIELDS.get(group_resource, ())))
         if path not in allowed:
             raise BadRequest(f'field label not supported: "{path}"', hint=f"{group_resource}: " + ", ".join(allowed))
         terms.append((tuple(path.split(".")), value, operator != "!="))

@@ -1,4 +1,5 @@
-"""A kind as this API serves it: where it is found, its subresources, and for custom resources its schema and columns."""
+"""A kind as this API serves it: where it is found, its subresources, and for custom resources its schema and
+columns."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ def _built_in(resource: ResourceType, *subresources: str, generation: bool = Fal
 
 BUILT_IN: tuple[Served, ...] = (
     _built_in(r.NAMESPACES, "status", "finalize"),
-    _built_in(r.NODES, "status"),
+    _built_in(r.NODES, "status", "proxy"),
     _built_in(r.PODS, "status", "binding", "eviction", "log", "exec", "attach"),
     _built_in(r.SERVICES, "status"),
     _built_in(r.CONFIG_MAPS),

@@ -20,7 +20,8 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 async def serve(handler: Handler, host: str, port: int, *, certificate: Path, key: Path) -> web.ServerRunner:
     """Listens until ``cleanup`` of what is returned.
 
-    Raises: UsageError for an address that others can reach; EnvironmentProblem when the port is taken or TLS files are missing.
+    Raises: UsageError for an address that others can reach; EnvironmentProblem when the port is taken or TLS files
+    are missing.
     """
     if not ipaddress.ip_address(host).is_loopback:
         raise UsageError(f"the API listens on this machine only, not on {host}")

@@ -94,5 +94,6 @@ class WatchAnswer:
         metadata = {"resourceVersion": str(self._registry.store.revision), "creationTimestamp": None}
         obj = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
         if self._wanted.form == "table":
-            obj = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": [], "rows": []}
+            obj = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": [],
+                   "rows": []}
         return compact({"type": "BOOKMARK", "object": obj}) + "\n"

@@ -79,7 +79,8 @@ def validate_against(value: Any, schema: Json, path: str, causes: Causes) -> Non
         causes.type_invalid(path, value, f'{path} in body must be of type {schema["type"]}: "{_type_name(value)}"')
         return
     if "enum" in schema and value not in schema["enum"]:
-        causes.not_supported(path, value, (item if isinstance(item, str) else json.dumps(item) for item in schema["enum"]))
+        causes.not_supported(path, value,
+                             (item if isinstance(item, str) else json.dumps(item) for item in schema["enum"]))
     if isinstance(value, str):
         _check_string(value, schema, path, causes)
     elif isinstance(value, int | float) and not isinstance(value, bool):
@@ -104,7 +105,8 @@ def _has_type(value: Any, name: Any) -> bool:
 def _type_name(value: Any) -> str:
     if value is None:
         return "null"
-    return next((name for name in ("boolean", "object", "array", "string", "integer", "number") if _has_type(value, name)),
+    return next((name for name in ("boolean", "object", "array", "string", "integer", "number")
+                 if _has_type(value, name)),
                 "unknown")
 
 
@@ -127,11 +129,13 @@ def _check_number(value: float, schema: Json, path: str, causes: Causes) -> None
     if "minimum" in schema:
         low, open_end = schema["minimum"], schema.get("exclusiveMinimum") is True
         if value < low or (open_end and value == low):
-            causes.invalid(path, value, f"{path} in body should be greater than {'' if open_end else 'or equal to '}{low}")
+            causes.invalid(path, value,
+                           f"{path} in body should be greater than {'' if open_end else 'or equal to '}{low}")
     if "maximum" in schema:
         high, open_end = schema["maximum"], schema.get("exclusiveMaximum") is True
         if value > high or (open_end and value == high):
-            causes.invalid(path, value, f"{path} in body should be less than {'' if open_end else 'or equal to '}{high}")
+            causes.invalid(path, value,
+                           f"{path} in body should be less than {'' if open_end else 'or equal to '}{high}")
     step = schema.get("multipleOf")
     if step and value % step:
         causes.invalid(path, value, f"{path} in body should be a multiple of {step}")

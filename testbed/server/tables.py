@@ -1,7 +1,8 @@
 """Objects as ``meta.k8s.io/v1`` Tables: what kubectl prints, made by the server.
 
-Built-in kinds have their columns in ``printers``; a custom resource has those of its definition (``additionalPrinterColumns``).
-Source: kubernetes apiserver pkg/registry/rest/table.go, apiextensions-apiserver pkg/registry/customresource/tableconvertor.
+Built-in kinds have their columns in ``printers``; a custom resource has those of its definition
+(``additionalPrinterColumns``). Source: kubernetes apiserver pkg/registry/rest/table.go, apiextensions-apiserver
+pkg/registry/customresource/tableconvertor.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def table(served: Served, objects: Iterable[Json], now: datetime, metadata: Json
         if include == "Object":
             row["object"] = obj
         elif include != "None":
-            row["object"] = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
+            row["object"] = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+                             "metadata": obj["metadata"]}
         rows.append(row)
     return {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
             "columnDefinitions": columns(served) if headers else [], "rows": rows}

@@ -132,7 +132,8 @@ def _deployment(obj: Json, causes: Causes) -> None:
     else:
         rolling = strategy.get("rollingUpdate") or {}
         surge = _int_or_percent(rolling.get("maxSurge"), "spec.strategy.rollingUpdate.maxSurge", causes)
-        unavailable = _int_or_percent(rolling.get("maxUnavailable"), "spec.strategy.rollingUpdate.maxUnavailable", causes)
+        unavailable = _int_or_percent(rolling.get("maxUnavailable"), "spec.strategy.rollingUpdate.maxUnavailable",
+                                      causes)
         if surge == 0 and unavailable == 0:
             causes.invalid("spec.strategy.rollingUpdate.maxUnavailable", rolling.get("maxUnavailable"),
                            "may not be 0 when `maxSurge` is 0")
@@ -149,7 +150,8 @@ def _int_or_percent(value: Any, path: str, causes: Causes) -> int | None:
     if isinstance(value, str) and value.endswith("%") and value[:-1].isdigit():
         return int(value[:-1])
     if value is not None:
-        causes.invalid(path, value, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or "
+        causes.invalid(path, value, "a valid percent string must be a numeric string followed by an ending '%' (e.g. "
+                                    "'1%',  or "
                        "'93%', regex used for validation is '[0-9]+%')")
     return None
 
@@ -298,8 +300,9 @@ def _budget(obj: Json, causes: Causes) -> None:
 def _event(obj: Json, causes: Causes) -> None:
     involved = obj.get("involvedObject") or {}
     namespace = obj["metadata"].get("namespace")
-    if involved.get("namespace", "") not in ("", namespace) or (not involved.get("namespace") and namespace != "default"):
-        causes.invalid("involvedObject.namespace", involved.get("namespace", ""), "does not match event.namespace")
+    place = involved.get("namespace", "")
+    if place not in ("", namespace) or (not place and namespace != "default"):
+        causes.invalid("involvedObject.namespace", place, "does not match event.namespace")
 
 
 def _priority_class(obj: Json, causes: Causes) -> None:

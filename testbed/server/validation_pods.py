@@ -171,7 +171,8 @@ def check_port_name(name: str, path: str, causes: Causes) -> None:
     if len(name) > 15:
         causes.invalid(path, name, "must be no more than 15 characters")
     elif not PORT_NAME.match(name):
-        causes.invalid(path, name, "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-), and at least one "
+        causes.invalid(path, name, "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-), and at "
+                                   "least one "
                        "letter")
 
 
@@ -182,7 +183,8 @@ def _check_env(container: Json, path: str, causes: Causes) -> None:
         if not name:
             causes.required(f"{here}.name")
         elif not ENV_NAME.match(name):
-            causes.invalid(f"{here}.name", name, "a valid environment variable name must consist only of printable ASCII "
+            causes.invalid(f"{here}.name", name, "a valid environment variable name must consist only of printable "
+                                                 "ASCII "
                            "characters other than '='")
         if "\x00" in env.get("value", ""):
             causes.invalid(f"{here}.value", "", "must not contain NUL")
@@ -248,7 +250,8 @@ def check_resources(resources: Json, path: str, causes: Causes) -> None:
         return
     for name, value in requests.items():
         if name in limits and quantity(value) > quantity(limits[name]):
-            causes.invalid(f"{path}.requests", str(value), f"must be less than or equal to {name} limit of {limits[name]}")
+            causes.invalid(f"{path}.requests", str(value), f"must be less than or equal to {name} limit of "
+                                                           f"{limits[name]}")
 
 
 def _check_probe(probe: Json, path: str, kind: str, causes: Causes) -> None:
@@ -299,7 +302,8 @@ def _check_action_port(action: Json, path: str, kind: str, causes: Causes) -> No
         for index, header in enumerate(action.get("httpHeaders") or ()):
             name = header.get("name", "")
             if not name or not all(char.isalnum() or char in "-_!#$%&'*+.^`|~" for char in name):
-                causes.invalid(f"{path}.httpHeaders[{index}].name", name, "a valid HTTP header must consist of alphanumeric "
+                causes.invalid(f"{path}.httpHeaders[{index}].name", name, "a valid HTTP header must consist of "
+                                                                          "alphanumeric "
                                "characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')")
             if any(char in header.get("value", "") for char in "\r\n\x00"):
                 causes.invalid(f"{path}.httpHeaders[{index}].value", "", "must not contain line breaks or NUL")
@@ -312,7 +316,8 @@ def _check_tolerations(tolerations: Any, path: str, causes: Causes) -> None:
         if toleration.get("key"):
             check_qualified(toleration["key"], f"{here}.key", causes)
         elif operator != "Exists":
-            causes.invalid(f"{here}.operator", operator, "operator must be Exists when `key` is empty, which means \"match all "
+            causes.invalid(f"{here}.operator", operator, "operator must be Exists when `key` is empty, which means "
+                                                         "\"match all "
                            "values and all keys\"")
         if operator == "Equal":
             check_label_value(toleration.get("value", ""), f"{here}.value", causes)
@@ -354,8 +359,10 @@ def check_pod_update(old: Json, new: Json, causes: Causes) -> None:
     if before != after:
         changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
         causes.forbidden("spec", "pod updates may not change fields other than `spec.containers[*].image`,"
-                         "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
-                         "existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was "
+                         "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only "
+                         "additions to "
+                         "existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it "
+                         "was "
                          f"previously negative); changed: {', '.join(changed)}")
 
 
@@ -363,7 +370,8 @@ def check_config_keys(data: Json, path: str, causes: Causes) -> None:
     """Keys of ConfigMaps and Secrets. Values are never shown: they may be secret."""
     for key in data:
         if len(key) > 253 or not CONFIG_KEY.match(key) or key in (".", "..") or key.startswith("../"):
-            causes.invalid(f"{path}[{key}]", key, "a valid config key must consist of alphanumeric characters, '-', '_' or '.' "
+            causes.invalid(f"{path}[{key}]", key, "a valid config key must consist of alphanumeric characters, '-', "
+                                                  "'_' or '.' "
                            "(e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is "
                            "'[-._a-zA-Z0-9]+')")
 

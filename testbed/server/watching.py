@@ -1,7 +1,7 @@
 """Changes as a client sees them: with its selectors, as ADDED, MODIFIED and DELETED.
 
-An object that comes to match is ADDED, one that ceases to match is DELETED (its last matching state with the revision of the
-change). Source: kubernetes apiserver pkg/storage/cacher/cacher.go (convertToWatchEvent).
+An object that comes to match is ADDED, one that ceases to match is DELETED (its last matching state with the revision
+of the change). Source: kubernetes apiserver pkg/storage/cacher/cacher.go (convertToWatchEvent).
 """
 
 from __future__ import annotations

@@ -68,10 +68,13 @@ class Writer:
         if served.resource.namespaced and not target.namespace:
             raise MethodNotAllowed("the server does not allow this method on the requested resource: name a namespace")
 
-    def _object(self, served: Served, stored: Stored, wanted: Wanted, options: WriteOptions, status: int) -> web.Response:
-        return object_answer(served, stored, wanted, self._registry.clock.now(), status=status, warnings=options.warnings)
+    def _object(self, served: Served, stored: Stored, wanted: Wanted, options: WriteOptions,
+                status: int) -> web.Response:
+        return object_answer(served, stored, wanted, self._registry.clock.now(), status=status,
+                             warnings=options.warnings)
 
-    def _delete(self, request: web.BaseRequest, target: Target, served: Served, body: Any, wanted: Wanted) -> web.Response:
+    def _delete(self, request: web.BaseRequest, target: Target, served: Served, body: Any,
+                wanted: Wanted) -> web.Response:
         if not isinstance(body, dict):
             raise BadRequest("the body is not DeleteOptions")
         options = options_of(body, dict(request.query))

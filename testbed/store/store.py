@@ -1,8 +1,8 @@
 """Objects by kind, namespace and name; one monotonically growing resourceVersion; watch.
 
 Every write is one SQLite transaction in WAL mode, committed before the call returns: it survives SIGKILL of the
-process at any moment (``synchronous=NORMAL`` gives up the last writes only when the *machine* loses power). Reads come from
-memory. All calls are synchronous and belong to one thread. What objects mean is the registry's affair.
+process at any moment (``synchronous=NORMAL`` gives up the last writes only when the *machine* loses power). Reads
+come from memory. All calls are synchronous and belong to one thread. What objects mean is the registry's affair.
 """
 
 from __future__ import annotations
