@@ -208,7 +208,7 @@ class SimulatedMachine:
         behaviour = container.application.behaviour if container.application else None
         if behaviour is None or behaviour.exit_after_s is None or not container.running:
             return
-        if self.is_frozen(container.cgroup) or self.age_s(container) < behaviour.exit_after_s:
+        if self.is_frozen(container.cgroup) or self.age_s(container) < behaviour.exit_after_s - 1e-6:
             return
         self.exit(container, behaviour.exit_code)
 
