@@ -1,7 +1,8 @@
-"""Connections of network probes: opened within a time, closed at once, leaving little behind.
+"""Connections of network probes: opened within a time, closed at once, leaving nothing behind.
 
-``SO_LINGER`` of one second is set as upstream does it (kubernetes pkg/probe/dialer_others.go), so that probes every
-second do not pile up sockets in TIME_WAIT.
+Upstream sets ``SO_LINGER`` of one second so that probes do not pile up sockets in TIME_WAIT (kubernetes
+pkg/probe/dialer_others.go). A close that lingers would stop this process's only thread while a dead node is silent, so
+it is zero here: the connection is reset.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import socket
 import ssl
 import struct
 
-_LINGER_1S = struct.pack("ii", 1, 1)
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 
 async def connect(
@@ -23,7 +24,7 @@ async def connect(
     )
     raw = writer.get_extra_info("socket")
     if raw is not None:
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_1S)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     return reader, writer
 
 

@@ -16,15 +16,16 @@ from probes.protocol import ProbeKind
 from probes.registry import probe_kind
 from testbed.api import labels
 from testbed.api.clock import WallClock
-from testbed.api.resources import PODS, ResourceType
+from testbed.api.resources import NAMESPACES, PODS, ResourceType
 from testbed.client.events import EventRecorder
 from testbed.client.informer import Informer
 from testbed.client.protocol import Client
 from testbed.core.backoff import BackoffRule
 from testbed.core.profile import Profile
-from testbed.errors import EngineError, EngineUnavailable, InvalidInput, TestbedError
+from testbed.errors import ApiError, EngineError, EngineUnavailable, InvalidInput, TestbedError
 from testbed.node.checkpoint import Checkpoint
 from testbed.node.config import ConfigSource, needs_any_config
+from testbed.node.container_specs import CLUSTER
 from testbed.node.engine_view import EngineView, Record
 from testbed.node.facts import NodeFacts, Recorder, RouteSandbox, now_s
 from testbed.node.images import Images
@@ -55,6 +56,7 @@ class Agent:
         self.measures = Measures()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._loops: dict[str, asyncio.Task[None]] = {}
+        self._checks: set[asyncio.Task[None]] = set()
         self._begun_s: float | None = None
         selector = {labels.INSTANCE: facts.instance_id, labels.NODE: facts.name}
         self.view = EngineView(engine, host, clock, selector, self._wake, self._on_death)
@@ -107,7 +109,7 @@ class Agent:
         return now_s() - self._begun_s if self._begun_s is not None else 0.0
 
     async def _close(self) -> None:
-        tasks = list(self._tasks.values())
+        tasks = [*self._tasks.values(), *self._checks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -121,6 +123,7 @@ class Agent:
 
     async def _run_pods(self) -> None:
         """Pods are looked at only once the engine's list is known: what runs already is adopted, not made again."""
+        await self._learn_cluster()
         self.shared.config.begin()
         while self.view.listed_s is None:
             try:
@@ -130,10 +133,34 @@ class Agent:
                 await asyncio.sleep(self.profile.relist_interval_s)
         await self._pods.run()
 
+    async def _learn_cluster(self) -> None:
+        while not self.shared.cluster:
+            self.shared.cluster = await self._cluster_uid()
+            if not self.shared.cluster:
+                await asyncio.sleep(_LOOP_AGAIN_S)
+
+    async def _cluster_uid(self) -> str:
+        """Which database answers: the uid of kube-system. Empty while it cannot be known."""
+        try:
+            found = await self.client.get(NAMESPACES, "kube-system")
+        except ApiError as error:
+            log.info("the API does not say which cluster it is: %s", error.message)
+            return ""
+        return str(found["metadata"]["uid"])
+
+    async def _confirm_gone(self, worker: PodWorker) -> None:
+        """A pod that the API no longer has was deleted, unless the API lost its database: that kills nothing."""
+        if await self._cluster_uid() != self.shared.cluster:
+            log.warning("pod %s is unknown to the API, whose database is another one: left as it is", worker.pod.key)
+            return
+        worker.forget()
+
     def _on_pod(self, old: Json | None, new: Json | None) -> None:
         if new is None:
-            if old is not None and (worker := self.workers.get(old["metadata"]["uid"])) is not None:
-                worker.forget()
+            if old is not None and (gone := self.workers.get(old["metadata"]["uid"])) is not None:
+                task = asyncio.get_running_loop().create_task(self._confirm_gone(gone))
+                self._checks.add(task)
+                task.add_done_callback(self._checks.discard)
             return
         uid = new["metadata"]["uid"]
         new.setdefault("kind", "Pod")
@@ -208,7 +235,13 @@ class Agent:
     async def _remove_orphans(self) -> None:
         """Containers of this node whose pod the API does not have here: deleted or given away meanwhile."""
         known = {item["metadata"]["uid"] for item in self._pods.items.values()} | set(self.workers)
-        for uid in self.view.uids() - known:
+        orphans = self.view.uids() - known
+        if not orphans or await self._cluster_uid() != self.shared.cluster:
+            return
+        for uid in orphans:
+            if any(item.sandbox and item.state.labels.get(CLUSTER) != self.shared.cluster
+                   for item in self.view.of_pod(uid)):
+                continue  # from before the API lost its database: a lost database kills nothing
             log.info("pod %s is not of this node any more: removed", uid)
             records = self.view.of_pod(uid)
             for record in sorted(records, key=lambda item: item.sandbox):

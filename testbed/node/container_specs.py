@@ -29,6 +29,8 @@ DEFAULT_CAPABILITIES = frozenset({
 })
 DROPPED = ("AUDIT_WRITE", "MKNOD", "NET_RAW", "SETFCAP", "SETPCAP", "SYS_CHROOT")
 PIDS_LIMIT = 4096
+INIT = "testbed.io/init"  # annotation "true": an init process reaps what exec probes and the application leave behind
+CLUSTER = "testbed.io/cluster"  # uid of the namespace kube-system: which database a pod came from
 
 
 class Refused(MissingConfig):
@@ -41,13 +43,16 @@ def spec_hash(container: Container) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def sandbox_spec(facts: NodeFacts, pod: Pod, attempt: int, address: str, mounts: tuple[Mount, ...]) -> ContainerSpec:
+def sandbox_spec(
+    facts: NodeFacts, pod: Pod, attempt: int, address: str, mounts: tuple[Mount, ...], cluster: str
+) -> ContainerSpec:
     meta = pod.metadata
     cluster_dns = pod.spec.dns_policy in ("ClusterFirst", "ClusterFirstWithHostNet")
     domain = facts.cluster_domain
     return ContainerSpec(
         name=container_name(facts, pod, "POD", attempt), image=facts.pause_image,
-        labels=_labels(facts, pod, labels.ROLE_SANDBOX, "POD", attempt) | {labels.POD_IP: address},
+        labels=_labels(facts, pod, labels.ROLE_SANDBOX, "POD", attempt) 
+        | {labels.POD_IP: address, CLUSTER: cluster},
         network=facts.network, address=address, hostname=(pod.spec.hostname or meta.name)[:63],
         dns_servers=facts.dns_servers if cluster_dns else (),
         dns_search=(f"{meta.namespace}.svc.{domain}", f"svc.{domain}", domain) if cluster_dns else (),
@@ -94,6 +99,7 @@ def container_spec(
         cap_drop=tuple(sorted({*DROPPED, *drop} - set(add))),
         read_only_root=bool(security and security.read_only_root_filesystem),
         stdin=container.stdin, tty=container.tty, ipc_mode=f"container:{sandbox}",
+        init=pod.metadata.annotations.get(INIT) == "true",
     )
     return replace(spec, labels={**spec.labels, CREATE_HASH: create_hash(spec)})
 

@@ -23,6 +23,7 @@ from testbed.runtime.protocol import ContainerState, Engine, EngineEvent, Host, 
 log = logging.getLogger("testbed.node")
 CREATE_HASH = "testbed.io/create-hash"  # of everything asked of the engine, to know a container made in advance
 SANDBOX_ID = "testbed.io/sandbox-id"  # whose network a container lives in
+_ROLES = (labels.ROLE_SANDBOX, labels.ROLE_CONTAINER)  # a fault's holder in a pod is not the agent's business
 _EVENTS = frozenset({"start", "die", "destroy", "pause", "unpause", "restart", "create"})
 
 
@@ -98,7 +99,8 @@ class EngineView:
         states = await self.engine.list(self._selector)
         present = {state.id for state in states}
         for state in states:
-            self.learn(state, begun)
+            if state.labels.get(labels.ROLE) in _ROLES:
+                self.learn(state, begun)
         for record in list(self.records.values()):
             if record.id not in present and record.touched_s < begun:
                 self._forget(record)
@@ -158,7 +160,7 @@ class EngineView:
 
     def on_event(self, event: EngineEvent) -> None:
         """A hint: an ended container is marked at once, everything else is looked up."""
-        if event.action not in _EVENTS or not event.container_id:
+        if event.action not in _EVENTS or not event.container_id or event.labels.get(labels.ROLE) not in _ROLES:
             return
         record = self.records.get(event.container_id)
         if event.action == "destroy":

@@ -46,6 +46,7 @@ class Shared:
     measures: Measures
     uptime_s: Callable[[], float]
     crash_rule: BackoffRule
+    cluster: str = ""  # uid of the namespace kube-system
     lowest_oom_score: int = -1000  # 0 once the engine has refused a lower one
     taken: set[str] = field(default_factory=set)  # pod addresses being given out
     probe_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PROBES_AT_ONCE))

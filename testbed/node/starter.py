@@ -68,7 +68,7 @@ class Starter:
 
     async def _make_sandbox(self, pod: Pod, attempt: int, address: str) -> None:
         shared = self.shared
-        spec = sandbox_spec(shared.facts, pod, attempt, address, sandbox_mounts(shared.facts, pod))
+        spec = sandbox_spec(shared.facts, pod, attempt, address, sandbox_mounts(shared.facts, pod), shared.cluster)
         container = await self._create(spec)
         try:
             state = await shared.engine.start(container)

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from testbed.api.clock import SystemClock
+from testbed.api.clock import SystemClock, WallClock
 from testbed.api.resources import EVENTS, PODS
 from testbed.client.inprocess import InProcessClient
 from testbed.client.protocol import Client
@@ -28,9 +28,9 @@ Json = dict[str, Any]
 NODE = "n1"
 
 
-def make_registry(path: Path, profile: Profile = FAST) -> Registry:
+def make_registry(path: Path, profile: Profile, clock: WallClock) -> Registry:
     registry = Registry(
-        Store(path), clock=SystemClock(), random=random.Random(1), profile=profile,
+        Store(path), clock=clock, random=random.Random(1), profile=profile,
         service_range="10.99.128.0/17", node_ports=tuple(range(30000, 30016)),
     )
     ensure_system_objects(registry, "10.99.128.1")
@@ -62,7 +62,10 @@ async def until(look: Callable[[], Any] | Callable[[], Awaitable[Any]], within_s
 
 
 class World:
-    def __init__(self, client: Client, engine: Engine, host: Host, facts: NodeFacts, profile: Profile) -> None:
+    def __init__(
+        self, client: Client, engine: Engine, host: Host, facts: NodeFacts, profile: Profile, clock: WallClock
+    ) -> None:
+        self.clock = clock
         self.client, self.engine, self.host, self.facts, self.profile = client, engine, host, facts, profile
         self.agent: Agent | None = None
         self._task: asyncio.Task[None] | None = None
@@ -73,7 +76,7 @@ class World:
             self.routed.append(process)
 
         more = {"kinds": kinds} if kinds is not None else {}
-        self.agent = Agent(client or self.client, self.engine, self.host, self.facts, self.profile, SystemClock(),
+        self.agent = Agent(client or self.client, self.engine, self.host, self.facts, self.profile, self.clock,
                            random.Random(seed), route, **more)
         self._task = asyncio.get_running_loop().create_task(self.agent.run())
         return self.agent
@@ -114,15 +117,16 @@ def condition(status: Json, kind: str) -> str:
 @asynccontextmanager
 async def world(
     tmp_path: Path, engine: Engine, host: Host, *, instance_id: str, network: str, cidr: str, address: str,
-    profile: Profile = FAST,
+    profile: Profile = FAST, clock: WallClock | None = None, boot_id: str = "boot-1",
 ) -> AsyncIterator[World]:
-    client = InProcessClient(make_registry(tmp_path / "store.sqlite", profile))
+    clock = clock or SystemClock()
+    client = InProcessClient(make_registry(tmp_path / "store.sqlite", profile, clock))
     facts = NodeFacts(
         name=NODE, instance_id=instance_id, instance_name="node-tests", pod_cidr=cidr, address=address,
         network=network, cgroup=f"/testbed-{instance_id}/{NODE}", directory=tmp_path / "node", cpu="4", memory="8Gi",
-        boot_id="boot-1",
+        boot_id=boot_id,
     )
-    made = World(client, engine, host, facts, profile)
+    made = World(client, engine, host, facts, profile, clock)
     try:
         yield made
     finally:
