@@ -48,6 +48,7 @@ class Application:
     delay_s: float = 0.0
     requests: int = 0
     answers: dict[str, int] = field(default_factory=dict)
+    proven: set[str] = field(default_factory=set)  # paths that were answered well at least once
 
     def answer(self, path: str, age_s: float) -> tuple[int, str, float] | None:
         """(status, body, seconds until it is sent) of a GET; None when it answers nothing."""

@@ -22,6 +22,9 @@ class SimulatedHost:
         self._instance_id = instance_id
         self._prefix = f"/testbed-{instance_id}"
 
+    async def asked(self) -> None:
+        """Before every act that changes something; whoever stands in a frozen process waits here."""
+
     # --- the guard
 
     def _is_ours(self, cgroup: str) -> bool:
@@ -70,6 +73,7 @@ class SimulatedHost:
         return int(asyncio.get_running_loop().time() * 1e9)
 
     async def signal(self, process: ProcessIdentity, signal: int) -> None:
+        await self.asked()
         if self._process(process) is not None:
             self.machine.send_signal(self._living(process), signal)
 
@@ -100,6 +104,7 @@ class SimulatedHost:
         self.machine.processes[pid].cgroup = cgroup
 
     async def freeze(self, cgroup: str) -> None:
+        await self.asked()
         self._guard(cgroup)
         if not any(self.machine.within(item, cgroup) for item in self.machine.cgroups):
             raise HostError(f"there is no cgroup {cgroup}")
@@ -107,12 +112,14 @@ class SimulatedHost:
         await asyncio.sleep(self.machine.latency_s("pidfd"))
 
     async def thaw(self, cgroup: str) -> None:
+        await self.asked()
         self.machine.thaw(self._guard(cgroup))
 
     async def frozen(self, cgroup: str) -> bool:
         return self.machine.is_frozen(self._guard(cgroup))
 
     async def kill_cgroup(self, cgroup: str) -> None:
+        await self.asked()
         self._guard(cgroup)
         for process in self.machine.members(cgroup):
             self.machine.send_signal(process, _SIGKILL)
@@ -126,6 +133,7 @@ class SimulatedHost:
         self, process: ProcessIdentity, argv: tuple[str, ...], *, namespaces: tuple[str, ...] = ("net",),
         stdin: bytes = b"", timeout_s: float = 5.0,
     ) -> RunResult:
+        await self.asked()
         found = self._living(process)
         await asyncio.sleep(self.machine.latency_s("enter"))
         container = self._container(found)
@@ -138,6 +146,7 @@ class SimulatedHost:
         self, process: ProcessIdentity, argv: tuple[str, ...], *, env: Mapping[str, str] | None = None,
         timeout_s: float, limit_bytes: int = 10240,
     ) -> ExecResult:
+        await self.asked()
         found = self._living(process)
         if not known(argv):
             raise HostError(f"{argv[0]} could not be run: No such file or directory")

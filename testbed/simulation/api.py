@@ -1,0 +1,285 @@
+"""The simulated API server's process and the ways to it.
+
+The registry, control plane and feeder are the real ones, over a store on disk, so that a kill and a restart lose what
+is lost and keep what is kept. A ``Line`` stands for a process's way to the API: its node's cable, and whether that
+process is alive and not frozen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from testbed.api.clock import WallClock
+from testbed.api.resources import ResourceType
+from testbed.client.events import EventRecorder
+from testbed.client.inprocess import InProcessClient
+from testbed.client.protocol import Client, Json, ObjectList, PatchType, WatchEvent
+from testbed.controlplane.manager import ControlPlane
+from testbed.core.profile import Profile
+from testbed.errors import ApiUnavailable
+from testbed.network.feeder import GatewayFeeder
+from testbed.server.bootstrap import ensure_system_objects
+from testbed.server.registry import Registry
+from testbed.store import Store
+
+Result = TypeVar("Result")
+
+CALL_DEADLINE_S = 10.0
+WATCH_SILENCE_S = 90.0
+_LOOK_S = 0.05
+_LATENCY_S = (0.0005, 0.003)
+NODE_PORTS = tuple(range(30000, 30016))
+
+
+class Line:
+    """``frozen``: whether the process at this end stands still. ``cut``: nothing passes, in either direction."""
+
+    def __init__(self, frozen: Callable[[], bool] = lambda: False) -> None:
+        self.cut = False
+        self.dead = False
+        self.frozen = frozen
+
+    async def pass_through(self, deadline_s: float) -> None:
+        """Raises: ApiUnavailable after ``deadline_s``; CancelledError in a process that has been killed."""
+        await self.awake()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + deadline_s
+        while self.cut:
+            if loop.time() >= deadline:
+                raise ApiUnavailable(f"no answer within {deadline_s:g} s")
+            await asyncio.sleep(_LOOK_S)
+            await self.awake()
+
+    async def awake(self) -> None:
+        while True:
+            if self.dead:
+                raise asyncio.CancelledError("this process has been killed")
+            if not self.frozen():
+                return
+            await asyncio.sleep(_LOOK_S)
+
+
+class SimulatedApi:
+    """``log``: takes a line for each write that was made."""
+
+    def __init__(
+        self, path: Path, *, profile: Profile, clock: WallClock, seed: str, service_range: str,
+        kubernetes_address: str, gateway_socket: Path, log: Callable[[str], None],
+    ) -> None:
+        self._path, self.profile, self.clock, self._seed = path, profile, clock, seed
+        self._service_range, self._kubernetes_address = service_range, kubernetes_address
+        self._gateway_socket = gateway_socket
+        self.log = log
+        self.up = False
+        self.epoch = 0
+        self.registry: Registry | None = None
+        self.client: Client | None = None
+        self.control_plane: ControlPlane | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self.epoch += 1
+        draw = random.Random(f"{self._seed} api {self.epoch}")
+        self.registry = Registry(
+            Store(self._path), clock=self.clock, random=draw, profile=self.profile,
+            service_range=self._service_range, node_ports=NODE_PORTS,
+        )
+        ensure_system_objects(self.registry, self._kubernetes_address)
+        self.client = LoggedClient(InProcessClient(self.registry), self.log)
+        self.control_plane = ControlPlane(self.client, profile=self.profile, clock=self.clock, random=draw)
+        self._running = asyncio.create_task(self._run(self.client, self.control_plane, draw), name="api")
+        self.up = True
+        self.log("api start")
+
+    async def _run(self, client: Client, control_plane: ControlPlane, draw: random.Random) -> None:
+        recorder = EventRecorder(client, "gateway", self.clock, random=draw)
+        feeder = GatewayFeeder(client, self._gateway_socket, recorder)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(control_plane.run())
+                group.create_task(feeder.run())
+        finally:
+            await recorder.close()
+
+    async def kill(self) -> None:
+        """As by SIGKILL: nothing is written or said any more."""
+        if not self.up or self._running is None or self.registry is None:
+            return
+        self.up = False
+        self.log("api kill")
+        if isinstance(self.client, LoggedClient):
+            self.client.dead = True
+        self._running.cancel()
+        self.registry.store.end_watches()
+        await asyncio.gather(self._running, return_exceptions=True)
+        self.registry.store.close()
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the control plane ended by itself, which it must not."""
+        if self.up and self._running is not None and self._running.done() and not self._running.cancelled():
+            return self._running.exception()
+        return None
+
+
+class LoggedClient:
+    """The API process's own client: every write leaves a line, without wall time."""
+
+    def __init__(self, inner: Client, log: Callable[[str], None]) -> None:
+        self._inner, self._log = inner, log
+        self.dead = False
+
+    def _alive(self) -> None:
+        if self.dead:
+            raise asyncio.CancelledError("the API has been killed")
+
+    async def get(self, resource: ResourceType, name: str, namespace: str | None = None) -> Json:
+        self._alive()
+        return await self._inner.get(resource, name, namespace)
+
+    async def list(
+        self, resource: ResourceType, namespace: str | None = None, *, label_selector: str = "",
+        field_selector: str = "",
+    ) -> ObjectList:
+        self._alive()
+        return await self._inner.list(
+            resource, namespace, label_selector=label_selector, field_selector=field_selector
+        )
+
+    def watch(
+        self, resource: ResourceType, namespace: str | None = None, *, resource_version: str,
+        label_selector: str = "", field_selector: str = "",
+    ) -> AsyncIterator[WatchEvent]:
+        self._alive()
+        return self._inner.watch(
+            resource, namespace, resource_version=resource_version, label_selector=label_selector,
+            field_selector=field_selector,
+        )
+
+    async def create(self, resource: ResourceType, obj: Mapping[str, Any], namespace: str | None = None) -> Json:
+        self._alive()
+        made = await self._inner.create(resource, obj, namespace)
+        self._note("create", resource, made["metadata"]["name"])
+        return made
+
+    async def update(self, resource: ResourceType, obj: Mapping[str, Any], *, subresource: str = "") -> Json:
+        self._alive()
+        self._note("update", resource, obj["metadata"]["name"], subresource)
+        return await self._inner.update(resource, obj, subresource=subresource)
+
+    async def patch(
+        self, resource: ResourceType, name: str, patch: Any, namespace: str | None = None, *,
+        patch_type: PatchType = PatchType.MERGE, subresource: str = "",
+    ) -> Json:
+        self._alive()
+        self._note("patch", resource, name, subresource)
+        return await self._inner.patch(
+            resource, name, patch, namespace, patch_type=patch_type, subresource=subresource
+        )
+
+    async def delete(
+        self, resource: ResourceType, name: str, namespace: str | None = None, *, grace_period_s: int | None = None,
+        propagation: str = "Background", uid: str = "",
+    ) -> None:
+        self._alive()
+        self._note("delete", resource, name)
+        await self._inner.delete(
+            resource, name, namespace, grace_period_s=grace_period_s, propagation=propagation, uid=uid
+        )
+
+    async def create_subresource(
+        self, resource: ResourceType, name: str, subresource: str, body: Mapping[str, Any],
+        namespace: str | None = None,
+    ) -> Json:
+        self._alive()
+        self._note("create", resource, name, subresource)
+        return await self._inner.create_subresource(resource, name, subresource, body, namespace)
+
+    async def close(self) -> None:
+        return
+
+    def _note(self, verb: str, resource: ResourceType, name: str, subresource: str = "") -> None:
+        self._log(" ".join(part for part in (verb, resource.plural, name, subresource) if part))
+
+
+class LineClient:
+    """A client of another process: its calls take their time, its way may be cut, the API may be down."""
+
+    def __init__(self, api: SimulatedApi, line: Line, draw: random.Random) -> None:
+        self._api, self._line, self._draw = api, line, draw
+
+    async def _call(self, call: Callable[[Client], Awaitable[Result]]) -> Result:
+        await self._line.pass_through(CALL_DEADLINE_S)
+        await asyncio.sleep(self._draw.uniform(*_LATENCY_S))
+        await self._line.pass_through(CALL_DEADLINE_S)
+        result = await call(self._reached())
+        await self._line.pass_through(CALL_DEADLINE_S)  # done, but the answer may never come
+        return result
+
+    def _reached(self) -> Client:
+        if not self._api.up or self._api.client is None:
+            raise ApiUnavailable("the API cannot be reached: connection refused")
+        return self._api.client
+
+    async def get(self, resource: ResourceType, name: str, namespace: str | None = None) -> Json:
+        return await self._call(lambda client: client.get(resource, name, namespace))
+
+    async def list(
+        self, resource: ResourceType, namespace: str | None = None, *, label_selector: str = "",
+        field_selector: str = "",
+    ) -> ObjectList:
+        return await self._call(lambda client: client.list(
+            resource, namespace, label_selector=label_selector, field_selector=field_selector
+        ))
+
+    async def watch(
+        self, resource: ResourceType, namespace: str | None = None, *, resource_version: str,
+        label_selector: str = "", field_selector: str = "",
+    ) -> AsyncIterator[WatchEvent]:
+        await self._line.pass_through(CALL_DEADLINE_S)
+        epoch = self._api.epoch
+        async for event in self._reached().watch(
+            resource, namespace, resource_version=resource_version, label_selector=label_selector,
+            field_selector=field_selector,
+        ):
+            await self._line.pass_through(WATCH_SILENCE_S)
+            if self._api.epoch != epoch or not self._api.up:
+                raise ApiUnavailable("the watch was broken off")
+            yield event
+
+    async def create(self, resource: ResourceType, obj: Mapping[str, Any], namespace: str | None = None) -> Json:
+        return await self._call(lambda client: client.create(resource, obj, namespace))
+
+    async def update(self, resource: ResourceType, obj: Mapping[str, Any], *, subresource: str = "") -> Json:
+        return await self._call(lambda client: client.update(resource, obj, subresource=subresource))
+
+    async def patch(
+        self, resource: ResourceType, name: str, patch: Any, namespace: str | None = None, *,
+        patch_type: PatchType = PatchType.MERGE, subresource: str = "",
+    ) -> Json:
+        return await self._call(lambda client: client.patch(
+            resource, name, patch, namespace, patch_type=patch_type, subresource=subresource
+        ))
+
+    async def delete(
+        self, resource: ResourceType, name: str, namespace: str | None = None, *, grace_period_s: int | None = None,
+        propagation: str = "Background", uid: str = "",
+    ) -> None:
+        await self._call(lambda client: client.delete(
+            resource, name, namespace, grace_period_s=grace_period_s, propagation=propagation, uid=uid
+        ))
+
+    async def create_subresource(
+        self, resource: ResourceType, name: str, subresource: str, body: Mapping[str, Any],
+        namespace: str | None = None,
+    ) -> Json:
+        return await self._call(lambda client: client.create_subresource(
+            resource, name, subresource, body, namespace
+        ))
+
+    async def close(self) -> None:
+        return

@@ -1,0 +1,94 @@
+"""The simulated chaos daemon's process and holders: the real ``faults.ChaosDaemon`` over the simulated machine."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from faults.daemon import ChaosDaemon
+from faults.ledger import Ledger
+from faults.protocol import Act, Site
+from testbed.api.clock import WallClock
+from testbed.runtime.simulated import SimulatedEngine, SimulatedHost, SimulatedMachine
+from testbed.simulation.api import Line, LineClient, SimulatedApi
+from testbed.simulation.nodes import SimulatedRoom
+
+
+class SimulatedHolders:
+    """Undoes at the deadline whatever has died meanwhile, as a holder process does."""
+
+    def __init__(self, host: SimulatedHost, room: SimulatedRoom) -> None:
+        self._host, self._room = host, room
+        self._held: dict[str, tuple[asyncio.TimerHandle, int]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._number = 1
+
+    def start(self, entry_id: str, deadline_ns: int, acts: Sequence[Act]) -> tuple[int, int]:
+        if not acts:
+            return (0, 0)
+        loop = asyncio.get_running_loop()
+        self._number += 1
+        timer = loop.call_at(deadline_ns / 1e9, self._due, entry_id, tuple(acts))
+        self._held[entry_id] = (timer, self._number)
+        return (self._number, 1)
+
+    def end(self, entry_id: str, holder: tuple[int, int]) -> None:
+        held = self._held.pop(entry_id, None)
+        if held is not None:
+            held[0].cancel()
+
+    def _due(self, entry_id: str, acts: tuple[Act, ...]) -> None:
+        task = asyncio.get_running_loop().create_task(self._undo(acts))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _undo(self, acts: tuple[Act, ...]) -> None:
+        for act in acts:
+            if act["do"] == "thaw" and act["cgroup"].startswith("/testbed-"):
+                await self._host.thaw(act["cgroup"])
+            elif act["do"] == "ask-room" and act["path"].endswith("/power"):
+                await self._room.set_power(act["path"].split("/")[2], on=True)
+
+
+class SimulatedChaos:
+    """Starts, kills and starts again the daemon; the ledger's file outlives it."""
+
+    def __init__(
+        self, api: SimulatedApi, machine: SimulatedMachine, room: SimulatedRoom, *, instance_id: str,
+        directory: Path, clock: WallClock, seed: str,
+    ) -> None:
+        self._api, self._machine, self._room, self._clock, self._seed = api, machine, room, clock, seed
+        self._id, self._directory = instance_id, directory
+        self._host = SimulatedHost(machine, instance_id)
+        self._holders = SimulatedHolders(self._host, room)
+        self.ledger = Ledger(directory / "ledger.sqlite")
+        self.starts = 0
+        self._line = Line()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self.starts += 1
+        draw = random.Random(f"{self._seed} chaos {self.starts}")
+        self._line = Line()
+        client = LineClient(self._api, self._line, draw)
+        site = Site(self._id, self._directory, f"/testbed-{self._id}")
+        daemon = ChaosDaemon(
+            client, SimulatedEngine(self._machine), self._host, self._room, self.ledger, self._clock, draw,
+            site=site, holders=self._holders,
+        )
+        self._task = asyncio.create_task(daemon.run(), name="chaos")
+        self._machine.log("chaos start")
+
+    async def kill(self) -> None:
+        self._line.dead = True
+        if self._task is not None:
+            self._machine.log("chaos kill")
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def close(self) -> None:
+        await self.kill()
+        self.ledger.close()

@@ -1,0 +1,130 @@
+"""The wires of the simulated cluster: connections to pod addresses and to Services, as a client sees them.
+
+Decides what a connection meets: an answer, a refusal, silence (a frozen process, a link that is down, a dead node) or
+a reset (the process ends while its link is up). What is answered is the application's (``simulated_behaviour``); which
+endpoint a Service has is the simulated gateway's (``services``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable
+from functools import partial
+
+from testbed.runtime.simulated_machine import Process, SimulatedContainer, SimulatedMachine
+from testbed.simulation.transport import MemoryTransport
+
+_UNREACHABLE_S = 3.0  # address resolution that nobody answers (Linux: mcast_solicit)
+_SYN_S = 127.0  # tcp_syn_retries 6
+_THAW_LOOK_S = 0.02
+
+
+class SimulatedNetwork:
+    """``translate``: what a Service's address leads to, or the address itself; None is refused."""
+
+    def __init__(self, machine: SimulatedMachine) -> None:
+        self.machine = machine
+        self.translate: Callable[[str, int], tuple[str, int] | None] = lambda address, port: (address, port)
+        self.sockets: dict[str, Callable[[asyncio.BaseProtocol], asyncio.BaseTransport]] = {}  # unix sockets by path
+        self.open_connections = 0
+
+    async def connect_unix(
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], path: str
+    ) -> tuple[asyncio.BaseTransport, asyncio.BaseProtocol]:
+        if path not in self.sockets:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+        protocol = protocol_factory()
+        transport = self.sockets[path](protocol)
+        protocol.connection_made(transport)
+        return transport, protocol
+
+    async def connect(
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], host: str, port: int
+    ) -> tuple[asyncio.BaseTransport, asyncio.BaseProtocol]:
+        await asyncio.sleep(self.machine.draw.uniform(0.0001, 0.0004))
+        target = self.translate(host, port)
+        if target is None:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+        verdict, container = self.machine.listener(*target)
+        if verdict == "refused":
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+        if verdict == "absent":
+            await asyncio.sleep(_UNREACHABLE_S)
+            raise OSError(errno.EHOSTUNREACH, "No route to host")
+        if container is None or container.process is None:
+            await asyncio.sleep(_SYN_S)
+            raise OSError(errno.ETIMEDOUT, "Connection timed out")
+        protocol = protocol_factory()
+        transport = SimulatedConnection(self, protocol, container, container.process)
+        protocol.connection_made(transport)
+        return transport, protocol
+
+
+class SimulatedConnection(MemoryTransport):
+    """The client's end of an HTTP/1.1 connection to a container."""
+
+    def __init__(
+        self, network: SimulatedNetwork, protocol: asyncio.BaseProtocol, container: SimulatedContainer,
+        process: Process,
+    ) -> None:
+        super().__init__(protocol)
+        self._network, self._container, self._process = network, container, process
+        self._received = b""
+        self._timers: set[asyncio.TimerHandle] = set()
+        network.open_connections += 1
+        process.ended.add_done_callback(self._peer_ended)
+
+    def received(self, data: bytes) -> None:
+        self._received += data
+        while b"\r\n\r\n" in self._received:
+            head, self._received = self._received.split(b"\r\n\r\n", 1)
+            parts = head.split(b" ", 2)
+            path = parts[1].decode("latin-1") if len(parts) > 1 else "/"
+            self._later(self._network.machine.draw.uniform(0.0003, 0.001), partial(self._answer, path))
+
+    def lost(self) -> None:
+        self._network.open_connections -= 1
+        for timer in self._timers:
+            timer.cancel()
+        self._process.ended.remove_done_callback(self._peer_ended)
+
+    def _later(self, delay_s: float, act: Callable[[], None]) -> None:
+        self._timers = {timer for timer in self._timers if timer.when() >= self._loop.time() and not timer.cancelled()}
+        self._timers.add(self._loop.call_later(delay_s, act))
+
+    def _stands(self) -> bool:
+        """Nothing moves: the process is frozen, or no packet passes."""
+        return self._network.machine.is_frozen(self._container.cgroup) or not self._link_up()
+
+    def _answer(self, path: str) -> None:
+        machine, container = self._network.machine, self._container
+        if self._closed or not self._process.alive or container.application is None:
+            return
+        if self._stands():
+            self._later(_THAW_LOOK_S, partial(self._answer, path))
+            return
+        answer = container.application.answer(path, machine.age_s(container))
+        if answer is not None:
+            status, body, delay_s = answer
+            self._later(delay_s, partial(self._send, path, status, body))
+
+    def _send(self, path: str, status: int, body: str) -> None:
+        if self._closed or not self._process.alive or self._container.application is None:
+            return
+        if self._stands():
+            self._later(_THAW_LOOK_S, partial(self._send, path, status, body))
+            return
+        if status < 400:
+            self._container.application.proven.add(path)
+        data = body.encode()
+        self.deliver(f"HTTP/1.1 {status} -\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data)
+
+    def _link_up(self) -> bool:
+        network = self._container.spec.network
+        sandbox = self._network.machine.find(network[10:]) if network.startswith("container:") else self._container
+        return sandbox is None or sandbox.link_up
+
+    def _peer_ended(self, _: asyncio.Future[None]) -> None:
+        if self._link_up():
+            self.lose(ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"))

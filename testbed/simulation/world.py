@@ -1,0 +1,231 @@
+"""A whole cluster in virtual time: API, agents, room, chaos daemon, gateway and pulse over one simulated machine.
+
+Everything that decides is the real code; what is simulated is what it stands on. ``World.log`` is the one trace of
+all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from testbed.api.resources import DEPLOYMENTS, NODES, PODS, SERVICES, ResourceType
+from testbed.client.protocol import Client
+from testbed.core.profile import FAST, Profile
+from testbed.errors import ApiError, TestbedError
+from testbed.runtime.simulated import SimulatedMachine
+from testbed.simulation.api import Line, LineClient, SimulatedApi
+from testbed.simulation.chaos import SimulatedChaos
+from testbed.simulation.gateway import SimulatedGateway
+from testbed.simulation.loop import VirtualClock, VirtualLoop
+from testbed.simulation.network import SimulatedNetwork
+from testbed.simulation.nodes import SimulatedNode, SimulatedRoom, facts_of
+from testbed.simulation.trace import Trace
+
+Json = dict[str, Any]
+
+IMAGES = ("testbed-pause:1", "testbed-nettools:1", "sample:v1", "sample:v2", "sample:broken")
+SERVICE_RANGE = "10.200.128.0/17"
+SERVICE_PREFIX = "10.200.128."
+_INSTANCE = "51aa51aa51aa"
+_GATEWAY_SOCKET = "/simulation/gateway/control.sock"
+
+
+class DidNotHappen(TestbedError):
+    """What was waited for did not come true in (virtual) time."""
+
+
+@dataclass
+class Excuses:
+    """What scenarios and faults have hurt on purpose, so that checkers do not blame the healer."""
+
+    containers: set[str] = field(default_factory=set)
+    nodes: dict[str, float] = field(default_factory=dict)  # name: until when (loop time)
+
+
+class World:
+    """``instance_id``: of the simulated cluster; everything of it carries that label."""
+
+    def __init__(self, loop: VirtualLoop, seed: int, directory: Path, *, profile: Profile = FAST) -> None:
+        self.loop, self.seed, self.profile = loop, seed, profile
+        self.directory = directory
+        self.instance_id = _INSTANCE
+        self.clock = VirtualClock(loop)
+        self.trace = Trace()
+        self.draw = random.Random(f"{seed} scenario")
+        self.machine = SimulatedMachine(random.Random(f"{seed} machine"), self.clock)
+        self.machine.log = self.trace.add
+        self.machine.add_image(*IMAGES)
+        self.network = SimulatedNetwork(self.machine)
+        self.gateway = SimulatedGateway(self.machine, SERVICE_PREFIX)
+        self.network.translate = self.gateway.translate
+        self.network.sockets[_GATEWAY_SOCKET] = self.gateway.accept
+        loop.network = self.network
+        self.api = SimulatedApi(
+            directory / "store.sqlite", profile=profile, clock=self.clock, seed=str(seed), log=self.trace.add,
+            service_range=SERVICE_RANGE, kubernetes_address=f"{SERVICE_PREFIX}1", gateway_socket=Path(_GATEWAY_SOCKET),
+        )
+        self.room = SimulatedRoom(self.machine, self.instance_id, f"/testbed-{self.instance_id}", self._make_node)
+        self.chaos = SimulatedChaos(
+            self.api, self.machine, self.room, instance_id=self.instance_id, directory=directory, clock=self.clock,
+            seed=str(seed),
+        )
+        self.client: Client = LineClient(self.api, Line(), random.Random(f"{seed} person"))
+        self.excuses = Excuses()
+        self._made = 0
+
+    def _make_node(self, name: str) -> SimulatedNode:
+        self._made += 1
+        facts = facts_of(name, self._made, self.instance_id, self.directory)
+        facts.directory.mkdir(parents=True, exist_ok=True)
+        return SimulatedNode(
+            facts, self.machine, self.api, profile=self.profile, clock=self.clock, seed=str(self.seed)
+        )
+
+    async def start(self, nodes: int = 3) -> None:
+        """Returns when all nodes are Ready."""
+        await self.api.start()
+        for _ in range(nodes):
+            await self.room.add_node()
+        self.chaos.start()
+        await self.until(self.nodes_ready, what="all nodes are Ready")
+
+    async def close(self) -> None:
+        await self.chaos.close()
+        await self.room.stop()
+        await self.api.kill()
+
+    # --- acting, as a person would
+
+    async def create(self, resource: ResourceType, obj: Mapping[str, Any], namespace: str | None = "default") -> Json:
+        made: Json = await self._patiently(lambda: self.client.create(resource, obj, namespace))
+        return made
+
+    async def patch(self, resource: ResourceType, name: str, patch: Any, namespace: str | None = "default") -> Json:
+        patched: Json = await self._patiently(lambda: self.client.patch(resource, name, patch, namespace))
+        return patched
+
+    async def delete(self, resource: ResourceType, name: str, namespace: str | None = "default") -> None:
+        await self._patiently(lambda: self.client.delete(resource, name, namespace))
+
+    async def _patiently(self, act: Callable[[], Awaitable[Any]]) -> Any:
+        """A person tries again while the API is down."""
+        for _ in range(200):
+            try:
+                return await act()
+            except ApiError as error:
+                if error.code != 503:
+                    raise
+                await asyncio.sleep(0.5)
+        raise DidNotHappen("the API did not come back")
+
+    # --- looking, past the API, at the store itself
+
+    def objects(self, resource: ResourceType) -> list[Json]:
+        """As they are in the store, also while the API is down (then as it last was). Read them only."""
+        if self.api.registry is None:
+            return []
+        return [stored.value for stored in self.api.registry.store.list(resource.group_resource)]
+
+    def pods(self, **labels: str) -> list[Json]:
+        return [
+            pod for pod in self.objects(PODS)
+            if all((pod["metadata"].get("labels") or {}).get(key) == value for key, value in labels.items())
+        ]
+
+    async def nodes_ready(self) -> bool:
+        nodes = self.objects(NODES)
+        return len(nodes) >= len(self.room.nodes) > 0 and all(is_true(node, "Ready") for node in nodes)
+
+    def address_of(self, service: str) -> tuple[str, int]:
+        for item in self.objects(SERVICES):
+            if item["metadata"]["name"] == service:
+                return item["spec"]["clusterIP"], int(item["spec"]["ports"][0]["port"])
+        raise DidNotHappen(f"there is no Service {service}")
+
+    def settled(self) -> str:
+        """Empty when the cluster is as its objects want it; else what is not."""
+        for node in self.objects(NODES):
+            if not is_true(node, "Ready") or node["spec"].get("taints"):
+                return f"node {node['metadata']['name']} is not Ready or tainted"
+        for deployment in self.objects(DEPLOYMENTS):
+            if problem := self._unsettled(deployment):
+                return problem
+        return self._stray()
+
+    def _unsettled(self, deployment: Json) -> str:
+        name, wanted = deployment["metadata"]["name"], deployment["spec"]["replicas"]
+        status = deployment.get("status") or {}
+        pods = [pod for pod in self.pods(app=name) if not terminal(pod)]
+        if len(pods) != wanted or not all(is_true(pod, "Ready") for pod in pods):
+            return f"{name}: {len(pods)} pods of {wanted}, {sum(is_true(pod, 'Ready') for pod in pods)} ready"
+        if status.get("updatedReplicas", 0) != wanted or status.get("availableReplicas", 0) != wanted:
+            return f"{name}: status {status}"
+        address, port = self.address_of(name)
+        inside = sorted(endpoint[0] for endpoint in self.gateway.services.get((address, port), ()))
+        return "" if inside == sorted(pod["status"]["podIP"] for pod in pods) else f"{name}: in rotation {inside}"
+
+    def _stray(self) -> str:
+        """Containers that no pod owns, or that are not as the pods' statuses say."""
+        uids = {pod["metadata"]["uid"] for pod in self.objects(PODS)}
+        for container in self.machine.containers.values():
+            uid = container.spec.labels.get("io.kubernetes.pod.uid", "")
+            if uid and uid not in uids:
+                return f"container {container.spec.name} is of no pod"
+        return ""
+
+    async def until(
+        self, condition: Callable[[], Awaitable[bool]] | Callable[[], bool], *, within_s: float = 120.0, what: str = ""
+    ) -> float:
+        """Waits in virtual time. Returns the seconds it took. Raises: DidNotHappen."""
+        began = self.loop.time()
+        while True:
+            found = condition()
+            if await found if isinstance(found, Awaitable) else found:
+                return self.loop.time() - began
+            if self.loop.time() - began > within_s:
+                raise DidNotHappen(f"not within {within_s:g} s of virtual time: {what}")
+            await asyncio.sleep(0.05)
+
+    async def until_settled(self, within_s: float = 120.0) -> float:
+        """I14. Raises: DidNotHappen, saying what is not as it should be."""
+        try:
+            return await self.until(lambda: not self.settled(), within_s=within_s)
+        except DidNotHappen as error:
+            raise DidNotHappen(f"{error}: {self.settled()}") from None
+
+
+@contextlib.asynccontextmanager
+async def open_world(
+    loop: VirtualLoop, seed: int, *, nodes: int = 3, profile: Profile = FAST
+) -> AsyncIterator[World]:
+    """A world that is up; its files are removed with it. They lie in memory where the machine offers that."""
+    directory = _directory()
+    world = World(loop, seed, directory, profile=profile)
+    try:
+        await world.start(nodes)
+        yield world
+    finally:
+        await world.close()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _directory() -> Path:
+    base = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    return Path(tempfile.mkdtemp(prefix="testbed-simulation-", dir=base))
+
+
+def is_true(obj: Json, condition: str) -> bool:
+    found = (obj.get("status") or {}).get("conditions") or ()
+    return any(item["type"] == condition and item["status"] == "True" for item in found)
+
+
+def terminal(pod: Json) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
