@@ -12,6 +12,7 @@ import fcntl
 import os
 import random
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -60,10 +61,25 @@ def bring_up(
     Raises: EnvironmentProblem (a cluster of that name is up; engine, image, port or permission missing; something did
     not start), InvalidInput. Nothing is left behind then.
     """
-    return asyncio.run(bring_up_async(
-        name, nodes, profile, node_cpu=node_cpu, node_memory=node_memory, progress=progress, owner_pid=owner_pid,
-        engine_url=engine_url,
-    ))
+    async def work() -> Instance:
+        _end_by_signals()
+        return await bring_up_async(
+            name, nodes, profile, node_cpu=node_cpu, node_memory=node_memory, progress=progress, owner_pid=owner_pid,
+            engine_url=engine_url,
+        )
+
+    try:
+        return asyncio.run(work())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def _end_by_signals() -> None:
+    """SIGTERM and SIGHUP interrupt this task as Ctrl-C does, so that what was made is taken away."""
+    task = asyncio.current_task()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        with suppress(ValueError, RuntimeError):  # not the main thread: its owner answers signals
+            asyncio.get_running_loop().add_signal_handler(number, lambda: task and task.cancel())
 
 
 def take_down(name: str = "default", *, progress: Progress = _silent) -> None:
