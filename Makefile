@@ -28,7 +28,7 @@ demo: $(READY)
 test: $(READY) tools
 	$(BIN)/testbed setup
 	PATH="$(CURDIR)/$(BIN):$(CURDIR)/.tools/bin:$$PATH" $(BIN)/python -m pytest \
-	    -n 2 --dist loadgroup --no-loadscope-reorder -p tests.setup.engine_last -m "not long"
+	    -n 2 -p tests.setup.engine_last -m "not long"
 
 test-long: $(READY) tools
 	$(BIN)/testbed setup
