@@ -50,8 +50,10 @@ async def remove(client: Client, created: Sequence[Created], timeout_s: float = 
     """Deletes what ``apply`` created, last first, and waits until it is gone. Returns what could not be removed."""
     left: list[str] = []
     for resource, namespace, name in reversed(created):
+        # Foreground: a Deployment is gone only when its pods are.
+        propagation = "Foreground" if resource == DEPLOYMENTS else "Background"
         try:
-            await client.delete(resource, name, namespace, propagation="Foreground")
+            await client.delete(resource, name, namespace, propagation=propagation)
         except NotFound:
             continue
         except ApiUnavailable as error:

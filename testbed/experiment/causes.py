@@ -111,6 +111,8 @@ class FaultCauses:
             return f"liveness probe: {threshold(liveness)}" if liveness else "no liveness probe"
         if seconds > 0.5:
             return f"crash back-off {say_setting(self._backoff(seconds))}"
+        if self.story.marks.acted == self.story.marks.running:
+            return f"restarted at once: image start {say_duration(seconds)}"
         return "restarted at once"
 
     def _backoff(self, seconds: float) -> float:

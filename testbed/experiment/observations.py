@@ -15,6 +15,7 @@ from testbed.api.labels import MONOTONIC_NS, SERVICE_NAME
 from testbed.api.meta import LabelSelector
 
 Json = dict[str, Any]
+ENDPOINTS_ANNOTATION = "testbed.io/endpoints"  # on EndpointsProgrammed: addresses in rotation from then on
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,10 @@ class DeploymentSeen:
 
 @dataclass(frozen=True, slots=True)
 class EventSeen:
-    """``about``: ``Kind/namespace/name`` (namespace empty for nodes)."""
+    """``about``: ``Kind/namespace/name`` (namespace empty for nodes).
+
+    ``addresses``: of an EndpointsProgrammed, the pods' addresses in rotation from then on; None of other Events.
+    """
 
     at: float
     reason: str
@@ -81,6 +85,7 @@ class EventSeen:
     exact: bool
     warning: bool = False
     component: str = ""
+    addresses: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,12 @@ class Evidence:
         """The spec of the last pod of this name; {} when it was never seen."""
         seen = next((item for item in reversed(self.pods) if item.key == key), None)
         return dict(self.pod_json.get(seen.uid, {}).get("spec") or {}) if seen else {}
+
+    def pod_address(self, key: str) -> str:
+        """The address of the last pod of this name; "" while it has none."""
+        seen = next((item for item in reversed(self.pods) if item.key == key), None)
+        status = self.pod_json.get(seen.uid, {}).get("status") or {} if seen else {}
+        return str(status.get("podIP") or "")
 
     def deployment_of(self, pod_uid: str) -> str:
         """The key of the Deployment whose selector matches this pod; "" when none does."""
@@ -191,13 +202,15 @@ def deployment_seen(at: float, obj: Mapping[str, Any]) -> DeploymentSeen:
 def event_seen(arrived: float, obj: Mapping[str, Any], start_ns: int) -> EventSeen:
     """Args: start_ns: CLOCK_MONOTONIC at the start of the run."""
     about = obj.get("involvedObject") or {}
-    stamp = (obj["metadata"].get("annotations") or {}).get(MONOTONIC_NS, "")
+    annotations = obj["metadata"].get("annotations") or {}
+    stamp, addresses = annotations.get(MONOTONIC_NS, ""), annotations.get(ENDPOINTS_ANNOTATION)
     exact = stamp.isdigit()
     return EventSeen(
         (int(stamp) - start_ns) / 1e9 if exact else arrived, str(obj.get("reason", "")),
         f"{about.get('kind', '')}/{about.get('namespace') or ''}/{about.get('name', '')}", str(obj.get("message", "")),
         exact, obj.get("type") == "Warning",
         str(obj.get("reportingComponent") or (obj.get("source") or {}).get("component") or ""),
+        addresses=None if addresses is None else frozenset(part for part in addresses.split(",") if part),
     )
 
 

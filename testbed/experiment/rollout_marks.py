@@ -98,6 +98,8 @@ def chain(
             continue
         if previous is not None:
             at = max(at, previous[1])
+            if at == previous[1] and name not in names[-2:]:
+                continue  # seen at the same moment: it cost nothing
             gaps.append(Gap(path=path, start_mark=previous[0], end_mark=name, start_s=previous[1], end_s=at,
                             cause=cause(name, at - previous[1])))
         previous = (name, at)

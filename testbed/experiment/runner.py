@@ -168,7 +168,8 @@ class ExperimentRun:
         return Result(
             command=self.command, run_id=self.run_id, name=self.loaded.experiment.metadata.name,
             file=self.loaded.file.name, seed=spec.seed, jitter=spec.jitter != 0, profile=self.profile,
-            started_at=self.started_at, ended_at=datetime.now(UTC), environment=self.environment, verdict=verdict, exit_code=EXIT_CODES[verdict], reason=reason,
+            started_at=self.started_at, ended_at=datetime.now(UTC), environment=self.environment,
+            verdict=verdict, exit_code=EXIT_CODES[verdict], reason=reason,
             objectives=objectives, runs=tuple(self.runs), statistics=over_runs(self.runs, spec.seed),
             artefacts=self._artefacts(), notes=tuple(notes),
         )

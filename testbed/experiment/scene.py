@@ -141,6 +141,13 @@ class Scene:
 
     # --- rotation
 
+    def _rotations(self, pod: str) -> list[tuple[float, bool]]:
+        """(moment, whether this pod got requests from then on), as the gateway told it; [] where it tells nothing."""
+        address = self.evidence.pod_address(pod)
+        wanted = {f"Service/{service}" for service in self.services}
+        return sorted((event.at, address in event.addresses) for event in self.evidence.events
+                      if address and event.addresses is not None and event.about in wanted and event.at <= self.until)
+
     def in_rotation_before(self, pods: Iterable[str]) -> frozenset[str]:
         """Which of these pods got requests when the disruption began."""
         wanted = set(pods)
@@ -156,6 +163,9 @@ class Scene:
 
     def taken_out(self, pod: str) -> float | None:
         """When no new request could reach this pod any more: withdrawn from every slice, and the gateway knew it."""
+        told = self._rotations(pod)
+        if told:
+            return next((at for at, inside in told if at >= self.since and not inside), None)
         holding = {item.slice for item in self.evidence.endpoints if item.at <= self.since and pod in item.pods}
         moment: float | None = None
         for item in self.evidence.endpoints:
@@ -172,6 +182,11 @@ class Scene:
 
     def put_in(self, pod: str, at: float) -> float | None:
         """When requests could reach this pod (again), not before ``at``."""
+        told = self._rotations(pod)
+        if told:
+            before = [inside for moment, inside in told if moment < at]
+            return at if before and before[-1] else next((moment for moment, inside in told
+                                                          if moment >= at and inside), None)
         out: set[str] = set()
         holding: set[str] = set()
         for item in self.evidence.endpoints:
