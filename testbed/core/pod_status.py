@@ -130,7 +130,8 @@ def _container_status(given: StatusInput, container: Container, before: Mapping[
     last = _terminated(previous) if (previous := given.seen.previous.get(name)) is not None else None
     if item is None:
         state, last = _state_of_absent(given, container, old, waiting)
-    elif item.life is Life.RUNNING:
+    elif item.life is Life.RUNNING or (item.exited and item.exit_code is None and waiting is None):
+        # Of a process that just ended the code is not known yet; a guess could end the whole pod for good.
         state = {"running": {"startedAt": format_time(item.started_at or given.now)}}
     elif item.life is Life.EXITED:
         state = {"terminated": _terminated(item)}
@@ -142,7 +143,7 @@ def _container_status(given: StatusInput, container: Container, before: Mapping[
     if last is None and item is not None and int(old.get("restartCount", 0)) == item.attempt:
         last = old_last
     attempt = item.attempt if item is not None else int(old.get("restartCount", 0))
-    running = "running" in state
+    running = item is not None and item.running
     return {
         "name": name, "image": item.image if item is not None and item.image else container.image,
         "imageID": item.image_id if item is not None else str(old.get("imageID", "")),

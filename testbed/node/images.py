@@ -96,7 +96,8 @@ class Images:
             self._failed[reference] = (entry, now_s(), error.message)
             tell("Warning", "Failed", f'Failed to pull image "{reference}": {error.message}')
             tell("Warning", "Failed", "Error: ErrImagePull")
-            raise ImageNotReady(Waiting("ErrImagePull", error.message), now_s() + entry.delay_s) from error
+            # Looked at again half-way through the back-off, so that the status says what it waits for, as upstream's.
+            raise ImageNotReady(Waiting("ErrImagePull", error.message), now_s() + entry.delay_s / 2) from error
         self._failed.pop(reference, None)
         self._present[reference] = image
         took = now_s() - begun

@@ -28,9 +28,9 @@ Json = dict[str, Any]
 NODE = "n1"
 
 
-def make_registry(path: Path, profile: Profile, clock: WallClock) -> Registry:
+def make_registry(path: Path, profile: Profile, clock: WallClock, seed: int = 1) -> Registry:
     registry = Registry(
-        Store(path), clock=clock, random=random.Random(1), profile=profile,
+        Store(path), clock=clock, random=random.Random(seed), profile=profile,
         service_range="10.99.128.0/17", node_ports=tuple(range(30000, 30016)),
     )
     ensure_system_objects(registry, "10.99.128.1")
