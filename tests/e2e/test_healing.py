@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from support.cluster import Cluster, condition, wait_for
-from support.manifests import pod_chaos, testbed_chaos, web
+from support.manifests import pod_chaos, own_chaos, web
 
 pytestmark = pytest.mark.engine
 
@@ -43,7 +43,7 @@ def test_crashed_container_is_restarted_in_its_pod(cluster: Cluster) -> None:
 
 def test_hung_container_is_restarted_by_its_liveness_probe(cluster: Cluster) -> None:
     before = sum(map(restarts, cluster.pods("app=web")))
-    cluster.apply(testbed_chaos("FreezeChaos", "hang", "web", duration="20s"))
+    cluster.apply(own_chaos("FreezeChaos", "hang", "web", duration="20s"))
     wait_for("the freeze is injected", lambda: injected(cluster, "freezechaos", "hang"))
     wait_for("one restart", lambda: sum(map(restarts, cluster.pods("app=web"))) == before + 1)
     cluster.wait_ready("app=web", 3)
@@ -51,7 +51,7 @@ def test_hung_container_is_restarted_by_its_liveness_probe(cluster: Cluster) -> 
 
 
 def test_pods_of_a_node_without_power_are_replaced_elsewhere(cluster: Cluster) -> None:
-    cluster.apply(testbed_chaos("NodeChaos", "power", "web", action="kill", duration="8s"))
+    cluster.apply(own_chaos("NodeChaos", "power", "web", action="kill", duration="8s"))
     wait_for("the node has no power", lambda: injected(cluster, "nodechaos", "power"))
     dead = cluster.get("nodechaos", "power")["status"]["experiment"]["containerRecords"][0]["id"].split("/")[-1]
     wait_for("the node is not ready", lambda: condition(cluster.get("node", dead), "Ready") != "True")
@@ -63,7 +63,7 @@ def test_pods_of_a_node_without_power_are_replaced_elsewhere(cluster: Cluster) -
 
 
 def test_node_that_was_cut_off_keeps_running_and_is_cleaned_of_what_was_given_away(cluster: Cluster) -> None:
-    cluster.apply(testbed_chaos("NodeChaos", "cut", "web", action="partition", duration="8s"))
+    cluster.apply(own_chaos("NodeChaos", "cut", "web", action="partition", duration="8s"))
     wait_for("the cable is cut", lambda: injected(cluster, "nodechaos", "cut"))
     lost = cluster.get("nodechaos", "cut")["status"]["experiment"]["containerRecords"][0]["id"].split("/")[-1]
     wait_for("the node is unknown", lambda: condition(cluster.get("node", lost), "Ready") == "Unknown")

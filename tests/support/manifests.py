@@ -51,7 +51,7 @@ spec:
 """
 
 
-def testbed_chaos(kind: str, name: str, app: str, *, action: str = "", duration: str = "10s") -> str:
+def own_chaos(kind: str, name: str, app: str, *, action: str = "", duration: str = "10s") -> str:
     """FreezeChaos or NodeChaos on one pod (or its node)."""
     act = f"\n  action: {action}" if action else ""
     return f"""
