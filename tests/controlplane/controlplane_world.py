@@ -37,6 +37,7 @@ from testbed.server.registry import Registry
 from testbed.store import Store
 
 Json = dict[str, Any]
+HORIZON_S = 2000.0
 NOON = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
 
 
@@ -51,6 +52,8 @@ class JumpingSelector(selectors.DefaultSelector):
         ready = super().select(0)
         if not ready and timeout:
             self.now_s += timeout
+            if self.now_s > HORIZON_S:
+                raise AssertionError(f"the test still waits after {HORIZON_S} virtual seconds")
         elif not ready and timeout is None:
             raise AssertionError("nothing will ever happen any more")
         return ready
