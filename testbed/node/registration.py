@@ -139,7 +139,7 @@ class Registration:
 
     async def _renew_for_ever(self) -> None:
         lease: Json | None = None
-        ready_again = False
+        ready_again = True  # before the first renewal the controller may have judged us by a lease from before we died
         while True:
             try:
                 lease = await self._renew(lease)
