@@ -106,6 +106,7 @@ def main() -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO,
                         format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s",
                         datefmt="%Y-%m-%dT%H:%M:%S")
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # garbage on the port is its sender's trouble
     _raise_file_limit()
     try:
         asyncio.run(run(load_instance(arguments.instance)))

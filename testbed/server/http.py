@@ -14,7 +14,16 @@ from typing import Any
 from aiohttp import web
 
 from testbed.api.resources import NODES
-from testbed.errors import ApiError, ApiUnavailable, BadRequest, Invalid, MethodNotAllowed, NotFound, TooManyRequests
+from testbed.errors import (
+    ApiError,
+    ApiUnavailable,
+    BadRequest,
+    Invalid,
+    MethodNotAllowed,
+    NotFound,
+    TestbedError,
+    TooManyRequests,
+)
 from testbed.server import discovery, openapi
 from testbed.server.agents import Agents
 from testbed.server.answers import error_answer, json_answer, list_answer, object_answer, text_answer
@@ -66,8 +75,9 @@ class Face:
             return await self._limited(request)
         except ApiError as error:
             return error_answer(error)
-        except asyncio.CancelledError:
-            raise
+        except TestbedError as error:  # the disk is full, the database cannot be written
+            _log.error("%s %s: %s", request.method, request.path, error)
+            return error_answer(ApiError(f"Internal error occurred: {error.message}", hint=error.hint))
         except Exception:
             _log.exception("a bug of ours: %s %s", request.method, request.path)
             return error_answer(ApiError("Internal error occurred: a bug of ours; see the log of the API"))
