@@ -55,7 +55,7 @@ class Tools:
     random: random.Random
 
     def recorder(self, component: str) -> EventRecorder:
-        return EventRecorder(self.client, component, self.clock)
+        return EventRecorder(self.client, component, self.clock, random=self.random)
 
     def suffix(self) -> str:
         """Five random characters for a new object's name."""

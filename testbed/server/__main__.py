@@ -28,6 +28,7 @@ from testbed.server.agents import Agents
 from testbed.server.authentication import Gatekeeper
 from testbed.server.bootstrap import ensure_system_objects
 from testbed.server.http import Face
+from testbed.server.metrics import exposition
 from testbed.server.registry import Registry
 from testbed.server.serving import serve
 from testbed.store import Store
@@ -62,7 +63,7 @@ async def run(instance: Instance) -> None:
     recorder = EventRecorder(client, "gateway", SystemClock(), random=rng)
     feeder = GatewayFeeder(client, instance.gateway_directory / "control.sock", recorder)
     face = Face(registry, Gatekeeper(_token(instance), [instance.kubernetes_service_address]), agents=agents,
-                address=f"127.0.0.1:{instance.api_port}")
+                address=f"127.0.0.1:{instance.api_port}", metrics=exposition(registry, control))
     runner = await serve(face.handle, "127.0.0.1", instance.api_port, certificate=instance.certificate,
                          key=instance.certificate_key)
     _log.info("serving %s on 127.0.0.1:%d, revision %d", instance.name, instance.api_port, registry.store.revision)

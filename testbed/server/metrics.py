@@ -1,7 +1,7 @@
 """``/metrics`` of the control plane: kube-state-metrics' names for what the store holds, ``testbed_*`` for the rest.
 
-Everything is computed at the scrape from the store; nothing is counted on the side, so the numbers cannot drift from what
-the API says. prometheus-client is loaded at the first scrape: a control plane that nobody scrapes does not pay for it.
+Everything is computed at the scrape from the store, so the numbers cannot drift from what the API says. prometheus-
+client is loaded at the first scrape: a control plane that nobody scrapes does not pay for it.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class StateCollector:
 
     def __init__(self, registry: Registry, control_plane: ControlPlane) -> None:
         self._registry, self._control_plane = registry, control_plane
+        # By fault object's UID: a counter must not fall when objects are deleted.
+        self._injected: dict[str, tuple[str, int]] = {}
 
     def collect(self) -> Iterator[Metric]:
         from testbed.server.metrics_state import state_metrics
@@ -106,30 +108,34 @@ class StateCollector:
             "testbed_fault_active", "1 while an injection is in effect, 0 while its fault object is still there.",
             labels=["fault", "target", "node"],
         )
-        total = CounterMetricFamily("testbed_faults", "Injections of the fault objects that exist.", labels=["fault"])
-        injected: dict[str, int] = {}
+        total = CounterMetricFamily("testbed_faults", "Injections since this API server was first scraped.",
+                                    labels=["fault"])
         holding: dict[tuple[str, str, str], int] = {}
         nodes = {item["metadata"]["name"] for item in self._items(NODES)}
         places = {_key(pod): str(pod["spec"].get("nodeName") or "") for pod in self._items(PODS)}
         for fault in self._fault_objects():
             name = _fault_name(fault)
-            injected.setdefault(name, 0)
+            count = 0
             for record in (fault.get("status") or {}).get("experiment", {}).get("containerRecords") or ():
-                injected[name] += int(record.get("injectedCount") or 0)
+                count += int(record.get("injectedCount") or 0)
                 target = str(record.get("id", ""))
                 node = target if target in nodes else places.get("/".join(target.split("/")[:2]), "")
                 key = (name, target, node)
                 holding[key] = max(holding.get(key, 0), int(record.get("phase") == "Injected"))
+            self._injected[fault["metadata"]["uid"]] = (name, count)
         for key, holds in sorted(holding.items()):
             active.add_metric(list(key), holds)
-        for name, count in sorted(injected.items()):
+        sums: dict[str, int] = {}
+        for name, count in self._injected.values():
+            sums[name] = sums.get(name, 0) + count
+        for name, count in sorted(sums.items()):
             total.add_metric([name], count)
         yield active
         yield total
 
     def _fault_objects(self) -> Iterable[Json]:
         """Objects of every kind that the chaos daemon registered, whatever it is called."""
-        for served in self._registry.catalog.all():
+        for served in self._registry.catalog:
             resource = served.resource
             if resource.group in (CHAOS_MESH_GROUP, TESTBED_GROUP) and resource.kind != EXPERIMENTS.kind:
                 yield from self._items(resource)
