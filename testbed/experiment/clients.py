@@ -42,9 +42,11 @@ class Clients:
         for window in self._windows:
             begin = self._at(window.begin_ns)
             if begin_s - slack <= begin < end_s - slack:
+                end = self._at(window.end_ns) if window.over else max(self.end_s, begin)
+                failed = len(rule.failures(self._due_between(begin, end)))
                 found.append(Outage(
-                    start_s=begin, end_s=self._at(window.end_ns) if window.over else max(self.end_s, begin),
-                    failed=window.bad, uncertainty_s=window.resolution_s, ended=window.over,
+                    start_s=begin, end_s=end, failed=failed, slow=max(0, window.bad - failed),
+                    uncertainty_s=window.resolution_s, ended=window.over,
                 ))
         return tuple(found)
 

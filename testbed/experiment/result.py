@@ -131,6 +131,7 @@ class Outage(Value):
     start_s: float
     end_s: float
     failed: int = 0
+    slow: int = 0  # answered, but slower than the normal band
     uncertainty_s: float = 0.0
     ended: bool = True  # False: still out when the run ended; ``end_s`` is then the end of the run
 

@@ -75,10 +75,17 @@ def _of_fault(act: Act, evidence: Evidence, profile: Profile, until: float) -> D
         return base
     victims = victims_of(evidence, act.injections, injected, by_deletion=act.by_deletion)
     story = fault_story(evidence, victims, injected=injected, undone=undone, until=until)
-    end = undone if undone is not None else story.marks.restored if act.by_deletion else until
+    end = _in_force_until(story, undone, until)
     restarts = _restarts(evidence, victims, injected, until)
     return _filled(base, story, profile, restarts).model_copy(
-        update={"window_s": (injected, max(injected, end if end is not None else until))})
+        update={"window_s": (injected, max(injected, end))})
+
+
+def _in_force_until(story: Story, undone: float | None, until: float) -> float:
+    """A fault of a node lasts until it is undone, one of a pod ends with what it had hit: with its replacement."""
+    replaced = None if story.victims.nodes else story.marks.running
+    found = first([undone, replaced])
+    return until if found is None else found
 
 
 def _filled(base: Disruption, story: Story, profile: Profile, restarts: int) -> Disruption:

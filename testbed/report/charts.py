@@ -14,12 +14,12 @@ _TIME = "Seconds since the run began"
 
 
 def overview() -> Spec:
-    """One time axis: request rate with failures, latency percentiles, ready replicas with restarts, events."""
+    """One time axis: disruptions, request rate with failures, latency percentiles, ready replicas, restarts, events."""
     import altair as alt
 
     alt.data_transformers.disable_max_rows()
     zoom = alt.selection_interval(bind="scales", encodings=["x"], name="zoom")
-    panels = [_rate(alt), _latency(alt), _replicas(alt), _events(alt)]
+    panels = [_disruptions(alt), _rate(alt), _latency(alt), _replicas(alt), _events(alt)]
     chart = alt.vconcat(*panels, spacing=14).resolve_scale(x="shared", color="independent")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the same parameter on every panel is what is wanted
@@ -65,23 +65,36 @@ def spread() -> Spec:
 # --- panels of the overview
 
 
-def _x(alt: Any, *, labels: bool = False) -> Any:
+def _x(alt: Any, *, labels: bool = False, field: str = "t") -> Any:
     axis = alt.Axis(title=_TIME if labels else None, labels=labels, ticks=labels, grid=True)
-    return alt.X("t:Q", axis=axis, scale=alt.Scale(nice=False, zero=False))
+    return alt.X(f"{field}:Q", axis=axis, scale=alt.Scale(nice=False, zero=False))
 
 
-def _windows(alt: Any, *, named: bool = False) -> list[Any]:
-    """Fault windows, shaded on every panel and named on the first."""
+def _disruptions(alt: Any) -> Any:
+    """One row per disruption: how long it was in force, and, as a line, until everything was restored."""
+    base = alt.Chart(alt.NamedData("windows"))
+    y = alt.Y("name:N", title=None, sort=None, axis=alt.Axis(domain=False, ticks=False, grid=False, labelLimit=110))
+    tooltip = [alt.Tooltip("name:N", title="disruption"), alt.Tooltip("what:N", title="what"),
+               alt.Tooltip("start:Q", title="from", format=".2f"), alt.Tooltip("end:Q", title="to", format=".2f")]
+    bars = base.mark_bar(height=9, cornerRadius=3, opacity=0.85).encode(
+        x=_x(alt, field="start"), x2="end:Q", y=y, color=alt.Color("tone:N", scale=None), tooltip=tooltip)
+    tails = base.transform_filter("isValid(datum.restored)").mark_rule(strokeWidth=2, opacity=0.8).encode(
+        x="start:Q", x2="restored:Q", y=y, color=alt.Color("tone:N", scale=None))
+    ends = base.transform_filter("isValid(datum.restored)").mark_point(
+        shape="diamond", filled=True, size=55, opacity=1, color="@good").encode(
+        x="restored:Q", y=y, tooltip=[alt.Tooltip("name:N", title="disruption"),
+                                      alt.Tooltip("restored:Q", title="restored at", format=".2f")])
+    return alt.layer(tails, bars, ends).properties(height=alt.Step(16), width=600)
+
+
+def _windows(alt: Any) -> list[Any]:
+    """Disruptions, shaded on every panel."""
     base = alt.Chart(alt.NamedData("windows"))
     shade = base.mark_rect(opacity=0.13).encode(
         x="start:Q", x2="end:Q", color=alt.Color("tone:N", scale=None),
         tooltip=[alt.Tooltip("name:N", title="disruption"), alt.Tooltip("what:N", title="what")])
     edge = base.mark_rule(opacity=0.7, strokeWidth=1).encode(x="start:Q", color=alt.Color("tone:N", scale=None))
-    if not named:
-        return [shade, edge]
-    label = base.mark_text(align="left", baseline="top", dx=4, fontSize=11, fontWeight=600).encode(
-        x="start:Q", y=alt.value(2), text="name:N", color=alt.Color("tone:N", scale=None))
-    return [shade, edge, label]
+    return [shade, edge]
 
 
 def _rate(alt: Any) -> Any:
@@ -93,7 +106,7 @@ def _rate(alt: Any) -> Any:
         x=_x(alt), y=alt.Y("ok:Q", title="requests/s"), tooltip=tooltip)
     failed = base.transform_filter("datum.failed > 0").mark_bar(color="@bad", width=2).encode(
         x=_x(alt), y="failed:Q", tooltip=tooltip)
-    return alt.layer(*_windows(alt, named=True), answered, failed).properties(height=130, width=600)
+    return alt.layer(*_windows(alt), answered, failed).properties(height=130, width=600)
 
 
 def _latency(alt: Any) -> Any:
@@ -101,7 +114,7 @@ def _latency(alt: Any) -> Any:
     lines = base.mark_line(interpolate="monotone", strokeWidth=1.3).encode(
         x=_x(alt), y=alt.Y("ms:Q", title="latency ms", scale=alt.Scale(type="log", nice=True)),
         color=alt.Color("quantile:N", legend=alt.Legend(title=None, orient="top-right", direction="horizontal",
-                                                        symbolStrokeWidth=2.5),
+                                                        symbolStrokeWidth=2.5, symbolOpacity=1),
                         scale=alt.Scale(domain=["p50", "p95", "p99"], range=["@accent", "@warm", "@bad"])),
         tooltip=[alt.Tooltip("t:Q", title="second", format=".1f"), "quantile:N",
                  alt.Tooltip("ms:Q", title="ms", format=".1f")])

@@ -24,7 +24,7 @@ from testbed.report.words import (
     headline,
     main_run,
     passed,
-    say_statistic,
+    say_quantity,
     slowest_gap,
     statistics_of,
 )
@@ -39,7 +39,7 @@ def render(result: Result) -> str:
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
-        seconds=say_duration, clean=clean, statistic=say_statistic,
+        seconds=say_duration, clean=clean,
         mark=lambda name: MARK_WORDS.get(name, name), tone=lambda name: GAP_TONES.get(name, "@muted")[1:],
     )
     runs = detailed_runs(result)
@@ -110,5 +110,6 @@ def _card(result: Result, name: str) -> dict[str, Any]:
     """One disruption over all runs."""
     found = [item for run in result.runs for item in run.disruptions if item.name == name]
     example: Disruption = found[-1]
-    return {"name": name, "kind": example.kind, "what": clean(example.what), "statistics": statistics_of(result, name),
+    return {"name": name, "kind": example.kind, "what": clean(example.what),
+            "cells": {quantity: say_quantity(result, name, quantity) for quantity in statistics_of(result, name)},
             "example": example}

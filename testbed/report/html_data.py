@@ -9,6 +9,11 @@ from testbed.report.words import MARK_WORDS, QUANTITY_WORDS, clean
 
 Rows = list[dict[str, Any]]
 
+# What comes later than this many times the whole recovery is left to the text: it would squeeze the recovery itself.
+BEYOND = 1.5
+
+
+
 # Colours are tokens; the page knows them for light and dark.
 GAP_TONES = {
     "detected": "@gap1", "unready": "@gap2", "isolated": "@gap3", "acted": "@gap4", "running": "@gap5",
@@ -43,8 +48,9 @@ def _ms(values: tuple[float | None, ...]) -> list[float | None]:
 
 
 def windows(run: RunResult) -> Rows:
+    """Disruptions: how long each was in force, and when everything was restored."""
     return [{"name": item.name, "what": clean(item.what), "start": round(item.window_s[0], 3),
-             "end": round(item.window_s[1], 3), "tone": WINDOW_TONES[item.kind]}
+             "end": round(item.window_s[1], 3), "restored": item.marks.restored, "tone": WINDOW_TONES[item.kind]}
             for item in run.disruptions if item.window_s is not None]
 
 
@@ -66,17 +72,19 @@ def waterfall_data(item: Disruption) -> dict[str, Any]:
         "seconds": round(gap.seconds, 4), "tone": GAP_TONES.get(gap.end_mark, "@muted"), "cause": clean(gap.cause),
         "label": f"{MARK_WORDS.get(gap.start_mark, gap.start_mark)} → {MARK_WORDS.get(gap.end_mark, gap.end_mark)}",
     } for gap in item.gaps]
+    horizon = BEYOND * max((float(gap["end"]) for gap in gaps), default=float("inf"))
     gaps += [{
         "lane": "clients", "start": round(outage.start_s - zero, 4), "end": round(outage.end_s - zero, 4),
-        "seconds": round(outage.seconds, 4), "tone": "@bad", "label": "outage as clients saw it",
-        "cause": f"{outage.failed} requests failed or were slower than normal",
-    } for outage in item.outages]
+        "seconds": round(outage.seconds, 4), "tone": "@bad" if outage.failed else "@warm",
+        "label": "outage as clients saw it" if outage.failed else "slower than normal",
+        "cause": f"{outage.failed} requests failed, {outage.slow} were slower than normal",
+    } for outage in item.outages if outage.start_s - zero <= horizon]
     marks: Rows = []
     for name, tone in (("first_failed", "@bad"), ("last_failed", "@bad"), ("latency_normal", "@good")):
         at = item.marks.get(name)
-        if at is not None:
+        if at is not None and at - zero <= horizon:
             marks.append({"lane": "clients", "at": round(at - zero, 4), "label": MARK_WORDS[name], "tone": tone})
-    if item.marks.undone is not None:
+    if item.marks.undone is not None and item.marks.undone - zero <= horizon:
         marks.append({"lane": "repair", "at": round(item.marks.undone - zero, 4), "label": "fault undone",
                       "tone": "@muted"})
     return {"gaps": gaps, "marks": marks, "zero": [{"at": 0}]}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from testbed.experiment.durations import say_duration
 from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Disruption, Result
-from testbed.report.words import MARK_WORDS, clean, headline, main_run, passed, say_statistic, statistics_of
+from testbed.report.words import MARK_WORDS, clean, headline, main_run, passed, say_quantity, statistics_of
 
 
 def render(result: Result) -> str:
@@ -51,8 +51,7 @@ def _recovery(result: Result) -> Iterator[str]:
     yield "| disruption | noticed | isolated | restored | outage | failed requests |"
     yield "|---|---|---|---|---|---|"
     for name in names:
-        found = statistics_of(result, name)
-        cells = [say_statistic(found[quantity]) if quantity in found else "–"
+        cells = [say_quantity(result, name, quantity)
                  for quantity in ("detection", "isolation", "repair", "outage", "failed")]
         yield f"| **{_cell(name)}** | {' | '.join(cells)} |"
     yield ""

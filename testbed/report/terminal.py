@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from testbed.experiment.durations import say_duration
 from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Disruption, Result, RunResult
-from testbed.report.words import MARK_WORDS, clean, headline, main_run, passed, say_statistic, statistics_of
+from testbed.report.words import MARK_WORDS, clean, headline, main_run, passed, say_quantity, statistics_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,9 +76,8 @@ def _recovery(console: Console, result: Result) -> None:
     for title in ("disruption", "noticed", "isolated", "restored", "outage", "failed"):
         table.add_column(title, justify="left")
     for name in names:
-        found = statistics_of(result, name)
         table.add_row(Text(name, style="bold"), *(
-            Text(say_statistic(found[quantity]) if quantity in found else "–")
+            Text(say_quantity(result, name, quantity))
             for quantity in ("detection", "isolation", "repair", "outage", "failed")))
     console.print(table)
     console.print()

@@ -47,6 +47,18 @@ def say_statistic(item: Statistic) -> str:
     return f"{say(item.median)} ({say(item.minimum)} – {say(item.maximum)}, n {item.n}{tail})"
 
 
+def say_quantity(result: Result, disruption: str, quantity: str) -> str:
+    """A cell of a table: the statistic, or that a rollout stalled where it was never restored."""
+    found = statistics_of(result, disruption).get(quantity)
+    if found is None:
+        return "–"
+    stalled = [item for item in result.disruptions(disruption) if item.marks.stalled is not None]
+    if quantity == "repair" and found.n == 0 and stalled:
+        marks = stalled[-1].marks
+        return f"stalled after {say_duration((marks.stalled or 0.0) - (marks.injected or 0.0))}"
+    return say_statistic(found)
+
+
 def statistics_of(result: Result, disruption: str) -> dict[str, Statistic]:
     return {item.quantity: item for item in result.statistics if item.disruption == disruption}
 
