@@ -1,4 +1,8 @@
-"""The dashboard Overview: is anything broken now, do users notice, does it heal, and is the testbed itself well."""
+"""The dashboard Overview: is anything broken now, can Services answer, does it heal, and is the testbed itself well.
+
+Everything in it comes from ``/metrics`` of the API and of the agents. What users met is measured by the pulse and told
+in the report of a run: a scrape a second is too coarse for it.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,9 @@ NS = 'namespace=~"$namespace"'
 
 def overview() -> builders.Dashboard:
     board = skeleton("Testbed / Overview", "testbed-overview",
-                     "Faults in force, what users notice of them, and how the cluster heals.")
-    for title, panels in (("Now", now()), ("Users", users()), ("Faults and recovery", recovery()),
-                          ("Workloads", workloads()), ("Nodes", nodes()), ("The testbed itself", ourselves())):
+                     "Faults in force, what they do to Services and workloads, and how the cluster heals.")
+    for title, panels in (("Now", now()), ("Faults and Services", services()), ("Workloads", workloads()),
+                          ("Nodes", nodes()), ("The testbed itself", ourselves())):
         board = board.with_row(builders.Row(title))
         for panel in panels:
             board = board.with_panel(panel)
@@ -20,49 +24,33 @@ def overview() -> builders.Dashboard:
 
 
 def now() -> list:
-    failed = 'sum(rate(testbed_request_duration_seconds_count{outcome!="ok"}[$__rate_interval]))'
-    every = "sum(rate(testbed_request_duration_seconds_count{}[$__rate_interval]))"
     return [
         number("Faults in force", "Injections that hold at this moment.", "sum(testbed_fault_active{})",
                steps=((None, "green"), (1.0, "orange"))),
-        number("Failed requests", "Part of the requests of the last interval that failed.",
-               f"({failed} or vector(0)) / ({every} > 0)", unit="percentunit", steps=GOOD_WHEN_ZERO, none="no load"),
         number("Ready replicas", "Ready replicas, as part of those that Deployments ask for.",
                f"sum(kube_deployment_status_replicas_ready{{{NS}}}) / sum(kube_deployment_spec_replicas{{{NS}}})",
                unit="percentunit", steps=GOOD_WHEN_FULL, none="no Deployment"),
+        number("Endpoints out of rotation", "Addresses behind Services that get no new request.",
+               'sum(testbed_endpoints{state!="ready"})', steps=GOOD_WHEN_ZERO),
         number("Restarts", "Container restarts in the range shown.",
                f"sum(increase(kube_pod_container_status_restarts_total{{{NS}}}[$__range]))", steps=NEUTRAL),
         number("Ready nodes", "Nodes whose condition Ready is true, as part of all nodes.",
                'sum(kube_node_status_condition{condition="Ready", status="true"}) / count(kube_node_info{})',
                unit="percentunit", steps=GOOD_WHEN_FULL, none="no node"),
-        number("Recovery, median", "Median time from injection until users met no failure any more.",
-               "histogram_quantile(0.5, sum by (le) "
-               '(increase(testbed_recovery_seconds_bucket{phase="isolation"}[$__range])))',
-               unit="s", steps=NEUTRAL, none="none yet"),
+        number("Injections", "Injections in the range shown.", "sum(increase(testbed_faults_total{}[$__range]))",
+               steps=NEUTRAL),
     ]
 
 
-def users() -> list:
-    buckets = 'sum by (le) (rate(testbed_request_duration_seconds_bucket{outcome="ok"}[$__rate_interval]))'
-    return [
-        graph("Requests by outcome", "What clients got, per second: ok, failed, late, unsent.",
-              query("sum by (outcome) (rate(testbed_request_duration_seconds_count{}[$__rate_interval]))",
-                    "{{outcome}}"), unit="reqps", stacked=True),
-        graph("Latency of good answers", "From the time a request was due, so that waiting counts.",
-              *(query(f"histogram_quantile({quantile}, {buckets})", f"p{round(quantile * 100)}")
-                for quantile in (0.5, 0.95, 0.99)), unit="s"),
-    ]
-
-
-def recovery() -> list:
+def services() -> list:
     return [
         states("Fault windows", "Each injection for as long as it holds.", query("testbed_fault_active{}",
                "{{fault}} {{target}}"), texts={"0": ("off", "transparent"), "1": ("in force", "red")}),
-        graph("Recovery time", "Quantile 0.9 of the time each phase took, by fault.",
-              query("histogram_quantile(0.9, sum by (le, fault, phase) "
-                    "(increase(testbed_recovery_seconds_bucket{}[$__range])))", "{{fault}} {{phase}}"), unit="s"),
-        graph("Endpoints by state", "Addresses behind Services: ready ones get requests.",
+        graph("Endpoints by state", "Addresses behind Services: only ready ones get new requests.",
               query("sum by (state) (testbed_endpoints{})", "{{state}}"), stacked=True),
+        graph("Failed probes", "Probe failures per second, by kind, as the agents saw them.",
+              query("sum by (probe) (rate(testbed_probe_failures_total{}[$__rate_interval]))", "{{probe}}"),
+              unit="ops"),
     ]
 
 
@@ -100,10 +88,7 @@ def ourselves() -> list:
     reconcile = "sum by (le, controller) (rate(testbed_reconcile_duration_seconds_bucket{}[$__rate_interval]))"
     return [
         graph("Work queues", "Objects that wait for their controller.",
-              query("sum by (controller) (testbed_workqueue_depth{})", "{{controller}}"), span=8),
+              query("sum by (controller) (testbed_workqueue_depth{})", "{{controller}}")),
         graph("Reconcile time", "Quantile 0.95 of one pass, by controller.",
-              query(f"histogram_quantile(0.95, {reconcile})", "{{controller}}"), unit="s", span=8),
-        graph("Failed probes", "Probe failures per second, by kind.",
-              query("sum by (probe) (rate(testbed_probe_failures_total{}[$__rate_interval]))", "{{probe}}"),
-              unit="ops", span=8),
+              query(f"histogram_quantile(0.95, {reconcile})", "{{controller}}"), unit="s"),
     ]

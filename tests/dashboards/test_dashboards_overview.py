@@ -104,6 +104,21 @@ def test_fault_windows_are_shown_on_graphs(board: dict[str, Any]) -> None:
     assert windows and windows[0]["enable"] and windows[0]["step"] == "1s"
 
 
+def test_every_metric_is_exposed_by_the_api_or_an_agent() -> None:
+    """Names are looked for in the source of both exporters; a name that is put together there ends in a brace."""
+    sources = [ROOT / name for name in ("testbed/server/metrics.py", "testbed/server/metrics_state.py",
+                                        "testbed/node/metrics.py", "testbed/node/measures.py")]
+    text = "".join(path.read_text() for path in sources if path.exists())
+    exposed = set(re.findall(r'"((?:kube|container|testbed)_\w+)"', text))
+    beginnings = tuple(re.findall(r'f"((?:kube|container|testbed)_\w+_)\{', text))
+    used = {name for path in FILES for expression in expressions(json.loads(path.read_text()))
+            for name in re.findall(r"\b(?:kube|container|testbed)_\w+", expression)}
+    used |= set(re.findall(r"\bkube_\w+", (FOLDER / "prometheus/rules.yml").read_text()))
+    plain = {name: re.sub(r"_(bucket|sum|count|total)$", "", name) for name in used}
+    assert used
+    assert not {name for name in used if not {name, plain[name]} & exposed and not name.startswith(beginnings)}
+
+
 @needs_promtool
 def test_every_query_is_promql(board: dict[str, Any], tmp_path: Path) -> None:
     rules = []
