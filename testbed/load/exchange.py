@@ -39,14 +39,50 @@ def outcome_of(code: int) -> Outcome:
     return Outcome.TIMEOUT if code == errno.ETIMEDOUT else Outcome.UNREACHABLE
 
 
+class SourcePorts:
+    """Local ports in turn, so that none is used again before all others were.
+
+    The kernel's own choice returns to a port after some three thousand connections. A connection to a pod that died
+    leaves an unanswered entry in the Service's connection tracking for two minutes (nf_conntrack_tcp_timeout_syn_sent);
+    who comes from the same port is sent to the same dead pod. Users come from many machines and do not meet that; a
+    single prober would measure it as loss long after the pod was taken out.
+    """
+
+    def __init__(self, first: int, last: int, start: int) -> None:
+        """``first`` to ``last``: the range. ``start``: where to begin, taken modulo the range."""
+        self._first, self._count = first, last - first + 1
+        self._next = start % self._count
+
+    def bind(self, connection: socket.socket) -> None:
+        """Raises: OSError when no port of the range is free."""
+        for _ in range(self._count):
+            port = self._first + self._next
+            self._next = (self._next + 1) % self._count
+            try:
+                connection.bind(("", port))
+                return
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+        raise OSError(errno.EADDRNOTAVAIL, "no local port is free")
+
+
 class Connection:
     """A TCP connection that carries one request at a time."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, family: int, address: tuple[str, int]) -> None:
-        """Raises: OSError when no socket can be had."""
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, family: int, address: tuple[str, int], ports: SourcePorts | None = None
+    ) -> None:
+        """Raises: OSError when no socket or port can be had."""
         self._loop = loop
         self._socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if ports:
+            try:
+                ports.bind(self._socket)
+            except OSError:
+                self._socket.close()
+                raise
         self._address = address
         self._connected = False
         self._request = b""

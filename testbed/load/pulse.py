@@ -28,7 +28,7 @@ from typing import IO, Any, Protocol
 from urllib.parse import urlsplit
 
 from testbed.errors import EnvironmentProblem, TestbedError, UsageError
-from testbed.load.exchange import Connection, Done
+from testbed.load.exchange import Connection, Done, SourcePorts
 from testbed.load.precise import precise_loop
 from testbed.load.records import FRESH, KEEP, Outcome, Record
 
@@ -205,10 +205,13 @@ class HttpSender:
         self._fresh = f"{head}Connection: close\r\n\r\n".encode()
         self._keep = f"{head}\r\n".encode()
         self._idle: list[Connection] = []
+        first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+        # Pulses that follow each other begin at different places: the clock is as good as a draw.
+        self._ports = SourcePorts(first, last, time.monotonic_ns() // 1_000_000)
 
     def send(self, stream: str, done: Done) -> Flight:
         if stream == FRESH:
-            connection = Connection(self._loop, self._family, self._address)
+            connection = Connection(self._loop, self._family, self._address, self._ports)
 
             def ended(outcome: Outcome, status: int, backend: str) -> None:
                 connection.linger()
