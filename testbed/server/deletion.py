@@ -12,6 +12,7 @@ from typing import Any
 
 from testbed.api.meta import format_time, parse_time
 from testbed.errors import BadRequest, Conflict
+from testbed.server.fields import checked
 
 Json = dict[str, Any]
 
@@ -39,19 +40,18 @@ class Deletion:
     marked: Json | None = None
 
 
-def options_of(body: Json, query: dict[str, str]) -> DeleteOptions:
+def options_of(body: Any, query: dict[str, str]) -> DeleteOptions:
     """DeleteOptions from a DELETE's body and URL; the body wins.
 
     Raises: BadRequest when a value is wrong.
     """
+    body = checked("DeleteOptions", body)
     grace = body.get("gracePeriodSeconds")
     if grace is None and query.get("gracePeriodSeconds"):
         try:
             grace = int(query["gracePeriodSeconds"])
         except ValueError:
             raise BadRequest("gracePeriodSeconds is not a number") from None
-    if grace is not None and (not isinstance(grace, int) or isinstance(grace, bool)):
-        raise BadRequest("gracePeriodSeconds is not a number")
     propagation = body.get("propagationPolicy") or query.get("propagationPolicy") or ""
     if body.get("orphanDependents"):
         propagation = ORPHAN.capitalize()

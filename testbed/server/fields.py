@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from testbed.errors import BadRequest
 from testbed.server.schema import SCALARS, Field, Type, fields_of
 
 Json = dict[str, Any]
@@ -54,11 +55,23 @@ class Findings:
     unenforced: list[str] = field(default_factory=list)
 
 
-def examine(kind: str, obj: Json) -> tuple[Json, Findings]:
+def examine(kind: str, obj: Any) -> tuple[Json, Findings]:
     """``obj`` without nulls and unknown fields (upstream's decoder drops both), and what was found on the way."""
     findings = Findings()
     cleaned: Json = _walk(obj, Type("struct", name=kind), "", findings, 0)
     return cleaned, findings
+
+
+def checked(kind: str, body: Any) -> Json:
+    """A body that is no stored object (Scale, Binding, DeleteOptions), without what it may not hold.
+
+    Raises: BadRequest when a field has the wrong type.
+    """
+    cleaned, found = examine(kind, body)
+    if found.wrong:
+        told = "; ".join(f"{path}: {what}" if path else what for path, what in found.wrong)
+        raise BadRequest(f"the body cannot be handled as a {kind}: {told}")
+    return cleaned
 
 
 def _walk(value: Any, kind: Type, path: str, found: Findings, depth: int) -> Any:

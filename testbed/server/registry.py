@@ -22,6 +22,7 @@ from testbed.server.allocation import allocate_service, keep_allocations
 from testbed.server.catalog import Catalog
 from testbed.server.deletion import DeleteOptions
 from testbed.server.evictions import judge_eviction, mark_disruption
+from testbed.server.fields import checked
 from testbed.server.options import Listing, Page, WriteOptions
 from testbed.server.patches import json_patch, merge_patch, strategic_patch
 from testbed.server.selectors import Predicate, both, parse_fields, parse_labels
@@ -378,7 +379,7 @@ class Registry:
         self._store_update(served, pod, value, options)
 
     def _evict(self, served: Served, pod: Stored, body: Mapping[str, Any], options: WriteOptions) -> None:
-        wanted = deletion.options_of(dict(body.get("deleteOptions") or {}), {})
+        wanted = deletion.options_of(checked("Eviction", dict(body)).get("deleteOptions") or {}, {})
         deletion.check_preconditions(pod.value, wanted, f'pods "{pod.name}"')
         budgets = [item.value for item in self.store.list(r.DISRUPTION_BUDGETS.group_resource, pod.namespace)]
         admission = judge_eviction(pod.value, budgets, self.clock.now())

@@ -8,13 +8,13 @@ pkg/registry/core/pod/storage/ storage.go (assignPod), apiextensions-apiserver p
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from testbed.api.meta import format_time
 from testbed.errors import BadRequest, Conflict
 from testbed.server.causes import Causes
+from testbed.server.fields import checked
 from testbed.server.served import Served
 
 Json = dict[str, Any]
@@ -40,13 +40,10 @@ def scaled(served: Served, obj: Json, scale: Any) -> Json:
 
     Raises: BadRequest, Conflict (stale resourceVersion), Invalid.
     """
-    if not isinstance(scale, Mapping) or not isinstance(scale.get("metadata") or {}, Mapping):
-        raise BadRequest("the body is not a Scale object")
+    scale = checked("Scale", scale)
     replicas = (scale.get("spec") or {}).get("replicas", 0)
     causes = Causes()
     name = obj["metadata"]["name"]
-    if not isinstance(replicas, int) or isinstance(replicas, bool):
-        raise BadRequest("Scale: spec.replicas: expected integer")
     if replicas < 0:
         causes.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
     causes.raise_if_any("Scale", "autoscaling", name)
@@ -89,12 +86,12 @@ def selector_text(selector: Json) -> str:
     return ",".join(parts)
 
 
-def bound(pod: Json, binding: Mapping[str, Any], now: datetime) -> tuple[Json, Json]:
+def bound(pod: Json, binding: Any, now: datetime) -> tuple[Json, Json]:
     """Spec and status of a pod that is given to a node.
 
     Raises: BadRequest when the binding names no node; Conflict when the pod has one already or is being deleted.
     """
-    target = binding.get("target") or {}
+    target = checked("Binding", binding).get("target") or {}
     node, name = target.get("name"), pod["metadata"]["name"]
     if not node or target.get("kind", "Node") not in ("Node", ""):
         raise BadRequest("a binding needs target.kind Node and target.name")

@@ -75,8 +75,6 @@ class Writer:
 
     def _delete(self, request: web.BaseRequest, target: Target, served: Served, body: Any,
                 wanted: Wanted) -> web.Response:
-        if not isinstance(body, dict):
-            raise BadRequest("the body is not DeleteOptions")
         options = options_of(body, dict(request.query))
         if target.subresource:
             raise NotFound("the server could not find the requested resource")

@@ -50,6 +50,7 @@ def service(name: str = "web", **spec: Any) -> Json:
 
 def definition(schema: Json | None = None, **version: Any) -> Json:
     return {"metadata": {"name": "widgets.example.io"}, "spec": {
-        "group": "example.io", "scope": "Namespaced", "names": {"plural": "widgets", "kind": "Widget", "shortNames": ["wi"]},
+        "group": "example.io", "scope": "Namespaced",
+        "names": {"plural": "widgets", "kind": "Widget", "shortNames": ["wi"]},
         "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema or {
             "type": "object", "x-kubernetes-preserve-unknown-fields": True}}, **version}]}}

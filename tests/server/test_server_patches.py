@@ -17,7 +17,8 @@ Json = dict[str, Any]
 
 KEYS = st.sampled_from(["a", "b", "c"])
 VALUES = st.recursive(st.integers() | st.text(max_size=3) | st.booleans(),
-                      lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=8)
+                      lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+                      max_leaves=8)
 MAPS = st.dictionaries(KEYS, VALUES, max_size=3)
 
 
@@ -35,7 +36,8 @@ def test_strategic_lists_merge_by_their_key() -> None:
 
 def test_strategic_lists_without_a_key_are_replaced() -> None:
     target = {"spec": {"tolerations": [{"key": "a"}], "containers": [{"name": "a", "args": ["1"]}]}}
-    merged = strategic_patch(target, {"spec": {"tolerations": [{"key": "b"}], "containers": [{"name": "a", "args": ["2"]}]}},
+    merged = strategic_patch(target,
+                             {"spec": {"tolerations": [{"key": "b"}], "containers": [{"name": "a", "args": ["2"]}]}},
                              "Pod")
     assert merged["spec"] == {"tolerations": [{"key": "b"}], "containers": [{"name": "a", "args": ["2"]}]}
 
@@ -47,7 +49,8 @@ def test_strategic_directives() -> None:
     assert [item["name"] for item in strategic_patch(target, patch, "Pod")["spec"]["containers"]] == ["c", "a"]
     replaced = strategic_patch(containers({"name": "a"}), containers({"$patch": "replace"}, {"name": "z"}), "Pod")
     assert replaced == containers({"name": "z"})
-    whole = strategic_patch({"spec": {"nodeName": "n", "hostname": "h"}}, {"spec": {"$patch": "replace", "hostname": "x"}},
+    whole = strategic_patch({"spec": {"nodeName": "n", "hostname": "h"}},
+                            {"spec": {"$patch": "replace", "hostname": "x"}},
                             "Pod")
     assert whole == {"spec": {"hostname": "x"}}
 

@@ -176,13 +176,15 @@ def test_an_address_that_is_taken_or_outside_is_refused(registry: Registry) -> N
 
 
 def test_node_ports_come_from_the_published_ones_until_they_are_used_up(registry: Registry) -> None:
-    ports = [registry.create(r.SERVICES, service(name, type="NodePort"), "default").value["spec"]["ports"][0]["nodePort"]
+    ports = [registry.create(r.SERVICES, service(name, type="NodePort"),
+                             "default").value["spec"]["ports"][0]["nodePort"]
              for name in ("a", "b")]
     assert ports == [30001, 30002]
     with pytest.raises(Invalid, match="no node port is free"):
         registry.create(r.SERVICES, service("c", type="NodePort"), "default")
     registry.delete(r.SERVICES, "a", "default")
-    assert registry.create(r.SERVICES, service("c", type="NodePort"), "default").value["spec"]["ports"][0]["nodePort"] == 30001
+    assert registry.create(r.SERVICES, service("c", type="NodePort"),
+                           "default").value["spec"]["ports"][0]["nodePort"] == 30001
 
 
 def test_an_update_without_address_keeps_it(registry: Registry) -> None:
@@ -359,7 +361,8 @@ def test_preconditions_protect_a_successor(registry: Registry) -> None:
     registry.create(r.PODS, pod(), "default")
     with pytest.raises(Conflict, match="UID in the precondition"):
         registry.delete(r.PODS, "a", "default", DeleteOptions(uid="another"))
-    registry.delete(r.PODS, "a", "default", DeleteOptions(uid=registry.get(r.PODS, "a", "default").value["metadata"]["uid"]))
+    registry.delete(r.PODS, "a", "default",
+                    DeleteOptions(uid=registry.get(r.PODS, "a", "default").value["metadata"]["uid"]))
 
 
 def test_a_namespace_empties_before_it_goes(registry: Registry) -> None:
@@ -505,6 +508,7 @@ async def test_a_watch_without_a_version_begins_with_what_is_there(registry: Reg
 def test_events_are_bounded(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("testbed.server.registry.MAX_EVENTS", 20)
     for number in range(100):
-        registry.create(r.EVENTS, {"metadata": {"name": f"e{number}"}, "involvedObject": {"namespace": "default"}}, "default")
+        registry.create(r.EVENTS, {"metadata": {"name": f"e{number}"}, "involvedObject": {"namespace": "default"}},
+                        "default")
     names = [item.name for item in registry.list(r.EVENTS).items]
     assert len(names) <= 20 and "e99" in names
