@@ -48,18 +48,25 @@ async def run(directory: Path, owner: tuple[int, int] | None) -> None:
         await host.close()
 
 
+def remembered_owner(file: Path, told: str | None) -> tuple[int, int] | None:
+    """Pid and start ticks of the owner; a room that is started again after its death still knows it."""
+    if told:
+        file.write_text(told)
+    try:
+        pid, _, ticks = file.read_text().partition(":")
+        return int(pid), int(ticks)
+    except (OSError, ValueError):
+        return None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="testbed.machines", description="the machine room of one cluster")
     parser.add_argument("--instance", required=True, type=Path)
     parser.add_argument("--owner", help="PID:START_TICKS of the process with which the cluster ends")
     arguments = parser.parse_args()
-    owner = None
-    if arguments.owner:
-        pid, _, ticks = arguments.owner.partition(":")
-        owner = int(pid), int(ticks)
     try:
         record_room(arguments.instance, os.getpid())
-        asyncio.run(run(arguments.instance, owner))
+        asyncio.run(run(arguments.instance, remembered_owner(arguments.instance / "owner", arguments.owner)))
     except (TestbedError, OSError) as error:
         say(f"machine room: {error}")
         sys.exit(getattr(error, "exit_code", 4))

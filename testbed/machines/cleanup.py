@@ -11,18 +11,20 @@ import asyncio
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from testbed.api import labels
-from testbed.errors import EnvironmentProblem, HostError
+from testbed.errors import EngineError, EnvironmentProblem, HostError
 from testbed.machines.processes import ROOM_RECORD, ended, kill_exactly, read_record, start_ticks
-from testbed.runtime.protocol import Engine, Host
+from testbed.runtime.protocol import ContainerSpec, Engine, Host, Mount
 
 RECORD = "processes.json"
 KEPT = frozenset({"runs"})
+HELPER_IMAGE = "testbed-nettools:1"
 _ID = re.compile(r"\b[0-9a-f]{12}\b")
 
 
@@ -127,14 +129,48 @@ async def clean(
             say("removing containers")
             with contextlib.suppress(HostError):  # the engine's forced removal kills it too
                 await host.kill_cgroup(f"/testbed-{identity}")
-            await remove_containers(engine, {labels.INSTANCE: identity}, spared_role=labels.ROLE_HELPER)
-            say("removing the network")
-            for network in await engine.networks({labels.INSTANCE: identity}):
-                await engine.remove_network(network.id)
+            await _remove_from_engine(engine, identity, say)
             with contextlib.suppress(HostError):
                 await host.remove_cgroup(f"/testbed-{identity}")
         finally:
             await host.close()
         await remove_containers(engine, {labels.INSTANCE: identity})  # the helper that did host acts
     say("removing state")
-    remove_state(directory)
+    try:
+        remove_state(directory)
+    except EnvironmentProblem:
+        if os.geteuid() == 0:
+            raise
+        await _remove_as_root(engine, directory)
+        remove_state(directory)
+
+
+async def _remove_from_engine(engine: Engine, identity: str, say: Callable[[str], None]) -> None:
+    """Containers, then the network; again when a container joined it meanwhile."""
+    for attempts_left in (2, 1, 0):
+        await remove_containers(engine, {labels.INSTANCE: identity}, spared_role=labels.ROLE_HELPER)
+        say("removing the network")
+        try:
+            for network in await engine.networks({labels.INSTANCE: identity}):
+                await engine.remove_network(network.id)
+            return
+        except EngineError:
+            if not attempts_left:
+                raise
+            await asyncio.sleep(0.3)
+
+
+async def _remove_as_root(engine: Engine, directory: Path) -> None:
+    """What containers wrote into volumes belongs to root: a container removes it for a user who is not."""
+    container = await engine.create(ContainerSpec(
+        name=f"testbed-cleaner-{secrets.token_hex(6)}", image=HELPER_IMAGE, labels={labels.ROLE: labels.ROLE_HELPER},
+        command=("rm", "-rf", "--", "/state/nodes"), mounts=(Mount("/state", str(directory)),),
+    ))
+    try:
+        await engine.start(container)
+        for _ in range(600):  # a minute; what then is left, the next attempt says
+            if not (await engine.inspect(container)).running:
+                return
+            await asyncio.sleep(0.1)
+    finally:
+        await engine.remove(container)

@@ -205,7 +205,7 @@ def _make_directories(instance: Instance) -> None:
         instance.directory.chmod(0o700)
         for directory in (instance.gateway_directory, instance.directory / "logs"):
             directory.mkdir(mode=0o700, exist_ok=True)
-        # The gateway's root may lack DAC_OVERRIDE and its files are then "others'"; the directory above keeps people out.
+        # The gateway's root has no DAC_OVERRIDE and writes here as "others"; the directory above keeps people out.
         instance.gateway_directory.chmod(0o777)
     except OSError as error:
         raise EnvironmentProblem(f"cannot make {error.filename}: {error.strerror}",

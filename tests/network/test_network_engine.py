@@ -207,3 +207,20 @@ async def test_gateway_that_was_killed_is_started_and_programmed_anew(world: Wor
             await asyncio.sleep(0.05)
     await world.program(service)
     assert (await world.fetch(f"http://{service['address']}/")).startswith("p1 ")
+
+
+async def test_dead_pod_swallows_connections_until_it_is_out_of_rotation(world: World) -> None:
+    """Longer than the gateway asks for a neighbour in vain: it must not answer "no route to host" then."""
+    await start_pod(world, "p9")
+    await world.program(world.service(20, "p9"))
+    os.kill(world.pods["p9"][1].pid, signal.SIGKILL)
+    await until_gone(world, "p9")
+    slow = FETCH.replace("timeout=2", "timeout=6")
+    outcome = await world.inside("p1", slow, f"http://{world.service(20)['address']}/")
+    assert "timed out" in outcome
+
+
+async def until_gone(world: World, pod: str) -> None:
+    async with asyncio.timeout(20):
+        while (await world.engine.inspect(world.pods[pod][0])).running:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)

@@ -114,6 +114,10 @@ class Ruleset:
             "  ip daddr @cluster_ips goto refuse",
             f"  ip daddr {settings.service_range} drop",
             " }",
+            # A dead pod's packets vanish behind kube-proxy; our own neighbour table must not turn that into an answer.
+            " chain own { type filter hook output priority filter; policy accept;",
+            "  icmp type destination-unreachable icmp code host-unreachable drop",
+            " }",
             " chain refuse {",
             "  meta l4proto tcp reject with tcp reset",
             "  reject with icmp type port-unreachable",
