@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from testbed.experiment.observations import (
-    Evidence,
     EventSeen,
+    Evidence,
     InjectionSeen,
     deployment_seen,
     endpoints_seen,

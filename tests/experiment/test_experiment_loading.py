@@ -1,0 +1,171 @@
+"""Reading experiments: every mistake at once, with its line and field, and nothing that blows up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from testbed.errors import InvalidInput, Mistake
+from testbed.experiment.documents import read_text
+from testbed.experiment.loading import load_experiment
+from testbed.experiment.schema import experiment_definition, experiment_schema, result_schema
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+GOOD = """\
+apiVersion: testbed.io/v1alpha1
+kind: Experiment
+metadata: {name: good}
+spec:
+  workload: [web.yaml]
+  load:
+    pulse: {service: web, rate: 50}
+  method:
+    - name: crash
+      at: 1s
+      fault:
+        apiVersion: chaos-mesh.org/v1alpha1
+        kind: PodChaos
+        spec: {action: pod-kill, mode: one, selector: {labelSelectors: {app: web}}}
+    - name: ship
+      after: crash.restored
+      rollout: {deployment: web, image: "sample:v2"}
+  objectives: ["crash.repair.median < 2s"]
+"""
+WEB = (Path(__file__).parents[2] / "examples" / "web.yaml").read_text()
+
+
+def write(folder: Path, text: str, web: str = WEB) -> Path:
+    (folder / "web.yaml").write_text(web)
+    file = folder / "experiment.yaml"
+    file.write_text(text)
+    return file
+
+
+def mistakes(folder: Path, text: str, web: str = WEB) -> list[Mistake]:
+    with pytest.raises(InvalidInput) as caught:
+        load_experiment(write(folder, text, web))
+    assert caught.value.exit_code == 3
+    return list(caught.value.mistakes)
+
+
+@pytest.mark.parametrize("file", [file for file in EXAMPLES if file.name != "web.yaml"], ids=lambda file: file.stem)
+def test_every_example_is_right(file: Path) -> None:
+    loaded = load_experiment(file)
+    assert loaded.experiment.spec.method
+    assert loaded.objectives
+
+
+def test_a_good_one(tmp_path: Path) -> None:
+    loaded = load_experiment(write(tmp_path, GOOD), runs=3, seed=9, jitter_s=0.0)
+    assert [step.name for step in loaded.experiment.spec.method] == ["crash", "ship"]
+    assert loaded.experiment.spec.method[1].awaited == ("crash", "restored")
+    assert (loaded.experiment.spec.runs, loaded.experiment.spec.seed, loaded.experiment.spec.jitter) == (3, 9, 0.0)
+    assert [item["kind"] for item in loaded.manifests] == ["Service", "Deployment"]
+
+
+@pytest.mark.parametrize(("change", "field", "line", "suggestion"), [
+    (("rate: 50", "rat: 50"), "spec.load.pulse.rat", 7, "rate"),
+    (("method:", "methods:"), "spec.methods", 8, "method"),
+    (("at: 1s", "at: 1 sec"), "spec.method[0].at", 10, ""),
+    (("PodChaos", "PodChoas"), "spec.method[0].fault.kind", 13, "PodChaos"),
+    (("pod-kill", "pod-kil"), "spec.method[0].fault.spec.action", 14, "pod-kill"),
+    (("labelSelectors", "labelSelector"), "spec.method[0].fault.spec.selector.labelSelector", 14, "labelSelectors"),
+    (("after: crash", "after: crush"), "spec.method[1].after", 16, "crash"),
+    (("crash.restored", "crash.restord"), "spec.method[1].after", 16, "restored"),
+    (("deployment: web", "deployment: wep"), "spec.method[1].rollout.deployment", 17, "web"),
+    (("service: web", "service: wbe"), "spec.load.pulse.service", 7, "web"),
+    (("repair.median", "repiar.median"), "spec.objectives[0]", 18, "crash.repair.median"),
+    (("repair.median", "repair.p95"), "spec.objectives[0]", 18, ""),
+    (("< 2s", "< 2"), "spec.objectives[0]", 18, ""),
+    (("[web.yaml]", "[wep.yaml]"), "spec.workload[0]", 5, "web.yaml"),
+    (("kind: Experiment", "kind: Experimet"), "kind", 2, "Experiment"),
+    (("name: ship", "name: crash"), "spec.method[1].name", 15, ""),
+])
+def test_a_mistake_is_told_with_its_place(
+    tmp_path: Path, change: tuple[str, str], field: str, line: int, suggestion: str
+) -> None:
+    found = mistakes(tmp_path, GOOD.replace(*change, 1) if change[0] != "kind: Experiment" else GOOD.replace(*change))
+    match = [item for item in found if item.field == field]
+    assert match, found
+    assert (match[0].line, match[0].suggestion) == (line, suggestion)
+    assert match[0].file.endswith("experiment.yaml")
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    text = GOOD.replace("rate: 50", "rat: 50").replace("pod-kill", "pod-kil")
+    text = text.replace('"sample:v2"', '"sample:v2", undo: true')
+    fields = {item.field for item in mistakes(tmp_path, text)}
+    assert {"spec.load.pulse.rat", "spec.method[0].fault.spec.action", "spec.method[1].rollout"} <= fields
+
+
+def test_manifests_are_checked_too(tmp_path: Path) -> None:
+    web = WEB.replace("readinessProbe", "readynessProbe").replace("kind: Service", "kind: Servce")
+    found = {item.field: item for item in mistakes(tmp_path, GOOD, web)}
+    assert found["kind"].suggestion == "Service"
+    probe = found["spec.template.spec.containers[0].readynessProbe"]
+    assert (probe.suggestion, Path(probe.file).name) == ("readinessProbe", "web.yaml")
+    assert probe.line == WEB.splitlines().index("          readinessProbe:") + 1
+
+
+def test_a_selector_that_its_template_does_not_match(tmp_path: Path) -> None:
+    web = WEB.replace("labels: {app: web}", "labels: {app: wbe}")
+    assert any("as the selector says" in item.message for item in mistakes(tmp_path, GOOD, web))
+
+
+def test_objectives_on_requests_need_the_pulse(tmp_path: Path) -> None:
+    text = GOOD.replace("  load:\n    pulse: {service: web, rate: 50}\n", "").replace(
+        "crash.repair.median < 2s", "requests.failed == 0")
+    assert any("load.pulse" in item.message for item in mistakes(tmp_path, text))
+
+
+@pytest.mark.parametrize(("text", "part"), [
+    ("a: 1\na: 2\n", "stands twice"),
+    ("a: [1, 2\n", "not YAML"),
+    ("a: &x [1]\n" + "b: " + "*y\n", "not YAML"),
+    ("\t- a", "not YAML"),
+])
+def test_what_is_not_yaml(text: str, part: str) -> None:
+    with pytest.raises(InvalidInput, match=part):
+        read_text(text, "f.yaml")
+
+
+def test_a_small_file_cannot_become_a_large_value() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    with pytest.raises(InvalidInput, match="aliases"):
+        read_text("\n".join(lines))
+
+
+def test_deep_nesting_is_refused() -> None:
+    with pytest.raises(InvalidInput):
+        read_text("a: " + "[" * 3000 + "]" * 3000)
+
+
+def test_lines_are_those_of_the_file() -> None:
+    document = read_text("a:\n  b:\n    - c: 1\n    - d: 2\n", "f")[0]
+    assert document.line(("a", "b", 1, "d")) == 4
+    assert document.line(("a", "b", 1, "nothing", "here")) == 4
+    assert document.part(("a", "b")).line((0, "c")) == 3
+
+
+def test_the_published_schema_accepts_the_examples() -> None:
+    validator = jsonschema.Draft202012Validator(experiment_schema())
+    for file in EXAMPLES:
+        if file.name != "web.yaml":
+            errors = list(validator.iter_errors(read_text(file.read_text())[0].value))
+            assert not errors, errors
+
+
+def test_the_published_schema_refuses_unknown_fields() -> None:
+    validator = jsonschema.Draft202012Validator(experiment_schema())
+    value = read_text(GOOD)[0].value
+    assert validator.is_valid(value)
+    value["spec"]["stedyState"] = []
+    assert not validator.is_valid(value)
+
+
+def test_schemas_and_the_definition_are_json() -> None:
+    json.dumps([experiment_schema(), result_schema(), experiment_definition()])

@@ -1,0 +1,145 @@
+"""Objectives: what may be said, and how it is judged over runs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from testbed.core.profile import FAST
+from testbed.experiment.jitter import injection_jitter, longest_period
+from testbed.experiment.objectives import judge, parse_objective
+from testbed.experiment.result import Disruption, Latency, Marks, Requests, RunResult, Verdict
+from testbed.experiment.statistics import (
+    median,
+    median_interval,
+    over_runs,
+    quantile,
+    statistic,
+    supported_quantile,
+)
+
+
+def run(number: int, repair: float | None = 1.0, failed: int = 0, p99: float = 0.01) -> RunResult:
+    return RunResult(
+        number=number, verdict=Verdict.PASSED, started_at=datetime(2026, 1, 1, tzinfo=UTC), duration_s=10,
+        requests=Requests(due=1000, ok=1000 - failed, failed=failed), latency=Latency(p99=p99), restarts=1,
+        disruptions=(Disruption(
+            name="a", kind="fault", requests=Requests(due=100, ok=100 - failed, failed=failed),
+            marks=Marks(injected=1.0, detected=1.1, restored=None if repair is None else 1.0 + repair)),),
+    )
+
+
+@pytest.mark.parametrize("text", [
+    "a.repair.median < 2.5s", "a.isolation.max <= 800ms", "a.requests.failed == 0", "requests.failed.ratio < 0.1%",
+    "restarts == 0", "latency.p99 < 250ms", "a.outage.max < 1m", "a.detection.min >= 0s",
+])
+def test_what_may_be_said(text: str) -> None:
+    assert parse_objective(text, ["a"], 1).text == text
+
+
+@pytest.mark.parametrize(("text", "part"), [
+    ("a.repair < 2s", "which value over the runs"), ("b.repair.median < 2s", "not a value of the result"),
+    ("a.repair.median", "comparison"), ("a.repair.median < 2", "no unit"), ("a.requests.failed == 0.5", "not a count"),
+    ("requests.failed.ratio < 200%", "between"), ("a.repair.p95 < 2s", "20 or more"), ("a.repair.p99 < 2s", "100"),
+    ("a.repair.median ~ 2s", "comparison"),
+])
+def test_what_may_not(text: str, part: str) -> None:
+    with pytest.raises(ValueError, match=part):
+        parse_objective(text, ["a"], 10)
+
+
+def test_a_quantile_that_the_runs_support() -> None:
+    assert parse_objective("a.repair.p95 < 2s", ["a"], 20).aggregate == "p95"
+
+
+def test_a_step_whose_name_has_dots_in_reach_of_another() -> None:
+    assert parse_objective("a-b.repair.max < 1s", ["a", "a-b"], 1).step == "a-b"
+
+
+@pytest.mark.parametrize(("text", "met"), [
+    ("a.repair.median < 2s", True), ("a.repair.max < 2s", False), ("a.repair.min < 2s", True),
+    ("a.requests.failed == 0", False), ("a.requests.failed <= 3", True), ("requests.failed.ratio < 1%", True),
+    ("restarts == 1", True), ("latency.p99 < 5ms", False),
+])
+def test_judging(text: str, met: bool) -> None:
+    runs = [run(1, 1.0), run(2, 1.5, failed=3), run(3, 4.0)]
+    assert judge(parse_objective(text, ["a"], 3), runs).met is met
+
+
+def test_a_count_must_hold_in_every_run_and_the_offender_is_shown() -> None:
+    result = judge(parse_objective("a.requests.failed == 0", ["a"], 3), [run(1), run(2, failed=2), run(3)])
+    assert (result.met, result.measured) == (False, 2)
+
+
+def test_a_time_that_never_came_misses_its_limit() -> None:
+    objective = parse_objective("a.repair.max < 100s", ["a"], 2)
+    result = judge(objective, [run(1, 1.0), run(2, None)])
+    assert result.met is False and "1 of 2" in result.note
+
+
+def test_a_median_survives_a_minority_that_never_came() -> None:
+    objective = parse_objective("a.repair.median < 2s", ["a"], 3)
+    assert judge(objective, [run(1, 1.0), run(2, 1.2), run(3, None)]).met is True
+
+
+def test_without_a_trusted_run_nothing_is_judged() -> None:
+    assert judge(parse_objective("a.repair.max < 2s", ["a"], 1), []).met is None
+
+
+# --- statistics
+
+
+@pytest.mark.parametrize(("q", "n"), [(0.5, 2), (0.9, 10), (0.95, 20), (0.99, 100)])
+def test_quantiles_need_values_beyond_them(q: float, n: int) -> None:
+    assert supported_quantile(q) == n
+
+
+@given(st.lists(st.floats(0, 1000), min_size=1, max_size=40), st.floats(0, 1))
+def test_a_quantile_lies_between_the_extremes(values: list[float], q: float) -> None:
+    assert min(values) <= quantile(values, q) <= max(values)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.floats(0, 1000), min_size=5, max_size=15), st.integers(0, 3))
+def test_the_interval_holds_the_median_and_is_repeatable(values: list[float], seed: int) -> None:
+    interval = median_interval(values, seed)
+    assert interval is not None and interval == median_interval(values, seed)
+    assert min(values) <= interval[0] <= interval[1] <= max(values)
+    assert interval[0] <= median(values) <= interval[1] or interval[0] == interval[1]
+
+
+def test_few_values_have_no_interval_and_no_p95() -> None:
+    few = statistic("a", "repair", [1.0, 2.0, 3.0], seed=1)
+    assert (few.ci_low, few.p95, few.median, few.n) == (None, None, 2.0, 3)
+    assert statistic("a", "repair", [float(n) for n in range(20)], seed=1).p95 == pytest.approx(18.05)
+
+
+def test_censored_runs_are_counted_not_dropped() -> None:
+    found = statistic("a", "repair", [1.0, None, None], seed=1)
+    assert (found.n, found.censored, found.median) == (1, 2, None)
+
+
+def test_void_runs_enter_no_statistics() -> None:
+    void = run(2, 99.0).model_copy(update={"void_reason": "the pulse sent late"})
+    repair = next(item for item in over_runs([run(1), void], 1) if item.quantity == "repair")
+    assert repair.values == (1.0,)
+
+
+# --- jitter
+
+
+@given(st.integers(), st.integers(1, 100), st.floats(0.01, 30))
+def test_jitter_is_repeatable_and_within_the_period(seed: int, number: int, longest: float) -> None:
+    value = injection_jitter(seed, number, "step", longest)
+    assert 0 <= value <= longest
+    assert value == injection_jitter(seed, number, "step", longest)
+
+
+def test_jitter_covers_the_longest_period_that_must_notice() -> None:
+    spec = {"containers": [{"livenessProbe": {"periodSeconds": 3}, "readinessProbe": {"tcpSocket": {"port": 1}}}]}
+    assert longest_period("PodChaos", [spec], FAST) == 10.0
+    assert longest_period("NodeChaos", [], FAST) == 0.5
+    assert longest_period("PodChaos", [], FAST) == 0.0
