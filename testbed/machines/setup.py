@@ -74,8 +74,9 @@ def _mmdebstrap(images: Images, narrator: Narrator) -> tuple[str, ...]:
     with narrator.task(f"looking for {PUBLIC_BASE}"):
         if images.pull(PUBLIC_BASE):
             return ()
-    install_packages(("mmdebstrap",), narrator)
-    return ("mmdebstrap",)
+    packages = ("mmdebstrap", "debian-archive-keyring")  # the keyring is Debian's own; Ubuntu lacks it
+    install_packages(packages, narrator)
+    return packages
 
 
 def _images(images: Images, narrator: Narrator) -> tuple[str, ...]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import subprocess
-import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,10 +17,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import which
-from typing import IO, Any
+from typing import Any
 
 from testbed.errors import EngineError, EngineUnavailable, EnvironmentProblem, InvalidInput, NoSuchImage
 from testbed.resources import image_context
+from testbed.runtime.contexts import context_files, packed
+from testbed.runtime.debootstrap import debootstrap
 from testbed.runtime.protocol import EngineVersion
 
 SOURCE_HASH = "testbed.io/source-hash"
@@ -77,7 +77,7 @@ def source_hash(recipe: Recipe) -> str:
     """
     digest = hashlib.sha256(repr(recipe.arguments).encode())
     root = image_context(recipe.context)
-    for path in _context_files(root):
+    for path in context_files(root):
         digest.update(f"\0{path.relative_to(root).as_posix()}\0{path.stat().st_mode & 0o111}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
@@ -257,7 +257,7 @@ class Images:
         progress: Progress,
     ) -> None:
         tail: list[str] = []
-        with translated(), _packed(context) as archive:
+        with translated(), packed(context) as archive:
             for message in self._client.build(
                 fileobj=archive, custom_context=True, dockerfile=dockerfile, tag=tag, decode=True, rm=True,
                 forcerm=True, network_mode="host", labels=dict(labels), buildargs=_proxies() | dict(arguments),
@@ -273,61 +273,10 @@ class Images:
                              (int(step[1]) - 1) / int(step[2]) if step else None)
 
 
-def debootstrap(archive: Path, progress: Progress = silent) -> None:
-    """Writes a minimal Debian root file system as a tar file, from the machine's Debian mirror.
-
-    ``TESTBED_DEBIAN_MIRROR`` in the environment names another mirror. Raises: EnvironmentProblem.
-    """
-    mirror = os.environ.get("TESTBED_DEBIAN_MIRROR")
-    argv = ["mmdebstrap", "--variant=minbase", "--format=tar",
-            "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
-            "--dpkgopt=path-exclude=/usr/share/locale/*",
-            "bookworm", str(archive), *([mirror] if mirror else [])]
-    said: list[str] = []
-    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            said = [*said[-10:], line.rstrip()]
-            percent = re.search(r"\.\.\. *(\d+)%", line)
-            progress(f"{OWN_BASE}: {line.strip()}", int(percent[1]) / 100 if percent else None)
-    if process.returncode:
-        raise EnvironmentProblem("mmdebstrap failed: " + "\n".join(said[-3:]),
-                                 hint="Debian's package mirror must be reachable; TESTBED_DEBIAN_MIRROR names another")
-
-
 def _build_failure(tag: str, error: str, tail: list[str]) -> EngineError:
     said = "\n".join(f"    {line}" for line in tail[-12:])
     return EngineError(f"building {tag} failed: {error.strip()}\n{said}",
                        hint="package mirrors must be reachable from this machine: the build uses its network")
-
-
-@contextmanager
-def _packed(context: Path) -> Iterator[IO[bytes]]:
-    """The folder as the tar stream that the engine wants, without times and owners, so that its cache works."""
-    with tempfile.TemporaryFile() as stream:
-        with tarfile.open(fileobj=stream, mode="w") as archive:
-            for path in _context_files(context):
-                archive.add(path, path.relative_to(context).as_posix(), recursive=False, filter=_anonymous)
-        stream.seek(0)
-        yield stream
-
-
-def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    member.mtime = 0
-    return member
-
-
-def _context_files(context: Path) -> list[Path]:
-    """Every file that belongs to a build context, in a fixed order; ``.dockerignore`` is kept to."""
-    from docker.utils.build import exclude_paths
-
-    ignore = context / ".dockerignore"
-    patterns = [line.strip() for line in ignore.read_text().splitlines()
-                if line.strip() and not line.startswith("#")] if ignore.is_file() else []
-    names = exclude_paths(str(context), [*patterns, "**/__pycache__"])
-    return sorted(path for path in (context / name for name in names) if path.is_file() or path.is_symlink())
 
 
 def _proxies() -> dict[str, str]:

@@ -13,6 +13,7 @@ import pytest
 from testbed.errors import EngineError, EnvironmentProblem, InvalidInput
 from testbed.resources import folder, image_context
 from testbed.runtime import images as subject
+from testbed.runtime.contexts import packed
 from testbed.runtime.images import OWN_BASE, RECIPES, Images, Recipe, source_hash
 
 
@@ -51,7 +52,7 @@ def test_files_that_python_leaves_behind_do_not_count(context: Path) -> None:
 def test_ignored_files_are_not_sent_to_the_engine(context: Path) -> None:
     (context / "secret").touch()
     (context / ".dockerignore").write_text("# not for others\nsecret\n")
-    with subject._packed(context) as stream, tarfile.open(fileobj=stream) as archive:
+    with packed(context) as stream, tarfile.open(fileobj=stream) as archive:
         names = archive.getnames()
         assert all(member.mtime == 0 and member.uid == 0 for member in archive.getmembers())
     assert "words" in names and "secret" not in names
