@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import struct
 
 _NO_LINGER = struct.pack("ii", 1, 0)
 
 
-async def connect(
-    address: str, port: int, *, tls: ssl.SSLContext | None = None, server_name: str = ""
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Raises: OSError (refused, unreachable, TLS)."""
-    reader, writer = await asyncio.open_connection(
-        address, port, ssl=tls, server_hostname=(server_name or address) if tls else None, limit=16 * 1024
-    )
-    raw = writer.get_extra_info("socket")
+async def connect(address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Raises: OSError (refused, unreachable)."""
+    reader, writer = await asyncio.open_connection(address, port, limit=16 * 1024)
+    without_linger(writer.transport)
+    return reader, writer
+
+
+def without_linger(transport: asyncio.BaseTransport) -> None:
+    raw = transport.get_extra_info("socket")
     if raw is not None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-    return reader, writer
 
 
 def drop(writer: asyncio.StreamWriter) -> None:

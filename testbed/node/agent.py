@@ -41,6 +41,7 @@ from testbed.runtime.protocol import Engine, Host
 log = logging.getLogger("testbed.node")
 Json = dict[str, Any]
 _LOOP_AGAIN_S = 1.0
+_CALM_INTERVALS = 3  # relists are this much rarer while events flow and the engine owes no answer
 
 
 class Agent:
@@ -58,6 +59,7 @@ class Agent:
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._checks: set[asyncio.Task[None]] = set()
         self._begun_s: float | None = None
+        self._following = False
         selector = {labels.INSTANCE: facts.instance_id, labels.NODE: facts.name}
         self.view = EngineView(engine, host, clock, selector, self._wake, self._on_death)
         self._pods = Informer(
@@ -215,7 +217,9 @@ class Agent:
 
     async def _follow_engine(self) -> None:
         selector = {labels.INSTANCE: self.facts.instance_id, labels.NODE: self.facts.name}
+        self._following = False
         async for event in self.engine.events(selector):
+            self._following = True
             if event.action == "reconnect" or not event.container_id:
                 await self.view.relist()
             else:
@@ -224,7 +228,10 @@ class Agent:
     async def _relist_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self.profile.relist_interval_s)
-            await self.view.relist()
+            listed_s = self.view.listed_s
+            calm = self._following and not self.view.unsettled and listed_s is not None
+            if not calm or now_s() - (listed_s or 0.0) >= _CALM_INTERVALS * self.profile.relist_interval_s:
+                await self.view.relist()
 
     async def _housekeep_for_ever(self) -> None:
         while True:

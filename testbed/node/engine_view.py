@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from testbed.api import labels
@@ -43,27 +43,22 @@ class Record:
     stopping: bool = False
     restart_anyway: bool = False
     message: str = ""
+    uid: str = field(init=False)
+    name: str = field(init=False)
+    attempt: int = field(init=False)
+    sandbox: bool = field(init=False)
 
     @property
     def id(self) -> str:
         return self.state.id
 
-    @property
-    def uid(self) -> str:
-        return self.state.labels.get(labels.POD_UID, "")
-
-    @property
-    def name(self) -> str:
-        return self.state.labels.get(labels.CONTAINER_NAME, "")
-
-    @property
-    def attempt(self) -> int:
-        text = self.state.labels.get(labels.ATTEMPT, "0")
-        return int(text) if text.isdecimal() else 0
-
-    @property
-    def sandbox(self) -> bool:
-        return self.state.labels.get(labels.ROLE) == labels.ROLE_SANDBOX
+    def __post_init__(self) -> None:
+        tags = self.state.labels
+        text = tags.get(labels.ATTEMPT, "0")
+        self.uid = tags.get(labels.POD_UID, "")
+        self.name = tags.get(labels.CONTAINER_NAME, "")
+        self.attempt = int(text) if text.isdecimal() else 0
+        self.sandbox = tags.get(labels.ROLE) == labels.ROLE_SANDBOX
 
     @property
     def running(self) -> bool:
@@ -87,6 +82,7 @@ class EngineView:
         self._clock, self._selector = clock, dict(selector)
         self._wake, self._on_death = wake, on_death
         self.records: dict[str, Record] = {}
+        self._by_pod: dict[str, dict[str, Record]] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
         self._looks: set[asyncio.Task[None]] = set()
         self.listed_s: float | None = None
@@ -114,6 +110,7 @@ class EngineView:
         if record is None:
             record = Record(state, moment)
             self.records[state.id] = record
+            self._by_pod.setdefault(record.uid, {})[record.id] = record
         elif asked_s is not None and asked_s < record.touched_s and not state.running:
             if record.running:
                 return record
@@ -213,6 +210,10 @@ class EngineView:
 
     def _forget(self, record: Record) -> None:
         self.records.pop(record.id, None)
+        of_pod = self._by_pod.get(record.uid, {})
+        of_pod.pop(record.id, None)
+        if not of_pod:
+            self._by_pod.pop(record.uid, None)
         watcher = self._watchers.get(record.id)
         if watcher is not None:
             watcher.cancel()
@@ -222,11 +223,33 @@ class EngineView:
 
     def of_pod(self, uid: str) -> list[Record]:
         """Newest attempt last."""
-        found = [record for record in self.records.values() if record.uid == uid]
-        return sorted(found, key=lambda record: (record.attempt, record.state.created_at is not None, record.id))
+        found = self._by_pod.get(uid, {}).values()
+        return sorted(found, key=lambda record: (record.attempt, record.id))
 
     def uids(self) -> set[str]:
-        return {record.uid for record in self.records.values() if record.uid}
+        return {uid for uid in self._by_pod if uid}
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether the engine still owes an answer about something that was seen here."""
+        return any(record.died_ns is not None and not record.exit_known for record in self.records.values())
+
+    def newest(self, uid: str, name: str) -> Record | None:
+        """The container of that name that was started last."""
+        found: Record | None = None
+        for record in self._by_pod.get(uid, {}).values():
+            if record.name == name and not record.never_started and (found is None or record.attempt > found.attempt):
+                found = record
+        return found
+
+    def sandbox_address(self, uid: str) -> str:
+        """Of the running sandbox, or the one before it."""
+        best: Record | None = None
+        for record in self._by_pod.get(uid, {}).values():
+            newer = best is None or (record.running, record.attempt) > (best.running, best.attempt)
+            if record.sandbox and newer:
+                best = record
+        return (best.state.labels.get(labels.POD_IP) or best.state.address) if best is not None else ""
 
     def seen(self, uid: str) -> PodSeen:
         sandbox: SandboxSeen | None = None

@@ -14,7 +14,6 @@ from typing import Any
 
 from probes.protocol import Outcome, ProbeKind, ProbeTarget, Sample
 from testbed.api.core_v1 import Container, Probe
-from testbed.core.pod_seen import ContainerSeen
 from testbed.core.probing import (
     ATTEMPTS,
     Act,
@@ -177,12 +176,12 @@ class PodProber:
             if key not in self._tasks:
                 self._tasks[key] = asyncio.get_running_loop().create_task(worker.run())
 
-    def result(self, item: ContainerSeen, kind: ProbeType) -> Result:
+    def result(self, name: str, container_id: str, kind: ProbeType) -> Result:
         """What counts for this very container."""
-        worker = self.workers.get((item.name, kind))
+        worker = self.workers.get((name, kind))
         if worker is None:
             return Result.SUCCESS
-        return worker.state.result if worker.state.container_id == item.id else fresh(kind).result
+        return worker.state.result if worker.state.container_id == container_id else fresh(kind).result
 
     def trigger(self, name: str) -> None:
         worker = self.workers.get((name, ProbeType.READINESS))

@@ -218,7 +218,7 @@ class PodWorker:
             if item is None or not item.running:
                 continue
             for kind in probes_of(container):
-                results[container.name, kind] = self._prober.result(item, kind)
+                results[container.name, kind] = self._prober.result(item.name, item.id, kind)
             startup = results.get((container.name, ProbeType.STARTUP), Result.SUCCESS)
             if is_started(item.running, container.startup_probe is not None, startup):
                 started.add(container.name)
@@ -583,31 +583,26 @@ class PodWorker:
         self._prober.begin()
 
     def _probe_view(self, name: str) -> ContainerView:
-        seen = self.shared.view.seen(self.uid)
-        item = seen.containers.get(name)
+        record = self.shared.view.newest(self.uid, name)
         terminal = self.status.get("phase") in ("Succeeded", "Failed")
-        if item is None:
+        if record is None:
             return ContainerView(pod_terminal=terminal, pod_deleting=self.deleting)
         container = self._container(name)
-        startup = self._prober.result(item, ProbeType.STARTUP)
+        startup = self._prober.result(name, record.id, ProbeType.STARTUP)
         return ContainerView(
-            container_id=item.id, running=item.running,
-            started=is_started(item.running, container.startup_probe is not None, startup),
-            age_s=now_s() - item.started_s if item.started_s is not None else 0.0,
-            never_again=item.exited and self.pod.spec.restart_policy == "Never", pod_terminal=terminal,
+            container_id=record.id, running=record.running,
+            started=is_started(record.running, container.startup_probe is not None, startup),
+            age_s=now_s() - record.started_s if record.started_s is not None else 0.0,
+            never_again=not record.running and self.pod.spec.restart_policy == "Never", pod_terminal=terminal,
             pod_deleting=self.deleting,
         )
 
     def _probe_target(self, container: Container) -> ProbeTarget | None:
-        seen = self.shared.view.seen(self.uid)
-        item = seen.containers.get(container.name)
-        record = self.shared.view.records.get(item.id) if item is not None else None
-        if record is None or not record.running or seen.sandbox is None:
+        record, address = self.shared.view.newest(self.uid, container.name), self._address()
+        if record is None or not record.running or not address:
             return None
         ports = {port.name: port.container_port for port in container.ports if port.name}
-        return ProbeTarget(
-            seen.sandbox.address, ports, lambda argv, limit: run_inside(self.shared, record, argv, limit)
-        )
+        return ProbeTarget(address, ports, lambda argv, limit: run_inside(self.shared, record, argv, limit))
 
     def _probe_changed(self, name: str, kind: ProbeType, result: Result) -> None:
         if kind is ProbeType.READINESS:
@@ -630,8 +625,7 @@ class PodWorker:
         return next(item for item in self._all_containers() if item.name == name)
 
     def _address(self) -> str:
-        sandbox = self.shared.view.seen(self.uid).sandbox
-        return sandbox.address if sandbox is not None else ""
+        return self.shared.view.sandbox_address(self.uid)
 
 
 def _hashes(pod: Pod) -> dict[str, str]:

@@ -180,10 +180,11 @@ def test_readiness_flips_are_patched_at_once(tmp_path: Path) -> None:
 def test_startup_probe_holds_the_others_back(tmp_path: Path) -> None:
     async def body(w: SimulatedWorld) -> None:
         await w.start_agent()
+        started = {"path": "/startupz", "port": 8080}
         await w.create(pod("slow", container={
             **PROBES, "env": [{"name": "START_DELAY_S", "value": "8"}],
-            "startupProbe": {"httpGet": {"path": "/startupz", "port": 8080}, "periodSeconds": 1, "failureThreshold": 20},
-            "livenessProbe": {"httpGet": {"path": "/startupz", "port": 8080}, "periodSeconds": 1, "failureThreshold": 1},
+            "startupProbe": {"httpGet": started, "periodSeconds": 1, "failureThreshold": 20},
+            "livenessProbe": {"httpGet": started, "periodSeconds": 1, "failureThreshold": 1},
         }))
         await until(lambda: w.ready("slow"), within_s=40)
         assert (await w.container("slow"))["restartCount"] == 0

@@ -25,6 +25,7 @@ class CutClient:
     def __init__(self, client: Client) -> None:
         self._client = client
         self.cut = False
+        self.healed = asyncio.Event()
 
     def _check(self) -> None:
         if self.cut:
@@ -41,8 +42,8 @@ class CutClient:
     async def watch(self, *args: Any, **more: Any) -> Any:
         self._check()
         async for event in self._client.watch(*args, **more):
-            while self.cut:
-                await asyncio.sleep(0.05)
+            if self.cut:
+                await self.healed.wait()
             yield event
 
 
@@ -201,6 +202,7 @@ def test_cut_off_an_agent_goes_on_alone_and_tells_later(tmp_path: Path) -> None:
         await asyncio.sleep(20)
         assert (await w.container("a"))["restartCount"] == 0  # the API does not know yet
         client.cut = False
+        client.healed.set()
 
         async def told() -> bool:
             return bool((await w.container("a"))["restartCount"] == 1 and await w.ready("a"))
