@@ -6,8 +6,8 @@ and conditions. Leaves to its loop: adoption, writing, and coming back when some
 One step per look, as upstream: scale the new one up; if nothing was to do, scale old ones down; if nothing was to do
 and the rollout is complete, clean up history. While paused, or after ``spec.replicas`` changed, only scaling happens.
 
-One thing is stricter than upstream: of an old ReplicaSet never more pods are believed available than it is told to
-have. Its status lags behind its spec, and upstream, believing it, can take two steps down for one new available pod.
+The status of a ReplicaSet lags behind its spec and may still count pods that were told to go. Upstream refuses such a
+step with an error and comes back later; here those pods are simply not counted on.
 
 Source: kubernetes pkg/controller/deployment/{deployment_controller,rolling,recreate,sync}.go, util/deployment_util.go.
 """

@@ -27,8 +27,8 @@ from testbed.api.resources import (
     SERVICES,
     ResourceType,
 )
-from testbed.client.inprocess import InProcessClient
 from testbed.client.informer import Informer
+from testbed.client.inprocess import InProcessClient
 from testbed.controlplane.manager import ControlPlane
 from testbed.core.profile import FAST, Profile
 from testbed.errors import ApiError, Conflict, NotFound
