@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from testbed.load.records import Outcome, Record
 
-_FLOOR_S = 0.020  # noise of a busy machine's scheduler that no user feels
+_FLOOR_S = 0.050  # noise of a busy machine's scheduler that no user feels
+_CEILING_S = 0.250  # however noisy the machine: what takes longer than this is no longer normal to a user
 _BEFORE_MINIMUM = 10
 
 
@@ -94,8 +95,8 @@ def percentile(ordered: Sequence[float], fraction: float) -> float:
 
 
 def normal_band(records: Sequence[Record], before_ns: int) -> Band:
-    """The band of requests due before ``before_ns`` and answered rightly: median + max(20 ms, 10 scaled MAD, twice the
-    distance to the 99th percentile). With fewer than ten of them, all right answers are used.
+    """The band of requests due before ``before_ns`` and answered rightly: median + max(50 ms, 10 scaled MAD, twice the
+    distance to the 99th percentile), but no more than 250 ms. With fewer than ten of them, all right answers are used.
 
     The wide floor costs nothing: the rule takes both edges from due and receipt times, not from the band.
     """
@@ -106,7 +107,7 @@ def normal_band(records: Sequence[Record], before_ns: int) -> Band:
         return Band(math.nan, _FLOOR_S)
     median = percentile(right, 0.5)
     deviation = percentile(sorted(abs(value - median) for value in right), 0.5)
-    room = max(_FLOOR_S, 10 * 1.4826 * deviation, 2 * (percentile(right, 0.99) - median))
+    room = min(_CEILING_S, max(_FLOOR_S, 10 * 1.4826 * deviation, 2 * (percentile(right, 0.99) - median)))
     return Band(median, median + room)
 
 

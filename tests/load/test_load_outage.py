@@ -44,7 +44,7 @@ def freeze(begin_ms: float, length_ms: float) -> Callable[[int], float]:
     return lambda due: max(1.0, begin_ms + length_ms + 0.5 - due) if due + 1 > begin_ms else 1.0
 
 
-@given(begin_ms=st.floats(500, 1000), length_ms=st.floats(40, 3000))
+@given(begin_ms=st.floats(500, 1000), length_ms=st.floats(70, 3000))
 def test_a_freeze_is_measured_to_the_resolution(begin_ms: float, length_ms: float) -> None:
     records = made(1200, freeze(begin_ms, length_ms), ok)
     band = normal_band(records, int(begin_ms * MS) - 10 * MS)
