@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from testbed.api import labels
-from testbed.errors import EngineError, EnvironmentProblem, HostError
+from testbed.errors import EngineError, EngineUnavailable, EnvironmentProblem, HostError
 from testbed.machines.processes import ROOM_RECORD, ended, kill_exactly, read_record, start_ticks
 from testbed.runtime.protocol import ContainerSpec, Engine, Host, Mount
 
@@ -122,7 +122,14 @@ async def clean(
     Raises: EngineUnavailable (processes are gone, state stays: repeat), EnvironmentProblem, EngineError.
     """
     say("ending processes")
-    await end_processes(directory, {os.getpid(), *spared})
+    ending = asyncio.create_task(end_processes(directory, {os.getpid(), *spared}))
+    await asyncio.sleep(0)  # signals first: a room that lives would start others
+    for identity in sorted(instance_ids(directory)):  # what a fault has frozen ends only when it is thawed
+        host = open_host(identity, engine)
+        with contextlib.suppress(HostError, EngineError, EngineUnavailable):
+            await host.kill_cgroup(f"/testbed-{identity}")
+        await host.close()
+    await ending
     for identity in sorted(instance_ids(directory)):
         host = open_host(identity, engine)
         try:
