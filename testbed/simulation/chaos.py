@@ -61,7 +61,7 @@ class SimulatedChaos:
     ) -> None:
         self._api, self._machine, self._room, self._clock, self._seed = api, machine, room, clock, seed
         self._id, self._directory = instance_id, directory
-        self._host = SimulatedHost(machine, instance_id)
+        self._host = SimulatedHost(machine, instance_id, "chaos")
         self._holders = SimulatedHolders(self._host, room)
         self.ledger = Ledger(directory / "ledger.sqlite")
         self.starts = 0
@@ -75,7 +75,7 @@ class SimulatedChaos:
         client = LineClient(self._api, self._line, draw)
         site = Site(self._id, self._directory, f"/testbed-{self._id}")
         daemon = ChaosDaemon(
-            client, SimulatedEngine(self._machine), self._host, self._room, self.ledger, self._clock, draw,
+            client, SimulatedEngine(self._machine, "chaos"), self._host, self._room, self.ledger, self._clock, draw,
             site=site, holders=self._holders,
         )
         self._task = asyncio.create_task(daemon.run(), name="chaos")

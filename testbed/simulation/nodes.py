@@ -34,8 +34,8 @@ _BOOT_S = 0.2
 class NodeEngine(SimulatedEngine):
     """The engine as one process asks it."""
 
-    def __init__(self, machine: SimulatedMachine, line: Line) -> None:
-        super().__init__(machine)
+    def __init__(self, machine: SimulatedMachine, line: Line, who: str) -> None:
+        super().__init__(machine, who)
         self._line = line
 
     async def _asked(self, what: str = "call", *, container: str = "", timeout_s: float = 10.0) -> None:
@@ -45,8 +45,8 @@ class NodeEngine(SimulatedEngine):
 
 
 class NodeHost(SimulatedHost):
-    def __init__(self, machine: SimulatedMachine, instance_id: str, line: Line) -> None:
-        super().__init__(machine, instance_id)
+    def __init__(self, machine: SimulatedMachine, instance_id: str, line: Line, who: str) -> None:
+        super().__init__(machine, instance_id, who)
         self._line = line
 
     async def asked(self) -> None:
@@ -89,10 +89,10 @@ class SimulatedNode:
         process = self.process = self._machine.spawn(f"{self.facts.cgroup}/agent", self._signalled)
         line.frozen = lambda: self._machine.is_frozen(process.cgroup)
         line.cut = self.cable.cut
-        client = LineClient(self._api, line, draw)
+        client, who = LineClient(self._api, line, draw), f"agent {self.name}"
         facts = NodeFacts(**{**vars(self.facts), "boot_id": f"boot-{self.boots}"})
         self.agent = Agent(
-            client, NodeEngine(self._machine, line), NodeHost(self._machine, facts.instance_id, line), facts,
+            client, NodeEngine(self._machine, line, who), NodeHost(self._machine, facts.instance_id, line, who), facts,
             self._profile, self._clock, draw, _no_routes,
             recorder=EventRecorder(client, "kubelet", self._clock, host=self.name, random=draw),
         )
@@ -139,8 +139,8 @@ class SimulatedRoom:
         self, machine: SimulatedMachine, instance_id: str, cgroup: str, make: Callable[[str], SimulatedNode]
     ) -> None:
         self._machine, self._id, self._cgroup, self._make = machine, instance_id, cgroup, make
-        self._engine = SimulatedEngine(machine)
-        self._host = SimulatedHost(machine, instance_id)
+        self._engine = SimulatedEngine(machine, "room")
+        self._host = SimulatedHost(machine, instance_id, "room")
         self.nodes: dict[str, SimulatedNode] = {}
         self._heals: dict[str, asyncio.TimerHandle] = {}
 

@@ -34,6 +34,7 @@ Json = dict[str, Any]
 IMAGES = ("testbed-pause:1", "testbed-nettools:1", "sample:v1", "sample:v2", "sample:broken")
 SERVICE_RANGE = "10.200.128.0/17"
 SERVICE_PREFIX = "10.200.128."
+RESTLESS = "simulation.testbed.io/restless"  # a Deployment that is meant never to settle
 _INSTANCE = "51aa51aa51aa"
 _GATEWAY_SOCKET = "/simulation/gateway/control.sock"
 
@@ -156,6 +157,8 @@ class World:
             if not is_true(node, "Ready") or node["spec"].get("taints"):
                 return f"node {node['metadata']['name']} is not Ready or tainted"
         for deployment in self.objects(DEPLOYMENTS):
+            if RESTLESS in (deployment["metadata"].get("annotations") or {}):
+                continue
             if problem := self._unsettled(deployment):
                 return problem
         return self._stray()

@@ -1,0 +1,197 @@
+"""Invariants of rollouts, nodes, faults, bounds and secrets: I4, I5, I8, I13, I16."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from testbed.api.resources import DEPLOYMENTS, EVENTS, POD_CHAOS
+from testbed.server.registry import MAX_EVENTS
+from testbed.simulation.invariants import Watch
+from testbed.simulation.world import World, is_true, terminal
+
+Json = dict[str, Any]
+
+_REMEMBERED_S = 30.0
+_SETTLING_S = 1.0
+_UNDO_GRACE_S = 3.0
+
+
+class RolloutsKeepTheirBounds(Watch):
+    """I4: never more pods than desired + maxSurge, and no available pod is given up below desired − maxUnavailable."""
+
+    name = "I4"
+
+    def __init__(self) -> None:
+        self._desired: dict[str, list[tuple[float, int]]] = {}
+        self._available: dict[str, dict[str, Json]] = {}
+        self._lost_s: dict[str, float] = {}
+
+    def step(self, world: World) -> Iterator[str]:
+        now_s = world.loop.time()
+        for deployment in world.objects(DEPLOYMENTS):
+            name, wanted = deployment["metadata"]["name"], int(deployment["spec"]["replicas"])
+            history = [item for item in self._desired.get(name, ()) if now_s - item[0] < _REMEMBERED_S]
+            self._desired[name] = [*history, (now_s, wanted)]
+            surge, unavailable = bounds(deployment, wanted)
+            pods = world.pods(app=name)
+            active = [pod for pod in pods if not terminal(pod) and not pod["metadata"].get("deletionTimestamp")]
+            most = max(count for _, count in self._desired[name])
+            if len(active) > most + surge:
+                yield f"{name} has {len(active)} pods, at most {most}+{surge} are allowed"
+            yield from self._floor(world, name, wanted, unavailable, active)
+
+    def _floor(self, world: World, name: str, wanted: int, unavailable: int, active: list[Json]) -> Iterator[str]:
+        now_s = world.loop.time()
+        available = {pod["metadata"]["uid"]: pod for pod in active if is_true(pod, "Ready")}
+        before, self._available[name] = self._available.get(name, {}), available
+        present = {pod["metadata"]["uid"]: pod for pod in world.pods(app=name)}
+        given_up = [uid for uid in before if present.get(uid, {}).get("metadata", {}).get("deletionTimestamp")]
+        if set(before) - set(available) - set(given_up):
+            self._lost_s[name] = now_s  # something else took pods away: what the controller saw may be a moment old
+        shrunk = any(count > wanted for _, count in self._desired[name])
+        excused = (
+            shrunk or world.objects(POD_CHAOS) or now_s - self._lost_s.get(name, -100.0) < _SETTLING_S
+            or any(is_true(present[uid], "DisruptionTarget") for uid in given_up)
+        )
+        if given_up and not excused and len(available) < wanted - unavailable:
+            yield f"{name} gave up available pods: {len(available)} are left of {wanted}, {unavailable} may be missing"
+
+
+def bounds(deployment: Json, wanted: int) -> tuple[int, int]:
+    """(maxSurge, maxUnavailable) in pods: surge rounds up, unavailable down, and both may not be 0 (kubernetes:
+    pkg/controller/deployment/util ResolveFenceposts)."""
+    strategy = deployment["spec"].get("strategy") or {}
+    if strategy.get("type") == "Recreate":
+        return 0, wanted
+    rolling = strategy.get("rollingUpdate") or {}
+    surge = _resolved(rolling.get("maxSurge", "25%"), wanted, up=True)
+    unavailable = _resolved(rolling.get("maxUnavailable", "25%"), wanted, up=False)
+    return surge, unavailable or (0 if surge else 1)
+
+
+def _resolved(value: int | str, wanted: int, *, up: bool) -> int:
+    if isinstance(value, int):
+        return value
+    share = int(value.rstrip("%")) * wanted / 100
+    return math.ceil(share) if up else math.floor(share)
+
+
+class UnknownIsNotDead(Watch):
+    """I5: nobody is evicted from a node that was heard within the grace period."""
+
+    name = "I5"
+
+    def __init__(self, world: World) -> None:
+        self._heard_s: dict[str, float] = {}
+        self._judged: set[str] = set()
+        world.trace.listeners.append(lambda text: self._listen(world, text))
+
+    def _listen(self, world: World, text: str) -> None:
+        if text.startswith("patch leases ") or text.startswith("update leases "):
+            self._heard_s[text.split(" ")[2]] = world.loop.time()
+
+    def step(self, world: World) -> Iterator[str]:
+        for pod in world.pods():
+            uid, node = pod["metadata"]["uid"], pod["spec"].get("nodeName", "")
+            evicted = any(
+                item["type"] == "DisruptionTarget" and item.get("reason") == "DeletionByTaintManager"
+                for item in (pod.get("status") or {}).get("conditions") or ()
+            )
+            if not evicted or uid in self._judged:
+                continue
+            self._judged.add(uid)
+            silent_s = world.loop.time() - self._heard_s.get(node, 0.0)
+            if silent_s < world.profile.node_monitor_grace_s:
+                yield f"{pod['metadata']['name']} was evicted from {node}, heard {silent_s:.2f} s before"
+
+
+class FaultsAreLeases(Watch):
+    """I8: whatever is frozen, cut or off is in the ledger, and not beyond its deadline."""
+
+    name = "I8"
+
+    def step(self, world: World) -> Iterator[str]:
+        entries = world.chaos.ledger.active()
+        covered = {
+            "frozen": {str(entry.plan.get("cgroup")) for entry in entries},
+            "node": {str(entry.plan.get("node")) for entry in entries},
+        }
+        for cgroup in world.machine.frozen:
+            if cgroup not in covered["frozen"] and not self._paused(world, cgroup):
+                yield f"{cgroup} is frozen and the ledger does not know why"
+        for node in world.room.nodes.values():
+            if (not node.powered or node.cable.cut) and node.name not in covered["node"]:
+                yield f"{node.name} is {'cut off' if node.powered else 'off'} and the ledger does not know why"
+        for entry in entries:
+            late_s = world.loop.time() - entry.deadline_ns / 1e9
+            if entry.deadline_ns and late_s > _UNDO_GRACE_S and self._in_effect(world, entry.plan):
+                yield f"{entry.id} is in effect {late_s:.1f} s beyond its deadline"
+
+    @staticmethod
+    def _paused(world: World, cgroup: str) -> bool:
+        return any(item.cgroup == cgroup and item.status == "paused" for item in world.machine.containers.values())
+
+    @staticmethod
+    def _in_effect(world: World, plan: Json) -> bool:
+        node = world.room.nodes.get(str(plan.get("node")))
+        return plan.get("cgroup") in world.machine.frozen or (
+            "cgroup" not in plan and node is not None and (not node.powered or node.cable.cut)
+        )
+
+
+class EverythingIsBounded(Watch):
+    """I13: tasks, connections, starts, events."""
+
+    name = "I13"
+
+    def step(self, world: World) -> Iterator[str]:
+        containers = len(world.machine.containers)
+        tasks = len(asyncio.all_tasks())
+        for what, count, bound in (
+            ("tasks", tasks, 600 + 40 * containers),
+            ("connections", world.network.open_connections, 200 + 10 * containers),
+            ("starts at once", world.machine.starting, 4 * (len(world.room.nodes) + 2)),
+            ("events", len(world.objects(EVENTS)), MAX_EVENTS),
+            ("containers", containers, 60 + 8 * (len(world.pods()) + 10)),
+        ):
+            if count > bound:
+                yield f"{count} {what}, the bound is {bound}"
+
+
+class SecretsStaySecret(Watch):
+    """I16: the value of a Secret appears in no log, event or status. Reads the process's own logging."""
+
+    name = "I16"
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+        self._heard = _Ear(secret)
+        logging.getLogger().addHandler(self._heard)
+
+    def step(self, world: World) -> Iterator[str]:
+        yield from (f"the log says: {line}" for line in self._heard.caught)
+        for event in world.objects(EVENTS):
+            if self._secret in json.dumps(event):
+                yield f"event {event['metadata']['name']} has the secret"
+        for pod in world.pods():
+            if self._secret in json.dumps(pod.get("status") or {}):
+                yield f"status of {pod['metadata']['name']} has the secret"
+
+    def close(self) -> None:
+        logging.getLogger().removeHandler(self._heard)
+
+
+class _Ear(logging.Handler):
+    def __init__(self, secret: str) -> None:
+        super().__init__()
+        self._secret = secret
+        self.caught: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._secret in record.getMessage():
+            self.caught.append(f"{record.name} {record.levelname}")

@@ -1,0 +1,213 @@
+"""Invariants of containers and probes: I1, I2, I3, I6, I7, I9, I11."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from testbed.api import labels
+from testbed.runtime.simulated_machine import SimulatedContainer
+from testbed.simulation.invariants import SIGKILL, SIGTERM, Patience, Watch, disturbed, key_of, pod_of
+from testbed.simulation.world import World
+
+Json = dict[str, Any]
+
+_ORPHAN_S = 20.0
+_ROTATION_S = 1.5
+
+
+class NoOrphans(Watch):
+    """I1: every container of ours belongs to a pod that exists, or is on its way out."""
+
+    name = "I1"
+
+    def __init__(self) -> None:
+        self._patience = Patience(_ORPHAN_S)
+
+    def step(self, world: World) -> Iterator[str]:
+        uids = {pod["metadata"]["uid"] for pod in world.pods()}
+        seen = set()
+        for container in world.machine.containers.values():
+            own = container.spec.labels
+            uid, node = own.get(labels.POD_UID, ""), own.get(labels.NODE, "")
+            if own.get(labels.INSTANCE) != world.instance_id or not uid or uid in uids:
+                continue
+            seen.add(container.id)
+            excused = disturbed(world, node) or container.removing or container.id in world.machine.hiccups.hung
+            if self._patience.exceeded(world.loop.time(), container.id, excused=excused):
+                yield f"{container.spec.name} has been an orphan for more than {_ORPHAN_S:g} s"
+        self._patience.keep_only(seen)
+
+
+class OneOfEach(Watch):
+    """I2: at most one live container for each container of each pod."""
+
+    name = "I2"
+
+    def step(self, world: World) -> Iterator[str]:
+        live: dict[tuple[str, str], str] = {}
+        for container in world.machine.containers.values():
+            key = key_of(container)
+            if not container.running or not key[0]:
+                continue
+            if key in live:
+                yield f"{container.spec.name} runs beside {live[key]}"
+            live[key] = container.spec.name
+
+
+class HealthyIsLeftAlone(Watch):
+    """I3: an agent ends a container only when its pod goes, or when the container is sick."""
+
+    name = "I3"
+
+    def died(self, world: World, container: SimulatedContainer, code: int) -> Iterator[str]:
+        ends = [(number, by) for _, number, by in container.signals if number in (SIGTERM, SIGKILL)]
+        culprits = [by for _, by in ends if by.startswith("agent")]
+        uid, name = key_of(container)
+        if not culprits or not uid or not name:
+            return
+        if not self._explained(world, container, uid, name):
+            yield f"{culprits[0]} ended {container.spec.name}, which was healthy"
+
+    def _explained(self, world: World, container: SimulatedContainer, uid: str, name: str) -> bool:
+        pod = pod_of(world, uid)
+        if pod is None or pod["metadata"].get("deletionTimestamp") or container.id in world.excuses.containers:
+            return True
+        application = container.application
+        sick = application is not None and (application.hung or application.unhealthy)
+        phase = (pod.get("status") or {}).get("phase")
+        others = [item for item in world.machine.containers.values() if key_of(item) == (uid, "") and item.running]
+        return sick or phase in ("Failed", "Succeeded") or not others
+
+
+class ProbesMeanThisContainer(Watch):
+    """I6: a container is called ready only after it has itself answered its readiness probe well."""
+
+    name = "I6"
+
+    def step(self, world: World) -> Iterator[str]:
+        by_id = {container.id: container for container in world.machine.containers.values()}
+        for pod in world.pods():
+            paths = {
+                item["name"]: item["readinessProbe"]["httpGet"].get("path", "/")
+                for item in pod["spec"]["containers"] if "httpGet" in (item.get("readinessProbe") or {})
+            }
+            for status in (pod.get("status") or {}).get("containerStatuses") or ():
+                container = by_id.get(str(status.get("containerID", "")).rsplit("/", 1)[-1])
+                path = paths.get(status["name"])
+                if not status.get("ready") or container is None or container.application is None or path is None:
+                    continue
+                if path not in container.application.proven:
+                    yield f"{container.spec.name} is called ready and never answered {path}"
+
+
+class RestartsOnlyGrow(Watch):
+    """I7: restart counts never fall, and consecutive crashes wait at least their back-off."""
+
+    name = "I7"
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str], int] = {}
+        self._crashes: dict[tuple[str, str], tuple[int, float]] = {}  # consecutive, last death
+        self._judged: set[tuple[str, float]] = set()
+
+    def step(self, world: World) -> Iterator[str]:
+        for pod in world.pods():
+            for status in (pod.get("status") or {}).get("containerStatuses") or ():
+                key, count = (pod["metadata"]["uid"], status["name"]), int(status.get("restartCount", 0))
+                if count < self._counts.get(key, 0):
+                    yield f"restart count of {pod['metadata']['name']} fell from {self._counts[key]} to {count}"
+                self._counts[key] = max(count, self._counts.get(key, 0))
+        yield from self._waits(world)
+
+    def _waits(self, world: World) -> Iterator[str]:
+        for container in world.machine.containers.values():
+            key = key_of(container)
+            if not container.running or key not in self._crashes:
+                continue
+            consecutive, died_s = self._crashes[key]
+            mark = (container.id, container.started_s)
+            if container.started_s < died_s or mark in self._judged:
+                continue
+            self._judged.add(mark)
+            needed_s = self._needed_s(world, consecutive)
+            if container.started_s - died_s < needed_s - 0.1 and not disturbed_lately(world, container):
+                yield (f"{container.spec.name} started {container.started_s - died_s:.2f} s after crash {consecutive}, "
+                       f"back-off is {needed_s:g} s")
+
+    def _needed_s(self, world: World, consecutive: int) -> float:
+        profile = world.profile
+        if consecutive < 2:
+            return 0.0
+        return min(profile.crash_backoff_max_s, profile.crash_backoff_initial_s * 2.0 ** (consecutive - 2))
+
+    def died(self, world: World, container: SimulatedContainer, code: int) -> Iterator[str]:
+        uid, name = key_of(container)
+        if uid and name:
+            ran_s = world.machine.age_s(container)
+            before = self._crashes.get((uid, name), (0, 0.0))[0]
+            reset = ran_s >= world.profile.crash_backoff_reset_s
+            self._crashes[(uid, name)] = (1 if reset else before + 1, world.loop.time())
+        yield from ()
+
+
+def disturbed_lately(world: World, container: SimulatedContainer) -> bool:
+    """A node that was switched off and on forgets back-offs, as a machine that boots does."""
+    node = world.room.nodes.get(container.spec.labels.get(labels.NODE, ""))
+    return node is None or node.boots > 1
+
+
+class StrangersAreLeftAlone(Watch):
+    """I9: containers without our label stay exactly as they are."""
+
+    name = "I9"
+
+    def __init__(self) -> None:
+        self._before: dict[str, tuple[object, ...]] = {}
+
+    def step(self, world: World) -> Iterator[str]:
+        now = {
+            item.id: (item.status, item.process.pid if item.process else 0, item.link_up, item.limits,
+                      world.machine.is_frozen(item.cgroup), tuple(item.signals))
+            for item in world.machine.containers.values() if item.spec.labels.get(labels.INSTANCE) != world.instance_id
+        }
+        for container, state in self._before.items():
+            if now.get(container) != state:
+                yield f"foreign container {container[:12]} was changed: {state} to {now.get(container)}"
+        self._before = {**now, **self._before}
+
+
+class StoppedInOrder(Watch):
+    """I11: a pod that is deleted leaves rotation, and SIGKILL comes no sooner than its grace after SIGTERM."""
+
+    name = "I11"
+
+    def __init__(self) -> None:
+        self._patience = Patience(_ROTATION_S)
+
+    def step(self, world: World) -> Iterator[str]:
+        inside = {address for endpoints in world.gateway.services.values() for address, _ in endpoints}
+        seen = set()
+        for pod in world.pods():
+            address = (pod.get("status") or {}).get("podIP", "")
+            if not pod["metadata"].get("deletionTimestamp") or address not in inside:
+                continue
+            uid = pod["metadata"]["uid"]
+            seen.add(uid)
+            shared = any(
+                (other.get("status") or {}).get("podIP") == address and other is not pod for other in world.pods()
+            )
+            if self._patience.exceeded(world.loop.time(), uid, excused=not world.api.up or shared):
+                yield f"{pod['metadata']['name']} is being deleted and still in rotation"
+        self._patience.keep_only(seen)
+
+    def died(self, world: World, container: SimulatedContainer, code: int) -> Iterator[str]:
+        uid, name = key_of(container)
+        pod = pod_of(world, uid) if uid and name else None
+        kills = [at for at, number, by in container.signals if number == SIGKILL and by.startswith("agent")]
+        if pod is None or not kills or not pod["metadata"].get("deletionTimestamp"):
+            return
+        grace_s = float(pod["metadata"].get("deletionGracePeriodSeconds", 30))
+        asked = [at for at, number, by in container.signals if number == SIGTERM and by.startswith("agent")]
+        if grace_s > 0 and (not asked or kills[0] - asked[0] < min(grace_s, 2.0) - 0.1):
+            yield f"{container.spec.name} got SIGKILL without its grace of {grace_s:g} s"
