@@ -140,9 +140,14 @@ class Registration:
     async def _renew_for_ever(self) -> None:
         lease: Json | None = None
         ready_again = True  # before the first renewal the controller may have judged us by a lease from before we died
+        loop = asyncio.get_running_loop()
+        renewed_s = loop.time()
         while True:
             try:
                 lease = await self._renew(lease)
+                # A process that was frozen has seen no error, but was silent all the same.
+                ready_again = ready_again or loop.time() - renewed_s > 2 * self._profile.lease_renew_interval_s
+                renewed_s = loop.time()
                 if ready_again:
                     await self._tell()  # the controller may have set us NotReady meanwhile
                     ready_again = False
