@@ -155,7 +155,7 @@ class Exchange(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if self.answer.done():
             return
-        if self._head is None:
+        if self._head is None or self._head.informational:
             self.answer.set_exception(error or NotHttp("unexpected EOF" if self._received else "EOF"))
         elif self._head.needs_more:
             self.answer.set_exception(BodyBroken("failed to read the body: unexpected EOF"))
