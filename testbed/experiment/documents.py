@@ -84,6 +84,7 @@ def read_text(text: str, file: str = "") -> list[Document]:
         raise InvalidInput([Mistake(f"larger than {MAX_BYTES >> 20} MiB", file=file)])
     loader = YAML(typ="rt", pure=True)
     try:
+        _refuse_depth(text, file)
         return [_document(root, file) for root in loader.load_all(io.StringIO(text)) if root is not None]
     except DuplicateKeyError as error:
         key = str(error.problem or "").partition('"')[2].partition('"')[0]
@@ -94,6 +95,22 @@ def read_text(text: str, file: str = "") -> list[Document]:
         raise InvalidInput([Mistake(f"not YAML: {error.problem or error.context}", file=file, line=line)]) from None
     except (YAMLError, ValueError, RecursionError) as error:
         raise InvalidInput([Mistake(f"not YAML: {str(error).splitlines()[0][:200]}", file=file)]) from None
+
+
+def _refuse_depth(text: str, file: str) -> None:
+    """Stops at the first value that is too deep: reading all of it would cost the square of its depth."""
+    from ruamel.yaml import YAML
+
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for event in YAML(typ="rt", pure=True).parse(io.StringIO(text)):
+        name = type(event).__name__
+        depth += name.endswith(("MappingStartEvent", "SequenceStartEvent"))
+        depth -= name.endswith(("MappingEndEvent", "SequenceEndEvent"))
+        if depth > MAX_DEPTH:
+            line = int(event.start_mark.line) + 1
+            raise InvalidInput([Mistake(f"nested more than {MAX_DEPTH} deep", file=file, line=line)])
 
 
 def _document(root: Any, file: str) -> Document:

@@ -163,7 +163,7 @@ class ExperimentRun:
             verdict, reason = judged(objectives, self.runs)
         void = [run for run in self.runs if run.void_reason]
         notes = [*self.notes, *(f"run {run.number} is void: {run.void_reason}" for run in void)]
-        if spec.jitter == 0:
+        if spec.jitter == 0 and self.command == "experiment":
             notes.append("jitter is off: every run meets the same phase of each period")
         return Result(
             command=self.command, run_id=self.run_id, name=self.loaded.experiment.metadata.name,

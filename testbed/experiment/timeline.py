@@ -123,8 +123,9 @@ def _isolation_gaps(story: Story, causes: FaultCauses) -> tuple[Gap, ...]:
     if len(gaps) == 2 and story.unready is not None:
         last_gap = gaps.pop()
         middle = min(max(story.unready, last_gap.start_s), last_gap.end_s)
-        gaps.append(last_gap.model_copy(update={"end_mark": "unready", "end_s": middle, "cause": causes.unready()}))
-        gaps.append(last_gap.model_copy(update={"start_mark": "unready", "start_s": middle,
+        if middle > last_gap.start_s:
+            gaps.append(last_gap.model_copy(update={"end_mark": "unready", "end_s": middle, "cause": causes.unready()}))
+        gaps.append(last_gap.model_copy(update={"start_mark": gaps[-1].end_mark, "start_s": middle,
                                                 "cause": causes.isolated(last_gap.end_s - middle)}))
     return tuple(gaps)
 

@@ -17,9 +17,10 @@ def render(result: Result) -> str:
 def _cell(text: str) -> str:
     """Text inside a table cell: it may not end the cell, begin markup or HTML."""
     plain = " ".join(clean(text).split())
-    for character in "\\`*_[]<>|#":
+    for character in "\\`*_[]|#":
         plain = plain.replace(character, f"\\{character}")
-    return plain
+    # Inside an HTML block a backslash does not count: angle brackets are entities everywhere.
+    return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _lines(result: Result) -> Iterator[str]:

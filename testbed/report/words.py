@@ -35,7 +35,7 @@ def passed(result: Result) -> bool:
 
 
 def say_statistic(item: Statistic) -> str:
-    """``1.52 s``; over several runs ``1.52 s (1.31–1.80 s, n 10)``."""
+    """``1.52 s``; over several runs ``1.52 s (1.31 – 1.80 s)``, and how often it was not seen."""
     def say(value: float | None) -> str:
         return say_duration(value) if item.unit == "s" else "–" if value is None else f"{value:g}"
 
@@ -44,7 +44,7 @@ def say_statistic(item: Statistic) -> str:
     if item.n + item.censored == 1:
         return say(item.median)
     tail = f", not seen in {item.censored}" if item.censored else ""
-    return f"{say(item.median)} ({say(item.minimum)} – {say(item.maximum)}, n {item.n}{tail})"
+    return f"{say(item.median)} ({say(item.minimum)} – {say(item.maximum)}{tail})"
 
 
 def say_quantity(result: Result, disruption: str, quantity: str) -> str:

@@ -1,0 +1,140 @@
+"""Every report says what the result holds, and nothing of a cluster's text can break out of its format."""
+
+from __future__ import annotations
+
+import html as html_module
+import json
+import re
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+from report_sample import HOSTILE, sample_result
+
+from testbed.experiment.result import Result, Verdict, result_schema
+from testbed.report import html, junit, markdown, terminal
+from testbed.report import json as json_report
+from testbed.report.words import clean
+
+MAX_PAGE_BYTES = 1_500_000
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return html.render(sample_result(verdict=Verdict.OBJECTIVE_MISSED))
+
+
+# --- terminal
+
+
+def test_the_terminal_report_begins_with_the_verdict_and_the_objectives() -> None:
+    text = terminal.render(sample_result())
+    assert text.index("PASSED") < text.index("lose-a-node.isolation.median < 2.5s") < text.index("disruption")
+    assert "liveness probe: periodSeconds 1" in text
+    assert "3959" not in text and "5600 requests due" in text
+
+
+@pytest.mark.parametrize("width", [20, 60, 100, 200])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    text = terminal.render(sample_result(), width=width)
+    assert max(len(line) for line in text.splitlines()) <= max(width, terminal.MINIMUM_WIDTH)
+
+
+def test_a_cluster_cannot_drive_the_terminal() -> None:
+    assert "\x1b" not in terminal.render(sample_result(verdict=Verdict.OBJECTIVE_MISSED))
+    coloured = terminal.render(sample_result(), color=True)
+    assert "\x1b[" in coloured and "\x1b[31mred" not in coloured
+
+
+def test_several_runs_show_their_spread() -> None:
+    assert re.search(r"hang .*\(5.72 s – 5.72 s\)", terminal.render(sample_result(6), width=200))
+
+
+def test_a_result_without_runs_has_a_report() -> None:
+    empty = sample_result(verdict=Verdict.INTERRUPTED).model_copy(update={"runs": (), "statistics": ()})
+    for render in (terminal.render, markdown.render, junit.render, html.render):
+        assert "interrupted" in render(empty).lower()
+
+
+# --- JSON, JUnit, Markdown
+
+
+def test_json_follows_the_published_schema_and_comes_back_the_same() -> None:
+    result = sample_result(2)
+    value = json.loads(json_report.render(result))
+    jsonschema.Draft202012Validator(result_schema()).validate(value)
+    assert Result.from_json(value) == result
+
+
+def test_junit_counts_and_parses() -> None:
+    root = ElementTree.fromstring(junit.render(sample_result(verdict=Verdict.OBJECTIVE_MISSED)))
+    assert (root.get("tests"), root.get("failures"), root.get("errors"), root.get("skipped")) == ("4", "1", "0", "1")
+    assert len(root.findall(".//failure")) == 1
+
+
+def test_junit_tells_a_run_that_ended_badly_as_an_error() -> None:
+    root = ElementTree.fromstring(junit.render(sample_result(verdict=Verdict.UNDO_FAILED)))
+    assert root.get("errors") == "1"
+    assert "undo failed" in (root.find(".//error").get("message") or "")  # type: ignore[union-attr]
+
+
+def test_markdown_cannot_be_broken_out_of() -> None:
+    text = markdown.render(sample_result(verdict=Verdict.OBJECTIVE_MISSED))
+    assert "<script" not in text and "<img" not in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert all(len(re.findall(r"(?<!\\)\|", row)) in (4, 6, 7) for row in rows)
+
+
+# --- HTML
+
+
+def test_the_page_is_one_small_file_without_references(page: str) -> None:
+    assert len(page.encode()) <= MAX_PAGE_BYTES
+    outside = re.sub(r"<script>.*?</script>", "", page, flags=re.S)  # the libraries name their own schemas
+    references = re.findall(r"""<[^>]+\s(?:src|href)=["']?([^"'>\s]+)""", outside)
+    assert [item for item in references if not item.startswith("data:")] == []
+    assert "http://" not in outside and "https://" not in outside
+    assert "default-src 'none'" in page
+
+
+def test_nothing_hostile_is_markup(page: str) -> None:
+    assert "<img src=x" not in page
+    assert "<script>alert" not in page
+    assert html_module.escape("<script>alert(1)</script>") in page
+    assert "\x1b" not in page
+    assert "49" not in re.findall(r"red.{0,60}", page)[0]  # a template in a log is text
+
+
+def test_the_data_block_is_json_that_no_tag_can_end(page: str) -> None:
+    block = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    assert block is not None
+    data = json.loads(block.group(1))
+    assert data["shown"] == "1"
+    assert any(clean(HOSTILE)[:20] in event["message"] for event in data["runs"]["1"]["events"])
+
+
+def test_many_long_runs_still_fit() -> None:
+    text = html.render(sample_result(30, seconds=300.0))
+    assert len(text.encode()) <= MAX_PAGE_BYTES
+    assert "more runs are in result.json" in text
+
+
+def test_a_report_is_replaced_whole(tmp_path: object) -> None:
+    from pathlib import Path
+
+    path = Path(str(tmp_path)) / "report.html"
+    path.write_text("old")
+    html.write(sample_result(), path)
+    assert path.read_text().endswith("</html>")
+    assert [item.name for item in path.parent.iterdir()] == ["report.html"]
+
+
+def test_heavy_libraries_are_only_imported_to_render() -> None:
+    code = ("import sys; from testbed.report import html, terminal, junit, markdown, charts; "
+            "import testbed.experiment.runner; "
+            "heavy = ('altair', 'vl_convert', 'rich', 'jinja2', 'numpy', 'aiohttp'); "
+            "print([name for name in heavy if name in sys.modules])")
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
