@@ -1,0 +1,61 @@
+"""``testbed load``: a load test of a Service, with the report, objectives and exit codes of an experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from testbed.cli import output as printing
+
+app = typer.Typer()
+
+
+@app.command()
+def load(
+    service: str = typer.Argument(..., metavar="SERVICE", help="The Service to load."),
+    rate: float = typer.Option(None, "--rate", help="Requests per second, on schedule whatever happens. Default 100; "
+                                                    "20 beside a locustfile; 0: none."),
+    duration: str = typer.Option("30s", "--for", help="How long."),
+    file: Path = typer.Option(None, "-f", "--locustfile", help="A locustfile: realistic users beside the pulse."),
+    users: int = typer.Option(10, "--users", "-u", min=1, help="Locust's users."),
+    spawn_rate: float = typer.Option(10.0, "--spawn-rate", "-r", min=0.1, help="Users that begin per second."),
+    port: int = typer.Option(None, "--port", help="The Service's port; its first when absent."),
+    path: str = typer.Option("/", "--path", help="What the pulse asks for."),
+    keep_alive: bool = typer.Option(False, "--keep-alive", help="Also a second stream over kept connections."),
+    deadline: str = typer.Option("1s", "--deadline", help="A later answer counts as late."),
+    inject: list[Path] = typer.Option([], "--inject", help="A fault object to inject meanwhile."),
+    inject_at: str = typer.Option("", "--inject-at", help="When; default: after a quarter of the time."),
+    objective: list[str] = typer.Option([], "--objective", help="A condition, e.g. 'latency.p99 < 50ms'."),
+    runs: int = typer.Option(1, "--runs", min=1, help="How often."),
+    seed: int = typer.Option(0, "--seed", help="Seed of all random choices."),
+    out: Path = typer.Option(None, "--out", help="Folder for the run's own folder; default: the cluster's state."),
+    junit: Path = typer.Option(None, "--junit", help="Also write JUnit XML there."),
+    markdown: Path = typer.Option(None, "--markdown", help="Also write Markdown there."),
+    output: str = printing.Output,
+    name: str = printing.Name,
+    namespace: str = printing.Namespace,
+) -> int:
+    """Load-test a Service:  testbed load web --rate 200 --for 60s"""
+    import asyncio
+
+    from testbed.api.instance import instance_directory, load_instance
+    from testbed.cli.finish import finish
+    from testbed.cli.open_cluster import cluster_for_run
+    from testbed.experiment.inject import read_fault
+    from testbed.experiment.runner import ExperimentRun
+    from testbed.load.alone import LoadTest, load_test
+
+    printing.check_format(output, ("", "json", "yaml"))
+    loaded = load_test(LoadTest(
+        service, printing.seconds(duration), port=port, path=path, rate=rate, keep_alive=keep_alive,
+        deadline_s=printing.seconds(deadline), locustfile=file, users=users, spawn_rate=spawn_rate,
+        faults=tuple(read_fault(item) for item in inject),
+        inject_at_s=printing.seconds(inject_at) if inject_at else None, objectives=tuple(objective), runs=runs,
+        seed=seed, namespace=namespace,
+    ))
+    load_instance(instance_directory(name))  # a load test needs a cluster with something in it
+    job = ExperimentRun(loaded, cluster_for_run(name, printing.say), out or instance_directory(name) / "runs",
+                        printing.say, keep=True, command="load")
+    result = asyncio.run(job.run())
+    return finish(result, job.folder, output=output, junit=junit, markdown=markdown)

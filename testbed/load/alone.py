@@ -1,0 +1,128 @@
+"""A load test on its own: what ``testbed load`` does. An experiment whose method is to wait while load runs.
+
+So the report, the objectives and the exit codes are an experiment's, and a fault can be injected meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from testbed.errors import InvalidInput, Mistake
+from testbed.experiment.documents import Document
+from testbed.experiment.embedded import check_fault
+from testbed.experiment.kind import API_VERSION, KIND, Experiment
+from testbed.experiment.loading import LoadedExperiment, pydantic_mistakes
+from testbed.experiment.objectives import Misspelt, Objective, parse_objective
+from testbed.load.locust import check_locustfile
+
+DEFAULT_RATE = 100.0
+RATE_BESIDE_LOCUST = 20.0  # enough to see an outage of a fifth of a second, too little to be the load
+_INJECT_AT = 0.25  # of the duration: healthy load before, and time to recover after
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LoadTest:
+    """What is asked for.
+
+    Attributes:
+        service: the Service that is loaded. port: its first when None.
+        rate: requests per second of the pulse; None: a default; 0: no pulse (then a locustfile is needed).
+        locustfile: realistic users beside the pulse.
+        faults: fault objects that are injected meanwhile. inject_at_s: when; None: after a quarter of the time.
+    """
+
+    service: str
+    duration_s: float
+    port: int | None = None
+    path: str = "/"
+    rate: float | None = None
+    keep_alive: bool = False
+    deadline_s: float = 1.0
+    locustfile: Path | None = None
+    users: int = 10
+    spawn_rate: float = 10.0
+    faults: tuple[Json, ...] = ()
+    inject_at_s: float | None = None
+    objectives: tuple[str, ...] = ()
+    runs: int = 1
+    seed: int = 0
+    namespace: str = "default"
+
+
+def load_test(test: LoadTest) -> LoadedExperiment:
+    """The experiment that a load test is.
+
+    Raises: InvalidInput with all mistakes of flags, faults, objectives and the locustfile.
+    """
+    if test.locustfile is not None:
+        check_locustfile(test.locustfile)
+    document = Document(_document(test), "load")
+    mistakes: list[Mistake] = []
+    for fault in test.faults:
+        mistakes += check_fault(Document(fault, "fault"), ())
+    try:
+        experiment = Experiment.model_validate(document.value)
+    except ValidationError as error:
+        raise InvalidInput([*pydantic_mistakes(error, Experiment, document), *mistakes]) from error
+    objectives = _objectives(experiment, mistakes)
+    if experiment.spec.load.pulse is None and experiment.spec.load.locust is None:
+        mistakes.append(Mistake("a rate of 0 without a locustfile is no load", "rate"))
+    if mistakes:
+        raise InvalidInput(mistakes)
+    folder = test.locustfile.resolve().parent if test.locustfile else Path()
+    files = (test.locustfile,) if test.locustfile else ()
+    return LoadedExperiment(experiment, folder / "load", (), {}, objectives, files)
+
+
+def _document(test: LoadTest) -> Json:
+    rate = test.rate if test.rate is not None else RATE_BESIDE_LOCUST if test.locustfile else DEFAULT_RATE
+    load: Json = {}
+    if rate:
+        load["pulse"] = {"service": test.service, "port": test.port, "path": test.path, "rate": rate,
+                         "deadline": test.deadline_s, "keepAlive": test.keep_alive}
+    if test.locustfile is not None:
+        load["locust"] = {"file": test.locustfile.name, "users": test.users, "spawnRate": test.spawn_rate,
+                          "service": test.service, "port": test.port}
+    at_s = test.inject_at_s if test.inject_at_s is not None else _INJECT_AT * test.duration_s
+    steps: list[Json] = [{"name": "load", "at": 0, "wait": test.duration_s}]
+    steps += [{"name": name, "at": at_s, "fault": fault}
+              for name, fault in zip(_names(test.faults), test.faults, strict=True)]
+    return {
+        "apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": f"load-{test.service}"[:63]},
+        "spec": {"namespace": test.namespace, "load": load, "method": steps, "objectives": list(test.objectives),
+                 "runs": test.runs, "seed": test.seed, "observe": 1},
+    }
+
+
+def _names(faults: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A step's name for each fault: its own name, else its action, else its kind; numbered where they meet."""
+    names: list[str] = []
+    for fault in faults:
+        own = (fault.get("metadata") or {}).get("name") or (fault.get("spec") or {}).get("action")
+        name = str(own or fault.get("kind", "fault")).lower()
+        count = sum(other == name or other.startswith(f"{name}-") for other in names)
+        names.append(f"{name}-{count + 1}" if count or name == "load" else name)
+    return names
+
+
+def _objectives(experiment: Experiment, mistakes: list[Mistake]) -> tuple[Objective, ...]:
+    steps = [step.name for step in experiment.spec.method if step.kind != "wait"]
+    found = []
+    for text in experiment.spec.objectives:
+        try:
+            objective = parse_objective(text, steps, experiment.spec.runs)
+        except ValueError as error:
+            suggestion = error.suggestion if isinstance(error, Misspelt) else ""
+            mistakes.append(Mistake(f"{text!r}: {error}", "objective", suggestion=suggestion))
+            continue
+        if experiment.spec.load.pulse is None and objective.quantity.startswith(("requests", "latency", "outage")):
+            mistakes.append(Mistake(f"{text!r} needs the pulse: nobody else counts requests", "objective"))
+        found.append(objective)
+    return tuple(found)
