@@ -49,8 +49,8 @@ def _quoted(text: str) -> str:
 def error_answer(error: ApiError) -> web.Response:
     answer = json_answer(_status(error), error.code)
     seconds = error.details.get("retryAfterSeconds")
-    if error.code == 429:
-        answer.headers["Retry-After"] = str(seconds or 1)
+    if seconds:  # without it a client does not come again by itself: an eviction that a budget forbids
+        answer.headers["Retry-After"] = str(seconds)
     if error.code == 401:
         answer.headers["WWW-Authenticate"] = "Bearer"
     return answer

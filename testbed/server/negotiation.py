@@ -58,6 +58,8 @@ def check_content_type(content_type: str, accepted: tuple[str, ...]) -> str:
     Raises: UnsupportedMediaType, with the way out for protobuf.
     """
     media = content_type.partition(";")[0].strip().lower()
+    if not media and len(accepted) == 1:  # as upstream: `kubectl scale --current-replicas` sends none
+        return accepted[0]
     if media in accepted:
         return media
     message = f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"

@@ -142,10 +142,10 @@ class Registry:
         if scope:
             home = self.store.get(r.NAMESPACES.group_resource, "", scope)
             admit_namespace(home.value if home else None, scope, f'{served.key} "{name}"')
-        self._admit_new(served, value)
-        preparing.check(served, value)
         if self.store.get(served.key, scope, name) is not None:
             raise AlreadyExists(f'{served.key} "{name}" already exists', details=preparing.details(served, name))
+        self._admit_new(served, value)
+        preparing.check(served, value)
         if served.key == r.CUSTOM_RESOURCE_DEFINITIONS.group_resource:
             self._admit_definition(value)
         if options.dry_run:

@@ -78,7 +78,7 @@ async def test_other_hosts_and_origins_are_refused_whatever_they_hold(world: Wor
     assert world.registry.list(r.PODS).items == []
 
 
-@pytest.mark.parametrize("media", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "",
+@pytest.mark.parametrize("media", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data",
                                    "application/yaml"])
 async def test_only_json_bodies_are_read(world: World, media: str) -> None:
     status, body, _ = await world.ask("POST", PODS, data=json.dumps(pod()).encode(), headers={"Content-Type": media})
