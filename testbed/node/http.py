@@ -29,15 +29,16 @@ class KubeletServer:
 
     def __init__(self, agent: Agent, token: str, *, certificate: Path, key: Path, port: int) -> None:
         self._agent, self._token, self._port = agent, token.encode(), port
-        self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._tls.load_cert_chain(certificate, key)
+        self._certificate, self._key = certificate, key
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
         """Raises: OSError when the port is taken."""
         self._runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls).start()
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(self._certificate, self._key)
+        await web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=tls).start()
 
     async def close(self) -> None:
         if self._runner is not None:

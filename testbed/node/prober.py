@@ -53,6 +53,7 @@ class ProbeWorker:
     def __init__(self, container: Container, kind: ProbeType, probe: Probe, around: Surroundings) -> None:
         self.container, self.kind, self.probe = container, kind, probe
         self._around = around
+        self._name, self._fields = action(probe)
         self.state: ProbeState = fresh(kind)
         self._trigger = asyncio.Event()
 
@@ -123,7 +124,7 @@ class ProbeWorker:
         self._around.unhealthy(self.container, self.kind, Sample(Outcome.ERROR, sample.message))
 
     async def _sample(self, target: ProbeTarget) -> Sample:
-        name, fields = action(self.probe)
+        name, fields = self._name, self._fields
         begun = now_s()
         host = fields.get("host")
         if host and host != target.address:

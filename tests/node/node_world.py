@@ -122,7 +122,7 @@ async def world(
     clock = clock or SystemClock()
     client = InProcessClient(make_registry(tmp_path / "store.sqlite", profile, clock))
     facts = NodeFacts(
-        name=NODE, instance_id=instance_id, instance_name="node-tests", pod_cidr=cidr, address=address,
+        name=NODE, instance_id=instance_id, instance_name="test-node", pod_cidr=cidr, address=address,
         network=network, cgroup=f"/testbed-{instance_id}/{NODE}", directory=tmp_path / "node", cpu="4", memory="8Gi",
         boot_id=boot_id,
     )

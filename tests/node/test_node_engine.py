@@ -1,0 +1,218 @@
+"""The agent on a real engine: what the simulation cannot prove."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from node_world import World, pod, until, world
+
+from testbed.api import labels
+from testbed.api.resources import CONFIG_MAPS, PODS, SECRETS
+from testbed.node.http import KubeletServer
+from testbed.runtime.factory import open_engine, open_host
+
+pytestmark = pytest.mark.engine
+INSTANCE_ID = "7e570d0de001"
+NETWORK, SUBNET, ADDRESS, CIDR = "testbed-test-node", "10.217.0.0/17", "10.217.0.1", "10.217.1.0/24"
+READY = {"readinessProbe": {"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 1}}
+
+
+@pytest.fixture
+async def w(tmp_path: Path) -> AsyncIterator[World]:
+    engine = open_engine()
+    host = open_host(INSTANCE_ID, engine)
+    tags = {labels.INSTANCE: INSTANCE_ID, labels.INSTANCE_NAME: "test-node"}
+
+    async def clean() -> None:
+        for _ in range(3):
+            for state in await engine.list({labels.INSTANCE: INSTANCE_ID}):
+                await engine.remove(state.id)
+        await engine.remove_network(NETWORK)
+        await host.remove_cgroup(f"/testbed-{INSTANCE_ID}")
+
+    await clean()
+    await engine.create_network(NETWORK, subnet=SUBNET, gateway=ADDRESS, bridge="tb-testnode", labels=tags)
+    await host.create_cgroup(f"/testbed-{INSTANCE_ID}/n1")
+    try:
+        async with world(tmp_path, engine, host, instance_id=INSTANCE_ID, network=NETWORK, cidr=CIDR,
+                         address=ADDRESS) as made:
+            yield made
+    finally:
+        await clean()
+        await host.close()
+        await engine.close()
+
+
+def pid_of(w: World, name: str = "app") -> int:
+    assert w.agent is not None
+    return next(item.state.pid for item in w.agent.view.records.values() if item.name == name and item.running)
+
+
+async def test_a_crash_is_seen_and_mended_in_the_same_sandbox(w: World) -> None:
+    agent = await w.start_agent()
+    await w.create(pod("web", container=READY))
+    await until(lambda: w.ready("web"), 60)
+    uid = (await w.get("web"))["metadata"]["uid"]
+    sandbox = agent.view.seen(uid).sandbox
+    await until(lambda: agent.view.spare(uid, "app"), what="a spare")
+    os.kill(pid_of(w), signal.SIGKILL)
+
+    async def mended() -> bool:
+        return (await w.container("web")).get("restartCount") == 1 and await w.ready("web")
+
+    await until(mended, 30)
+    assert agent.view.seen(uid).sandbox == sandbox
+    assert agent.measures.spares_used == 1
+    app = await w.container("web")
+    assert app["lastState"]["terminated"]["exitCode"] == 137
+
+
+async def test_row15_of_security_what_a_container_may(w: World) -> None:
+    agent = await w.start_agent()
+    await w.create(pod("web", container={"resources": {"limits": {"memory": "64Mi", "cpu": "500m"}}}))
+    await until(lambda: w.ready("web"), 60)
+    pid = pid_of(w)
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    assert status["NoNewPrivs"] == "1"
+    assert int(status["CapBnd"], 16) & (1 << 21 | 1 << 12 | 1 << 13) == 0  # SYS_ADMIN, NET_ADMIN, NET_RAW
+    cgroup = agent.view.newest((await w.get("web"))["metadata"]["uid"], "app")
+    assert cgroup is not None
+    assert cgroup.cgroup.startswith(f"/testbed-{INSTANCE_ID}/n1/")
+
+
+async def test_volumes_environment_and_their_updates(w: World) -> None:
+    agent = await w.start_agent()
+    await w.client.create(CONFIG_MAPS, {"metadata": {"name": "c"}, "data": {"key": "one"}}, "default")
+    await w.client.create(SECRETS, {"metadata": {"name": "s"}, "stringData": {"pass": "word"}}, "default")
+    await w.create(pod("web", spec={"volumes": [
+        {"name": "config", "configMap": {"name": "c"}}, {"name": "secret", "secret": {"secretName": "s"}},
+        {"name": "work", "emptyDir": {}}, {"name": "fast", "emptyDir": {"medium": "Memory"}},
+        {"name": "about", "downwardAPI": {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}},
+    ]}, container={
+        "env": [{"name": "PASS", "valueFrom": {"secretKeyRef": {"name": "s", "key": "pass"}}}],
+        "volumeMounts": [{"name": "config", "mountPath": "/config"}, {"name": "secret", "mountPath": "/secret"},
+                         {"name": "work", "mountPath": "/work"}, {"name": "fast", "mountPath": "/fast"},
+                         {"name": "about", "mountPath": "/about"}],
+    }))
+    await until(lambda: w.ready("web"), 60)
+    uid = (await w.get("web"))["metadata"]["uid"]
+    record = agent.view.newest(uid, "app")
+    assert record is not None
+    assert record.process is not None
+
+    async def shell(text: str) -> str:
+        assert record is not None
+        assert record.process is not None
+        result = await w.host.exec_in_container(record.process, ("sh", "-c", text), timeout_s=10)
+        return result.output.decode().strip()
+
+    assert await shell("echo $PASS; cat /config/key /secret/pass /about/name") == "word\nonewordweb"
+    assert await shell("echo x > /work/f && echo y > /fast/f && cat /work/f /fast/f") == "x\ny"
+    assert "tmpfs" in await shell("grep ' /fast ' /proc/mounts")
+    await w.client.patch(CONFIG_MAPS, "c", {"data": {"key": "two"}}, "default")
+
+    async def updated() -> bool:
+        return await shell("cat /config/key") == "two"
+
+    await until(updated)
+    await w.client.delete(PODS, "web", "default", grace_period_s=1)
+    await until(lambda: not agent.view.records, 30)
+    assert not (w.facts.memory_directory / uid).exists()
+
+
+async def test_row25_an_exec_probe_that_hangs_never_piles_up(w: World) -> None:
+    await w.start_agent()
+    await w.create(pod("web", container={"readinessProbe": {
+        "exec": {"command": ["sleep", "10000"]}, "periodSeconds": 1, "timeoutSeconds": 1,
+    }}))
+    await until(lambda: _is_running(w), 60)
+    unhealthy = await until(lambda: _unhealthy(w, 3), 30)
+    assert "timed out" in unhealthy["message"]
+    pids = await w.host.pids_in(f"/testbed-{INSTANCE_ID}/n1")
+    sleeping = [pid for pid in pids if b"10000" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(sleeping) <= 1
+
+
+async def test_a_frozen_container_with_an_exec_probe_is_killed_and_mended(w: World) -> None:
+    agent = await w.start_agent()
+    await w.create(pod("web", container={"livenessProbe": {
+        "exec": {"command": ["true"]}, "periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 2,
+    }}))
+    await until(lambda: _is_running(w), 60)
+    uid = (await w.get("web"))["metadata"]["uid"]
+    record = await until(lambda: (found := agent.view.newest(uid, "app")) and found.cgroup and found)
+    await w.host.freeze(record.cgroup)
+
+    async def mended() -> bool:
+        return (await w.container("web")).get("restartCount") == 1
+
+    await until(mended, 40)
+
+
+async def test_row13_a_killed_agent_finds_everything_again(w: World) -> None:
+    await w.start_agent()
+    await w.create(pod("web", container=READY))
+    await until(lambda: w.ready("web"), 60)
+    before = (await w.container("web"))["containerID"]
+    await w.kill_agent()
+    await w.start_agent()
+    await asyncio.sleep(2.5)
+    after = await w.container("web")
+    assert (after["containerID"], after["restartCount"], after["ready"]) == (before, 0, True)
+    assert not await w.events("ContainerUnready")
+
+
+async def test_kubelets_http(w: World) -> None:
+    agent = await w.start_agent()
+    await w.create(pod("web", container={"command": ["sh", "-c", "echo one; echo two; exec sleep 1000"]}))
+    await until(lambda: _is_running(w), 60)
+    server = KubeletServer(agent, "token", certificate=Path("none"), key=Path("none"), port=0)
+    auth = {"Authorization": "Bearer token"}
+    async with TestClient(TestServer(server.application())) as http:
+        assert (await http.get("/healthz")).status == 200
+        for path in ("/metrics", "/stats/summary", "/containerLogs/default/web/app", "/exec/default/web/app?command=id"):
+            assert (await http.get(path)).status == 401
+            assert (await http.get(path, headers={"Authorization": "Bearer wrong"})).status == 401
+        logs = "/containerLogs/default/web/app"
+        assert await (await http.get(logs, headers=auth)).text() == "one\ntwo\n"
+        assert await (await http.get(f"{logs}?tailLines=1", headers=auth)).text() == "two\n"
+        assert await (await http.get(f"{logs}?limitBytes=2", headers=auth)).text() == "on"
+        assert (await http.get(f"{logs}?previous=true", headers=auth)).status == 400
+        assert (await http.get(f"{logs}?tailLines=x", headers=auth)).status == 400
+        assert (await http.get("/containerLogs/default/none/app", headers=auth)).status == 404
+        text = await (await http.get("/metrics", headers=auth)).text()
+        assert 'container_cpu_usage_seconds_total{container="app",namespace="default",node="n1",pod="web"}' in text
+        assert "testbed_probe_failures_total" in text
+        summary = await (await http.get("/stats/summary", headers=auth)).json()
+        assert summary["pods"][0]["containers"][0]["memory"]["workingSetBytes"] > 0
+        await _exec_over_websocket(http, auth)
+
+
+async def _exec_over_websocket(http: TestClient, auth: dict[str, str]) -> None:  # type: ignore[type-arg]
+    path = "/exec/default/web/app?command=sh&command=-c&command=cat;echo+err+1>%262;exit+3&stdin=1&stdout=1&stderr=1"
+    async with http.ws_connect(path, headers=auth, protocols=("v5.channel.k8s.io",)) as socket:
+        await socket.send_bytes(b"\x00hello")
+        await socket.send_bytes(b"\xff\x00")
+        got: dict[int, bytes] = {}
+        async for message in socket:
+            got[message.data[0]] = got.get(message.data[0], b"") + message.data[1:]
+    assert got[1] == b"hello"
+    assert got[2] == b"err\n"
+    status = json.loads(got[3])
+    assert status["reason"] == "NonZeroExitCode"
+    assert status["details"]["causes"] == [{"reason": "ExitCode", "message": "3"}]
+
+
+async def _is_running(w: World) -> bool:
+    return "running" in ((await w.container("web")).get("state") or {})
+
+
+async def _unhealthy(w: World, count: int) -> dict[str, object] | None:
+    return next((item for item in await w.events("Unhealthy") if item["count"] >= count), None)
