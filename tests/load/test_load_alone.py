@@ -1,0 +1,52 @@
+"""A load test on its own is an experiment; all its mistakes are told at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from testbed.errors import InvalidInput
+from testbed.load.alone import LoadTest, load_test
+
+CRASH = {"apiVersion": "chaos-mesh.org/v1alpha1", "kind": "PodChaos",
+         "spec": {"action": "container-kill", "mode": "one", "containerNames": ["web"],
+                  "selector": {"labelSelectors": {"app": "web"}}}}
+
+
+def test_a_load_test_waits_while_the_pulse_runs() -> None:
+    loaded = load_test(LoadTest("web", 60.0, rate=200, objectives=("latency.p99 < 50ms",)))
+    spec = loaded.experiment.spec
+    assert spec.load.pulse is not None
+    assert (spec.load.pulse.service, spec.load.pulse.rate, spec.load.locust) == ("web", 200, None)
+    assert [(step.name, step.kind, step.wait) for step in spec.method] == [("load", "wait", 60.0)]
+    assert [objective.text for objective in loaded.objectives] == ["latency.p99 < 50ms"]
+
+
+def test_faults_are_injected_after_a_quarter_under_names_that_objectives_can_use() -> None:
+    loaded = load_test(LoadTest("web", 40.0, faults=(CRASH, CRASH), objectives=("container-kill-2.repair.max < 5s",)))
+    assert [(step.name, step.at) for step in loaded.experiment.spec.method[1:]] == [
+        ("container-kill", 10.0), ("container-kill-2", 10.0)]
+
+
+def test_a_locustfile_runs_beside_a_slow_pulse(tmp_path: Path) -> None:
+    file = tmp_path / "users.py"
+    file.write_text("")
+    loaded = load_test(LoadTest("web", 10.0, locustfile=file, users=50))
+    assert loaded.locustfile == file
+    assert loaded.experiment.spec.load.pulse is not None
+    assert loaded.experiment.spec.load.pulse.rate == 20
+    alone = load_test(LoadTest("web", 10.0, locustfile=file, rate=0)).experiment.spec.load
+    assert alone.pulse is None and alone.locust is not None
+
+
+def test_no_load_at_all_and_wrong_objectives_are_told_together() -> None:
+    with pytest.raises(InvalidInput) as told:
+        load_test(LoadTest("web", 10.0, rate=0, objectives=("latncy.p99 < 1s", "what")))
+    assert len(told.value.mistakes) == 3
+
+
+def test_a_wrong_fault_is_told_with_its_field() -> None:
+    wrong = {**CRASH, "spec": {**CRASH["spec"], "mode": "on"}}  # type: ignore[dict-item]
+    with pytest.raises(InvalidInput, match=r"spec\.mode"):
+        load_test(LoadTest("web", 10.0, faults=(wrong,)))
