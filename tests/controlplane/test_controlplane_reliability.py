@@ -270,3 +270,79 @@ async def test_a_change_of_readiness_reaches_the_endpoints_without_any_waiting()
         await asyncio.sleep(0.0001)
         assert sum(item["conditions"]["ready"] for item in await w.endpoints()) == 2
         assert asyncio.get_running_loop().time() - start_s < 0.001
+
+
+class CutClient:
+    """While ``cut``, no call gets an answer, and watches break."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner, self.cut = inner, asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._inner, name)
+
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            if self.cut.is_set():
+                raise ApiUnavailable("no answer")
+            return await call(*args, **kwargs)
+
+        return guarded
+
+    async def watch(self, *args: Any, **kwargs: Any) -> Any:
+        if self.cut.is_set():
+            raise ApiUnavailable("no answer")
+        stream = self._inner.watch(*args, **kwargs)
+        cut = asyncio.create_task(self.cut.wait())
+        try:
+            while True:
+                event = asyncio.ensure_future(anext(stream))
+                await asyncio.wait([event, cut], return_when=asyncio.FIRST_COMPLETED)
+                if cut.done():
+                    event.cancel()
+                    raise ApiUnavailable("the connection broke")
+                yield await event
+        finally:
+            cut.cancel()
+
+
+@virtual
+async def test_row_12_controllers_that_cannot_see_the_api_do_nothing_and_carry_on_after() -> None:
+    """The leases that they cannot see any more are no reason to give anybody up (rule 3)."""
+    async with world() as w:
+        await w.create_service()
+        await w.apply_deployment(replicas=3)
+        await w.until(w.complete)
+        await w.kill_control_plane()
+        client = CutClient(w.client)
+        plane = ControlPlane(client, profile=w.profile, clock=w.clock, random=random.Random(2))
+        running = asyncio.create_task(plane.run())
+        await asyncio.sleep(5)
+        before = {pod["metadata"]["uid"] for pod in await w.pods()}
+        client.cut.set()
+        await asyncio.sleep(30)
+        client.cut.clear()
+        await asyncio.sleep(10)
+        assert {pod["metadata"]["uid"] for pod in await w.pods()} == before
+        assert await w.settled(3)
+        assert "NodeNotReady" not in await w.event_reasons()
+        await w.change_deployment({"spec": {"replicas": 5}})
+        await w.until(lambda: w.settled(5))
+        running.cancel()
+        await asyncio.wait([running])
+
+
+@virtual
+async def test_a_control_plane_that_was_frozen_does_not_take_its_own_sleep_for_silence() -> None:
+    """SIGSTOP for ten seconds: when it wakes, all leases look old at once or one after another."""
+    async with world() as w:
+        await w.apply_deployment(replicas=3)
+        await w.until(w.complete)
+        before = {pod["metadata"]["uid"] for pod in await w.pods()}
+        loop = asyncio.get_running_loop()
+        loop._jumping.now_s += 10.0  # type: ignore[attr-defined]  # nobody ran meanwhile, agents neither
+        w.agents["n2"].connected = False  # and one of them is slow to be heard again
+        await asyncio.sleep(w.profile.node_monitor_grace_s / 2)
+        w.agents["n2"].connected = True
+        await asyncio.sleep(10)
+        assert {pod["metadata"]["uid"] for pod in await w.pods()} == before
+        assert "NodeNotReady" not in await w.event_reasons()
