@@ -6,7 +6,7 @@ What was not there before is noted, so that it can be taken away again when the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from testbed.api.resources import DEPLOYMENTS, ResourceType
@@ -19,12 +19,13 @@ Json = dict[str, Any]
 Created = tuple[ResourceType, str | None, str]
 
 
-async def apply(client: Client, manifests: Iterable[Json], namespace: str) -> list[Created]:
-    """Creates what is missing and patches what is there. Returns what was created, in order.
+async def apply(
+    client: Client, manifests: Iterable[Json], namespace: str, note: Callable[[Created], None]
+) -> None:
+    """Creates what is missing and patches what is there. ``note`` hears of each object that was created.
 
     Raises: ApiError (Invalid and others) of the first object that is refused.
     """
-    created: list[Created] = []
     for manifest in manifests:
         obj = defaulted_namespace(manifest, namespace)
         resource = resource_of(obj)
@@ -35,10 +36,9 @@ async def apply(client: Client, manifests: Iterable[Json], namespace: str) -> li
             await client.get(resource, name, where)
         except NotFound:
             await client.create(resource, obj, where)
-            created.append((resource, where, name))
+            note((resource, where, name))
         else:
             await client.patch(resource, name, obj, where, patch_type=PatchType.STRATEGIC)
-    return created
 
 
 def deployments_in(manifests: Iterable[Json], namespace: str) -> list[str]:

@@ -138,14 +138,26 @@ class RepetitionRunner:
 
     async def _hold(self, steady: SteadyState, when: str, otherwise: Verdict) -> None:
         """Waits until every condition holds. Raises: RunStopped."""
-        if not self.spec.steady_state:
+        conditions = self._conditions(when)
+        if not conditions:
             return
         self.tell("steady state" if when == "before" else "steady state again")
-        results = await asyncio.gather(*(self._hold_one(steady, item, when) for item in self.spec.steady_state))
+        results = await asyncio.gather(*(self._hold_one(steady, item, when) for item in conditions))
         self.repetition.steady_states.extend(results)
         missed = [result for result in results if not result.met]
         if missed:
             raise RunStopped(otherwise, "; ".join(f"{result.what}: {result.message}" for result in missed))
+
+    def _conditions(self, when: str) -> list[Condition]:
+        """Before, the workload's own Deployments must be ready too, said or not: nothing is measured on a start."""
+        conditions = list(self.spec.steady_state)
+        said = {item.ready.deployment for item in conditions if item.ready is not None}
+        if when == "before" and self.loaded.manifests:
+            names = [key.rpartition("/")[2] for key in self.repetition.deployments
+                     if key.startswith(f"{self.spec.namespace}/")]
+            conditions += [Condition.model_validate({"ready": {"deployment": name}}) for name in names
+                           if name not in said]
+        return conditions
 
     async def _hold_one(self, steady: SteadyState, condition: Condition, when: str) -> SteadyStateResult:
         began = self.observer.now()

@@ -25,6 +25,7 @@ from testbed.experiment.loading import LoadedExperiment
 from testbed.experiment.objectives import judge
 from testbed.experiment.phases import RepetitionRunner
 from testbed.experiment.platforms.protocol import ClusterSource, Platform
+from testbed.experiment.publishing import PublishedRun
 from testbed.experiment.repetition import run_result
 from testbed.experiment.result import (
     EXIT_CODES,
@@ -115,23 +116,29 @@ class ExperimentRun:
             self.environment = await platform.environment()
             self.profile = platform.profile.name
             created: list[Created] = []
+            published = PublishedRun(platform.client, self.loaded.experiment, self.run_id)
+            await published.begin(self.started_at)
+            verdict, reason = Verdict.BUG, "the run did not end"
             try:
-                return await self._repeat(platform, journal, interrupts, created)
+                verdict, reason = await self._repeat(platform, journal, interrupts, created)
+                return verdict, reason
             finally:
                 await self._remove_workload(platform, created)
+                await published.end(verdict.value, reason)
 
     async def _repeat(
         self, platform: Platform, journal: Journal, interrupts: Interrupts, created: list[Created]
     ) -> tuple[Verdict, str]:
         """Repetitions until all are done or one ends badly."""
+        def note(made: Created) -> None:
+            created.append(made)
+            journal.created(made[0].kind, made[1] or "", made[2])
+
         spec = self.loaded.experiment.spec
         deployments = tuple(deployments_in(self.loaded.manifests, spec.namespace))
         for number in range(1, spec.runs + 1):
             self.tell(f"run {number} of {spec.runs}" if spec.runs > 1 else "workload")
-            fresh = await interrupts.guard(apply(platform.client, self.loaded.manifests, spec.namespace))
-            created.extend(fresh)
-            for resource, namespace, name in fresh:
-                journal.created(resource.kind, namespace or "", name)
+            await interrupts.guard(apply(platform.client, self.loaded.manifests, spec.namespace, note))
             runner = RepetitionRunner(
                 self.loaded, platform, run_id=self.run_id, number=number, folder=self.folder, journal=journal,
                 interrupts=interrupts, tell=self.tell, deployments=deployments or await _named(self.loaded, platform))

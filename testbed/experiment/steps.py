@@ -111,7 +111,7 @@ class Doer:
 
     async def _apply(self, name: str, at: float) -> Act:
         manifests = self.applied[name]
-        self.created += await apply(self.client, manifests, self.namespace)
+        await apply(self.client, manifests, self.namespace, self.created.append)
         keys = deployments_in(manifests, self.namespace)
         act = Act(name, "apply", f"{len(manifests)} objects applied", at)
         if not keys:

@@ -1,0 +1,162 @@
+"""How a run goes: its verdicts, and that what was injected is undone whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from runner_world import RunnerWorld, write_experiment
+
+from testbed.errors import TestbedError
+from testbed.experiment import phases
+from testbed.experiment.result import Result, Verdict
+from testbed.experiment.runner import read_result
+from testbed.experiment.schema import EXPERIMENTS
+
+PULSE = "  load:\n    pulse: {service: web, rate: 50}\n"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phases, "BASELINE_S", 0.3)
+    monkeypatch.setattr(phases, "VERIFY_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(phases, "UNDO_TIMEOUT_S", 1.0)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[RunnerWorld]:
+    async with RunnerWorld(tmp_path) as made:
+        yield made
+
+
+def journal(world: RunnerWorld, result: Result) -> dict[str, object]:
+    found: dict[str, object] = json.loads((world.folder / "runs" / result.run_id / "journal.json").read_text())
+    return found
+
+
+async def test_a_run_passes_and_leaves_nothing_behind(world: RunnerWorld, tmp_path: Path) -> None:
+    result = await world.job(write_experiment(tmp_path, load=PULSE, objectives='"requests.failed == 0"')).run()
+    assert (result.verdict, result.exit_code) == (Verdict.PASSED, 0), result.reason
+    run = result.runs[0]
+    assert [phase.name for phase in run.phases] == [
+        "steady", "inject", "verify", "observe", "undo", "converge"]
+    assert [state.when for state in run.steady_states] == ["before", "after"]
+    assert run.requests.due > 20 and run.requests.failed == 0
+    assert run.disruptions[0].targets == ("default/web-1",)
+    assert await world.left() == []
+    assert world.closed and len(world.daemon.undone) == 1
+
+
+async def test_its_files_can_be_read_again(world: RunnerWorld, tmp_path: Path) -> None:
+    result = await world.job(write_experiment(tmp_path)).run()
+    folder = tmp_path / "runs" / result.run_id
+    assert read_result(folder) == result
+    assert sorted(path.name for path in (folder / "manifests").iterdir()) == ["small.yaml", "web.yaml"]
+    assert journal(world, result)["state"] == "finished"
+    faults = journal(world, result)["faults"]
+    assert isinstance(faults, list) and faults[0]["step"] == "hang" and faults[0]["undoneAt"]
+
+
+async def test_keep_leaves_the_workload_but_no_fault(world: RunnerWorld, tmp_path: Path) -> None:
+    await world.job(write_experiment(tmp_path), keep=True).run()
+    assert await world.left() == ["web", "web"]
+
+
+async def test_nothing_is_injected_into_a_system_that_is_not_well(world: RunnerWorld, tmp_path: Path) -> None:
+    world.daemon.ready = False
+    result = await world.job(write_experiment(tmp_path)).run()
+    assert (result.verdict, result.exit_code) == (Verdict.STEADY_STATE_NOT_MET, 5)
+    assert "0 of 4 ready" in result.reason
+    assert not world.daemon.injected.is_set() and await world.left() == []
+
+
+@pytest.mark.parametrize(("effect", "part"), [("refused", "no pod matches"), ("silent", "did not report")])
+async def test_a_fault_without_effect(world: RunnerWorld, tmp_path: Path, effect: str, part: str) -> None:
+    world.daemon.effect = effect
+    result = await world.job(write_experiment(tmp_path)).run()
+    assert (result.verdict, result.exit_code) == (Verdict.NO_EFFECT, 6)
+    assert part in result.reason and await world.left() == []
+
+
+async def test_an_undo_that_does_not_end(world: RunnerWorld, tmp_path: Path) -> None:
+    world.daemon.stuck = True
+    result = await world.job(write_experiment(tmp_path)).run()
+    assert (result.verdict, result.exit_code) == (Verdict.UNDO_FAILED, 8)
+    assert "still in force" in result.reason
+    faults = journal(world, result)["faults"]
+    assert isinstance(faults, list) and "undoneAt" not in faults[0]
+
+
+async def test_a_steady_state_that_does_not_come_back(world: RunnerWorld, tmp_path: Path) -> None:
+    job = asyncio.create_task(world.job(write_experiment(tmp_path)).run())
+    await world.daemon.injected.wait()
+    world.daemon.ready = False
+    result = await job
+    assert (result.verdict, result.exit_code) == (Verdict.NOT_REGAINED, 7)
+
+
+async def test_a_missed_objective(world: RunnerWorld, tmp_path: Path) -> None:
+    result = await world.job(write_experiment(tmp_path, objectives='"restarts > 0"')).run()
+    assert (result.verdict, result.exit_code) == (Verdict.OBJECTIVE_MISSED, 1)
+    assert "restarts > 0" in result.reason
+
+
+async def test_users_who_are_hurt_too_much_end_the_run(world: RunnerWorld, tmp_path: Path) -> None:
+    loaded = write_experiment(tmp_path, load=PULSE, more="  budget: {failedRequests: 5}\n")
+    long = loaded.experiment.spec.method[0].model_copy(update={"timeout": 30.0})
+    spec = loaded.experiment.spec.model_copy(update={"method": (long,)})
+    experiment = loaded.experiment.model_copy(update={"spec": spec})
+    object.__setattr__(loaded, "experiment", experiment)
+    job = asyncio.create_task(world.job(loaded).run())
+    await world.daemon.injected.wait()
+    world.status = 500
+    result = await asyncio.wait_for(job, 20)
+    assert (result.verdict, result.exit_code) == (Verdict.ABORTED, 10)
+    assert "the budget is 5" in result.reason and await world.left() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_an_interrupt_undoes_everything_and_still_writes(
+    world: RunnerWorld, tmp_path: Path, number: signal.Signals
+) -> None:
+    loaded = write_experiment(tmp_path)
+    slow = loaded.experiment.spec.method[0].model_copy(update={"timeout": 60.0})
+    object.__setattr__(loaded, "experiment", loaded.experiment.model_copy(
+        update={"spec": loaded.experiment.spec.model_copy(update={"method": (slow,)})}))
+    job = asyncio.create_task(world.job(loaded).run())
+    await world.daemon.injected.wait()
+    os.kill(os.getpid(), number)
+    result = await asyncio.wait_for(job, 20)
+    assert (result.verdict, result.exit_code) == (Verdict.INTERRUPTED, 130)
+    assert len(world.daemon.undone) == 1 and await world.left() == []
+    assert journal(world, result)["exitCode"] == 130
+    assert read_result(tmp_path / "runs" / result.run_id).verdict is Verdict.INTERRUPTED
+
+
+async def test_a_run_is_an_object_of_its_kind(world: RunnerWorld, tmp_path: Path) -> None:
+    result = await world.job(write_experiment(tmp_path)).run()
+    shown = await world.client.get(EXPERIMENTS, result.run_id, "default")
+    assert (shown["status"]["phase"], shown["status"]["verdict"]) == ("Finished", "passed")
+    assert shown["spec"]["method"][0]["name"] == "hang"
+
+
+async def test_several_runs_have_statistics(world: RunnerWorld, tmp_path: Path) -> None:
+    result = await world.job(write_experiment(tmp_path, more="  runs: 2\n")).run()
+    assert [run.number for run in result.runs] == [1, 2]
+    assert {item.quantity for item in result.statistics} >= {"detection", "isolation", "repair"}
+
+
+async def test_what_goes_wrong_before_the_first_run_is_told_as_it_is(world: RunnerWorld, tmp_path: Path) -> None:
+    loaded = write_experiment(tmp_path)
+    broken = dict(loaded.manifests[1])
+    broken["spec"] = {**broken["spec"], "replicas": -1}
+    object.__setattr__(loaded, "manifests", (loaded.manifests[0], broken))
+    with pytest.raises(TestbedError) as caught:
+        await world.job(loaded).run()
+    assert caught.value.exit_code == 3
+    assert world.closed and await world.left() == []
