@@ -112,6 +112,7 @@ class End(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self._silent = False
         self._finished = False  # the far side has sent its FIN
+        self._early = bytearray()  # came before the peer was connected
         self._queue: deque[tuple[float, bytes]] = deque()
         self._queued_bytes = 0
         self._free_at = 0.0
@@ -127,7 +128,6 @@ class End(asyncio.Protocol):
         if self._cable.cut:
             self.silence()
         elif self._target_port is not None:
-            self.transport.pause_reading()
             self._connecting = asyncio.get_running_loop().create_task(self._connect(self._target_port))
 
     async def _connect(self, port: int) -> None:
@@ -139,12 +139,17 @@ class End(asyncio.Protocol):
                 self.abort()
             return
         self.peer = protocol
-        if self._silent or self.transport is None:
+        if self._silent:
             protocol.silence()
-            if self.transport is None:
-                protocol.abort()
-            return
-        self.transport.resume_reading()
+        elif self.transport is None:
+            protocol.abort()
+        else:
+            early, self._early = bytes(self._early), bytearray()
+            if early:
+                self.data_received(early)
+            if self._finished and not self._queue:
+                self._pass_on_end()
+            self.transport.resume_reading()
 
     def silence(self) -> None:
         """Passes nothing from now on, not even an end."""
@@ -173,7 +178,15 @@ class End(asyncio.Protocol):
     # --- bytes
 
     def data_received(self, data: bytes) -> None:
-        if self._silent or self.peer is None or self.peer.transport is None:
+        if self._silent:
+            return
+        if self.peer is None:
+            # Kept, not held back by a pause: Python 3.11.2 (Debian 12) ignores a pause in ``connection_made``.
+            self._early += data
+            if len(self._early) > HIGH_WATER_BYTES and self.transport:
+                self.transport.pause_reading()
+            return
+        if self.peer.transport is None:
             return
         cable = self._cable
         if not (cable.delay_s or cable.rate_bytes_s or self._queue):

@@ -84,6 +84,19 @@ async def test_relays_both_directions_and_half_closes(wire: Wire) -> None:
     writer.close()
 
 
+async def test_bytes_that_come_before_the_far_side_is_connected_are_not_lost(wire: Wire) -> None:
+    async def once(number: int) -> bytes:
+        reader, writer = await wire.connect()
+        payload = b"%d " % number * 1000
+        writer.write(payload)
+        writer.write_eof()
+        answer = await reader.read()
+        writer.close()
+        return answer if answer == payload + b"bye" else b""
+
+    assert all(await asyncio.gather(*(once(number) for number in range(100))))
+
+
 async def test_refused_target_ends_the_connection() -> None:
     cable, port = Cable(), free_port()
     server = await relay(cable, port, free_port())
