@@ -57,7 +57,8 @@ class Agents:
                     await response.write(chunk)
                 await response.write_eof()
             except (aiohttp.ClientError, ConnectionError):
-                response.force_close()  # a broken log ends without its last chunk, so the client sees that it broke
+                if request.transport is not None:  # without its last chunk, so the client sees that the log broke
+                    request.transport.abort()
         return response
 
     async def proxy(self, request: web.BaseRequest, node: str, path: str) -> web.StreamResponse:

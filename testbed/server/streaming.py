@@ -45,12 +45,12 @@ class WatchAnswer:
         response.enable_chunked_encoding()
         try:
             await response.prepare(request)
-            response.force_close()
             await self._write(response, "")
             await self._follow(response)
             await response.write_eof()
         except (ConnectionError, TimeoutError):
-            pass  # the client is gone or stuck; nothing to tell it
+            if request.transport is not None:  # the client is gone or stuck; nothing to tell it
+                request.transport.abort()
         finally:
             self._stream.close()
         return response
