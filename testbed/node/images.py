@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 from collections.abc import Callable
 
 from testbed.api.core_v1 import Container
 from testbed.core.backoff import BackoffEntry, BackoffRule, advanced, remaining_s
 from testbed.core.pods import Waiting
-from testbed.errors import EngineError, NoSuchImage
+from testbed.errors import EngineError, EngineUnavailable, NoSuchImage
 from testbed.node.facts import now_s
 from testbed.runtime.protocol import Engine, ImageState
 
@@ -65,6 +66,15 @@ class Images:
             return None
         self._present[reference] = image
         return image
+
+    async def stop_signal(self, reference: str) -> str:
+        """What the image wants to be ended with (``STOPSIGNAL``), SIGTERM where it does not say."""
+        try:
+            image = await self._find(reference)
+        except EngineUnavailable:
+            image = None
+        wanted = image.stop_signal if image is not None else ""
+        return wanted if wanted in signal.Signals.__members__ else "SIGTERM"
 
     def forget(self, reference: str) -> None:
         """The engine said that it has no such image: look again next time."""

@@ -234,7 +234,7 @@ def test_row28_probes_spread_over_their_period_after_a_restart(tmp_path: Path) -
         agent.shared.measures.probed = note  # type: ignore[method-assign]
         await asyncio.sleep(0.1)
         for worker in agent.workers.values():
-            object.__setattr__(worker._prober._around, "measured", note)
+            object.__setattr__(worker.probes.prober._around, "measured", note)
         await asyncio.sleep(11)
         assert len(phases) >= 8
         assert max(phases[:8]) - min(phases[:8]) > 4
