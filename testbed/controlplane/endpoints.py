@@ -22,6 +22,7 @@ Json = dict[str, Any]
 class EndpointsController(Controller):
     name = "endpointslice-controller"
     workers = 4
+    deference = 0
 
     def __init__(self, tools: Tools) -> None:
         super().__init__(tools)

@@ -1,6 +1,8 @@
-"""What a ReplicaSet's annotations say of its Deployment: revision, history, sizes, and the Deployment's own annotations.
+"""What a ReplicaSet's annotations say of its Deployment: revision, history, sizes, and the Deployment's own
+annotations.
 
-Source: kubernetes pkg/controller/deployment/util/deployment_util.go SetNewReplicaSetAnnotations, SetReplicasAnnotations.
+Source: kubernetes pkg/controller/deployment/util/deployment_util.go SetNewReplicaSetAnnotations,
+SetReplicasAnnotations.
 """
 
 from __future__ import annotations
