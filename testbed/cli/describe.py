@@ -85,6 +85,8 @@ def _pairs(title: str, values: dict[str, str]) -> list[str]:
 
 def _tree(title: str, value: Any, depth: int = 0) -> list[str]:
     pad = "  " * depth
+    if value in ({}, [], None):
+        return []
     if isinstance(value, dict):
         lines = [f"{pad}{title}:"]
         for key, item in value.items():

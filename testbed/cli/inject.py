@@ -35,6 +35,8 @@ def inject(
     printing.check_format(output, ("", "json", "yaml"))
     if bool(fault) == bool(file):
         raise UsageError("name a fault, or give -f FILE", hint="testbed inject container-kill -l app=web")
+    if fault == "container-kill" and not container:
+        container = containers_of(name, namespace, selector, pod)
     obj = read_fault(file) if file else fault_object(
         fault, labels=labels_of(selector), pods={namespace: pod} if pod else None, mode=mode, value=value,
         duration=duration, containers=tuple(container), namespace=namespace,
@@ -62,6 +64,16 @@ def labels_of(text: str) -> dict[str, str]:
     if any(len(pair) != 2 for pair in pairs):
         raise UsageError(f"-l {text!r} is not of the form key=value,...")
     return {key.strip(): value.strip() for key, value in pairs}
+
+
+def containers_of(name: str, namespace: str, selector: str, pods: list[str]) -> list[str]:
+    """The first container of the pods that are meant: what a person means who names none."""
+    from testbed.api.resources import PODS
+    from testbed.cli.connection import connect
+
+    listed = connect(name).json("GET", PODS.path(namespace), query={"labelSelector": selector} if selector else None)
+    meant = [item for item in listed["items"] if not pods or item["metadata"]["name"] in pods]
+    return sorted({str(item["spec"]["containers"][0]["name"]) for item in meant})
 
 
 def _create(obj: dict[str, Any], word: str, name: str, namespace: str) -> int:

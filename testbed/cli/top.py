@@ -29,10 +29,12 @@ def summaries(api: Api) -> dict[str, dict[str, Any] | None]:
     return found
 
 
-def amounts(usage: dict[str, Any]) -> tuple[str, str]:
-    """CPU in millicores and memory in MiB."""
-    cpu = usage.get("cpu", {}).get("usageNanoCores")
-    memory = usage.get("memory", {}).get("workingSetBytes")
+def amounts(parts: list[dict[str, Any]]) -> tuple[str, str]:
+    """CPU in millicores and memory in MiB of all parts (containers of a pod) together; unknown when one is."""
+    cpus = [part.get("cpu", {}).get("usageNanoCores") for part in parts]
+    memories = [part.get("memory", {}).get("workingSetBytes") for part in parts]
+    cpu = None if None in cpus or not cpus else sum(cpus)
+    memory = None if None in memories or not memories else sum(memories)
     return ("<unknown>" if cpu is None else f"{round(cpu / 1e6)}m",
             "<unknown>" if memory is None else f"{round(memory / 2**20)}Mi")
 
@@ -41,7 +43,7 @@ def amounts(usage: dict[str, Any]) -> tuple[str, str]:
 @top.command("node", hidden=True)
 def top_nodes(name: str = printing.Name) -> None:
     """CPU and memory by node."""
-    rows = [(node, *amounts((summary or {}).get("node", {}))) for node, summary in summaries(connect(name)).items()]
+    rows = [(node, *amounts([(summary or {}).get("node", {})])) for node, summary in summaries(connect(name)).items()]
     printing.out(printing.columns(("NAME", "CPU(cores)", "MEMORY(bytes)"), rows))
 
 
@@ -57,8 +59,8 @@ def top_pods(
         for pod in (summary or {}).get("pods", []):
             reference = pod["podRef"]
             if all_namespaces:
-                rows.append((reference["namespace"], reference["name"], *amounts(pod)))
+                rows.append((reference["namespace"], reference["name"], *amounts(pod.get("containers", []))))
             elif reference["namespace"] == namespace:
-                rows.append((reference["name"], *amounts(pod)))
+                rows.append((reference["name"], *amounts(pod.get("containers", []))))
     header = ("NAMESPACE", "NAME", "CPU(cores)", "MEMORY(bytes)")
     printing.out(printing.columns(header if all_namespaces else header[1:], sorted(rows)))
