@@ -8,13 +8,24 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from testbed.errors import EnvironmentProblem, UsageError
 
 SHUTDOWN_S = 1.0
 BACKLOG = 512
+MAX_CONNECTIONS = 3000  # an idle one costs about 60 kB
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class _BoundedServer(web.Server):
+    """Closes connections beyond the limit at once; those that are served go on."""
+
+    def __call__(self) -> RequestHandler:
+        if len(self.connections) >= MAX_CONNECTIONS:
+            raise ConnectionAbortedError(f"more than {MAX_CONNECTIONS} connections")
+        return super().__call__()
 
 
 async def serve(handler: Handler, host: str, port: int, *, certificate: Path, key: Path) -> web.ServerRunner:
@@ -33,8 +44,8 @@ async def serve(handler: Handler, host: str, port: int, *, certificate: Path, ke
         raise EnvironmentProblem(f"the API's certificate {certificate} cannot be used: {error}",
                                  hint="take the cluster down and up again: testbed down, testbed up") from error
     # handler_cancellation: a watch ends when its client goes. A write cannot be torn by it: the registry never waits.
-    server = web.Server(handler, access_log=None, keepalive_timeout=75.0, handler_cancellation=True,
-                        auto_decompress=False)
+    server = _BoundedServer(handler, access_log=None, keepalive_timeout=75.0, handler_cancellation=True,
+                            auto_decompress=False)
     runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     site = web.TCPSite(runner, host, port, ssl_context=tls, backlog=BACKLOG, reuse_address=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from server_world import pod
 from testbed.api import resources as r
 from testbed.api.instance import NodeInstance
 from testbed.server import agents
+from testbed.server.kubeconfig import write_kubeconfig
 
 PODS = "/api/v1/namespaces/default/pods"
 
@@ -131,6 +134,36 @@ async def test_exec_passes_frames_both_ways(world: World, agent: FakeAgent, stdi
         frames = [message.data async for message in socket]
     assert frames[:-1] == ([b"\x01" + stdin] if stdin else []) + [b"\x01echo ;rm -rf"]
     assert frames[-1][0] == 3 and b"ExitCode" in frames[-1]
+
+
+async def kubectl(world: World, *arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
+    """The real one: exit code, output, errors."""
+    program = shutil.which("kubectl")
+    if program is None:
+        pytest.skip("no kubectl on PATH; its logs and exec are not tested here")
+    write_kubeconfig(world.instance)
+    environment = {"KUBECONFIG": str(world.instance.kubeconfig), "HOME": str(world.instance.directory),
+                   "PATH": os.environ["PATH"]}
+    process = await asyncio.create_subprocess_exec(
+        program, *arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE, env=environment)
+    async with asyncio.timeout(30):
+        output, errors = await process.communicate(stdin)
+    assert process.returncode is not None
+    return process.returncode, output.decode(), errors.decode()
+
+
+async def test_kubectl_logs(world: World, agent: FakeAgent) -> None:
+    assert await kubectl(world, "logs", "a", "--tail=2") == (0, "one\ntwo\n", "")
+    code, _, errors = await kubectl(world, "logs", "a", "--previous")
+    assert code == 1 and "previous terminated container not found" in errors
+
+
+async def test_kubectl_exec_gives_output_and_exit_code(world: World, agent: FakeAgent) -> None:
+    code, output, errors = await kubectl(world, "exec", "a", "--", "echo", "$(id); x")
+    assert (code, output) == (3, "echo $(id); x") and "exit code 3" in errors
+    code, output, _ = await kubectl(world, "exec", "-i", "a", "--", "cat", stdin=b"in and out;")
+    assert (code, output) == (3, "in and out;cat")
 
 
 async def test_exec_needs_token_origin_and_a_websocket(world: World, agent: FakeAgent) -> None:

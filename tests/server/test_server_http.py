@@ -16,6 +16,7 @@ from server_world import deployment, pod, service
 from testbed.api import resources as r
 from testbed.errors import Gone, UsageError
 from testbed.server import http as face_module
+from testbed.server import serving
 from testbed.server.authentication import Gatekeeper
 from testbed.server.discovery import AGGREGATED
 from testbed.server.kubeconfig import write_kubeconfig
@@ -216,6 +217,17 @@ async def test_too_many_at_once_are_told_to_come_again(world: World, monkeypatch
         while not await admitted():  # the server notices that the first is gone
             pass
     streams[1].close()
+
+
+async def test_connections_are_bounded_and_those_that_are_served_go_on(
+    world: World, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert (await world.ask("GET", PODS))[0] == 200  # keeps its connection
+    monkeypatch.setattr(serving, "MAX_CONNECTIONS", 1)
+    async with aiohttp.ClientSession() as another:
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await another.get(f"{world.url}/healthz", ssl=False)
+    assert (await world.ask("GET", PODS))[0] == 200
 
 
 async def test_many_watchers_and_objects_do_not_stop_the_api(world: World) -> None:
