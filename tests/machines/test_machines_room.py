@@ -15,6 +15,7 @@ import pytest
 
 from testbed.api.instance import Instance, load_instance
 from testbed.errors import EnvironmentProblem, InvalidInput
+from testbed.machines.__main__ import remembered_owner
 from testbed.machines.cleanup import end_processes, instance_ids, processes_of, remove_state
 from testbed.machines.client import RoomClient, room_status
 from testbed.machines.processes import start_ticks
@@ -225,3 +226,12 @@ async def test_id_is_known_from_half_an_instance_file(directory: Path) -> None:
     text = (directory / "instance.json").read_text()
     (directory / "instance.json").write_text(text[:60])
     assert instance_ids(directory) == {"0123456789ab"}
+
+
+def test_room_that_is_started_again_still_knows_for_whom_the_cluster_was_made(tmp_path: Path) -> None:
+    file = tmp_path / "owner"
+    assert remembered_owner(file, None) is None
+    assert remembered_owner(file, "12:345") == (12, 345)
+    assert remembered_owner(file, None) == (12, 345)
+    file.write_text("half")
+    assert remembered_owner(file, None) is None
