@@ -32,6 +32,7 @@ from testbed.api.resources import (
 from testbed.client.informer import Informer
 from testbed.client.protocol import Client
 from testbed.controlplane.cache import Cache
+from testbed.controlplane.owners import controller_uid
 
 Json = dict[str, Any]
 
@@ -42,11 +43,6 @@ def _namespace(json: Json) -> str:
 
 def _node(json: Json) -> str:
     return str((json.get("spec") or {}).get("nodeName") or "")
-
-
-def _controller(json: Json) -> str:
-    owners = json["metadata"].get("ownerReferences") or ()
-    return next((str(item.get("uid", "")) for item in owners if item.get("controller")), "")
 
 
 def _service(json: Json) -> str:
@@ -61,14 +57,14 @@ class Caches:
     """Events are not cached: nothing decides by them."""
 
     def __init__(self) -> None:
-        self.pods = Cache(PODS, Pod, {"namespace": _namespace, "node": _node, "controller": _controller})
+        self.pods = Cache(PODS, Pod, {"namespace": _namespace, "node": _node, "controller": controller_uid})
         self.nodes = Cache(NODES, Node)
         self.services = Cache(SERVICES, Service, {"namespace": _namespace})
         self.slices = Cache(ENDPOINT_SLICES, EndpointSlice, {"service": _service})
         self.endpoints = Cache(ENDPOINTS, Resource)
         self.deployments = Cache(DEPLOYMENTS, Deployment, {"namespace": _namespace, "uid": _uid})
         self.replica_sets = Cache(
-            REPLICA_SETS, ReplicaSet, {"namespace": _namespace, "controller": _controller, "uid": _uid}
+            REPLICA_SETS, ReplicaSet, {"namespace": _namespace, "controller": controller_uid, "uid": _uid}
         )
         self.leases = Cache(LEASES, Lease)
         self.namespaces = Cache(NAMESPACES, Namespace)

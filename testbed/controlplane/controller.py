@@ -19,6 +19,7 @@ from testbed.api.resources import ResourceType
 from testbed.client.events import EventRecorder
 from testbed.client.protocol import Client
 from testbed.controlplane.caches import Caches
+from testbed.controlplane.owners import owner_uids
 from testbed.controlplane.queue import WorkQueue
 from testbed.core.profile import Profile
 from testbed.core.reasons import Note
@@ -148,26 +149,6 @@ class Controller(ABC):
     def tell(self, obj: Mapping[str, Any], note: Note) -> None:
         """An Event about ``obj``."""
         self.recorder.event(obj, note.type, note.reason, note.message)
-
-
-def owner_uids(obj: Mapping[str, Any]) -> list[str]:
-    return [str(item.get("uid")) for item in obj["metadata"].get("ownerReferences") or ()]
-
-
-def controller_uid(obj: Mapping[str, Any] | None) -> str:
-    """UID of the object's controller, empty when it has none. For indexes."""
-    if obj is None:
-        return ""
-    owners = obj["metadata"].get("ownerReferences") or ()
-    return next((str(item.get("uid", "")) for item in owners if item.get("controller")), "")
-
-
-def controlled_by(resource: ResourceType, obj: Mapping[str, Any]) -> Json:
-    """An owner reference to ``obj`` as the controller."""
-    return {
-        "apiVersion": resource.api_version, "kind": resource.kind, "name": obj["metadata"]["name"],
-        "uid": obj["metadata"]["uid"], "controller": True, "blockOwnerDeletion": True,
-    }
 
 
 def deep_copy(json: Any) -> Any:

@@ -8,7 +8,8 @@ from testbed.api.apps_v1 import Deployment
 from testbed.api.labels import POD_TEMPLATE_HASH, REVISION
 from testbed.api.resources import DEPLOYMENTS, REPLICA_SETS
 from testbed.client.informer import key_of
-from testbed.controlplane.controller import Controller, Tools, controlled_by, controller_uid, deep_copy
+from testbed.controlplane.controller import Controller, Tools, deep_copy
+from testbed.controlplane.owners import controlled_by, controller_uid
 from testbed.controlplane.ownership import adopt, release
 from testbed.core import conditions, deployments, revisions, templates
 from testbed.core.deployment_state import DeploymentState, ReplicaSetState

@@ -12,8 +12,9 @@ from typing import Any
 from testbed.api.meta import ObjectMeta
 from testbed.api.resources import BUILT_IN, CUSTOM_RESOURCE_DEFINITIONS, ResourceType
 from testbed.client.informer import key_of
-from testbed.controlplane.controller import Controller, Tools, owner_uids
+from testbed.controlplane.controller import Controller, Tools
 from testbed.controlplane.custom import custom_types
+from testbed.controlplane.owners import owner_uids
 from testbed.core import garbage
 from testbed.core.garbage import Owner
 from testbed.errors import Conflict, NotFound

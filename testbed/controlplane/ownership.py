@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from testbed.api.resources import ResourceType
-from testbed.controlplane.controller import Tools, controlled_by
+from testbed.controlplane.controller import Tools
+from testbed.controlplane.owners import controlled_by
 from testbed.errors import NotFound
 
 Json = dict[str, Any]

@@ -14,7 +14,8 @@ from testbed.api.apps_v1 import ReplicaSet
 from testbed.api.core_v1 import Pod
 from testbed.api.resources import PODS, REPLICA_SETS
 from testbed.client.informer import key_of
-from testbed.controlplane.controller import Controller, Tools, controlled_by, controller_uid, deep_copy
+from testbed.controlplane.controller import Controller, Tools, deep_copy
+from testbed.controlplane.owners import controlled_by, controller_uid
 from testbed.controlplane.ownership import adopt, release
 from testbed.core import replicasets
 from testbed.core.reasons import Note
