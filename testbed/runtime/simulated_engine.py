@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 
 from testbed.errors import EngineError, EngineUnavailable, NameConflict, NoSuchContainer, NoSuchImage
@@ -38,10 +39,11 @@ _FREEZER_POLL_S = 0.01
 
 
 class SimulatedEngine:
-    """One client of the machine's engine; many may exist."""
+    """One client of the machine's engine; many may exist. ``who``: under what name its signals are noted."""
 
-    def __init__(self, machine: SimulatedMachine) -> None:
+    def __init__(self, machine: SimulatedMachine, who: str = "") -> None:
         self.machine = machine
+        self.who = who
         self._starts = asyncio.Semaphore(4)
 
     # --- being asked
@@ -94,6 +96,9 @@ class SimulatedEngine:
     # --- a container's life
 
     async def create(self, spec: ContainerSpec) -> str:
+        return await self.machine.by_itself(self._create_or_wait(spec))
+
+    async def _create_or_wait(self, spec: ContainerSpec) -> str:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _CONFLICT_S
         while True:
@@ -122,7 +127,10 @@ class SimulatedEngine:
         return container
 
     async def start(self, container: str) -> ContainerState:
-        async with self._starts:
+        return await self.machine.by_itself(self._start(container))
+
+    async def _start(self, container: str) -> ContainerState:
+        async with self._starts, self._counted():
             found = self.machine.find(container)
             joined = found is not None and not found.spec.address
             await self._asked("joined" if joined else "sandbox", container=self._id(container), timeout_s=_START_S)
@@ -135,6 +143,14 @@ class SimulatedEngine:
             if self.machine.draw.random() < self.machine.hiccups.failed_start_answers:
                 raise EngineUnavailable(f"the container engine did not answer within {_START_S:g} s")
             return found.state()
+
+    @asynccontextmanager
+    async def _counted(self) -> AsyncIterator[None]:
+        self.machine.starting += 1
+        try:
+            yield
+        finally:
+            self.machine.starting -= 1
 
     def _refuse_unjoinable(self, container: SimulatedContainer) -> None:
         network = container.spec.network
@@ -155,7 +171,7 @@ class SimulatedEngine:
         if found is not None and found.running and found.process is not None:
             number = int(signal) if signal.isdecimal() else _SIGNALS.get(signal, 0)
             self.machine.emit("kill", found)
-            self.machine.send_signal(found.process, number)
+            self.machine.send_signal(found.process, number, self.who)
 
     async def pause(self, container: str) -> None:
         await self._asked(container=self._id(container))
@@ -197,14 +213,14 @@ class SimulatedEngine:
         if found.cgroup in machine.frozen:
             machine.thaw(found.cgroup)
         if found.running and found.process is not None:
-            machine.send_signal(found.process, 9)
+            machine.send_signal(found.process, 9, self.who)
         if machine.draw.random() < machine.hiccups.stuck_removals:
             return
-        asyncio.get_running_loop().call_later(machine.latency_s("remove"), self._finish_removal, found)
+        machine.later(machine.latency_s("remove"), self._finish_removal, found)
 
     def _finish_removal(self, found: SimulatedContainer) -> None:
         if found.running:  # frozen from outside: the engine cannot kill it
-            asyncio.get_running_loop().call_later(0.1, self._finish_removal, found)
+            self.machine.later(0.1, self._finish_removal, found)
         else:
             self.machine.drop(found)
 

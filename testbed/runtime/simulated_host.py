@@ -11,19 +11,19 @@ from testbed.runtime.host_acts import NotOurs
 from testbed.runtime.protocol import ExecResult, ProcessIdentity, RunResult
 from testbed.runtime.simulated_behaviour import known, run_program
 from testbed.runtime.simulated_engine import run_inside
-from testbed.runtime.simulated_machine import Process, SimulatedContainer, SimulatedMachine
+from testbed.runtime.simulated_machine import Process, SimulatedMachine
 
 _SIGKILL = 9
 
 
 class SimulatedHost:
-    def __init__(self, machine: SimulatedMachine, instance_id: str) -> None:
+    """``who``: under what name its signals are noted."""
+
+    def __init__(self, machine: SimulatedMachine, instance_id: str, who: str = "") -> None:
         self.machine = machine
+        self.who = who
         self._instance_id = instance_id
         self._prefix = f"/testbed-{instance_id}"
-
-    async def asked(self) -> None:
-        """Before every act that changes something; whoever stands in a frozen process waits here."""
 
     # --- the guard
 
@@ -52,9 +52,6 @@ class SimulatedHost:
             raise NotOurs(f"process {identity.pid}", found.cgroup)
         return found
 
-    def _container(self, process: Process) -> SimulatedContainer | None:
-        return next((item for item in self.machine.containers.values() if item.process is process), None)
-
     # --- processes
 
     async def identify(self, pid: int) -> ProcessIdentity:
@@ -73,9 +70,8 @@ class SimulatedHost:
         return int(asyncio.get_running_loop().time() * 1e9)
 
     async def signal(self, process: ProcessIdentity, signal: int) -> None:
-        await self.asked()
         if self._process(process) is not None:
-            self.machine.send_signal(self._living(process), signal)
+            self.machine.send_signal(self._living(process), signal, self.who)
 
     async def cgroup_of(self, process: ProcessIdentity) -> str:
         found = self._process(process)
@@ -104,7 +100,6 @@ class SimulatedHost:
         self.machine.processes[pid].cgroup = cgroup
 
     async def freeze(self, cgroup: str) -> None:
-        await self.asked()
         self._guard(cgroup)
         if not any(self.machine.within(item, cgroup) for item in self.machine.cgroups):
             raise HostError(f"there is no cgroup {cgroup}")
@@ -112,17 +107,15 @@ class SimulatedHost:
         await asyncio.sleep(self.machine.latency_s("pidfd"))
 
     async def thaw(self, cgroup: str) -> None:
-        await self.asked()
         self.machine.thaw(self._guard(cgroup))
 
     async def frozen(self, cgroup: str) -> bool:
         return self.machine.is_frozen(self._guard(cgroup))
 
     async def kill_cgroup(self, cgroup: str) -> None:
-        await self.asked()
         self._guard(cgroup)
         for process in self.machine.members(cgroup):
-            self.machine.send_signal(process, _SIGKILL)
+            self.machine.send_signal(process, _SIGKILL, self.who)
         for frozen in [item for item in self.machine.frozen if self.machine.within(item, cgroup)]:
             self.machine.thaw(frozen)
         await asyncio.gather(*(asyncio.shield(process.ended) for process in self.machine.members(cgroup)))
@@ -133,10 +126,9 @@ class SimulatedHost:
         self, process: ProcessIdentity, argv: tuple[str, ...], *, namespaces: tuple[str, ...] = ("net",),
         stdin: bytes = b"", timeout_s: float = 5.0,
     ) -> RunResult:
-        await self.asked()
         found = self._living(process)
         await asyncio.sleep(self.machine.latency_s("enter"))
-        container = self._container(found)
+        container = self.machine.container_of(found)
         if container is not None and argv[:4] == ("ip", "link", "set", "dev"):
             container.link_up = argv[-1] != "down"
         result = run_program(argv, {}, stdin)
@@ -146,12 +138,11 @@ class SimulatedHost:
         self, process: ProcessIdentity, argv: tuple[str, ...], *, env: Mapping[str, str] | None = None,
         timeout_s: float, limit_bytes: int = 10240,
     ) -> ExecResult:
-        await self.asked()
         found = self._living(process)
         if not known(argv):
             raise HostError(f"{argv[0]} could not be run: No such file or directory")
         spent_s = self.machine.latency_s("enter")
-        container = self._container(found)
+        container = self.machine.container_of(found)
         return await run_inside(self.machine, found, container, argv, timeout_s, limit_bytes, spent_s)
 
     async def run(self, argv: tuple[str, ...], *, timeout_s: float = 5.0) -> RunResult:

@@ -8,16 +8,20 @@ a death is seen at once by who holds the process, and later by the engine and it
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import random
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, TypeVar
 
 from testbed.api.clock import WallClock
 from testbed.runtime.protocol import ContainerSpec, ContainerState, EngineEvent, ImageState, Limits, NetworkState
 from testbed.runtime.simulated_behaviour import SIGTERM_CODE, Application, behaviour_of
+
+Result = TypeVar("Result")
 
 EVENT_HISTORY = 256  # moby: daemon/events/events.go eventsLimit
 
@@ -76,6 +80,7 @@ class SimulatedContainer:
     limits: Limits = field(default_factory=Limits)
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
     logs: list[tuple[datetime, bytes]] = field(default_factory=list)
+    signals: list[tuple[float, int, str]] = field(default_factory=list)  # when (loop time), which, by whom
     grown: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -110,7 +115,12 @@ class SimulatedMachine:
         self.history: deque[EngineEvent] = deque(maxlen=EVENT_HISTORY)
         self.readers: list[asyncio.Queue[EngineEvent | None]] = []
         self.log: Callable[[str], None] = lambda line: None
-        self.starts = 0
+        #: What the machine does by itself belongs to none of the processes that asked for it.
+        self.context = contextvars.Context()
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.thaws: list[Callable[[], None]] = []  # called after each thaw
+        self.exits: list[Callable[[SimulatedContainer, int], None]] = []  # called at each death
+        self.starts = self.starting = 0
         self._next_pid = 1000
         self._next_id = 0
         self._last_ns = 0
@@ -134,6 +144,21 @@ class SimulatedMachine:
         low, high = LATENCY[what]
         return self.draw.uniform(low, high) * self.hiccups.slow
 
+    def later(self, delay_s: float, act: Callable[..., object], *arguments: Any) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(delay_s, act, *arguments, context=self.context)
+
+    async def by_itself(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Goes on when whoever asked for it has died."""
+        task = asyncio.get_running_loop().create_task(work, context=self.context)
+        self.tasks.add(task)
+        task.add_done_callback(self._done, context=self.context)
+        return await asyncio.shield(task)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # told to whoever asked, if anybody still listens
+
     # --- processes
 
     def spawn(self, cgroup: str, on_signal: Callable[[int], None]) -> Process:
@@ -150,13 +175,19 @@ class SimulatedMachine:
         if process.alive:
             process.ended.set_result(None)
 
-    def send_signal(self, process: Process, number: int) -> None:
+    def send_signal(self, process: Process, number: int, by: str = "") -> None:
         if not process.alive:
             return
+        container = self.container_of(process)
+        if container is not None:
+            container.signals.append((asyncio.get_running_loop().time(), number, by))
         if self.is_frozen(process.cgroup):
             process.pending_kill = process.pending_kill or number == signal.SIGKILL
             return
         process.on_signal(number)
+
+    def container_of(self, process: Process) -> SimulatedContainer | None:
+        return next((item for item in self.containers.values() if item.process is process), None)
 
     # --- cgroups
 
@@ -178,6 +209,8 @@ class SimulatedMachine:
         for container in list(self.containers.values()):
             if container.running and self.within(container.cgroup, cgroup):
                 self._out_of_time(container)
+        for listener in self.thaws:
+            listener()
 
     # --- containers' lives
 
@@ -188,12 +221,13 @@ class SimulatedMachine:
         container.process = self.spawn(container.cgroup, lambda number: self._signalled(container, number))
         container.application = Application(behaviour, dict(container.spec.env).get("POD_NAME", container.spec.name))
         container.status, container.exit_code, container.finished_at = "running", 0, None
+        container.signals = []
         container.started_s, container.started_at = loop.time(), self.clock.now()
         self.starts += 1
         for line in behaviour.output:
             self.write_log(container, line)
         if behaviour.exit_after_s is not None and behaviour.exit_after_s != float("inf"):
-            container.timers.append(loop.call_later(behaviour.exit_after_s, self._out_of_time, container))
+            container.timers.append(self.later(behaviour.exit_after_s, self._out_of_time, container))
         self.emit("start", container)
 
     def write_log(self, container: SimulatedContainer, line: bytes) -> None:
@@ -220,10 +254,8 @@ class SimulatedMachine:
             if application.behaviour.drain_s is None or application.draining or application.hung:
                 return
             application.draining = True
-            loop = asyncio.get_running_loop()
-            container.timers.append(
-                loop.call_later(application.behaviour.drain_s, self._drained, container, container.process)
-            )
+            timer = self.later(application.behaviour.drain_s, self._drained, container, container.process)
+            container.timers.append(timer)
         elif number in (signal.SIGKILL, signal.SIGABRT, signal.SIGILL):
             self.exit(container, 128 + number)
 
@@ -244,8 +276,9 @@ class SimulatedMachine:
         container.timers.clear()
         self.end(process)
         self.log(f"exit {container.spec.name} {code}")
-        loop = asyncio.get_running_loop()
-        loop.call_later(self.latency_s("notice"), self._noticed, container, process, code, oom)
+        for listener in self.exits:
+            listener(container, code)
+        self.later(self.latency_s("notice"), self._noticed, container, process, code, oom)
 
     def _noticed(self, container: SimulatedContainer, process: Process, code: int, oom: bool) -> None:
         if container.process is not process or container.status == "exited":
@@ -270,7 +303,7 @@ class SimulatedMachine:
         self.history.append(event)
         for reader in self.readers:
             if self.draw.random() >= self.hiccups.lost_events:
-                asyncio.get_running_loop().call_later(self.latency_s("event"), reader.put_nowait, event)
+                self.later(self.latency_s("event"), reader.put_nowait, event)
 
     def break_event_streams(self) -> None:
         """Every stream ends; its reader opens a new one, which replays at most the history."""

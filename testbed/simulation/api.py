@@ -1,8 +1,7 @@
 """The simulated API server's process and the ways to it.
 
 The registry, control plane and feeder are the real ones, over a store on disk, so that a kill and a restart lose what
-is lost and keep what is kept. A ``Line`` stands for a process's way to the API: its node's cable, and whether that
-process is alive and not frozen.
+is lost and keep what is kept. A ``Line`` stands for a process's way to the API: its node's cable.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from testbed.errors import ApiUnavailable
 from testbed.network.feeder import GatewayFeeder
 from testbed.server.bootstrap import ensure_system_objects
 from testbed.server.registry import Registry
+from testbed.simulation.loop import SimulatedProcess, VirtualLoop
 from testbed.store import Store
 
 Result = TypeVar("Result")
@@ -36,30 +36,18 @@ NODE_PORTS = tuple(range(30000, 30016))
 
 
 class Line:
-    """``frozen``: whether the process at this end stands still. ``cut``: nothing passes, in either direction."""
+    """``cut``: nothing passes, in either direction."""
 
-    def __init__(self, frozen: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self) -> None:
         self.cut = False
-        self.dead = False
-        self.frozen = frozen
 
     async def pass_through(self, deadline_s: float) -> None:
-        """Raises: ApiUnavailable after ``deadline_s``; CancelledError in a process that has been killed."""
-        await self.awake()
+        """Raises: ApiUnavailable after ``deadline_s``."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + deadline_s
         while self.cut:
             if loop.time() >= deadline:
                 raise ApiUnavailable(f"no answer within {deadline_s:g} s")
-            await asyncio.sleep(_LOOK_S)
-            await self.awake()
-
-    async def awake(self) -> None:
-        while True:
-            if self.dead:
-                raise asyncio.CancelledError("this process has been killed")
-            if not self.frozen():
-                return
             await asyncio.sleep(_LOOK_S)
 
 
@@ -67,9 +55,10 @@ class SimulatedApi:
     """``log``: takes a line for each write that was made."""
 
     def __init__(
-        self, path: Path, *, profile: Profile, clock: WallClock, seed: str, service_range: str,
+        self, loop: VirtualLoop, path: Path, *, profile: Profile, clock: WallClock, seed: str, service_range: str,
         kubernetes_address: str, gateway_socket: Path, log: Callable[[str], None],
     ) -> None:
+        self._loop = loop
         self._path, self.profile, self.clock, self._seed = path, profile, clock, seed
         self._service_range, self._kubernetes_address = service_range, kubernetes_address
         self._gateway_socket = gateway_socket
@@ -79,6 +68,7 @@ class SimulatedApi:
         self.registry: Registry | None = None
         self.client: Client | None = None
         self.control_plane: ControlPlane | None = None
+        self.process: SimulatedProcess | None = None
         self._running: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -91,7 +81,10 @@ class SimulatedApi:
         ensure_system_objects(self.registry, self._kubernetes_address)
         self.client = LoggedClient(InProcessClient(self.registry), self.log)
         self.control_plane = ControlPlane(self.client, profile=self.profile, clock=self.clock, random=draw)
-        self._running = asyncio.create_task(self._run(self.client, self.control_plane, draw), name="api")
+        self.process = SimulatedProcess(self._loop)
+        self._running = asyncio.create_task(
+            self._run(self.client, self.control_plane, draw), name="api", context=self.process.context()
+        )
         self.up = True
         self.log("api start")
 
@@ -105,17 +98,14 @@ class SimulatedApi:
         finally:
             await recorder.close()
 
-    async def kill(self) -> None:
+    def kill(self) -> None:
         """As by SIGKILL: nothing is written or said any more."""
         if not self.up or self._running is None or self.registry is None:
             return
         self.up = False
         self.log("api kill")
-        if isinstance(self.client, LoggedClient):
-            self.client.dead = True
-        self._running.cancel()
-        self.registry.store.end_watches()
-        await asyncio.gather(self._running, return_exceptions=True)
+        if self.process is not None:
+            self.process.dead = True
         self.registry.store.close()
 
     @property
@@ -131,21 +121,14 @@ class LoggedClient:
 
     def __init__(self, inner: Client, log: Callable[[str], None]) -> None:
         self._inner, self._log = inner, log
-        self.dead = False
-
-    def _alive(self) -> None:
-        if self.dead:
-            raise asyncio.CancelledError("the API has been killed")
 
     async def get(self, resource: ResourceType, name: str, namespace: str | None = None) -> Json:
-        self._alive()
         return await self._inner.get(resource, name, namespace)
 
     async def list(
         self, resource: ResourceType, namespace: str | None = None, *, label_selector: str = "",
         field_selector: str = "",
     ) -> ObjectList:
-        self._alive()
         return await self._inner.list(
             resource, namespace, label_selector=label_selector, field_selector=field_selector
         )
@@ -154,20 +137,17 @@ class LoggedClient:
         self, resource: ResourceType, namespace: str | None = None, *, resource_version: str,
         label_selector: str = "", field_selector: str = "",
     ) -> AsyncIterator[WatchEvent]:
-        self._alive()
         return self._inner.watch(
             resource, namespace, resource_version=resource_version, label_selector=label_selector,
             field_selector=field_selector,
         )
 
     async def create(self, resource: ResourceType, obj: Mapping[str, Any], namespace: str | None = None) -> Json:
-        self._alive()
         made = await self._inner.create(resource, obj, namespace)
         self._note("create", resource, made["metadata"]["name"])
         return made
 
     async def update(self, resource: ResourceType, obj: Mapping[str, Any], *, subresource: str = "") -> Json:
-        self._alive()
         self._note("update", resource, obj["metadata"]["name"], subresource)
         return await self._inner.update(resource, obj, subresource=subresource)
 
@@ -175,7 +155,6 @@ class LoggedClient:
         self, resource: ResourceType, name: str, patch: Any, namespace: str | None = None, *,
         patch_type: PatchType = PatchType.MERGE, subresource: str = "",
     ) -> Json:
-        self._alive()
         self._note("patch", resource, name, subresource)
         return await self._inner.patch(
             resource, name, patch, namespace, patch_type=patch_type, subresource=subresource
@@ -185,7 +164,6 @@ class LoggedClient:
         self, resource: ResourceType, name: str, namespace: str | None = None, *, grace_period_s: int | None = None,
         propagation: str = "Background", uid: str = "",
     ) -> None:
-        self._alive()
         self._note("delete", resource, name)
         await self._inner.delete(
             resource, name, namespace, grace_period_s=grace_period_s, propagation=propagation, uid=uid
@@ -195,7 +173,6 @@ class LoggedClient:
         self, resource: ResourceType, name: str, subresource: str, body: Mapping[str, Any],
         namespace: str | None = None,
     ) -> Json:
-        self._alive()
         self._note("create", resource, name, subresource)
         return await self._inner.create_subresource(resource, name, subresource, body, namespace)
 

@@ -13,6 +13,7 @@ from faults.protocol import Act, Site
 from testbed.api.clock import WallClock
 from testbed.runtime.simulated import SimulatedEngine, SimulatedHost, SimulatedMachine
 from testbed.simulation.api import Line, LineClient, SimulatedApi
+from testbed.simulation.loop import SimulatedProcess, VirtualLoop
 from testbed.simulation.nodes import SimulatedRoom
 
 
@@ -28,9 +29,9 @@ class SimulatedHolders:
     def start(self, entry_id: str, deadline_ns: int, acts: Sequence[Act]) -> tuple[int, int]:
         if not acts:
             return (0, 0)
-        loop = asyncio.get_running_loop()
         self._number += 1
-        timer = loop.call_at(deadline_ns / 1e9, self._due, entry_id, tuple(acts))
+        left_s = max(0.0, deadline_ns / 1e9 - asyncio.get_running_loop().time())
+        timer = self._host.machine.later(left_s, self._due, entry_id, tuple(acts))
         self._held[entry_id] = (timer, self._number)
         return (self._number, 1)
 
@@ -56,7 +57,7 @@ class SimulatedChaos:
     """Starts, kills and starts again the daemon; the ledger's file outlives it."""
 
     def __init__(
-        self, api: SimulatedApi, machine: SimulatedMachine, room: SimulatedRoom, *, instance_id: str,
+        self, loop: VirtualLoop, api: SimulatedApi, machine: SimulatedMachine, room: SimulatedRoom, *, instance_id: str,
         directory: Path, clock: WallClock, seed: str,
     ) -> None:
         self._api, self._machine, self._room, self._clock, self._seed = api, machine, room, clock, seed
@@ -65,30 +66,29 @@ class SimulatedChaos:
         self._holders = SimulatedHolders(self._host, room)
         self.ledger = Ledger(directory / "ledger.sqlite")
         self.starts = 0
-        self._line = Line()
+        self._loop = loop
+        self._process: SimulatedProcess | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self.starts += 1
         draw = random.Random(f"{self._seed} chaos {self.starts}")
-        self._line = Line()
-        client = LineClient(self._api, self._line, draw)
+        client = LineClient(self._api, Line(), draw)
         site = Site(self._id, self._directory, f"/testbed-{self._id}")
         daemon = ChaosDaemon(
             client, SimulatedEngine(self._machine, "chaos"), self._host, self._room, self.ledger, self._clock, draw,
             site=site, holders=self._holders,
         )
-        self._task = asyncio.create_task(daemon.run(), name="chaos")
+        self._process = SimulatedProcess(self._loop)
+        self._task = asyncio.create_task(daemon.run(), name="chaos", context=self._process.context())
         self._machine.log("chaos start")
 
-    async def kill(self) -> None:
-        self._line.dead = True
-        if self._task is not None:
+    def kill(self) -> None:
+        if self._process is not None:
             self._machine.log("chaos kill")
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+            self._process.dead = True
+            self._process = None
 
-    async def close(self) -> None:
-        await self.kill()
+    def close(self) -> None:
+        self.kill()
         self.ledger.close()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import math
 from collections.abc import Iterator
 from typing import Any
 
-from testbed.api.resources import DEPLOYMENTS, EVENTS, POD_CHAOS
+from testbed.api.resources import DEPLOYMENTS, EVENTS, POD_CHAOS, PODS
 from testbed.server.registry import MAX_EVENTS
 from testbed.simulation.invariants import Watch
 from testbed.simulation.world import World, is_true, terminal
@@ -19,6 +18,7 @@ Json = dict[str, Any]
 _REMEMBERED_S = 30.0
 _SETTLING_S = 1.0
 _UNDO_GRACE_S = 3.0
+_COUNT_S = 0.5
 
 
 class RolloutsKeepTheirBounds(Watch):
@@ -27,7 +27,7 @@ class RolloutsKeepTheirBounds(Watch):
     name = "I4"
 
     def __init__(self) -> None:
-        self._desired: dict[str, list[tuple[float, int]]] = {}
+        self._desired: dict[str, dict[int, float]] = {}  # replicas asked for: when last
         self._available: dict[str, dict[str, Json]] = {}
         self._lost_s: dict[str, float] = {}
 
@@ -35,12 +35,11 @@ class RolloutsKeepTheirBounds(Watch):
         now_s = world.loop.time()
         for deployment in world.objects(DEPLOYMENTS):
             name, wanted = deployment["metadata"]["name"], int(deployment["spec"]["replicas"])
-            history = [item for item in self._desired.get(name, ()) if now_s - item[0] < _REMEMBERED_S]
-            self._desired[name] = [*history, (now_s, wanted)]
+            self._desired.setdefault(name, {})[wanted] = now_s
             surge, unavailable = bounds(deployment, wanted)
             pods = world.pods(app=name)
             active = [pod for pod in pods if not terminal(pod) and not pod["metadata"].get("deletionTimestamp")]
-            most = max(count for _, count in self._desired[name])
+            most = max(count for count, last_s in self._desired[name].items() if now_s - last_s < _REMEMBERED_S)
             if len(active) > most + surge:
                 yield f"{name} has {len(active)} pods, at most {most}+{surge} are allowed"
             yield from self._floor(world, name, wanted, unavailable, active)
@@ -53,7 +52,9 @@ class RolloutsKeepTheirBounds(Watch):
         given_up = [uid for uid in before if present.get(uid, {}).get("metadata", {}).get("deletionTimestamp")]
         if set(before) - set(available) - set(given_up):
             self._lost_s[name] = now_s  # something else took pods away: what the controller saw may be a moment old
-        shrunk = any(count > wanted for _, count in self._desired[name])
+        shrunk = any(
+            count > wanted and now_s - last_s < _REMEMBERED_S for count, last_s in self._desired[name].items()
+        )
         excused = (
             shrunk or world.objects(POD_CHAOS) or now_s - self._lost_s.get(name, -100.0) < _SETTLING_S
             or any(is_true(present[uid], "DisruptionTarget") for uid in given_up)
@@ -149,7 +150,13 @@ class EverythingIsBounded(Watch):
 
     name = "I13"
 
+    def __init__(self) -> None:
+        self._due_s = 0.0
+
     def step(self, world: World) -> Iterator[str]:
+        if world.loop.time() < self._due_s:
+            return
+        self._due_s = world.loop.time() + _COUNT_S
         containers = len(world.machine.containers)
         tasks = len(asyncio.all_tasks())
         for what, count, bound in (
@@ -170,17 +177,19 @@ class SecretsStaySecret(Watch):
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
+        self._read = 0
         self._heard = _Ear(secret)
         logging.getLogger().addHandler(self._heard)
 
     def step(self, world: World) -> Iterator[str]:
         yield from (f"the log says: {line}" for line in self._heard.caught)
-        for event in world.objects(EVENTS):
-            if self._secret in json.dumps(event):
-                yield f"event {event['metadata']['name']} has the secret"
-        for pod in world.pods():
-            if self._secret in json.dumps(pod.get("status") or {}):
-                yield f"status of {pod['metadata']['name']} has the secret"
+        for resource in (EVENTS, PODS):
+            for item in world.stored(resource):
+                if item.revision <= self._read:
+                    continue
+                if self._secret in item.text:
+                    yield f"{resource.plural} {item.name} has the secret"
+        self._read = world.stored_revision
 
     def close(self) -> None:
         logging.getLogger().removeHandler(self._heard)

@@ -22,7 +22,7 @@ class SimulatedGateway:
     """``services``: (address, port) to the endpoints in force."""
 
     def __init__(self, machine: SimulatedMachine, service_prefix: str) -> None:
-        self._machine = machine
+        self.machine = machine
         self._prefix = service_prefix
         self.services: dict[tuple[str, int], list[tuple[str, int]]] = {}
         self.programmed = 0
@@ -35,7 +35,7 @@ class SimulatedGateway:
         endpoints = self.services.get((address, port))
         if endpoints is None:
             return None if address.startswith(self._prefix) else (address, port)
-        return self._machine.draw.choice(endpoints) if endpoints else None
+        return self.machine.draw.choice(endpoints) if endpoints else None
 
     def program(self, services: list[Json]) -> bool:
         """Whether anything changed."""
@@ -49,7 +49,7 @@ class SimulatedGateway:
         return changed
 
     def apply_s(self) -> float:
-        return self._machine.draw.uniform(*_APPLY_S)
+        return self.machine.draw.uniform(*_APPLY_S)
 
 
 class _Feed(MemoryTransport):
@@ -61,7 +61,7 @@ class _Feed(MemoryTransport):
     def received(self, data: bytes) -> None:
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
-            self._loop.call_later(self._gateway.apply_s(), self._apply, json.loads(line))
+            self._gateway.machine.later(self._gateway.apply_s(), self._apply, json.loads(line))
 
     def _apply(self, message: Json) -> None:
         changed = self._gateway.program(message["services"])

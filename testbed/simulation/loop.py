@@ -8,6 +8,9 @@ so instead of waiting for ever.
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import heapq
+import logging
 from asyncio import base_events
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
@@ -39,6 +42,59 @@ class Network(Protocol):
         ...
 
 
+class SimulatedProcess:
+    """A process inside the simulation: everything that runs in its context stands still while ``frozen`` says so, and
+    never goes on once it is ``dead``, as after SIGKILL. Enter its context with ``context``."""
+
+    def __init__(self, loop: VirtualLoop, frozen: Callable[[], bool] = lambda: False) -> None:
+        self._loop = loop
+        self.frozen = frozen
+        self.dead = False
+        self._held: list[asyncio.Handle] = []
+        loop.processes.append(self)
+
+    def context(self) -> contextvars.Context:
+        """A fresh one; tasks and timers that are begun in it, and theirs, belong to this process."""
+        context = contextvars.Context()
+        context.run(_PROCESS.set, self)
+        return context
+
+    def holds(self, handle: asyncio.Handle) -> bool:
+        """Whether this step must not be taken now. What a dead process would have done is kept too: its coroutines
+        can be ended in order only when the simulation is over."""
+        if self._loop.over or not (self.dead or self.frozen()):
+            return False
+        self._held.append(handle)
+        return True
+
+    def thawed(self) -> None:
+        """Takes all steps that were due meanwhile."""
+        if self._loop.over or not (self.dead or self.frozen()):
+            held, self._held = self._held, []
+            self._loop._ready.extend(handle for handle in held if not handle.cancelled())  # type: ignore[attr-defined]
+
+
+_PROCESS: contextvars.ContextVar[SimulatedProcess | None] = contextvars.ContextVar("process", default=None)
+
+
+class _Step(asyncio.Handle):
+    __slots__ = ()
+
+    def _run(self) -> None:
+        process = self._context.get(_PROCESS)  # type: ignore[attr-defined]
+        if process is None or not process.holds(self):
+            super()._run()
+
+
+class _Timer(asyncio.TimerHandle):
+    __slots__ = ()
+
+    def _run(self) -> None:
+        process = self._context.get(_PROCESS)  # type: ignore[attr-defined]
+        if process is None or not process.holds(self):
+            super()._run()
+
+
 class _Leap:
     """Stands where a selector would wait: instead of waiting, time passes."""
 
@@ -56,6 +112,9 @@ class _Leap:
         return
 
 
+_NOBODY = contextvars.Context()
+
+
 class VirtualLoop(base_events.BaseEventLoop):
     """``network``: where connections lead; None refuses them."""
 
@@ -65,7 +124,11 @@ class VirtualLoop(base_events.BaseEventLoop):
         self._selector = _Leap(self)
         self._clock_resolution = 1e-9
         self.network: Network | None = None
+        self.over = False  # the simulation has ended: whatever is left may run out
+        self.processes: list[SimulatedProcess] = []
         self.steps = 0
+        self._tasks: set[asyncio.Task[Any]] = set()  # those of dead processes too: they must not be collected midway
+        self.set_task_factory(self._make_task)
 
     def time(self) -> float:
         return self._now
@@ -75,6 +138,31 @@ class VirtualLoop(base_events.BaseEventLoop):
         is: code that rounds down to nanoseconds must not find itself before its own deadline."""
         self._now = max(self._now, self._scheduled[0]._when + _LATE_S)  # type: ignore[attr-defined]
         self.steps += 1
+
+    # Every step and timer knows the process that it belongs to.
+
+    def _make_task(
+        self, loop: asyncio.AbstractEventLoop, coroutine: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Task[Any]:
+        task = asyncio.Task(coroutine, loop=loop, context=context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard, context=_NOBODY)
+        return task
+
+    def _call_soon(
+        self, callback: Callable[..., object], args: Any, context: contextvars.Context | None
+    ) -> asyncio.Handle:
+        handle = _Step(callback, args, self, context)
+        self._ready.append(handle)  # type: ignore[attr-defined]
+        return handle
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        timer = _Timer(when, callback, args, self, context)
+        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]
+        timer._scheduled = True  # type: ignore[attr-defined]
+        return timer
 
     async def create_connection(  # type: ignore[override]
         self, protocol_factory: Callable[[], asyncio.BaseProtocol], host: str | None = None, port: int | None = None,
@@ -131,13 +219,21 @@ def run_virtual(main: Callable[[VirtualLoop], Coroutine[Any, Any, Result]]) -> R
             _cancel_all(loop)
             loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
+        logging.disable(logging.NOTSET)
         asyncio.set_event_loop(None)
         loop.close()
 
 
 def _cancel_all(loop: VirtualLoop) -> None:
+    """Ends what is left: also the coroutines of processes that have been killed. What they say to that is of no
+    interest any more."""
+    loop.over = True
+    loop.set_exception_handler(lambda loop, context: None)
+    logging.disable(logging.CRITICAL)
+    for process in loop.processes:
+        process.thawed()
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()
     if left:
-        loop.run_until_complete(asyncio.wait(left, timeout=60))
+        loop.run_until_complete(asyncio.wait(left, timeout=600))

@@ -91,7 +91,7 @@ class SimulatedConnection(MemoryTransport):
 
     def _later(self, delay_s: float, act: Callable[[], None]) -> None:
         self._timers = {timer for timer in self._timers if timer.when() >= self._loop.time() and not timer.cancelled()}
-        self._timers.add(self._loop.call_later(delay_s, act))
+        self._timers.add(self._network.machine.later(delay_s, act))
 
     def _stands(self) -> bool:
         """Nothing moves: the process is frozen, or no packet passes."""

@@ -1,7 +1,7 @@
 """Simulated nodes and the machine room that owns their power and cables (``machines.protocol.MachineRoom``).
 
-A node's agent is the real ``node.Agent``; around it stand the simulated engine, host and line, each of which stops
-when the agent's process is frozen and ends when it is killed.
+A node's agent is the real ``node.Agent`` in a ``SimulatedProcess``: it stands still when its cgroup is frozen, and
+is no more when it is killed.
 """
 
 from __future__ import annotations
@@ -26,40 +26,20 @@ from testbed.runtime.protocol import ProcessIdentity
 from testbed.runtime.simulated import SimulatedEngine, SimulatedHost, SimulatedMachine
 from testbed.runtime.simulated_machine import Process
 from testbed.simulation.api import Line, LineClient, SimulatedApi
+from testbed.simulation.loop import SimulatedProcess, VirtualLoop
 
 _RESTART_S = 0.3
 _BOOT_S = 0.2
-
-
-class NodeEngine(SimulatedEngine):
-    """The engine as one process asks it."""
-
-    def __init__(self, machine: SimulatedMachine, line: Line, who: str) -> None:
-        super().__init__(machine, who)
-        self._line = line
-
-    async def _asked(self, what: str = "call", *, container: str = "", timeout_s: float = 10.0) -> None:
-        await self._line.awake()
-        await super()._asked(what, container=container, timeout_s=timeout_s)
-        await self._line.awake()
-
-
-class NodeHost(SimulatedHost):
-    def __init__(self, machine: SimulatedMachine, instance_id: str, line: Line, who: str) -> None:
-        super().__init__(machine, instance_id, who)
-        self._line = line
-
-    async def asked(self) -> None:
-        await self._line.awake()
 
 
 class SimulatedNode:
     """One node: its power, its cable and its agent, which is started again whenever it dies."""
 
     def __init__(
-        self, facts: NodeFacts, machine: SimulatedMachine, api: SimulatedApi, *, profile: Profile, clock: WallClock,
-        seed: str,
+        self, loop: VirtualLoop, facts: NodeFacts, machine: SimulatedMachine, api: SimulatedApi, *,
+        profile: Profile, clock: WallClock, seed: str,
     ) -> None:
+        self._loop = loop
         self.facts, self._machine, self._api = facts, machine, api
         self._profile, self._clock, self._seed = profile, clock, seed
         self.powered = False
@@ -67,7 +47,7 @@ class SimulatedNode:
         self.agent: Agent | None = None
         self.process: Process | None = None
         self.boots = self.starts = 0
-        self._line: Line | None = None
+        self._gate: SimulatedProcess | None = None
         self._task: asyncio.Task[None] | None = None
         self._restarts: set[asyncio.TimerHandle] = set()
 
@@ -85,30 +65,27 @@ class SimulatedNode:
             return
         self.starts += 1
         draw = random.Random(f"{self._seed} {self.name} {self.starts}")
-        line = self._line = Line()
         process = self.process = self._machine.spawn(f"{self.facts.cgroup}/agent", self._signalled)
-        line.frozen = lambda: self._machine.is_frozen(process.cgroup)
-        line.cut = self.cable.cut
-        client, who = LineClient(self._api, line, draw), f"agent {self.name}"
+        gate = self._gate = SimulatedProcess(self._loop, lambda: self._machine.is_frozen(process.cgroup))
+        self._machine.thaws.append(gate.thawed)
+        client, who = LineClient(self._api, self.cable, draw), f"agent {self.name}"
         facts = NodeFacts(**{**vars(self.facts), "boot_id": f"boot-{self.boots}"})
         self.agent = Agent(
-            client, NodeEngine(self._machine, line, who), NodeHost(self._machine, facts.instance_id, line, who), facts,
+            client, SimulatedEngine(self._machine, who), SimulatedHost(self._machine, facts.instance_id, who), facts,
             self._profile, self._clock, draw, _no_routes,
             recorder=EventRecorder(client, "kubelet", self._clock, host=self.name, random=draw),
         )
-        self._task = asyncio.create_task(self.agent.run(), name=f"agent {self.name}")
+        self._task = asyncio.create_task(self.agent.run(), name=f"agent {self.name}", context=gate.context())
         self._machine.log(f"agent {self.name} start")
 
     def _signalled(self, number: int) -> None:
         if number in (signal.SIGKILL, signal.SIGTERM) and self.process is not None:
             self._machine.log(f"agent {self.name} ends by {int(number)}")
-            if self._line is not None:
-                self._line.dead = number == signal.SIGKILL
-            if self._task is not None:
-                self._task.cancel()
+            if self._gate is not None:
+                self._gate.dead = True
+                self._machine.thaws.remove(self._gate.thawed)
             self._machine.end(self.process)
-            loop = asyncio.get_running_loop()
-            self._restarts = {loop.call_later(_RESTART_S, self._start)}
+            self._restarts = {self._machine.later(_RESTART_S, self._start)}
 
     def crash_agent(self) -> None:
         if self.process is not None:
@@ -116,16 +93,13 @@ class SimulatedNode:
 
     def set_cable(self, *, cut: bool) -> None:
         self.cable.cut = cut
-        if self._line is not None:
-            self._line.cut = cut
 
-    async def close(self) -> None:
+    def close(self) -> None:
         self.powered = False
         for timer in self._restarts:
             timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        if self._gate is not None:
+            self._gate.dead = True
 
 
 async def _no_routes(process: ProcessIdentity) -> None:
@@ -169,6 +143,9 @@ class SimulatedRoom:
         del self.nodes[name]
 
     async def set_power(self, name: str, *, on: bool) -> None:
+        await self._machine.by_itself(self._set_power(name, on=on))
+
+    async def _set_power(self, name: str, *, on: bool) -> None:
         node = self._node(name)
         if on and not node.powered:
             await self._sweep(name)
@@ -195,13 +172,13 @@ class SimulatedRoom:
         node.set_cable(cut=cut)
         self._machine.log(f"cable {name} {'cut' if cut else 'whole'}")
         if cut and deadline_s is not None:
-            loop = asyncio.get_running_loop()
-            self._heals[name] = loop.call_later(deadline_s, partial(node.set_cable, cut=False))
+            self._heals[name] = self._machine.later(deadline_s, partial(node.set_cable, cut=False))
 
     async def stop(self) -> None:
         for timer in self._heals.values():
             timer.cancel()
-        await asyncio.gather(*(node.close() for node in self.nodes.values()))
+        for node in self.nodes.values():
+            node.close()
 
 
 def facts_of(name: str, index: int, instance_id: str, directory: Path) -> NodeFacts:

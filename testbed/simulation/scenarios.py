@@ -269,7 +269,7 @@ class Scenario:
         if not self.world.api.up:
             return
         before = self._stored()
-        await self.world.api.kill()
+        self.world.api.kill()
         await asyncio.sleep(act.lasts_s / 4)
         await self.world.api.start()
         if (after := self._stored()) != before and not self._bootstrapped_only(before, after):
@@ -287,7 +287,7 @@ class Scenario:
         return all(after.get(key) == text for key, text in before.items())
 
     async def _chaos_restart(self, act: Act) -> None:
-        await self.world.chaos.kill()
+        self.world.chaos.kill()
         await asyncio.sleep(act.lasts_s / 4)
         self.world.chaos.start()
 

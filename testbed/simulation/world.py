@@ -28,6 +28,7 @@ from testbed.simulation.loop import VirtualClock, VirtualLoop
 from testbed.simulation.network import SimulatedNetwork
 from testbed.simulation.nodes import SimulatedNode, SimulatedRoom, facts_of
 from testbed.simulation.trace import Trace
+from testbed.store import Stored
 
 Json = dict[str, Any]
 
@@ -70,16 +71,17 @@ class World:
         self.network.sockets[_GATEWAY_SOCKET] = self.gateway.accept
         loop.network = self.network
         self.api = SimulatedApi(
-            directory / "store.sqlite", profile=profile, clock=self.clock, seed=str(seed), log=self.trace.add,
+            loop, directory / "store.sqlite", profile=profile, clock=self.clock, seed=str(seed), log=self.trace.add,
             service_range=SERVICE_RANGE, kubernetes_address=f"{SERVICE_PREFIX}1", gateway_socket=Path(_GATEWAY_SOCKET),
         )
         self.room = SimulatedRoom(self.machine, self.instance_id, f"/testbed-{self.instance_id}", self._make_node)
         self.chaos = SimulatedChaos(
-            self.api, self.machine, self.room, instance_id=self.instance_id, directory=directory, clock=self.clock,
-            seed=str(seed),
+            loop, self.api, self.machine, self.room, instance_id=self.instance_id, directory=directory,
+            clock=self.clock, seed=str(seed),
         )
         self.client: Client = LineClient(self.api, Line(), random.Random(f"{seed} person"))
         self.excuses = Excuses()
+        self._seen: tuple[tuple[int, int], dict[str, list[Json]]] = ((0, 0), {})
         self._made = 0
 
     def _make_node(self, name: str) -> SimulatedNode:
@@ -87,7 +89,7 @@ class World:
         facts = facts_of(name, self._made, self.instance_id, self.directory)
         facts.directory.mkdir(parents=True, exist_ok=True)
         return SimulatedNode(
-            facts, self.machine, self.api, profile=self.profile, clock=self.clock, seed=str(self.seed)
+            self.loop, facts, self.machine, self.api, profile=self.profile, clock=self.clock, seed=str(self.seed)
         )
 
     async def start(self, nodes: int = 3) -> None:
@@ -99,9 +101,9 @@ class World:
         await self.until(self.nodes_ready, what="all nodes are Ready")
 
     async def close(self) -> None:
-        await self.chaos.close()
+        self.chaos.close()
         await self.room.stop()
-        await self.api.kill()
+        self.api.kill()
 
     # --- acting, as a person would
 
@@ -131,9 +133,26 @@ class World:
 
     def objects(self, resource: ResourceType) -> list[Json]:
         """As they are in the store, also while the API is down (then as it last was). Read them only."""
+        now = self._now()
+        if resource.plural not in now:
+            now[resource.plural] = [item.value for item in self.stored(resource)]
+        return now[resource.plural]
+
+    def stored(self, resource: ResourceType) -> list[Stored]:
         if self.api.registry is None:
             return []
-        return [stored.value for stored in self.api.registry.store.list(resource.group_resource)]
+        return self.api.registry.store.list(resource.group_resource)
+
+    @property
+    def stored_revision(self) -> int:
+        return self.api.registry.store.revision if self.api.registry is not None else 0
+
+    def _now(self) -> dict[str, list[Json]]:
+        """What has been read since the last write."""
+        key = (self.api.epoch, self.stored_revision)
+        if self._seen[0] != key:
+            self._seen = (key, {})
+        return self._seen[1]
 
     def pods(self, **labels: str) -> list[Json]:
         return [
