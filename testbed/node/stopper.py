@@ -19,6 +19,7 @@ from testbed.node.hooks import HookFailed, Run, run_hook
 
 log = logging.getLogger("testbed.node")
 _AGAIN_S = 1.0  # between tries while the engine does not answer
+_ENGINE_PATIENCE_S = 1.0  # then it is asked from the host: nobody may lose its grace to a silent engine
 _NOTICE_S = 0.05  # how often death is looked for where there is no pidfd
 
 
@@ -41,9 +42,9 @@ async def stop(
         except TimeoutError:
             log.info("preStop of %s was abandoned after %.1f s", record.name, grace_s)
     left_s = after_hook_s(grace_s, now_s() - begun)
+    await _ask_to_end(view, record, signal_name)
     try:
         async with asyncio.timeout(left_s):
-            await _ask_to_end(view, record, signal_name)
             await ended(view, record)
     except TimeoutError:
         await kill(view, record)
@@ -52,9 +53,10 @@ async def stop(
 async def _ask_to_end(view: EngineView, record: Record, signal_name: str) -> None:
     """Through the engine, so that it knows that somebody wanted it; from the host while the engine is silent."""
     try:
-        await view.engine.signal(record.id, signal_name)
-    except (EngineError, EngineUnavailable) as error:
-        log.warning("the engine did not deliver %s to %s: %s", signal_name, record.name, error.message)
+        async with asyncio.timeout(_ENGINE_PATIENCE_S):
+            await view.engine.signal(record.id, signal_name)
+    except (EngineError, EngineUnavailable, TimeoutError) as error:
+        log.warning("the engine did not deliver %s to %s: %s", signal_name, record.name, error or "no answer")
         if record.process is not None:
             await _host_signal(view, record, int(signal.Signals[signal_name]))
 
