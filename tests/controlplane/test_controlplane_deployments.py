@@ -54,7 +54,7 @@ async def test_a_rolling_update_keeps_its_bounds_all_the_way() -> None:
 
 
 @virtual
-async def test_a_broken_revision_stalls_without_an_outage_and_is_rolled_back() -> None:
+async def test_rows_41_and_44_a_broken_revision_stalls_without_an_outage_and_is_rolled_back() -> None:
     """reliability 41 and 44: a bad revision never uses up availability; the way back touches only the new pods."""
     async with world(healthy=lambda pod: image_of(pod) != "sample:broken") as w:
         await w.apply_deployment(replicas=4, progressDeadlineSeconds=10)
@@ -93,7 +93,7 @@ def _json_patch() -> object:
 
 
 @virtual
-async def test_a_fixed_revision_heals_a_stuck_rollout_unaided() -> None:
+async def test_row_41_a_fixed_revision_heals_a_stuck_rollout_unaided() -> None:
     """reliability 41."""
     async with world(healthy=lambda pod: image_of(pod) != "sample:broken") as w:
         await w.apply_deployment(replicas=4)
@@ -106,7 +106,7 @@ async def test_a_fixed_revision_heals_a_stuck_rollout_unaided() -> None:
 
 
 @virtual
-async def test_all_old_pods_unready_do_not_block_the_mending_revision() -> None:
+async def test_row_42_all_old_pods_unready_do_not_block_the_mending_revision() -> None:
     """reliability 42."""
     async with world(healthy=lambda pod: image_of(pod) != "sample:broken") as w:
         await w.apply_deployment(replicas=3, image="sample:broken")
