@@ -256,7 +256,7 @@ class Room:
         try:
             return self.instance.node(name)
         except InvalidInput as error:
-            raise NotFound(str(error), hint=error.hint) from error
+            raise NotFound(error.message, hint=error.hint) from error
 
     def _lock(self, node: str) -> asyncio.Lock:
         return self._locks.setdefault(node, asyncio.Lock())
