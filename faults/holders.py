@@ -62,7 +62,7 @@ class ProcessHolders:
         return (child.pid, start_ticks(child.pid))
 
     def end(self, entry_id: str, holder: tuple[int, int]) -> None:
-        if alive(holder):
+        if alive(holder) and holder[0] != os.getpid():  # it may be the holder itself that undid it
             with contextlib.suppress(ProcessLookupError):
                 os.kill(holder[0], signal.SIGTERM)
         self._file(entry_id).unlink(missing_ok=True)

@@ -1,8 +1,9 @@
 """The journal of injections: what was done to whom, how it is undone, and when it must be, on disk before it is
 done.
 
-SQLite with ``synchronous=FULL``, readable by its owner only. The chaos daemon alone writes. Times are
-CLOCK_MONOTONIC, which counts from the boot: a row of an earlier boot describes a world that is gone.
+SQLite with ``synchronous=FULL``, readable by its owner only. The chaos daemon writes, and the process that undoes
+in its place (``--undo``). Times are CLOCK_MONOTONIC, which counts from the boot: a row of an earlier boot describes
+a world that is gone.
 """
 
 from __future__ import annotations
