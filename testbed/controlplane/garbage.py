@@ -31,6 +31,7 @@ class GarbageCollector(Controller):
         super().__init__(tools)
         self._types = {(item.api_version, item.kind): item for item in BUILT_IN}
         self._dependents: dict[str, dict[str, None]] = {}  # owner's UID: keys of this controller's queue
+        self._going_keys: dict[str, str] = {}  # UID: key, of objects in deletion
         for resource_name, cache in tools.caches.all.items():
             cache.on_change(partial(self._changed, resource_name))
 
@@ -52,14 +53,14 @@ class GarbageCollector(Controller):
             for dependent in list(self._dependents.get(changed["metadata"]["uid"], ())):
                 self.queue.add(dependent)
             for uid in before or after:  # an owner in foreground deletion may have waited for this one
-                self._add_waiting_owner(uid)
+                if (owner := self._going_keys.get(uid)) is not None:
+                    self.queue.add(owner)
+        if new is None:
+            self._going_keys.pop(changed["metadata"]["uid"], None)
+        elif deleting:
+            self._going_keys[changed["metadata"]["uid"]] = key
         if new is not None and (deleting or before != after):
             self.queue.add(key)
-
-    def _add_waiting_owner(self, uid: str) -> None:
-        for name in ("deployments.apps", "replicasets.apps"):
-            for key in self.caches.all[name].keys_by("uid", uid):
-                self.queue.add(f"{name} {key}")
 
     async def reconcile(self, key: str) -> float | None:
         resource_name, _, object_key = key.partition(" ")

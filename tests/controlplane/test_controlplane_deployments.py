@@ -6,7 +6,8 @@ import asyncio
 
 from controlplane_world import condition_of, image_of, is_ready, virtual, world
 
-from testbed.api.resources import PODS, REPLICA_SETS
+from testbed.api.resources import CONFIG_MAPS, DEPLOYMENTS, PODS, REPLICA_SETS
+from testbed.client.protocol import PatchType
 from testbed.errors import NotFound
 
 
@@ -71,25 +72,12 @@ async def test_rows_41_and_44_a_broken_revision_stalls_without_an_outage_and_is_
         assert condition_of(await w.deployment(), "Available")["status"] == "True"
         survivors = {pod["metadata"]["uid"] for pod in await w.ready_pods()}
         assert survivors < before
-        await w.client.patch(  # what `kubectl rollout undo` sends
-            *_undo(template), "default", patch_type=_json_patch()
-        )
+        undo = [{"op": "replace", "path": "/spec/template", "value": template}]  # as `kubectl rollout undo` sends it
+        await w.client.patch(DEPLOYMENTS, "web", undo, "default", patch_type=PatchType.JSON)
         await w.until(w.complete)
         assert survivors <= {pod["metadata"]["uid"] for pod in await w.pods()}
         assert (await w.deployment())["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "3"
         assert condition_of(await w.deployment(), "Progressing")["reason"] == "NewReplicaSetAvailable"
-
-
-def _undo(template: object) -> tuple[object, str, object]:
-    from testbed.api.resources import DEPLOYMENTS
-
-    return DEPLOYMENTS, "web", [{"op": "replace", "path": "/spec/template", "value": template}]
-
-
-def _json_patch() -> object:
-    from testbed.client.protocol import PatchType
-
-    return PatchType.JSON
 
 
 @virtual
@@ -181,8 +169,6 @@ async def test_deleting_a_deployment_takes_everything_with_it() -> None:
     async with world() as w:
         await w.apply_deployment(replicas=3)
         await w.until(w.complete)
-        from testbed.api.resources import DEPLOYMENTS
-
         await w.client.delete(DEPLOYMENTS, "web", "default")
 
         async def empty() -> bool:
@@ -198,8 +184,6 @@ async def test_orphaned_replica_sets_are_adopted_by_uid() -> None:
         await w.apply_deployment(replicas=2)
         await w.until(w.complete)
         [before] = await w.replica_sets()
-        from testbed.api.resources import DEPLOYMENTS
-
         await w.client.delete(DEPLOYMENTS, "web", "default", propagation="Orphan")
 
         async def orphaned() -> bool:
@@ -224,8 +208,6 @@ async def test_foreground_deletion_removes_the_owner_last() -> None:
     async with world() as w:
         await w.apply_deployment(replicas=2)
         await w.until(w.complete)
-        from testbed.api.resources import DEPLOYMENTS
-
         order: list[str] = []
         await w.observe(PODS, lambda old, new: order.append("pod") if new is None else None)
         await w.observe(REPLICA_SETS, lambda old, new: order.append("set") if new is None else None)
@@ -237,3 +219,21 @@ async def test_foreground_deletion_removes_the_owner_last() -> None:
 
         await w.until(gone)
         assert order == ["pod", "pod", "set", "deployment"]
+
+
+@virtual
+async def test_any_owner_in_foreground_deletion_goes_once_its_dependents_are_gone() -> None:
+    async with world() as w:
+        owner = await w.client.create(CONFIG_MAPS, {"metadata": {"name": "owner"}}, "default")
+        reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["metadata"]["uid"],
+                     "blockOwnerDeletion": True}
+        for name in ("one", "two"):
+            await w.client.create(
+                CONFIG_MAPS, {"metadata": {"name": name, "ownerReferences": [reference]}}, "default"
+            )
+        await w.client.delete(CONFIG_MAPS, "owner", "default", propagation="Foreground")
+
+        async def empty() -> bool:
+            return not await w.items(CONFIG_MAPS)
+
+        await w.until(empty)
