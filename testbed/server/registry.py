@@ -23,11 +23,10 @@ from testbed.server.catalog import Catalog
 from testbed.server.deletion import DeleteOptions
 from testbed.server.evictions import judge_eviction, mark_disruption
 from testbed.server.fields import checked
-from testbed.server.options import Listing, Page, WriteOptions
+from testbed.server.options import Listing, WriteOptions
 from testbed.server.patches import json_patch, merge_patch, strategic_patch
-from testbed.server.selectors import Predicate, both, parse_fields, parse_labels
+from testbed.server.reading import Reader
 from testbed.server.served import Served
-from testbed.server.watching import WatchStream
 from testbed.store import Store, Stored
 
 Json = dict[str, Any]
@@ -39,15 +38,14 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
 
-class Registry:
+class Registry(Reader):
     """``service_range``: CIDR of ClusterIPs; ``node_ports``: the published ones."""
 
     def __init__(
         self, store: Store, *, clock: WallClock, random: random.Random, profile: Profile, service_range: str,
         node_ports: tuple[int, ...],
     ) -> None:
-        self.store = store
-        self.catalog = Catalog()
+        super().__init__(store, Catalog())
         self.clock = clock
         self._random = random
         self._profile = profile
@@ -60,71 +58,6 @@ class Registry:
         """Between once and twice as long, so that clients do not all come back at once."""
         return seconds * (1 + self._random.random())
 
-    # --- reading
-
-    def get(self, resource: ResourceType, name: str, namespace: str | None = None) -> Stored:
-        """Raises: NotFound."""
-        return self._existing(self.catalog.of(resource), namespace, name)
-
-    def _existing(self, served: Served, namespace: str | None, name: str) -> Stored:
-        stored = self.store.get(served.key, self._scope(served, namespace), name)
-        if stored is None:
-            raise NotFound(f'{served.key} "{name}" not found', details=preparing.details(served, name))
-        return stored
-
-    @staticmethod
-    def _scope(served: Served, namespace: str | None) -> str:
-        if not served.resource.namespaced:
-            return ""
-        if not namespace:
-            raise BadRequest(f"{served.key} live in a namespace; none was given")
-        return namespace
-
-    def selector(self, resource: ResourceType, label_selector: str, field_selector: str) -> Predicate | None:
-        """Raises: BadRequest."""
-        served = self.catalog.of(resource)
-        return both(parse_labels(label_selector), parse_fields(field_selector, served.key, custom=served.custom))
-
-    def list(
-        self, resource: ResourceType, namespace: str | None = None, *, label_selector: str = "",
-        field_selector: str = "",
-        limit: int = 0, token: str = "",
-    ) -> Listing:
-        """Raises: BadRequest; Gone when a page's beginning is too old."""
-        served = self.catalog.of(resource)
-        matches = self.selector(resource, label_selector, field_selector)
-        items = self.store.list(served.key, namespace if served.resource.namespaced else None)
-        revision = self.store.revision
-        if token:
-            page = Page.parse(token)
-            self.store.watch(served.key, since=page.revision, limit=0).close()  # Gone when it can no longer be followed
-            items = [item for item in items if (item.namespace, item.name) > (page.namespace, page.name)]
-            revision = page.revision
-        if matches is not None:
-            items = [item for item in items if matches(item.value)]
-        if limit and len(items) > limit:
-            shown, last = items[:limit], items[limit - 1]
-            return Listing(shown, revision, Page(revision, last.namespace, last.name).token(), len(items) - limit)
-        return Listing(items, revision)
-
-    def watch(
-        self, resource: ResourceType, namespace: str | None = None, *, resource_version: str = "",
-        label_selector: str = "", field_selector: str = "",
-    ) -> WatchStream:
-        """Without a version (or ``0``) the present objects come first, as ADDED.
-
-        Raises: BadRequest; Gone when that version is too old.
-        """
-        served = self.catalog.of(resource)
-        matches = self.selector(resource, label_selector, field_selector)
-        scope = namespace if served.resource.namespaced else None
-        if resource_version in ("", "0"):
-            present = [item for item in self.store.list(served.key, scope) if matches is None or matches(item.value)]
-            return WatchStream(self.store.watch(served.key, scope), matches, present)
-        if not resource_version.isdigit():
-            raise BadRequest(f"resourceVersion {resource_version!r} is not one of this server's")
-        return WatchStream(self.store.watch(served.key, scope, since=int(resource_version)), matches)
-
     # --- create
 
     def create(
@@ -136,7 +69,7 @@ class Registry:
         served = self.catalog.of(resource)
         value = preparing.decode(served, obj, options)
         namespace = namespace or value["metadata"].get("namespace")
-        scope = self._scope(served, namespace)
+        scope = self.scope_of(served, namespace)
         preparing.prepare_new(served, value, scope, self.clock.now(), self._random)
         name = value["metadata"].get("name", "")
         if scope:
@@ -190,7 +123,7 @@ class Registry:
         served = self.catalog.of(resource)
         metadata = obj.get("metadata") if isinstance(obj, Mapping) else None
         name = name or (metadata or {}).get("name", "")
-        old = self._existing(served, namespace or (metadata or {}).get("namespace"), name)
+        old = self.existing(served, namespace or (metadata or {}).get("namespace"), name)
         return self._replace(served, old, obj, subresource, options or WriteOptions())
 
     def _replace(self, served: Served, old: Stored, obj: Any, subresource: str, options: WriteOptions) -> Stored:
@@ -236,7 +169,7 @@ class Registry:
         """Raises: BadRequest, Invalid, NotFound, Conflict, UnsupportedMediaType."""
         served = self.catalog.of(resource)
         self._check_subresource(served, subresource)
-        old = self._existing(served, namespace, name)
+        old = self.existing(served, namespace, name)
         target = scaling.scale_of(served, old.value) if subresource == "scale" else old.fresh()
         if patch_type == JSON_PATCH:
             patched = json_patch(target, patch)
@@ -262,7 +195,7 @@ class Registry:
         Raises: NotFound, Conflict (preconditions), Forbidden.
         """
         served = self.catalog.of(resource)
-        return self._delete(served, self._existing(served, namespace, name), options or DeleteOptions())
+        return self._delete(served, self.existing(served, namespace, name), options or DeleteOptions())
 
     def delete_object(
         self, resource: ResourceType, name: str, namespace: str | None, *, grace_s: int | None, propagation: str,
@@ -351,7 +284,7 @@ class Registry:
         """The Scale of an object. Raises: NotFound."""
         served = self.catalog.of(resource)
         self._check_subresource(served, "scale")
-        return scaling.scale_of(served, self._existing(served, namespace, name).value)
+        return scaling.scale_of(served, self.existing(served, namespace, name).value)
 
     def create_subresource(
         self, resource: ResourceType, name: str, subresource: str, body: Mapping[str, Any],
@@ -364,7 +297,7 @@ class Registry:
         """
         options = options or WriteOptions()
         served = self.catalog.of(resource)
-        pod = self._existing(served, namespace, name)
+        pod = self.existing(served, namespace, name)
         if subresource == "binding" and subresource in served.subresources:
             self._bind(served, pod, body, options)
         elif subresource == "eviction" and subresource in served.subresources:

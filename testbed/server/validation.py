@@ -22,13 +22,8 @@ from testbed.server.names import (
     check_qualified,
 )
 from testbed.server.served import Served
-from testbed.server.validation_pods import (
-    check_config_keys,
-    check_pod_spec,
-    check_pod_update,
-    check_port_name,
-    check_port_number,
-)
+from testbed.server.validation_containers import check_port_name, check_port_number
+from testbed.server.validation_pods import check_config_keys, check_pod_spec, check_pod_update
 
 Json = dict[str, Any]
 Check = Callable[[Json, Causes], None]
