@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 
 from testbed.api.instance import Instance
-from testbed.api.resources import ResourceType
+from testbed.api.resources import PODS, ResourceType
 from testbed.client.protocol import Json, ObjectList, PatchType, WatchEvent
 from testbed.errors import ApiError, ApiUnavailable, Gone, api_error
 
@@ -119,6 +119,11 @@ class HttpClient:
     ) -> Json:
         return await self._call("POST", resource.path(namespace, name, subresource), body=body)
 
+    async def logs(self, name: str, namespace: str, *, tail_lines: int | None = None) -> str:
+        """The last lines of a pod's only container. Raises: ApiError."""
+        query = {} if tail_lines is None else {"tailLines": str(tail_lines)}
+        return (await self._send("GET", PODS.path(namespace, name, "log"), query)).decode("utf-8", "replace")
+
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
@@ -145,6 +150,17 @@ class HttpClient:
         self, method: str, path: str, query: Mapping[str, str] | None = None, *, body: Any = None,
         content_type: str = "application/json",
     ) -> Json:
+        content = await self._send(method, path, query, body=body, content_type=content_type)
+        try:
+            value: Json = json.loads(content)
+        except ValueError as error:
+            raise _unavailable(self._url, error) from error
+        return value
+
+    async def _send(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, *, body: Any = None,
+        content_type: str = "application/json",
+    ) -> bytes:
         timeout = aiohttp.ClientTimeout(total=self._deadline_s, sock_connect=CONNECT_DEADLINE_S)
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": content_type} if data is not None else {}
@@ -157,11 +173,7 @@ class HttpClient:
             raise _unavailable(self._url, error) from error
         if status >= 400:
             raise _error(status, content)
-        try:
-            value: Json = json.loads(content)
-        except ValueError as error:
-            raise _unavailable(self._url, error) from error
-        return value
+        return content
 
 
 def _query(label_selector: str, field_selector: str) -> dict[str, str]:

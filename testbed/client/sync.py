@@ -18,21 +18,16 @@ from testbed.api.resources import BUILT_IN, CUSTOM_RESOURCE_DEFINITIONS, PODS, R
 from testbed.client.applying import three_way_patch, with_last_applied
 from testbed.client.conditions import condition, rolled_out
 from testbed.client.protocol import PatchType, WatchEvent
+from testbed.client.transport import Transport, pause
 from testbed.client.words import find_resource, resource_of_definition, unknown_kind
-from testbed.errors import ApiError, ApiUnavailable, Gone, InvalidInput, NotFound, api_error
+from testbed.errors import ApiUnavailable, Gone, InvalidInput, NotFound, api_error
 
 if TYPE_CHECKING:
-    import requests
-
     from testbed.client.exec import ExecResult
 
 Json = dict[str, Any]
 Objects = list[Json]
 Kind = str | ResourceType
-
-CONNECT_S = 3.0
-ANSWER_S = 30.0
-READ_ATTEMPTS = 3
 
 
 def connect(name: str = "default") -> Cluster:
@@ -47,11 +42,8 @@ class Cluster:
     """``namespace`` is used where a call names none; ``namespace=None`` in a call means all namespaces."""
 
     def __init__(self, url: str, token: str, ca_file: Path, *, namespace: str = "default") -> None:
-        self.url = url.rstrip("/")
         self.namespace = namespace
-        self._token = token
-        self._ca_file = ca_file
-        self._session: requests.Session | None = None
+        self._transport = Transport(url, token, ca_file)
         self._custom: tuple[ResourceType, ...] = ()
 
     @classmethod
@@ -72,9 +64,7 @@ class Cluster:
         self.close()
 
     def close(self) -> None:
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        self._transport.close()
 
     # --- kinds
 
@@ -87,7 +77,7 @@ class Cluster:
             return kind
         found = find_resource(kind) or find_resource(kind, self._custom)
         if found is None:
-            definitions = self._request("GET", CUSTOM_RESOURCE_DEFINITIONS.path())["items"]
+            definitions = self._transport.request("GET", CUSTOM_RESOURCE_DEFINITIONS.path())["items"]
             self._custom = tuple(map(resource_of_definition, definitions))
             found = find_resource(kind, self._custom)
         if found is None:
@@ -111,7 +101,7 @@ class Cluster:
     def get(self, kind: Kind, name: str, namespace: str = "") -> Json:
         """Raises: NotFound, ApiUnavailable."""
         resource = self.resource(kind)
-        return self._request("GET", resource.path(self._place(resource, namespace), name))
+        return self._transport.request("GET", resource.path(self._place(resource, namespace), name))
 
     def list(
         self, kind: Kind, namespace: str | None = "", *, label_selector: str = "", field_selector: str = "",
@@ -124,7 +114,7 @@ class Cluster:
     ) -> tuple[Objects, str]:
         place = None if namespace is None else self._place(resource, namespace)
         query = {"labelSelector": label_selector, "fieldSelector": field_selector}
-        answer = self._request("GET", resource.path(place), query)
+        answer = self._transport.request("GET", resource.path(place), query)
         kind = {"apiVersion": resource.api_version, "kind": resource.kind}
         return [kind | item for item in answer["items"]], answer["metadata"]["resourceVersion"]
 
@@ -142,7 +132,7 @@ class Cluster:
                  "resourceVersion": resource_version}
         if timeout_s is not None:
             query["timeoutSeconds"] = str(max(1, round(timeout_s)))
-        for line in self._lines(resource.path(place), query):
+        for line in self._transport.lines(resource.path(place), query):
             event = json.loads(line)
             if event["type"] == "ERROR":
                 raise api_error(event["object"])
@@ -159,7 +149,7 @@ class Cluster:
         query = {"container": container, "follow": "true" if follow else "", "previous": "true" if previous else "",
                  "timestamps": "true" if timestamps else "", "tailLines": "" if tail is None else str(tail),
                  "sinceSeconds": "" if since_s is None else str(since_s)}
-        for line in self._lines(PODS.path(namespace or self.namespace, pod, "log"), query):
+        for line in self._transport.lines(PODS.path(namespace or self.namespace, pod, "log"), query):
             yield line.decode(errors="replace")
 
     # --- writing
@@ -168,7 +158,7 @@ class Cluster:
         """Raises: AlreadyExists, Invalid, NotFound (its namespace)."""
         resource = self._resource_of(obj)
         place = self._place(resource, namespace or (obj.get("metadata") or {}).get("namespace"))
-        return self._request("POST", resource.path(place), {"fieldValidation": "Strict"}, obj)
+        return self._transport.request("POST", resource.path(place), {"fieldValidation": "Strict"}, obj)
 
     def apply(self, objects: Mapping[str, Any] | Iterable[Mapping[str, Any]] | str | Path,
               namespace: str = "") -> Objects:
@@ -200,7 +190,7 @@ class Cluster:
         """PUT. Raises: Conflict when the object has changed since it was read."""
         resource, metadata = self._resource_of(obj), obj["metadata"]
         place = self._place(resource, metadata.get("namespace"))
-        return self._request("PUT", resource.path(place, metadata["name"], subresource), None, obj)
+        return self._transport.request("PUT", resource.path(place, metadata["name"], subresource), None, obj)
 
     def patch(
         self, kind: Kind, name: str, patch: Any, namespace: str = "", *, patch_type: PatchType = PatchType.MERGE,
@@ -209,7 +199,8 @@ class Cluster:
         """Raises: NotFound, Invalid, Conflict."""
         resource = self.resource(kind)
         path = resource.path(self._place(resource, namespace), name, subresource)
-        return self._request("PATCH", path, {"fieldValidation": "Strict"}, patch, content_type=patch_type.value)
+        return self._transport.request("PATCH", path, {"fieldValidation": "Strict"}, patch,
+                                       content_type=patch_type.value)
 
     def scale(self, kind: Kind, name: str, replicas: int, namespace: str = "") -> Json:
         """Raises: NotFound, Invalid."""
@@ -227,7 +218,7 @@ class Cluster:
         body: Json = {"propagationPolicy": propagation}
         if grace_period_s is not None:
             body["gracePeriodSeconds"] = grace_period_s
-        self._request("DELETE", resource.path(self._place(resource, namespace), name), None, body)
+        self._transport.request("DELETE", resource.path(self._place(resource, namespace), name), None, body)
         if wait_s is not None:
             self.wait(resource, name, namespace, until="delete", timeout_s=wait_s)
 
@@ -242,9 +233,10 @@ class Cluster:
         """
         from testbed.client.exec import run_in_container
 
+        transport = self._transport
         return run_in_container(
-            self.url + PODS.path(namespace or self.namespace, pod, "exec"), self._token, self._ca_file, list(command),
-            container=container, stdin=stdin, timeout_s=timeout_s)
+            transport.url + PODS.path(namespace or self.namespace, pod, "exec"), transport.token, transport.ca_file,
+            list(command), container=container, stdin=stdin, timeout_s=timeout_s)
 
     # --- waiting
 
@@ -272,7 +264,7 @@ class Cluster:
                     if monotonic() > ends_at:
                         break
             except (ApiUnavailable, Gone):
-                _pause(min(0.2, max(0.0, ends_at - monotonic())))
+                pause(min(0.2, max(0.0, ends_at - monotonic())))
         wished = until if isinstance(until, str) else "its condition"
         raise TimeoutError(f"{resource.kind} {name} did not reach {wished} within {timeout_s:g} s")
 
@@ -284,54 +276,6 @@ class Cluster:
         for event in self.watch(resource, place, field_selector=field_selector, resource_version=version,
                                 timeout_s=timeout_s):
             yield None if event.type == "DELETED" else event.object
-
-    # --- HTTP
-
-    def _open(self) -> requests.Session:
-        if self._session is None:
-            import requests
-
-            self._session = requests.Session()
-            self._session.trust_env = False
-            self._session.verify = str(self._ca_file)
-            self._session.headers.update({"Authorization": f"Bearer {self._token}", "User-Agent": "testbed-python"})
-        return self._session
-
-    def _request(
-        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None, *,
-        content_type: str = "application/json",
-    ) -> Json:
-        import requests
-
-        attempts = READ_ATTEMPTS if method == "GET" else 1
-        headers = {"Content-Type": content_type} if body is not None else {}
-        data = None if body is None else json.dumps(body)
-        for attempt in range(1, attempts + 1):
-            try:
-                answer = self._open().request(method, self.url + path, params=_set(query), data=data, headers=headers,
-                                              timeout=(CONNECT_S, ANSWER_S))
-                break
-            except (requests.RequestException, OSError) as error:
-                if attempt == attempts:
-                    raise ApiUnavailable(f"the API at {self.url} does not answer: {error}",
-                                         hint="is the cluster up? testbed status") from error
-                _pause(0.1 * attempt)
-        if answer.status_code >= 400:
-            raise _error(answer.status_code, answer.content)
-        value: Json = answer.json()
-        return value
-
-    def _lines(self, path: str, query: Mapping[str, str]) -> Iterator[bytes]:
-        import requests
-
-        try:
-            with self._open().get(self.url + path, params=_set(query), stream=True,
-                                  timeout=(CONNECT_S, None)) as answer:
-                if answer.status_code >= 400:
-                    raise _error(answer.status_code, answer.content)
-                yield from answer.iter_lines(chunk_size=None)
-        except (requests.RequestException, OSError) as error:
-            raise ApiUnavailable(f"the API's answer broke off: {error}") from error
 
 
 def read_manifests(path: Path) -> list[Json]:
@@ -354,24 +298,3 @@ def read_manifests(path: Path) -> list[Json]:
             raise InvalidInput(f"{path}: an object is expected, not {type(document).__name__}")
         objects += document["items"] if document.get("kind") == "List" else [document]
     return objects
-
-
-def _set(query: Mapping[str, str] | None) -> dict[str, str]:
-    return {key: value for key, value in (query or {}).items() if value}
-
-
-def _pause(seconds: float) -> None:
-    from time import sleep
-
-    sleep(seconds)
-
-
-def _error(status: int, content: bytes) -> ApiError:
-    try:
-        body = json.loads(content)
-    except ValueError:
-        body = None
-    if isinstance(body, dict) and body.get("kind") == "Status":
-        return api_error(body)
-    text = content.decode(errors="replace").strip()[:200] or f"HTTP {status}"
-    return ApiUnavailable(text) if status in (502, 503, 504) else ApiError(text, code=status)
