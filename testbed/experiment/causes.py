@@ -109,11 +109,19 @@ class FaultCauses:
         if sign.startswith("Unhealthy"):
             liveness = probe_of(self.spec, "livenessProbe")
             return f"liveness probe: {threshold(liveness)}" if liveness else "no liveness probe"
-        if seconds > 0.5:
+        if self._waited_out(seconds):
             return f"crash back-off {say_setting(self._backoff(seconds))}"
         if self.story.marks.acted == self.story.marks.running:
             return f"restarted at once: image start {say_duration(seconds)}"
         return "restarted at once"
+
+    def _waited_out(self, seconds: float) -> bool:
+        """Whether the agent held the restart back: it said so, or the time is too long for anything else."""
+        scene = self.story.scene
+        told = any(event.at - scene.since <= seconds + 1.0
+                   for event in scene.pod_events(self.story.victims.keys, "BackOff"))
+        initial_s = self.profile.crash_backoff_initial_s
+        return (told and seconds > 0.5 * initial_s) or seconds >= 0.95 * initial_s
 
     def _backoff(self, seconds: float) -> float:
         """The step of the back-off schedule that is nearest to what was waited."""

@@ -68,7 +68,8 @@ def fault_story(
     """Finds all marks from ``injected`` to ``until``."""
     scene = Scene(group_of(evidence, victims), injected, until)
     detected, sign = _detected(scene, victims, evidence)
-    unready = first(scene.lost_at(pod.uid) for pod in victims.pods)
+    told = (event.at for event in scene.pod_events(victims.keys, "ContainerUnready"))
+    unready = first([*told, *(scene.lost_at(pod.uid) for pod in victims.pods)])
     base = Marks(injected=injected, detected=detected, undone=undone)
     if detected is None:
         restored = undone if undone is not None and undone <= until else None

@@ -166,6 +166,9 @@ class ExperimentRun:
         spec = self.loaded.experiment.spec
         trusted = [run for run in self.runs if not run.void_reason]
         objectives = tuple(judge(objective, trusted) for objective in self.loaded.objectives)
+        if verdict is not Verdict.PASSED:  # what did not come in a run that was broken off was not missed, but not seen
+            objectives = tuple(item if item.measured is not None else item.model_copy(update={"met": None})
+                               for item in objectives)
         if verdict is Verdict.PASSED:
             verdict, reason = judged(objectives, self.runs)
         void = [run for run in self.runs if run.void_reason]
