@@ -26,6 +26,7 @@ UNENFORCED: dict[str, frozenset[str]] = {
     }),
     "Affinity": frozenset({"podAffinity", "podAntiAffinity"}),
     "NodeAffinity": frozenset({"preferredDuringSchedulingIgnoredDuringExecution"}),
+    "ContainerPort": frozenset({"hostIP", "hostPort"}),
     "Container": frozenset({"resizePolicy", "stdinOnce", "volumeDevices"}),
     "SecurityContext": frozenset({"appArmorProfile", "procMount", "seLinuxOptions", "seccompProfile",
                                   "windowsOptions"}),
@@ -42,6 +43,8 @@ UNENFORCED: dict[str, frozenset[str]] = {
 _HARMLESS: tuple[Any, ...] = (None, "", False, 0, [], {}, "Cluster", "Default", "PreemptLowerPriority")
 UNENFORCED_KINDS = {
     "NetworkPolicy": "network policies are stored but not enforced by this cluster",
+    **dict.fromkeys(("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"),
+                    "roles are stored but not enforced: whoever holds this cluster's token may do everything"),
 }
 _VOLUME_SOURCES = frozenset({"name", "emptyDir", "configMap", "secret", "downwardAPI"})
 
