@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from testbed.api.core_v1 import Container
 from testbed.core.environment import MissingConfig
@@ -24,8 +25,8 @@ SPARE_AFTER_S = 1.0  # of a container's life: many starts at once come first
 
 
 class PodKeeper:
-    def __init__(self, context: PodContext, starter: Starter) -> None:
-        self._context, self._starter = context, starter
+    def __init__(self, context: PodContext, starter: Starter, wake: Callable[[], None]) -> None:
+        self._context, self._starter, self._wake = context, starter, wake
         self._task: asyncio.Task[None] | None = None
         self._tried: dict[str, int] = {}
         self.volumes_stale = False
@@ -41,6 +42,7 @@ class PodKeeper:
         wanted, again_s = self._spares_wanted(seen)
         if old or wanted:
             self._task = asyncio.get_running_loop().create_task(self._tidy(old, wanted, seen))
+            self._task.add_done_callback(lambda done: self._wake())  # there may be more by now
         return again_s
 
     async def close(self) -> None:

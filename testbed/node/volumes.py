@@ -7,6 +7,7 @@ that a reader sees the old or the new state and never a mixture (kubernetes: pkg
 from __future__ import annotations
 
 import base64
+import contextlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -85,6 +86,9 @@ def sandbox_mounts(facts: NodeFacts, pod: Pod) -> tuple[Mount, ...]:
 def remove_volumes(facts: NodeFacts, uid: str) -> None:
     shutil.rmtree(pod_directory(facts, uid), ignore_errors=True)
     shutil.rmtree(facts.memory_directory / uid, ignore_errors=True)
+    for empty in (facts.memory_directory, facts.memory_directory.parent):
+        with contextlib.suppress(OSError):
+            empty.rmdir()
 
 
 def termination_message(facts: NodeFacts, uid: str, name: str, attempt: int) -> str:

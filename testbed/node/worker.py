@@ -59,7 +59,7 @@ class PodWorker:
         self._starter = Starter(shared)
         self.probes = PodProbes(self.context, self.wake, lambda: self._reporter.publish(self.context.seen))
         self._reporter = PodReporter(self.context, self.probes)
-        self._keeper = PodKeeper(self.context, self._starter)
+        self._keeper = PodKeeper(self.context, self._starter, self.wake)
         self._stops = PodStops(self.context, self.wake)
         self._end = PodEnd(self.context, self._starter, self._reporter, self.probes, self.wake)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import os
+import random
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,12 +17,13 @@ from node_world import World, pod, until, world
 
 from testbed.api import labels
 from testbed.api.resources import CONFIG_MAPS, PODS, SECRETS
+from testbed.machines.addresses import choose_subnet, machine_networks
 from testbed.node.http import KubeletServer
 from testbed.runtime.factory import open_engine, open_host
 
 pytestmark = pytest.mark.engine
 INSTANCE_ID = "7e570d0de001"
-NETWORK, SUBNET, ADDRESS, CIDR = "testbed-test-node", "10.217.0.0/17", "10.217.0.1", "10.217.1.0/24"
+NETWORK = "testbed-test-node"
 READY = {"readinessProbe": {"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 1}}
 
 
@@ -38,11 +41,15 @@ async def w(tmp_path: Path) -> AsyncIterator[World]:
         await host.remove_cgroup(f"/testbed-{INSTANCE_ID}")
 
     await clean()
-    await engine.create_network(NETWORK, subnet=SUBNET, gateway=ADDRESS, bridge="tb-testnode", labels=tags)
+    taken = [subnet for network in await engine.networks() for subnet in network.subnets]
+    whole = ipaddress.IPv4Network(choose_subnet([*taken, *machine_networks()], random.Random()))
+    lower = next(whole.subnets(prefixlen_diff=1))
+    cidr, address = str(list(lower.subnets(new_prefix=24))[1]), str(lower[1])
+    await engine.create_network(NETWORK, subnet=str(lower), gateway=address, bridge="tb-testnode", labels=tags)
     await host.create_cgroup(f"/testbed-{INSTANCE_ID}/n1")
     try:
-        async with world(tmp_path, engine, host, instance_id=INSTANCE_ID, network=NETWORK, cidr=CIDR,
-                         address=ADDRESS) as made:
+        async with world(tmp_path, engine, host, instance_id=INSTANCE_ID, network=NETWORK, cidr=cidr,
+                         address=address) as made:
             yield made
     finally:
         await clean()
@@ -128,7 +135,8 @@ async def test_volumes_environment_and_their_updates(w: World) -> None:
     await until(updated)
     await w.client.delete(PODS, "web", "default", grace_period_s=1)
     await until(lambda: not agent.view.records, 30)
-    assert not (w.facts.memory_directory / uid).exists()
+    await until(lambda: not (w.facts.memory_directory / uid).exists())
+    assert not w.facts.memory_directory.parent.exists()
 
 
 async def test_row25_an_exec_probe_that_hangs_never_piles_up(w: World) -> None:

@@ -58,6 +58,21 @@ def test_a_crashed_container_is_started_again_from_its_spare(tmp_path: Path) -> 
     simulated(tmp_path, body)
 
 
+def test_every_crash_finds_a_spare(tmp_path: Path) -> None:
+    async def body(w: SimulatedWorld) -> None:
+        agent = await w.start_agent()
+        await w.create(pod("web"))
+        await until(lambda: w.ready("web"))
+        for number in range(1, 5):
+            await until(lambda: w.containers(status="created"), what="a spare")
+            await asyncio.sleep(65)  # longer than the reset window: no back-off
+            await w.crash()
+            await until(lambda number=number: agent.measures.spares_used == number)  # type: ignore[misc]
+            await until(lambda: w.containers(status="running"))
+
+    simulated(tmp_path, body)
+
+
 def start_times(w: SimulatedWorld, seen: dict[str, float]) -> list[float]:
     for item in w.containers():
         if item.started_at is not None:

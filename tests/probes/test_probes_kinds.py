@@ -6,6 +6,7 @@ import asyncio
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -119,6 +120,16 @@ async def test_http_redirects_stay_on_their_host() -> None:
         endless = await probe(target)
     assert endless.outcome is Outcome.FAILURE
     assert "stopped after 10 redirects" in endless.message
+
+
+async def test_row27_many_probes_leave_no_sockets_behind() -> None:
+    async with server(lambda head: reply("200 OK")) as target:
+        for _ in range(300):
+            assert (await TcpProbe().sample({"port": "web"}, target, 1.0)).outcome is Outcome.SUCCESS
+        table = Path("/proc/net/tcp").read_text()  # noqa: ASYNC240
+        port = f":{target.ports['web']:04X}"
+        waiting = [line for line in table.splitlines()[1:] if port in line and line.split()[3] == "06"]
+        assert len(waiting) < 10
 
 
 def test_http_request_headers() -> None:
