@@ -8,6 +8,11 @@ import sys
 from pathlib import Path
 
 from testbed.errors import EnvironmentProblem
+from testbed.experiment.kind import LocustSpec
+from testbed.experiment.loading import LoadedExperiment
+from testbed.experiment.locust_load import LocustLoad
+from testbed.experiment.platforms.protocol import Platform
+from testbed.experiment.result import LocustResult
 from testbed.load.records import Follower, PulseData
 
 START_TIMEOUT_S = 15.0
@@ -72,3 +77,49 @@ class PulseProcess:
         with contextlib.suppress(TimeoutError):
             return (await asyncio.wait_for(self._process.stderr.read(2000), 1.0)).decode("utf-8", "replace").strip()
         return ""
+
+
+class RunLoad:
+    """All load of one repetition: the pulse and Locust, as far as the experiment asks for them."""
+
+    def __init__(self, loaded: LoadedExperiment, platform: Platform, folder: Path, number: int) -> None:
+        self._loaded, self._spec = loaded, loaded.experiment.spec
+        self._platform, self._folder, self._number = platform, folder, number
+        self.pulse: PulseProcess | None = None
+        self.locust: LocustLoad | None = None
+
+    @property
+    def ramp_s(self) -> float:
+        """How long Locust takes to have all its users."""
+        locust = self._spec.load.locust
+        return locust.users / locust.spawn_rate if locust else 0.0
+
+    async def start(self) -> bool:
+        """Whether there is any. Raises: EnvironmentProblem, InvalidInput (the locustfile, the Service), LoadFailed."""
+        pulse, locust = self._spec.load.pulse, self._spec.load.locust
+        if pulse is not None:
+            address = await self._platform.address(self._spec.namespace, pulse.service, pulse.port)
+            self.pulse = PulseProcess(
+                f"http://{address}{pulse.path}", self._folder / f"pulse-{self._number}.csv", rate=pulse.rate,
+                keep_rate=pulse.rate / 10 if pulse.keep_alive else 0.0, patience_s=max(10.0, 2 * pulse.deadline))
+            await self.pulse.start()
+        if locust is not None and self._loaded.locustfile is not None:
+            self.locust = LocustLoad(
+                self._loaded.locustfile, await self._locust_url(locust), users=locust.users,
+                spawn_rate=locust.spawn_rate, folder=self._folder, number=self._number)
+            await self.locust.start()
+        return self.pulse is not None or self.locust is not None
+
+    async def _locust_url(self, locust: LocustSpec) -> str:
+        pulse = self._spec.load.pulse
+        service = locust.service or (pulse.service if pulse else "")
+        if not service:
+            raise EnvironmentProblem("locust has no target", hint="give load.locust.service")
+        port = locust.port or (pulse.port if pulse else None)
+        return f"http://{await self._platform.address(self._spec.namespace, service, port)}"
+
+    async def stop(self, start_ns: int) -> tuple[PulseData | None, LocustResult | None]:
+        """Ends both; what they measured. ``start_ns``: CLOCK_MONOTONIC at the start of the run."""
+        pulse = await self.pulse.stop() if self.pulse is not None else None
+        locust = await self.locust.stop(start_ns) if self.locust is not None else None
+        return pulse, locust

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from testbed.errors import EnvironmentProblem, TestbedError
+from testbed.errors import TestbedError
 from testbed.experiment.clients import Clients
 from testbed.experiment.embedded import fault_resource
 from testbed.experiment.evidence import Observer
@@ -22,13 +22,12 @@ from testbed.experiment.jitter import injection_jitter, longest_period
 from testbed.experiment.journal import Journal
 from testbed.experiment.kind import Condition, Step
 from testbed.experiment.loading import LoadedExperiment
-from testbed.experiment.loads import PulseProcess
-from testbed.experiment.locust_load import LocustLoad
+from testbed.experiment.loads import RunLoad
 from testbed.experiment.platforms.protocol import Platform
 from testbed.experiment.repetition import Repetition, ended_acts
-from testbed.experiment.result import Disruption, Phase, SteadyStateResult, Verdict
+from testbed.experiment.result import Disruption, Phase, Verdict
 from testbed.experiment.scene import first
-from testbed.experiment.steady_state import SteadyState, say
+from testbed.experiment.steady_state import SteadyState
 from testbed.experiment.steps import Doer
 from testbed.experiment.timeline import Act, disruption_of, settled
 
@@ -36,8 +35,6 @@ Tell = Callable[[str], None]
 BASELINE_S = 2.0  # of load before the method begins: the normal band needs it
 VERIFY_TIMEOUT_S = 20.0
 UNDO_TIMEOUT_S = 60.0
-STEADY_POLL_S = 0.2
-STEADY_TIMES = 2  # a condition must hold this often in a row
 
 
 class RunStopped(Exception):
@@ -65,8 +62,7 @@ class RepetitionRunner:
             number, datetime.now(UTC), self.observer.start_ns, self.observer.evidence, platform.profile, deployments,
             deadline_s=self.spec.load.pulse.deadline if self.spec.load.pulse else 1.0,
         )
-        self.pulse: PulseProcess | None = None
-        self.locust: LocustLoad | None = None
+        self.load = RunLoad(loaded, platform, folder, number)
         self._done_waits: set[str] = set()
 
     async def run(self) -> Repetition:
@@ -100,7 +96,9 @@ class RepetitionRunner:
         await self.observer.start()
         async with self._phase("steady"):
             await self._hold(steady, "before", Verdict.STEADY_STATE_NOT_MET)
-            await self._start_load()
+            if await self.load.start():
+                self.tell("load runs")
+                await asyncio.sleep(max(BASELINE_S, min(self.load.ramp_s + 1.0, 30.0)))
         await self._method()
 
     async def _afterwards(self, steady: SteadyState) -> None:
@@ -118,7 +116,7 @@ class RepetitionRunner:
         finally:
             found.watched_until = self.observer.now()
             self._refresh()
-            await self._stop_load()
+            found.pulse, found.locust = await self.load.stop(self.observer.start_ns)
             await self.observer.stop()
 
     @contextlib.asynccontextmanager
@@ -142,7 +140,7 @@ class RepetitionRunner:
         if not conditions:
             return
         self.tell("steady state" if when == "before" else "steady state again")
-        results = await asyncio.gather(*(self._hold_one(steady, item, when) for item in conditions))
+        results = await asyncio.gather(*(steady.hold(item, when, self.observer.now) for item in conditions))
         self.repetition.steady_states.extend(results)
         missed = [result for result in results if not result.met]
         if missed:
@@ -159,57 +157,12 @@ class RepetitionRunner:
                            if name not in said]
         return conditions
 
-    async def _hold_one(self, steady: SteadyState, condition: Condition, when: str) -> SteadyStateResult:
-        began = self.observer.now()
-        times, message = 0, ""
-        while times < STEADY_TIMES:
-            met, message = await steady.ask(condition)
-            times = times + 1 if met else 0
-            if times < STEADY_TIMES:
-                if self.observer.now() - began > condition.within:
-                    break
-                await asyncio.sleep(STEADY_POLL_S)
-        now = self.observer.now()
-        return SteadyStateResult.model_validate({
-            "when": when, "what": say(condition), "met": times >= STEADY_TIMES, "atS": round(now, 3),
-            "waitedS": round(now - began, 3), "message": message})
-
     # --- load
 
-    async def _start_load(self) -> None:
-        """Pulse and Locust, and a stretch of healthy load. Raises: EnvironmentProblem, InvalidInput."""
-        load, namespace = self.spec.load, self.spec.namespace
-        if load.pulse is not None:
-            address = await self.platform.address(namespace, load.pulse.service, load.pulse.port)
-            self.pulse = PulseProcess(
-                f"http://{address}{load.pulse.path}", self.folder / f"pulse-{self.number}.csv", rate=load.pulse.rate,
-                keep_rate=load.pulse.rate / 10 if load.pulse.keep_alive else 0.0,
-                patience_s=max(10.0, 2 * load.pulse.deadline))
-            await self.pulse.start()
-        if load.locust is not None and self.loaded.locustfile is not None:
-            service = load.locust.service or (load.pulse.service if load.pulse else "")
-            if not service:
-                raise EnvironmentProblem("locust has no target", hint="give load.locust.service")
-            port = load.locust.port or (load.pulse.port if load.pulse else None)
-            address = await self.platform.address(namespace, service, port)
-            self.locust = LocustLoad(self.loaded.locustfile, f"http://{address}", users=load.locust.users,
-                                     spawn_rate=load.locust.spawn_rate, folder=self.folder, number=self.number)
-            await self.locust.start()
-        if self.pulse is not None or self.locust is not None:
-            self.tell("load runs")
-            ramp_s = load.locust.users / load.locust.spawn_rate if load.locust else 0.0
-            await asyncio.sleep(max(BASELINE_S, min(ramp_s + 1.0, 30.0)))
-
-    async def _stop_load(self) -> None:
-        if self.pulse is not None:
-            self.repetition.pulse = await self.pulse.stop()
-        if self.locust is not None:
-            self.repetition.locust = await self.locust.stop(self.observer.start_ns)
-
     def _clients(self) -> Clients | None:
-        if self.pulse is None:
+        if self.load.pulse is None:
             return None
-        self.repetition.pulse = self.pulse.poll()
+        self.repetition.pulse = self.load.pulse.poll()
         return self.repetition.clients()
 
     # --- method
@@ -349,7 +302,7 @@ class RepetitionRunner:
         budget = self.spec.budget
         while True:
             await asyncio.sleep(0.25)
-            if self.pulse is not None and self.pulse.died:
+            if self.load.pulse is not None and self.load.pulse.died:
                 raise RunStopped(Verdict.INCONCLUSIVE, "the pulse ended before its time")
             if budget is None:
                 continue

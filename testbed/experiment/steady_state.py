@@ -1,11 +1,12 @@
 """Steady-state conditions: does the system do, right now, what its users expect?
 
-Each kind is one small coroutine that answers (met, why). They are asked from this machine, as a client would; nothing
-here waits or decides what a "no" means.
+Each kind is one small coroutine that answers (met, why). They are asked from this machine, as a client would; what a
+"no" means is for the phases to decide.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import operator
 import re
@@ -27,12 +28,15 @@ from testbed.experiment.kind import (
 )
 from testbed.experiment.observations import deployment_seen
 from testbed.experiment.platforms.protocol import Platform
+from testbed.experiment.result import SteadyStateResult
 
 if TYPE_CHECKING:
     import aiohttp
 
 Answer = tuple[bool, str]
 MAX_BODY_BYTES = 1 << 20
+POLL_S = 0.2
+TIMES = 2  # a condition must hold this often in a row
 _COMPARE = {"<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">": operator.gt,
             ">=": operator.ge}
 
@@ -84,6 +88,21 @@ class SteadyState:
         except ApiError as error:
             return False, error.message
 
+    async def hold(self, condition: Condition, when: str, now: Callable[[], float]) -> SteadyStateResult:
+        """Asks until it holds ``TIMES`` in a row, or its ``within`` is over. ``now``: seconds of the run."""
+        began = now()
+        times, message = 0, ""
+        while times < TIMES:
+            met, message = await self.ask(condition)
+            times = times + 1 if met else 0
+            if times < TIMES:
+                if now() - began > condition.within:
+                    break
+                await asyncio.sleep(POLL_S)
+        return SteadyStateResult.model_validate({
+            "when": when, "what": say(condition), "met": times >= TIMES, "atS": round(now(), 3),
+            "waitedS": round(now() - began, 3), "message": message})
+
     # --- over the network
 
     async def _get(self, url: str, timeout_s: float) -> tuple[int, str] | str:
@@ -115,8 +134,6 @@ class SteadyState:
         return True, f"answered {status}"
 
     async def _tcp(self, body: TcpCondition) -> Answer:
-        import asyncio
-
         host, _, port = (await self._platform.address(self._namespace, body.service, body.port)).rpartition(":")
         try:
             async with asyncio.timeout(body.timeout):
