@@ -119,9 +119,14 @@ class HostActs:
         return gone
 
     def join_cgroup(self, cgroup: str, pid: int) -> None:
+        """A process outside every container may join, and one of the container that we run in ourselves.
+
+        Raises: NotOurs of a process of any other container, of init and of a kernel thread.
+        """
         ticks = self.identify(pid)
         now = self.cgroup_of(pid, ticks)
-        foreign = _CONTAINER_ID.search(now) is not None and not self._is_ours(now)
+        around = _CONTAINER_ID.findall(_cgroup_path(os.getpid(), "" if self._unified else "freezer"))
+        foreign = not set(_CONTAINER_ID.findall(now)) <= set(around) and not self._is_ours(now)
         if pid <= 1 or foreign or not Path(f"/proc/{pid}/cmdline").read_bytes():
             raise NotOurs(f"process {pid}", now)
         try:
