@@ -106,7 +106,11 @@ def _rate(alt: Any) -> Any:
         x=_x(alt), y=alt.Y("ok:Q", title="requests/s"), tooltip=tooltip)
     failed = base.transform_filter("datum.failed > 0").mark_bar(color="@bad", width=2).encode(
         x=_x(alt), y="failed:Q", tooltip=tooltip)
-    return alt.layer(*_windows(alt), answered, failed).properties(height=130, width=600)
+    locust = alt.Chart(alt.NamedData("locust")).mark_line(
+        interpolate="step-after", strokeWidth=1, strokeDash=[2, 2], color="@muted").encode(
+        x=_x(alt), y="rate:Q", tooltip=[alt.Tooltip("t:Q", title="second"),
+                                        alt.Tooltip("rate:Q", title="Locust requests/s")])
+    return alt.layer(*_windows(alt), answered, locust, failed).properties(height=130, width=600)
 
 
 def _latency(alt: Any) -> Any:

@@ -13,7 +13,7 @@ import pytest
 from runner_world import RunnerWorld, write_experiment
 
 from testbed.errors import TestbedError
-from testbed.experiment import phases
+from testbed.experiment import phases, repetition
 from testbed.experiment.result import Result, Verdict
 from testbed.experiment.runner import read_result
 from testbed.experiment.schema import EXPERIMENTS
@@ -104,6 +104,15 @@ async def test_a_missed_objective(world: RunnerWorld, tmp_path: Path) -> None:
     result = await world.job(write_experiment(tmp_path, objectives='"restarts > 0"')).run()
     assert (result.verdict, result.exit_code) == (Verdict.OBJECTIVE_MISSED, 1)
     assert "restarts > 0" in result.reason
+
+
+async def test_a_run_whose_pulse_cannot_be_trusted_is_void(
+    world: RunnerWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repetition, "LATENESS_LIMIT_S", -1.0)
+    result = await world.job(write_experiment(tmp_path, load=PULSE, objectives='"requests.failed == 0"')).run()
+    assert (result.verdict, result.exit_code) == (Verdict.INCONCLUSIVE, 9)
+    assert "sent late" in result.runs[0].void_reason and result.objectives[0].met is None
 
 
 async def test_users_who_are_hurt_too_much_end_the_run(world: RunnerWorld, tmp_path: Path) -> None:

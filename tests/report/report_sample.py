@@ -71,6 +71,7 @@ def sample_run(number: int, seconds: float) -> RunResult:
                 TimelineEvent(at_s=32.9, kind="ContainerReady", object="pod default/web-9"),
                 TimelineEvent(at_s=30.0, kind="EndpointsProgrammed", object="service default/web")),
         locust=LocustResult(users=5, requests=2140, failures=21, p50=0.003, p95=0.006, p99=0.9,
+                            rate=tuple([36.0] * 57),
                             entries=(LocustEntry(name="GET /", requests=2140, failures=21, p50=0.003, p95=0.006),)),
         notes=("rolled on",),
     )

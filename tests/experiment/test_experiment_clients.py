@@ -1,0 +1,104 @@
+"""What the clients met, from records of a pulse, in the run's time and by disruption."""
+
+from __future__ import annotations
+
+import pytest
+from evidence_builder import START_NS, World
+
+from testbed.core.profile import FAST
+from testbed.experiment.clients import Clients
+from testbed.experiment.observations import InjectionSeen
+from testbed.experiment.repetition import Repetition, run_result
+from testbed.experiment.result import RunResult
+from testbed.experiment.series import MAX_BINS, make_series
+from testbed.experiment.timeline import Act
+from testbed.load.records import FRESH, Outcome, PulseData, Record
+
+RATE = 100
+
+
+def records(seconds: float, outages: list[tuple[float, float]]) -> list[Record]:
+    """A pulse whose requests fail while their due time is within an outage."""
+    made = []
+    for index in range(int(seconds * RATE)):
+        due = index / RATE
+        bad = any(begin <= due < end for begin, end in outages)
+        due_ns = START_NS + int(due * 1e9)
+        made.append(Record(index, FRESH, due_ns, due_ns + 100_000, due_ns + 2_000_000,
+                           Outcome.REFUSED if bad else Outcome.OK, 0 if bad else 200, "" if bad else "web-1"))
+    return made
+
+
+def clients(outages: list[tuple[float, float]], seconds: float = 30.0) -> Clients:
+    return Clients(records(seconds, outages), start_ns=START_NS, rate=RATE, deadline_s=1.0, healthy_until_s=5.0)
+
+
+def test_an_outage_has_its_edges_and_counts() -> None:
+    found = clients([(10.0, 11.0)]).outages()
+    assert len(found) == 1
+    assert found[0].start_s == pytest.approx(10.0)
+    assert found[0].seconds == pytest.approx(1.0, abs=0.02)
+    assert (found[0].failed, found[0].slow, found[0].uncertainty_s) == (100, 0, 0.01)
+
+
+def test_failures_go_to_the_disruption_they_followed() -> None:
+    seen = clients([(10.0, 10.5), (20.0, 20.2)])
+    first, second = seen.requests(10.0, 20.0), seen.requests(20.0, 30.0)
+    assert (first.failed, second.failed) == (50, 20)
+    assert len(seen.outages(10.0, 20.0)) == len(seen.outages(20.0, 30.0)) == 1
+    assert seen.requests().failed == 70 and seen.requests().outcomes == {"200": 2930, "refused": 70}
+
+
+def test_marks_of_clients() -> None:
+    marks = clients([(10.0, 10.5)]).marks(10.0, 20.0)
+    assert marks["first_failed"] == pytest.approx(10.0)
+    assert marks["last_failed"] == pytest.approx(10.49)
+    assert marks["latency_normal"] == pytest.approx(10.502, abs=0.01)
+
+
+def test_without_a_failure_there_are_no_marks() -> None:
+    assert clients([]).marks(10.0, 20.0) == {"first_failed": None, "last_failed": None, "latency_normal": None}
+
+
+def test_the_budget_counts_from_the_method_on() -> None:
+    assert clients([(2.0, 3.0), (10.0, 10.1)]).failed_since(5.0) == (10, 2500)
+
+
+def test_series_have_one_value_per_bin() -> None:
+    world = World()
+    world.pod(10.0, "web-1", ready=False, restarts=1)
+    world.pod(12.0, "web-1", ready=True, restarts=1)
+    series = make_series(world.evidence, ["default/web"], clients([(10.0, 10.5)]), 30.0)
+    columns = (series.due, series.failed, series.p50, series.p95, series.p99, series.ready, series.desired,
+               series.restarts)
+    assert len({len(column) for column in columns}) == 1
+    assert (sum(series.due), sum(series.failed), sum(series.restarts)) == (3000, 50, 1)
+    assert (series.ready[95], series.ready[105], series.ready[125]) == (3, 2, 3)
+
+
+def test_long_runs_get_wider_bins() -> None:
+    series = make_series(World().evidence, ["default/web"], None, 3600.0)
+    assert len(series.due) <= MAX_BINS + 1 and series.bin_s > 0.1
+
+
+def repetition(pulse: PulseData) -> RunResult:
+    from datetime import UTC, datetime
+
+    found = Repetition(1, datetime.now(UTC), START_NS, World().evidence, FAST, ("default/web",))
+    found.acts = [Act("hang", "fault", "FreezeChaos", 10.0,
+                      injections=(InjectionSeen("default/web-1", began=10.0, verified=10.1, recovered=11.0),))]
+    found.method_began, found.watched_until, found.duration_s, found.pulse = 5.0, 29.0, 30.0, pulse
+    return run_result(found)
+
+
+def test_a_run_is_put_together() -> None:
+    result = repetition(PulseData(start={"rate": RATE}, records=records(30.0, [(10.0, 10.5)])))
+    assert result.requests.failed == 50 and not result.void_reason
+    assert result.disruptions[0].requests.failed == 50
+    assert result.disruptions[0].outage_s == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_pulse_that_left_late_makes_the_run_void() -> None:
+    late = [Record(r.index, r.stream, r.due_ns, r.due_ns + 200_000_000, r.due_ns + 202_000_000, r.outcome, 200, "")
+            for r in records(30.0, [])]
+    assert "late" in repetition(PulseData(start={"rate": RATE}, records=late)).void_reason
