@@ -205,8 +205,8 @@ class EngineView:
         record.died_ns, record.finished_s = died_ns, min(moment, died_ns / 1e9)
         record.finished_at = self._clock.now() - timedelta(seconds=max(0.0, moment - died_ns / 1e9))
         record.touched_s = moment
+        self._wake(record.uid)  # first: the start of the next container must not wait for what is told
         self._on_death(record)
-        self._wake(record.uid)
 
     def _forget(self, record: Record) -> None:
         self.records.pop(record.id, None)
