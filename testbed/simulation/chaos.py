@@ -11,10 +11,13 @@ from faults.daemon import ChaosDaemon
 from faults.ledger import Ledger
 from faults.protocol import Act, Site
 from testbed.api.clock import WallClock
+from testbed.errors import TestbedError
 from testbed.runtime.simulated import SimulatedEngine, SimulatedHost, SimulatedMachine
 from testbed.simulation.api import Line, LineClient, SimulatedApi
 from testbed.simulation.loop import SimulatedProcess, VirtualLoop
 from testbed.simulation.nodes import SimulatedRoom
+
+_TRIES, _AGAIN_S = 60, 1.0
 
 
 class SimulatedHolders:
@@ -47,10 +50,18 @@ class SimulatedHolders:
 
     async def _undo(self, acts: tuple[Act, ...]) -> None:
         for act in acts:
-            if act["do"] == "thaw" and act["cgroup"].startswith("/testbed-"):
-                await self._host.thaw(act["cgroup"])
-            elif act["do"] == "ask-room" and act["path"].endswith("/power"):
-                await self._room.set_power(act["path"].split("/")[2], on=True)
+            for _ in range(_TRIES):
+                try:
+                    await self._do(act)
+                    break
+                except TestbedError:
+                    await asyncio.sleep(_AGAIN_S)
+
+    async def _do(self, act: Act) -> None:
+        if act["do"] == "thaw" and act["cgroup"].startswith("/testbed-"):
+            await self._host.thaw(act["cgroup"])
+        elif act["do"] == "ask-room" and act["path"].endswith("/power"):
+            await self._room.set_power(act["path"].split("/")[2], on=True)
 
 
 class SimulatedChaos:

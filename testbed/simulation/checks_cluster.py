@@ -18,7 +18,9 @@ Json = dict[str, Any]
 _REMEMBERED_S = 30.0
 _SETTLING_S = 1.0
 _UNDO_GRACE_S = 3.0
+_AGAIN_S = 10.0  # how long an undo may wait before it is tried again
 _COUNT_S = 0.5
+_NOTICED_S = 0.75  # a look at the nodes each 0.25 s, and the agent's own word that it is Ready
 
 
 class RolloutsKeepTheirBounds(Watch):
@@ -83,32 +85,41 @@ def _resolved(value: int | str, wanted: int, *, up: bool) -> int:
 
 
 class UnknownIsNotDead(Watch):
-    """I5: nobody is evicted from a node that was heard within the grace period."""
+    """I5: nobody is evicted from a node that was not silent for the whole grace period, or is heard again."""
 
     name = "I5"
 
     def __init__(self, world: World) -> None:
         self._heard_s: dict[str, float] = {}
+        self._back_s: dict[str, float] = {}  # since when it has been heard without a gap
         self._judged: set[str] = set()
         world.trace.listeners.append(lambda text: self._listen(world, text))
 
     def _listen(self, world: World, text: str) -> None:
-        if text.startswith("patch leases ") or text.startswith("update leases "):
-            self._heard_s[text.split(" ")[2]] = world.loop.time()
+        if not text.startswith(("patch leases ", "create leases ")):
+            return
+        node, now_s = text.split(" ")[2], world.loop.time()
+        if now_s - self._heard_s.get(node, 0.0) > world.profile.node_monitor_grace_s or node not in self._back_s:
+            self._back_s[node] = now_s
+        self._heard_s[node] = now_s
 
     def step(self, world: World) -> Iterator[str]:
         for pod in world.pods():
             uid, node = pod["metadata"]["uid"], pod["spec"].get("nodeName", "")
-            evicted = any(
-                item["type"] == "DisruptionTarget" and item.get("reason") == "DeletionByTaintManager"
-                for item in (pod.get("status") or {}).get("conditions") or ()
-            )
-            if not evicted or uid in self._judged:
+            if uid in self._judged or not evicted(pod):
                 continue
             self._judged.add(uid)
-            silent_s = world.loop.time() - self._heard_s.get(node, 0.0)
-            if silent_s < world.profile.node_monitor_grace_s:
-                yield f"{pod['metadata']['name']} was evicted from {node}, heard {silent_s:.2f} s before"
+            now_s = world.loop.time()
+            silent_s, back_s = now_s - self._heard_s.get(node, 0.0), now_s - self._back_s.get(node, 0.0)
+            if silent_s < world.profile.node_monitor_grace_s and back_s > _NOTICED_S:
+                yield f"{pod['metadata']['name']} was evicted from {node}, which has been heard for {back_s:.2f} s"
+
+
+def evicted(pod: Json) -> bool:
+    return any(
+        item["type"] == "DisruptionTarget" and item.get("reason") == "DeletionByTaintManager"
+        for item in (pod.get("status") or {}).get("conditions") or ()
+    )
 
 
 class FaultsAreLeases(Watch):
@@ -116,7 +127,12 @@ class FaultsAreLeases(Watch):
 
     name = "I8"
 
+    def __init__(self) -> None:
+        self._trouble_s = 0.0  # when the engine last gave no answers: a node is not switched on unswept
+
     def step(self, world: World) -> Iterator[str]:
+        if world.machine.hiccups.down or world.machine.hiccups.silent:
+            self._trouble_s = world.loop.time()
         entries = world.chaos.ledger.active()
         covered = {
             "frozen": {str(entry.plan.get("cgroup")) for entry in entries},
@@ -129,9 +145,9 @@ class FaultsAreLeases(Watch):
             if (not node.powered or node.cable.cut) and node.name not in covered["node"]:
                 yield f"{node.name} is {'cut off' if node.powered else 'off'} and the ledger does not know why"
         for entry in entries:
-            late_s = world.loop.time() - entry.deadline_ns / 1e9
+            late_s = world.loop.time() - max(entry.deadline_ns / 1e9, self._trouble_s + _AGAIN_S)
             if entry.deadline_ns and late_s > _UNDO_GRACE_S and self._in_effect(world, entry.plan):
-                yield f"{entry.id} is in effect {late_s:.1f} s beyond its deadline"
+                yield f"{entry.id} is in effect {late_s:.0f} s beyond its deadline"
 
     @staticmethod
     def _paused(world: World, cgroup: str) -> bool:

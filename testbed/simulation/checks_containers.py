@@ -144,9 +144,8 @@ class RestartsOnlyGrow(Watch):
     def died(self, world: World, container: SimulatedContainer, code: int) -> Iterator[str]:
         uid, name = key_of(container)
         if uid and name:
-            ran_s = world.machine.age_s(container)
-            before = self._crashes.get((uid, name), (0, 0.0))[0]
-            reset = ran_s >= world.profile.crash_backoff_reset_s
+            before, last_s = self._crashes.get((uid, name), (0, 0.0))
+            reset = world.loop.time() - last_s > world.profile.crash_backoff_reset_s - 1.0
             self._crashes[(uid, name)] = (1 if reset else before + 1, world.loop.time())
         yield from ()
 
@@ -205,7 +204,8 @@ class StoppedInOrder(Watch):
         uid, name = key_of(container)
         pod = pod_of(world, uid) if uid and name else None
         kills = [at for at, number, by in container.signals if number == SIGKILL and by.startswith("agent")]
-        if pod is None or not kills or not pod["metadata"].get("deletionTimestamp"):
+        stood = container.process is not None and container.process.pending_kill  # frozen: it can heed no SIGTERM
+        if pod is None or not kills or stood or not pod["metadata"].get("deletionTimestamp"):
             return
         grace_s = float(pod["metadata"].get("deletionGracePeriodSeconds", 30))
         asked = [at for at, number, by in container.signals if number == SIGTERM and by.startswith("agent")]

@@ -201,6 +201,8 @@ class World:
             uid = container.spec.labels.get("io.kubernetes.pod.uid", "")
             if uid and uid not in uids:
                 return f"container {container.spec.name} is of no pod"
+            if container.running and container.application is not None and container.application.hung:
+                return f"container {container.spec.name} hangs"
         return ""
 
     async def until(

@@ -62,11 +62,12 @@ class Rig:
 
 async def eventually(what: str, look: Callable[[], Awaitable[Any]], timeout_s: float = 20.0) -> Any:
     """Waits until ``look`` gives something true."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s):
-            while not (found := await look()):
-                await asyncio.sleep(0.01)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    while loop.time() < deadline:
+        if found := await look():
             return found
+        await asyncio.sleep(0.01)
     raise AssertionError(f"waited {timeout_s:g} s in vain: {what}")
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 ENGINE_SOCKET = "/var/run/docker.sock"
 HANG, SWALLOW, FAIL = "hang", "swallow", "fail"
-_FAILURE = b'HTTP/1.1 500 Internal Server Error\r\nContent-Length: 20\r\nConnection: close\r\n\r\n{"message": "500"}\r\n'
+_FAILURE = (b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 20\r\nConnection: close\r\n\r\n"
+            b'{"message": "500"}\r\n')
 
 
 class EngineProxy:

@@ -1,0 +1,289 @@
+"""Each checker of an invariant can fail: the world is sabotaged, and it says so. Undisturbed, it is silent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from testbed.api import labels
+from testbed.api.resources import DEPLOYMENTS, PODS
+from testbed.errors import NotFound
+from testbed.runtime.protocol import ContainerSpec, Limits
+from testbed.runtime.simulated import SimulatedEngine, SimulatedHost
+from testbed.runtime.simulated_machine import SimulatedContainer
+from testbed.simulation.checks_cluster import (
+    EverythingIsBounded,
+    FaultsAreLeases,
+    RolloutsKeepTheirBounds,
+    SecretsStaySecret,
+    UnknownIsNotDead,
+    bounds,
+)
+from testbed.simulation.checks_containers import (
+    HealthyIsLeftAlone,
+    NoOrphans,
+    OneOfEach,
+    ProbesMeanThisContainer,
+    RestartsOnlyGrow,
+    StoppedInOrder,
+    StrangersAreLeftAlone,
+)
+from testbed.simulation.invariants import Checker, Invariants, Violation, key_of
+from testbed.simulation.scenarios import SECRET, deployment
+from testbed.simulation.world import DidNotHappen, World
+
+Run = Callable[..., Any]
+
+
+def app(world: World) -> SimulatedContainer:
+    return next(item for item in world.machine.containers.values() if item.running and key_of(item)[1] == "web")
+
+
+async def found_by(world: World, checker: Checker, sabotage: Any, for_s: float = 3.0) -> list[str]:
+    invariants = Invariants(world, [checker])
+    invariants.begin()
+    await asyncio.sleep(0.5)
+    assert not invariants.found, "silent while nothing is wrong"
+    await sabotage()
+    await asyncio.sleep(for_s)
+    await invariants.close()
+    return invariants.found
+
+
+def stored(world: World, change: Callable[[dict[str, Any]], None]) -> None:
+    """Changes a pod in the store itself, as no healer would."""
+    assert world.api.registry is not None
+    store = world.api.registry.store
+    item = store.list(PODS.group_resource)[0]
+    value = item.fresh()
+    change(value)
+    store.update(PODS.group_resource, item.namespace, item.name, value)
+
+
+def test_i1_sees_an_orphan(in_world: Run) -> None:
+    async def body(world: World) -> list[str]:
+        async def sabotage() -> None:
+            spec = app(world).spec
+            stray = replace(spec, name="stray", network="none", labels={
+                **spec.labels, labels.POD_UID: "gone", labels.NODE: "n9",
+            })
+            engine = SimulatedEngine(world.machine)
+            await engine.start(await engine.create(stray))
+            world.room.nodes["n9"] = world.room.nodes["n1"]
+
+        return await found_by(world, NoOrphans(), sabotage, for_s=25)
+
+    assert any("stray has been an orphan" in line for line in in_world(body))
+
+
+def test_i2_sees_a_twin(in_world: Run) -> None:
+    async def body(world: World) -> list[str]:
+        async def sabotage() -> None:
+            engine = SimulatedEngine(world.machine)
+            spec = app(world).spec
+            elsewhere = {**spec.labels, labels.NODE: "n9"}  # where no agent tidies it away
+            await engine.start(await engine.create(replace(spec, name="twin", labels=elsewhere)))
+
+        return await found_by(world, OneOfEach(), sabotage, for_s=0.2)
+
+    assert any("runs beside" in line for line in in_world(body))
+
+
+def test_i3_sees_a_healthy_container_killed(in_world: Run) -> None:
+    async def body(world: World) -> list[str]:
+        async def sabotage() -> None:
+            host = SimulatedHost(world.machine, world.instance_id, "agent n1")
+            process = app(world).process
+            assert process is not None
+            await host.signal(await host.identify(process.pid), 9)
+
+        return await found_by(world, HealthyIsLeftAlone(), sabotage)
+
+    assert any("which was healthy" in line for line in in_world(body))
+
+
+def test_i4_sees_too_many_and_too_few(in_world: Run) -> None:
+    async def body(world: World) -> list[str]:
+        async def sabotage() -> None:
+            for number in range(3):
+                template = deployment("web", 1)["spec"]["template"]
+                await world.create(PODS, {"apiVersion": "v1", "kind": "Pod", "spec": template["spec"], "metadata": {
+                    "name": f"extra-{number}", "labels": {"app": "web", "extra": str(number)},
+                }})
+            for pod in [pod for pod in world.pods(app="web") if "extra" not in pod["metadata"]["labels"]]:
+                await world.delete(PODS, pod["metadata"]["name"])
+
+        return await found_by(world, RolloutsKeepTheirBounds(), sabotage)
+
+    lines = in_world(body)
+    assert any("pods, at most 4+1 are allowed" in line for line in lines)
+    assert any("gave up available pods" in line for line in lines)
+
+
+@pytest.mark.parametrize(("surge", "unavailable", "wanted", "expected"), [
+    ("25%", "25%", 4, (1, 1)), ("25%", "25%", 10, (3, 2)), ("25%", "25%", 1, (1, 0)), (0, "10%", 5, (0, 1)),
+    (2, 0, 3, (2, 0)),
+])
+def test_bounds_round_as_upstream(
+    surge: int | str, unavailable: int | str, wanted: int, expected: tuple[int, int]
+) -> None:
+    strategy = {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}
+    assert bounds({"spec": {"strategy": strategy}}, wanted) == expected
+
+
+def test_i5_sees_an_eviction_from_a_node_that_is_heard(in_world: Run) -> None:
+    async def body(world: World) -> list[str]:
+        async def sabotage() -> None:
+            def evict(pod: dict[str, Any]) -> None:
+                pod["status"]["conditions"].append({
+                    "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
+                })
+
+            await asyncio.sleep(2)
+            stored(world, evict)
+
+        return await found_by(world, UnknownIsNotDead(world), sabotage)
+
+    assert any("was evicted from" in line for line in in_world(body))
+
+
+def test_i6_sees_readiness_that_nobody_measured(in_world: Run) -> None:
+    async def body(world: World) -> list[str]:
+        async def sabotage() -> None:
+            for container in world.machine.containers.values():
+                if container.application is not None:
+                    container.application.proven.clear()
+            await asyncio.sleep(0.06)
+
+        return await found_by(world, ProbesMeanThisContainer(), sabotage)
+
+    assert any("is called ready and never answered /readyz" in line for line in in_world(body))
+
+
+def test_i7_sees_counts_that_fall_and_backoffs_that_are_cut_short(in_world: Run) -> None:
+    async def body(world: World) -> list[str]:
+        async def sabotage() -> None:
+            def restarted(count: int) -> Callable[[dict[str, Any]], None]:
+                return lambda pod: pod["status"]["containerStatuses"][0].update(restartCount=count)
+
+            stored(world, restarted(5))
+            await asyncio.sleep(0.1)
+            stored(world, restarted(1))
+            victim = app(world)
+            engine = SimulatedEngine(world.machine)
+            for _ in range(4):
+                world.machine.exit(victim, 1)
+                await engine.start(victim.id)
+
+        return await found_by(world, RestartsOnlyGrow(), sabotage)
+
+    lines = in_world(body)
+    assert any("fell from 5 to 1" in line for line in lines)
+    assert any("back-off is" in line for line in lines)
+
+
+def test_i8_sees_damage_that_is_not_in_the_ledger(in_world: Run) -> None:
+    async def body(world: World) -> list[str]:
+        async def sabotage() -> None:
+            world.machine.frozen.add(app(world).cgroup)
+            await world.room.set_cable("n1", cut=True)
+            await world.room.set_power("n2", on=False)
+
+        return await found_by(world, FaultsAreLeases(), sabotage)
+
+    lines = in_world(body)
+    assert any("is frozen and the ledger does not know" in line for line in lines)
+    assert any("n1 is cut off" in line for line in lines) and any("n2 is off" in line for line in lines)
+
+
+def test_i9_sees_a_stranger_touched(in_world: Run) -> None:
+    async def body(world: World) -> list[str]:
+        engine = SimulatedEngine(world.machine)
+        spec = ContainerSpec(name="stranger", image="sample:v1", labels={}, cgroup_parent="/docker")
+        stranger = await engine.start(await engine.create(spec))
+
+        async def sabotage() -> None:
+            await engine.update_limits(stranger.id, Limits(pids=1))
+
+        return await found_by(world, StrangersAreLeftAlone(), sabotage)
+
+    assert any("was changed" in line for line in in_world(body))
+
+
+def test_i11_sees_a_kill_without_grace_and_a_dead_endpoint(in_world: Run) -> None:
+    async def body(world: World) -> list[str]:
+        async def sabotage() -> None:
+            victim = app(world)
+            uid, _ = key_of(victim)
+            pod = next(pod for pod in world.pods() if pod["metadata"]["uid"] == uid)
+            await world.delete(PODS, pod["metadata"]["name"])
+            assert victim.process is not None
+            world.machine.send_signal(victim.process, 9, "agent n1")
+            world.gateway.services[world.address_of("web")].append((pod["status"]["podIP"], 8080))
+            stored(world, lambda other: other["metadata"].update(deletionTimestamp="2030-01-01T00:00:00Z"))
+            world.gateway.program = lambda services: False  # type: ignore[method-assign]
+
+        return await found_by(world, StoppedInOrder(), sabotage)
+
+    lines = in_world(body)
+    assert any("without its grace" in line for line in lines)
+    assert any("still in rotation" in line for line in lines)
+
+
+def test_i13_sees_what_grows_without_bound(in_world: Run) -> None:
+    async def body(world: World) -> list[str]:
+        async def sabotage() -> None:
+            world.network.open_connections += 10_000
+            world.machine.starting += 1000
+
+        return await found_by(world, EverythingIsBounded(), sabotage)
+
+    lines = in_world(body)
+    assert any("connections" in line for line in lines) and any("starts at once" in line for line in lines)
+
+
+def test_i14_says_what_is_not_as_it_should_be(in_world: Run) -> None:
+    async def body(world: World) -> None:
+        await world.patch(DEPLOYMENTS, "web", {"spec": {"template": {"spec": {"containers": [
+            {"name": "web", "image": "no-such-image:1"}]}}}})
+        await asyncio.sleep(1)
+        with pytest.raises(DidNotHappen, match="web"):
+            await world.until_settled(5)
+
+    in_world(body)
+
+
+def test_i16_hears_a_secret(in_world: Run) -> None:
+    async def body(world: World) -> list[str]:
+        checker = SecretsStaySecret(SECRET)
+
+        async def sabotage() -> None:
+            logging.getLogger("testbed.node").warning("environment: %s", SECRET)
+            stored(world, lambda pod: pod["status"].update(message=SECRET))
+
+        try:
+            return await found_by(world, checker, sabotage)
+        finally:
+            checker.close()
+
+    lines = in_world(body)
+    assert any("the log says" in line for line in lines) and any("has the secret" in line for line in lines)
+
+
+def test_a_violation_names_its_seed_and_shows_the_trace(in_world: Run) -> None:
+    async def body(world: World) -> None:
+        invariants = Invariants(world, [FaultsAreLeases()])
+        world.machine.frozen.add(app(world).cgroup)
+        invariants.look()
+        with pytest.raises(Violation, match="seed 1") as raised:
+            invariants.judge()
+        assert "--- trace" in str(raised.value)
+        with pytest.raises(NotFound):
+            await world.room.set_power("n9", on=True)
+
+    in_world(body)
