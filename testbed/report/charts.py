@@ -117,8 +117,7 @@ def _latency(alt: Any) -> Any:
     base = alt.Chart(alt.NamedData("latencies"))
     lines = base.mark_line(interpolate="monotone", strokeWidth=1.3).encode(
         x=_x(alt), y=alt.Y("ms:Q", title="latency ms", scale=alt.Scale(type="log", nice=True)),
-        color=alt.Color("quantile:N", legend=alt.Legend(title=None, orient="top-right", direction="horizontal",
-                                                        symbolStrokeWidth=2.5, symbolOpacity=1),
+        color=alt.Color("quantile:N", legend=None,
                         scale=alt.Scale(domain=["p50", "p95", "p99"], range=["@accent", "@warm", "@bad"])),
         tooltip=[alt.Tooltip("t:Q", title="second", format=".1f"), "quantile:N",
                  alt.Tooltip("ms:Q", title="ms", format=".1f")])
