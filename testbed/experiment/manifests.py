@@ -1,7 +1,7 @@
 """Checks Kubernetes manifests from files before anything is applied: kinds, field names, types, what belongs together.
 
-The field tables are the API server's own, so that a manifest that passes here is not refused there for its shape; what
-its values mean is the server's to judge.
+The rules are the API server's own, so that a manifest that passes here is not refused there, save for what other
+objects in the cluster forbid.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from testbed.errors import Mistake
 from testbed.experiment.documents import Document, Location
 
 Json = dict[str, Any]
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 def resource_of(obj: Mapping[str, Any]) -> ResourceType | None:
@@ -50,14 +49,7 @@ def _check(document: Document) -> Iterable[Mistake]:
     if resource is None:
         yield _unknown_kind(document)
         return
-    meta = value.get("metadata")
-    if not isinstance(meta, Mapping) or not meta.get("name"):
-        yield document.mistake(("metadata", "name"), "is required")
-    elif not _NAME.fullmatch(str(meta["name"])):
-        yield document.mistake(("metadata", "name"), f"{meta['name']!r} is not a name: use a-z, 0-9, '-' and '.'")
-    yield from _check_fields(document, resource.kind)
-    if resource.kind == "Deployment":
-        yield from _check_deployment(document)
+    yield from _check_object(document, resource)
 
 
 def _unknown_kind(document: Document) -> Mistake:
@@ -69,44 +61,20 @@ def _unknown_kind(document: Document) -> Mistake:
     return document.mistake(("kind",), f"unknown kind {kind!r}", suggestion=near[0] if near else "")
 
 
-def _check_fields(document: Document, kind: str) -> Iterable[Mistake]:
+def _check_object(document: Document, resource: ResourceType) -> Iterable[Mistake]:
+    """Names, types and values, as the API server judges them."""
     from testbed.server.fields import examine
+    from testbed.server.judging import value_causes
+    from testbed.server.served import BUILT_IN as SERVED
 
-    _, found = examine(kind, document.value)
+    cleaned, found = examine(resource.kind, document.value)
     for path, suggestion in found.unknown:
         yield document.mistake(location_of(path), "unknown field", suggestion=suggestion)
     for path, message in found.wrong:
         yield document.mistake(location_of(path), message)
-
-
-def _check_deployment(document: Document) -> Iterable[Mistake]:
-    """What a Deployment must say so that it can ever have a ready pod (kubernetes: pkg/apis/apps/validation)."""
-    spec = document.value.get("spec")
-    if not isinstance(spec, Mapping):
-        yield document.mistake(("spec",), "is required")
-        return
-    selector = _mapping(spec, "selector", "matchLabels")
-    labels = _mapping(spec, "template", "metadata", "labels")
-    if not selector and not _mapping(spec, "selector"):
-        yield document.mistake(("spec", "selector"), "is required")
-    for key, wanted in selector.items():
-        if labels.get(key) != wanted:
-            yield document.mistake(("spec", "template", "metadata", "labels", key),
-                                   f"must be {wanted!r}, as the selector says")
-    containers = _mapping(spec, "template", "spec").get("containers")
-    if not isinstance(containers, list) or not containers:
-        yield document.mistake(("spec", "template", "spec", "containers"), "needs at least one container")
-        return
-    for index, container in enumerate(containers):
-        for field in ("name", "image"):
-            if not isinstance(container, Mapping) or not container.get(field):
-                yield document.mistake(("spec", "template", "spec", "containers", index, field), "is required")
-
-
-def _mapping(value: Any, *path: str) -> Mapping[str, Any]:
-    for part in path:
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value if isinstance(value, Mapping) else {}
+    served = next(item for item in SERVED if item.resource == resource)
+    for cause in value_causes(served, cleaned, found):
+        yield document.mistake(location_of(cause["field"]), cause["message"])
 
 
 def location_of(path: str) -> Location:

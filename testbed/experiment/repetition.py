@@ -11,6 +11,7 @@ from datetime import datetime
 
 from testbed.core.profile import Profile
 from testbed.experiment.clients import Clients
+from testbed.experiment.durations import say_duration
 from testbed.experiment.observations import Evidence
 from testbed.experiment.result import (
     Disruption,
@@ -25,8 +26,10 @@ from testbed.experiment.timeline import Act, disruption_of, uninvited
 from testbed.load.outage import quality
 from testbed.load.records import PulseData
 
-# A pulse that left later than this (p99) did not measure the cluster but its own machine.
-LATENESS_LIMIT_S = 0.05
+# A pulse that left later than this (p99) did not measure the cluster but its own machine: the run is void. Up to there
+# latency still counts from the due time, and only its precision suffers, which is said from the second limit on.
+LATENESS_LIMIT_S = 0.1
+LATENESS_TOLD_S = 0.01
 
 
 @dataclass
@@ -84,6 +87,10 @@ def run_result(repetition: Repetition) -> RunResult:
     found = disruptions(repetition, clients)
     series = make_series(repetition.evidence, repetition.deployments, clients, repetition.duration_s)
     lateness = quality(repetition.pulse.records).lateness_p99_s if repetition.pulse else None
+    notes = list(repetition.notes)
+    if lateness is not None and lateness > LATENESS_TOLD_S:
+        notes.append(f"this machine was busy: the pulse left up to {say_duration(lateness)} late (p99), and what clients "
+                     "saw is no more exact than that")
     return RunResult(
         number=repetition.number, verdict=repetition.verdict, reason=repetition.reason,
         void_reason=void_reason(repetition.pulse), started_at=repetition.started_at,
@@ -93,7 +100,7 @@ def run_result(repetition: Repetition) -> RunResult:
         **({"requests": clients.requests(), "latency": clients.latency()} if clients else {}),
         send_lateness_p99_s=lateness, restarts=sum(series.restarts), series=series,
         events=shown_events(repetition.evidence, repetition.deployments), locust=repetition.locust,
-        notes=tuple(repetition.notes),
+        notes=tuple(notes),
     )
 
 
