@@ -69,8 +69,15 @@ class InvalidInput(TestbedError):
     exit_code = 3
 
     def __init__(self, mistakes: Iterable[Mistake] | str, *, hint: str = "") -> None:
-        self.mistakes = (Mistake(mistakes),) if isinstance(mistakes, str) else tuple(mistakes)
+        self.mistakes = (Mistake(mistakes),) if isinstance(mistakes, str) else _in_order(mistakes)
         super().__init__("\n".join(str(mistake) for mistake in self.mistakes), hint=hint)
+
+
+def _in_order(mistakes: Iterable[Mistake]) -> tuple[Mistake, ...]:
+    """File by file as they came, by line within each: as a person mends them. The same is told once."""
+    unique = list(dict.fromkeys(mistakes))
+    files = list(dict.fromkeys(mistake.file for mistake in unique))
+    return tuple(sorted(unique, key=lambda mistake: (files.index(mistake.file), mistake.line)))
 
 
 class EnvironmentProblem(TestbedError):

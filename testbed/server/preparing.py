@@ -13,14 +13,12 @@ from typing import Any
 
 from testbed.api.meta import format_time
 from testbed.errors import BadRequest, Conflict, Invalid
-from testbed.server.causes import Causes
-from testbed.server.crd import check_definition
 from testbed.server.defaults import apply_defaults
-from testbed.server.fields import UNENFORCED_KINDS, Findings, examine
+from testbed.server.fields import examine
+from testbed.server.judging import judge
 from testbed.server.options import WriteOptions
 from testbed.server.served import Served
-from testbed.server.structural import prune_and_default, validate_against
-from testbed.server.validation import validate
+from testbed.server.structural import prune_and_default
 
 Json = dict[str, Any]
 
@@ -30,9 +28,10 @@ _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # kubernetes: apimachinery pkg
 _MAX_GENERATED = 58
 
 
-def decode(served: Served, obj: Any, options: WriteOptions) -> Json:
+def decode(served: Served, obj: Any, options: WriteOptions, *, whole: bool = True) -> Json:
     """A copy of what was written, judged by field names and types.
 
+    Args: whole: not only a subresource of an object.
     Raises: BadRequest for another kind, wrong types, and (Strict) unknown or duplicate fields, all at once.
     """
     resource = served.resource
@@ -56,7 +55,7 @@ def decode(served: Served, obj: Any, options: WriteOptions) -> Json:
         cleaned["metadata"] = {}
     if served.key == "secrets":
         _merge_string_data(cleaned)
-    _judge(served, cleaned, findings, options)
+    judge(served, cleaned, findings, options, whole=whole)
     return cleaned
 
 
@@ -67,49 +66,6 @@ def _merge_string_data(obj: Json) -> None:
         if isinstance(value, str):
             encoded = base64.b64encode(value.encode("utf-8", "surrogatepass")).decode()
             obj.setdefault("data", {})[key] = encoded
-
-
-def _judge(served: Served, obj: Json, findings: Findings, options: WriteOptions) -> None:
-    kind, version = served.resource.kind, served.resource.api_version
-    if findings.wrong:
-        told = "; ".join(f"{path}: {what}" for path, what in findings.wrong)
-        raise BadRequest(f'{kind} in version "{version}" cannot be handled as a {kind}: {told}', details={"causes": [
-            {"reason": "FieldValueTypeInvalid", "message": what, "field": path} for path, what in findings.wrong]})
-    if options.field_validation != "Ignore":
-        _judge_unknown(findings, options)
-        options.warnings.extend(f"{path}: this field is kept but has no effect in this cluster"
-                                for path in findings.unenforced)
-        if kind in UNENFORCED_KINDS and not served.custom:
-            options.warnings.append(UNENFORCED_KINDS[kind])
-
-
-def _judge_unknown(findings: Findings, options: WriteOptions) -> None:
-    mistakes = [(path, f'unknown field "{path}"' + (f' (did you mean "{close}"?)' if close else ""))
-                for path, close in findings.unknown]
-    mistakes += [(path, f'duplicate field "{path}"') for path in options.duplicates]
-    if not mistakes:
-        return
-    if options.field_validation == "Strict":
-        raise BadRequest("strict decoding error: " + ", ".join(message for _, message in mistakes), details={"causes": [
-            {"reason": "FieldValueInvalid", "message": message, "field": path} for path, message in mistakes]})
-    options.warnings.extend(message for _, message in mistakes)
-
-
-def check(served: Served, obj: Json, old: Json | None = None) -> None:
-    """Raises: Invalid with all causes."""
-    if served.custom:
-        causes = Causes()
-        validate_against(obj, _without_metadata(served.schema), "", causes)
-        causes.raise_if_any(served.resource.kind, served.resource.group, obj["metadata"].get("name", ""))
-    validate(served, obj, old)
-    if served.key == "customresourcedefinitions.apiextensions.k8s.io":
-        check_definition(obj)
-
-
-def _without_metadata(schema: Json) -> Json:
-    properties = {key: item for key, item in (schema.get("properties") or {}).items()
-                  if key not in ("metadata", "apiVersion", "kind")}
-    return {**schema, "type": "object", "properties": properties}
 
 
 # --- create

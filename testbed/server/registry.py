@@ -16,7 +16,7 @@ from testbed.api.clock import WallClock
 from testbed.api.resources import ResourceType
 from testbed.core.profile import Profile
 from testbed.errors import AlreadyExists, BadRequest, Forbidden, MethodNotAllowed, NotFound, UnsupportedMediaType
-from testbed.server import crd, deletion, preparing, scaling
+from testbed.server import crd, deletion, judging, preparing, scaling
 from testbed.server.admission import admit_namespace, admit_namespace_deletion, admit_pod
 from testbed.server.allocation import allocate_service, keep_allocations
 from testbed.server.catalog import Catalog
@@ -78,7 +78,7 @@ class Registry(Reader):
         if self.store.get(served.key, scope, name) is not None:
             raise AlreadyExists(f'{served.key} "{name}" already exists', details=preparing.details(served, name))
         self._admit_new(served, value)
-        preparing.check(served, value)
+        judging.check(served, value)
         if served.key == r.CUSTOM_RESOURCE_DEFINITIONS.group_resource:
             self._admit_definition(value)
         if options.dry_run:
@@ -132,12 +132,13 @@ class Registry(Reader):
             obj = scaling.scaled(served, old.value, obj)
             subresource = ""
         before = old.fresh()
-        new = preparing.prepare_update(served, before, preparing.decode(served, obj, options), subresource)
+        new = preparing.prepare_update(served, before, preparing.decode(
+            served, obj, options, whole=not subresource), subresource)
         if served.key == r.SERVICES.group_resource and not subresource:
             keep_allocations(new, before)
             self._allocate(new, before["metadata"]["uid"])
         if subresource != "status" or served.custom:
-            preparing.check(served, new, before)
+            judging.check(served, new, before)
         if served.key == r.CUSTOM_RESOURCE_DEFINITIONS.group_resource and not subresource:
             self._admit_definition(new)
         preparing.bump_generation(served, before, new)

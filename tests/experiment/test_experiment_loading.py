@@ -112,7 +112,14 @@ def test_manifests_are_checked_too(tmp_path: Path) -> None:
 
 def test_a_selector_that_its_template_does_not_match(tmp_path: Path) -> None:
     web = WEB.replace("labels: {app: web}", "labels: {app: wbe}")
-    assert any("as the selector says" in item.message for item in mistakes(tmp_path, GOOD, web))
+    assert any("does not match template" in item.message for item in mistakes(tmp_path, GOOD, web))
+
+
+def test_values_of_manifests_are_judged_beside_names_and_types(tmp_path: Path) -> None:
+    web = WEB.replace("image:", "imagee:").replace("replicas: ", "replicas: x").replace("port: 80", "port: 80000")
+    found = [item.field for item in mistakes(tmp_path, GOOD, web)]
+    assert {"spec.template.spec.containers[0].imagee", "spec.replicas", "spec.ports[0].port"} <= set(found)
+    assert "spec.template.spec.containers[0].image" not in found, "a misspelt field is one mistake, not two"
 
 
 def test_objectives_on_requests_need_the_pulse(tmp_path: Path) -> None:

@@ -81,6 +81,28 @@ def test_wrong_types_are_told_all_at_once_under_every_field_validation(registry:
         registry.create(r.DEPLOYMENTS, obj, "default")
 
 
+def test_types_unknown_fields_and_values_are_told_in_one_answer(registry: Registry) -> None:
+    obj = changed(changed(deployment(), "spec.replicas", "two"), "spec.template.metadata.labels", {"app": "other"})
+    container = obj["spec"]["template"]["spec"]["containers"][0]
+    container["imagee"] = container.pop("image")
+    container["livenessProbe"] = {"httpGet": {"port": 8080}, "successThreshold": 2}
+    with pytest.raises(BadRequest) as refused:
+        registry.create(r.DEPLOYMENTS, obj, "default", WriteOptions("Strict"))
+    fields = [cause["field"] for cause in refused.value.details["causes"]]
+    assert sorted(fields) == [
+        "spec.replicas", "spec.template.metadata.labels", "spec.template.spec.containers[0].imagee",
+        "spec.template.spec.containers[0].livenessProbe.successThreshold"], "imagee hides that image is missing"
+    assert all(field in refused.value.message for field in fields)
+
+
+def test_a_subresource_is_not_judged_as_a_whole_object(registry: Registry) -> None:
+    registry.create(r.DEPLOYMENTS, deployment(), "default")
+    with pytest.raises(BadRequest) as refused:
+        registry.update(r.DEPLOYMENTS, {"metadata": {"name": "web"}, "status": {"replicas": "x"}}, "default",
+                        subresource="status")
+    assert [cause["field"] for cause in refused.value.details["causes"]] == ["status.replicas"]
+
+
 def test_null_means_absent(registry: Registry) -> None:
     made = registry.create(r.DEPLOYMENTS, changed(deployment(), "spec.replicas", None), "default").value
     assert made["spec"]["replicas"] == 1
@@ -116,6 +138,17 @@ def test_no_object_whatever_breaks_the_registry(resource: ResourceType, obj: Jso
     registry = make_registry()
     try:
         registry.create(resource, obj, "default" if resource.namespaced else None, WriteOptions("Warn"))
+    except ApiError:
+        pass
+
+
+@settings(max_examples=50)
+@given(st.sampled_from(r.BUILT_IN),
+       st.dictionaries(st.sampled_from(["spec", "metadata", "data", "status", "type"]), ANYTHING))
+def test_whatever_is_refused_is_refused_with_an_error_of_the_api(resource: ResourceType, obj: Json) -> None:
+    try:
+        make_registry().create(resource, obj | {"misspelt": 1}, "default" if resource.namespaced else None,
+                               WriteOptions("Strict"))
     except ApiError:
         pass
 
