@@ -16,6 +16,12 @@ from pathlib import Path
 from testbed.errors import EnvironmentProblem, InvalidInput
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
+_MEMORY = Path("/dev/shm")
+
+
+def memory_directory(instance_id: str) -> Path:
+    """Where emptyDirs of medium Memory of one cluster lie, a directory per node: the machine's own tmpfs."""
+    return _MEMORY / f"testbed-{instance_id}"
 
 
 @dataclass(frozen=True)

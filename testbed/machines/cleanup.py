@@ -1,8 +1,8 @@
 """Removes exactly what one cluster made: processes, containers, network, cgroups, state.
 
 Decides what belongs to a cluster: processes by its record and by their ``--instance DIR``, engine objects by their
-labels, cgroups by the id. Works with whatever is left: a half-written ``instance.json``, no machine room, a second
-time. The directory ``runs`` stays: reports outlive the cluster.
+labels, cgroups and memory volumes by the id. Works with whatever is left: a half-written ``instance.json``, no machine
+room, a second time. The directory ``runs`` stays: reports outlive the cluster.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from testbed.api import labels
+from testbed.api.instance import memory_directory
 from testbed.errors import EngineError, EngineUnavailable, EnvironmentProblem, HostError
 from testbed.machines.processes import ROOM_RECORD, ended, kill_exactly, read_record, start_ticks
 from testbed.runtime.protocol import ContainerSpec, Engine, Host, Mount
@@ -143,12 +144,14 @@ async def clean(
             await host.close()
         await remove_containers(engine, {labels.INSTANCE: identity})  # the helper that did host acts
     say("removing state")
+    for identity in sorted(instance_ids(directory)):
+        await remove_tree(engine, memory_directory(identity))
     try:
         remove_state(directory)
     except EnvironmentProblem:
         if os.geteuid() == 0:
             raise
-        await _remove_as_root(engine, directory)
+        await _remove_as_root(engine, directory, "nodes")
         remove_state(directory)
 
 
@@ -167,11 +170,35 @@ async def _remove_from_engine(engine: Engine, identity: str, say: Callable[[str]
             await asyncio.sleep(0.3)
 
 
-async def _remove_as_root(engine: Engine, directory: Path) -> None:
+async def remove_tree(engine: Engine, tree: Path) -> None:
+    """Removes ``tree`` with what containers wrote there. Nothing there is fine.
+
+    Raises: EnvironmentProblem, EngineError, EngineUnavailable.
+    """
+    if _removed(tree):
+        return
+    await _remove_as_root(engine, tree.parent, tree.name)
+
+
+def _removed(tree: Path) -> bool:
+    """False when it takes root. Raises: EnvironmentProblem."""
+    try:
+        shutil.rmtree(tree)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if os.geteuid() == 0 or tree.is_symlink():
+            raise EnvironmentProblem(f"cannot remove {tree}: {error.strerror or error}",
+                                     hint="remove it as the user who owns it, then repeat") from error
+        return False
+    return True
+
+
+async def _remove_as_root(engine: Engine, directory: Path, name: str) -> None:
     """What containers wrote into volumes belongs to root: a container removes it for a user who is not."""
     container = await engine.create(ContainerSpec(
         name=f"testbed-cleaner-{secrets.token_hex(6)}", image=HELPER_IMAGE, labels={labels.ROLE: labels.ROLE_HELPER},
-        command=("rm", "-rf", "--", "/state/nodes"), mounts=(Mount("/state", str(directory)),),
+        command=("rm", "-rf", "--", f"/state/{name}"), mounts=(Mount("/state", str(directory)),),
     ))
     try:
         await engine.start(container)

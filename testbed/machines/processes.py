@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from testbed.errors import HostError
+from testbed.machines.logs import bound
 from testbed.machines.protocol import ProcessState
 
 MAX_PAUSE_S = 8.0
@@ -103,6 +104,7 @@ def spawn(argv: tuple[str, ...], *, log: Path, directory: Path, environment: Map
     Raises: OSError when it cannot be started.
     """
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    bound(log)
     with log.open("ab") as output:
         child = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd=directory,

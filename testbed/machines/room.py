@@ -22,6 +22,7 @@ from typing import Any
 from testbed.api.instance import Instance, NodeInstance, check_name
 from testbed.errors import EnvironmentProblem, HostError, InvalidInput, NotFound, TestbedError
 from testbed.machines import addresses, cables
+from testbed.machines.logs import keep_bounded
 from testbed.machines.power import power_off
 from testbed.machines.processes import (
     Processes,
@@ -67,6 +68,7 @@ class Room:
             self._processes.keep(self._cable(node))
         self._processes.keep(self._program("api", "testbed.server"))
         self._spawn(self._keep_gateway())
+        self._spawn(keep_bounded(self.instance.directory / "logs"))
         for node in self.instance.nodes:
             if node.name not in self._off:
                 await self._start_agent(node)

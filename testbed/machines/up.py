@@ -45,6 +45,7 @@ SANDBOX_IMAGE = "testbed-pause:1"
 DEADLINE_S = 90.0
 MAX_RESTARTS = 4  # of one process during `up`: it will never come
 _POLL_S = 0.05
+_PF_EXITING = 0x4  # linux: include/linux/sched.h
 _MAX_SOCKET_PATH = 107  # sun_path, unix(7)
 
 
@@ -258,7 +259,7 @@ def start_room(instance: Instance, *, owner_pid: int | None = None) -> int:
     """Starts the machine room, detached, and returns its pid; one that runs is left alone. It adopts what runs."""
     directory = instance.directory
     for pid, ticks, _ in read_record(directory / ROOM_RECORD).values():
-        if same_process(pid, ticks):
+        if same_process(pid, ticks) and not _being_killed(pid):
             return pid
     argv = [sys.executable, "-m", "testbed.machines", "--instance", str(directory)]
     if owner_pid is not None:
@@ -266,6 +267,17 @@ def start_room(instance: Instance, *, owner_pid: int | None = None) -> int:
     pid = spawn(tuple(argv), log=instance.log_file("room"), directory=directory, environment=child_environment())
     record_room(directory, pid)
     return pid
+
+
+def _being_killed(pid: int) -> bool:
+    """Whether a SIGKILL is on its way to the process: on a busy machine it is seen for a while after it was sent."""
+    with suppress(OSError, ValueError):
+        if int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[6]) & _PF_EXITING:
+            return True
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(("SigPnd:", "ShdPnd:")) and int(line.split()[1], 16) >> (signal.SIGKILL - 1) & 1:
+                return True
+    return False
 
 
 async def _wait_until_usable(instance: Instance, progress: Progress) -> None:

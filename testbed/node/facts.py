@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from testbed.api.instance import memory_directory
 from testbed.runtime.protocol import ProcessIdentity
 
 PAUSE_IMAGE = "testbed-pause:1"
@@ -54,8 +55,8 @@ class NodeFacts:
 
     @property
     def memory_directory(self) -> Path:
-        """Where emptyDirs of medium Memory lie: the machine's own tmpfs."""
-        return Path("/dev/shm") / f"testbed-{self.instance_id}" / self.name
+        """Where emptyDirs of medium Memory of this node lie."""
+        return memory_directory(self.instance_id) / self.name
 
 
 def now_s() -> float:

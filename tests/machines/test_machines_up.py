@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from testbed.api import labels
-from testbed.api.instance import Instance, instance_directory
+from testbed.api.instance import Instance, instance_directory, memory_directory
 from testbed.errors import EnvironmentProblem
 from testbed.machines.cleanup import processes_of
 from testbed.machines.client import RoomClient, room_status
@@ -28,7 +28,11 @@ pytestmark = pytest.mark.engine
 NAME = "machines-up"
 POD: dict[str, Any] = {
     "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "default"},
-    "spec": {"nodeName": "node-1", "containers": [{"name": "app", "image": "sample:v1"}]},
+    "spec": {
+        "nodeName": "node-1", "volumes": [{"name": "fast", "emptyDir": {"medium": "Memory"}}],
+        "containers": [{"name": "app", "image": "sample:v1",
+                        "volumeMounts": [{"name": "fast", "mountPath": "/fast"}]}],
+    },
 }
 
 
@@ -77,6 +81,7 @@ def assert_nothing_left(instance: Instance) -> None:
     assert not list(Path("/sys/fs/cgroup").glob(f"*/testbed-{instance.id}"))
     assert not list(Path("/sys/fs/cgroup").glob(f"testbed-{instance.id}"))
     assert not Path(f"/sys/class/net/{instance.bridge}").exists()
+    assert not memory_directory(instance.id).exists()
 
 
 async def pod_address(instance: Instance) -> str:
@@ -154,6 +159,7 @@ def test_nodes_come_and_go(cluster: Instance) -> None:
 
 
 def test_down_after_every_process_was_killed_and_with_half_an_instance_file(cluster: Instance) -> None:
+    assert memory_directory(cluster.id).exists()
     for pid in processes_of(cluster.directory):
         os.kill(pid, signal.SIGKILL)
     cluster.file.write_text(cluster.file.read_text()[:40])

@@ -7,6 +7,7 @@ import ipaddress
 import json
 import os
 import random
+import shutil
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from node_world import World, pod, until, world
 
 from testbed.api import labels
+from testbed.api.instance import memory_directory
 from testbed.api.resources import CONFIG_MAPS, PODS, SECRETS
 from testbed.machines.addresses import choose_subnet, machine_networks
 from testbed.node.http import KubeletServer
@@ -39,6 +41,7 @@ async def w(tmp_path: Path) -> AsyncIterator[World]:
                 await engine.remove(state.id)
         await engine.remove_network(NETWORK)
         await host.remove_cgroup(f"/testbed-{INSTANCE_ID}")
+        shutil.rmtree(memory_directory(INSTANCE_ID), ignore_errors=True)
 
     await clean()
     taken = [subnet for network in await engine.networks() for subnet in network.subnets]

@@ -1,4 +1,5 @@
-"""What a test may leave behind on this machine: nothing. A snapshot of the engine, the cgroups and our processes.
+"""What a test may leave behind on this machine: nothing. A snapshot of the engine, the cgroups, memory volumes and our
+processes.
 
 Clusters that tests make are named ``test-...``; clusters of other names on the same engine are other people's.
 """
@@ -9,6 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from testbed.api import labels
+from testbed.api.instance import memory_directory
 
 STATE_ROOTS: set[Path] = set()  # state directories that tests of this session used
 INSTANCE_IDS: set[str] = set()  # ids of the clusters they made
@@ -22,6 +24,7 @@ class Footprint:
     networks: frozenset[str]
     volumes: frozenset[str]
     cgroups: frozenset[str]
+    memory: frozenset[str]
     processes: frozenset[str]
 
     def left_since(self, before: Footprint) -> list[str]:
@@ -43,7 +46,7 @@ def footprint() -> Footprint:
         volumes = frozenset(item["Name"] for item in client.api.volumes()["Volumes"] or [])
     finally:
         client.close()
-    return Footprint(containers, networks, volumes, _cgroups(), _processes())
+    return Footprint(containers, networks, volumes, _cgroups(), _memory(), _processes())
 
 
 def _foreign(found: dict[str, str] | None) -> bool:
@@ -56,6 +59,14 @@ def _cgroups() -> frozenset[str]:
     places = [root, *(path for path in root.iterdir() if path.is_dir())]
     return frozenset(str(place / f"testbed-{instance}") for place in places for instance in INSTANCE_IDS
                      if (place / f"testbed-{instance}").exists())
+
+
+def _memory() -> frozenset[str]:
+    """Memory volumes of clusters that tests made, and of those whose id begins as tests' made-up ids do."""
+    return frozenset(
+        str(path) for path in memory_directory("").parent.glob("testbed-*")
+        if path.name.removeprefix("testbed-") in INSTANCE_IDS or path.name.startswith("testbed-7e57")
+    )
 
 
 def _processes() -> frozenset[str]:
