@@ -1,8 +1,6 @@
-"""Is a written object one of its kind? Names, types and values are judged together, so that one answer tells all.
+"""Do the values of an object make sense? Also of one that is refused anyway, so that one answer tells all mistakes.
 
-Upstream's decoder stops at the first group of mistakes (types, then unknown fields, then values). Here the answer keeps
-upstream's code and words for the first group, and tells the others behind them.
-Source of the words: kubernetes apimachinery pkg/runtime/serializer/json, apiserver fieldValidation (KEP 2885).
+Knows nothing of stores and requests: ``testbed validate`` judges files with it.
 """
 
 from __future__ import annotations
@@ -10,50 +8,17 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from testbed.errors import BadRequest, Invalid
+from testbed.errors import Invalid
 from testbed.server.causes import Causes
 from testbed.server.crd import check_definition
 from testbed.server.defaults import apply_defaults
-from testbed.server.fields import UNENFORCED_KINDS, Findings
-from testbed.server.options import WriteOptions
+from testbed.server.fields import Findings
 from testbed.server.served import Served
 from testbed.server.structural import validate_against
 from testbed.server.validation import validate
 
 Json = dict[str, Any]
 Cause = dict[str, str]
-
-
-def judge(served: Served, obj: Json, findings: Findings, options: WriteOptions, *, whole: bool) -> None:
-    """Refuses wrong types and (Strict) unknown or duplicate fields; else adds warnings to ``options``.
-
-    Args:
-        obj: what was written, without unknown fields; None where a type was wrong.
-        whole: it is a whole object, whose values can be judged too when it is refused anyway.
-
-    Raises: BadRequest with every mistake as a cause.
-    """
-    kind, version = served.resource.kind, served.resource.api_version
-    wrong = [_cause("FieldValueTypeInvalid", path, what) for path, what in findings.wrong]
-    unknown = [
-        _cause("FieldValueInvalid", path, f'unknown field "{path}"' + (f' (did you mean "{near}"?)' if near else ""))
-        for path, near in findings.unknown]
-    unknown += [_cause("FieldValueInvalid", path, f'duplicate field "{path}"') for path in options.duplicates]
-    strict = options.field_validation == "Strict"
-    if wrong or (strict and unknown):
-        causes = wrong + (unknown if strict else [])
-        told = [f"{item['field']}: {item['message']}" for item in wrong] + (
-            [item["message"] for item in unknown] if strict else [])
-        others = value_causes(served, obj, findings) if whole else []
-        told += [f"{item['field']}: {item['message']}" for item in others]
-        start = f'{kind} in version "{version}" cannot be handled as a {kind}: ' if wrong else "strict decoding error: "
-        raise BadRequest(start + ("; " if wrong else ", ").join(told), details={"causes": causes + others})
-    if options.field_validation != "Ignore":
-        options.warnings.extend(item["message"] for item in unknown)
-        options.warnings.extend(f"{path}: this field is kept but has no effect in this cluster"
-                                for path in findings.unenforced)
-        if kind in UNENFORCED_KINDS and not served.custom:
-            options.warnings.append(UNENFORCED_KINDS[kind])
 
 
 def check(served: Served, obj: Json, old: Json | None = None) -> None:
@@ -71,10 +36,6 @@ def _without_metadata(schema: Json) -> Json:
     properties = {key: item for key, item in (schema.get("properties") or {}).items()
                   if key not in ("metadata", "apiVersion", "kind")}
     return {**schema, "type": "object", "properties": properties}
-
-
-def _cause(reason: str, field: str, message: str) -> Cause:
-    return {"reason": reason, "message": message, "field": field}
 
 
 def value_causes(served: Served, obj: Json, findings: Findings) -> list[Cause]:

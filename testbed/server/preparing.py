@@ -14,8 +14,8 @@ from typing import Any
 from testbed.api.meta import format_time
 from testbed.errors import BadRequest, Conflict, Invalid
 from testbed.server.defaults import apply_defaults
-from testbed.server.fields import examine
-from testbed.server.judging import judge
+from testbed.server.fields import UNENFORCED_KINDS, Findings, examine
+from testbed.server.judging import value_causes
 from testbed.server.options import WriteOptions
 from testbed.server.served import Served
 from testbed.server.structural import prune_and_default
@@ -55,7 +55,7 @@ def decode(served: Served, obj: Any, options: WriteOptions, *, whole: bool = Tru
         cleaned["metadata"] = {}
     if served.key == "secrets":
         _merge_string_data(cleaned)
-    judge(served, cleaned, findings, options, whole=whole)
+    _judge(served, cleaned, findings, options, whole=whole)
     return cleaned
 
 
@@ -66,6 +66,45 @@ def _merge_string_data(obj: Json) -> None:
         if isinstance(value, str):
             encoded = base64.b64encode(value.encode("utf-8", "surrogatepass")).decode()
             obj.setdefault("data", {})[key] = encoded
+
+
+def _judge(served: Served, obj: Json, findings: Findings, options: WriteOptions, *, whole: bool) -> None:
+    """Refuses wrong types and (Strict) unknown or duplicate fields; else adds warnings to ``options``.
+
+    Args:
+        obj: what was written, without unknown fields; None where a type was wrong.
+        whole: it is a whole object, whose values can be judged too when it is refused anyway.
+
+    Upstream's decoder stops at the first group of mistakes (types, then unknown fields, then values). This answer keeps
+    upstream's code and words for the first group, and tells the others behind them.
+
+    Raises: BadRequest with every mistake as a cause.
+    """
+    kind, version = served.resource.kind, served.resource.api_version
+    wrong = [_cause("FieldValueTypeInvalid", path, what) for path, what in findings.wrong]
+    unknown = [
+        _cause("FieldValueInvalid", path, f'unknown field "{path}"' + (f' (did you mean "{near}"?)' if near else ""))
+        for path, near in findings.unknown]
+    unknown += [_cause("FieldValueInvalid", path, f'duplicate field "{path}"') for path in options.duplicates]
+    strict = options.field_validation == "Strict"
+    if wrong or (strict and unknown):
+        causes = wrong + (unknown if strict else [])
+        told = [f"{item['field']}: {item['message']}" for item in wrong] + (
+            [item["message"] for item in unknown] if strict else [])
+        others = value_causes(served, obj, findings) if whole else []
+        told += [f"{item['field']}: {item['message']}" for item in others]
+        start = f'{kind} in version "{version}" cannot be handled as a {kind}: ' if wrong else "strict decoding error: "
+        raise BadRequest(start + ("; " if wrong else ", ").join(told), details={"causes": causes + others})
+    if options.field_validation != "Ignore":
+        options.warnings.extend(item["message"] for item in unknown)
+        options.warnings.extend(f"{path}: this field is kept but has no effect in this cluster"
+                                for path in findings.unenforced)
+        if kind in UNENFORCED_KINDS and not served.custom:
+            options.warnings.append(UNENFORCED_KINDS[kind])
+
+
+def _cause(reason: str, field: str, message: str) -> dict[str, str]:
+    return {"reason": reason, "message": message, "field": field}
 
 
 # --- create
