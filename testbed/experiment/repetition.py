@@ -89,8 +89,8 @@ def run_result(repetition: Repetition) -> RunResult:
     lateness = quality(repetition.pulse.records).lateness_p99_s if repetition.pulse else None
     notes = list(repetition.notes)
     if lateness is not None and lateness > LATENESS_TOLD_S:
-        notes.append(f"this machine was busy: the pulse left up to {say_duration(lateness)} late (p99), and what clients "
-                     "saw is no more exact than that")
+        notes.append(f"this machine was busy: the pulse left up to {say_duration(lateness)} late (p99), and what "
+                     "clients saw is no more exact than that")
     return RunResult(
         number=repetition.number, verdict=repetition.verdict, reason=repetition.reason,
         void_reason=void_reason(repetition.pulse), started_at=repetition.started_at,
