@@ -16,7 +16,8 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module", autouse=True)
 def workload(cluster: Cluster) -> None:
-    cluster.apply(web("web", replicas=3))
+    # Patient probes: a starved test machine must not restart what no fault has touched.
+    cluster.apply(web("web", replicas=3, liveness_failures=30))
     cluster.wait_ready("app=web", 3)
 
 

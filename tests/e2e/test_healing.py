@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from support.cluster import Cluster, condition, wait_for
-from support.manifests import pod_chaos, own_chaos, web
+from support.manifests import own_chaos, pod_chaos, web
 
 pytestmark = pytest.mark.engine
 
