@@ -24,6 +24,7 @@ help:
 demo: $(READY)
 	$(BIN)/testbed setup
 	$(BIN)/testbed run quickstart --runs 1 --out $(OUT)/demo
+	@echo "nothing of ours runs any more; the container engine and the images stay (docs/install.md says how to remove them)"
 
 test: $(READY) tools
 	$(BIN)/testbed setup
@@ -51,17 +52,21 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	        echo "installing python3-venv with apt-get"; \
-	        apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy --no-install-recommends install python3-venv; \
+	        said=$$({ apt-get -q update; DEBIAN_FRONTEND=noninteractive apt-get -qy --no-install-recommends install python3-venv; } 2>&1) \
+	            || { echo "$$said" >&2; exit 4; }; \
 	    else echo "python3-venv is missing: sudo apt-get install python3-venv" >&2; exit 4; fi; }
-	$(PYTHON) -m venv $(VENV)
+	@echo "making $(VENV): Python packages, about a minute"
+	@$(PYTHON) -m venv $(VENV)
 
+# An environment whose making was interrupted has no pip: it is made anew.
 $(BIN)/uv: requirements-bootstrap.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.txt
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.txt
 	@touch $@
 
 $(READY): requirements-dev.txt pyproject.toml $(BIN)/uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
 # promtool, Chromium, kubectl: tests that need one are skipped where it cannot be had, and say so.

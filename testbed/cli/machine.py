@@ -47,6 +47,8 @@ def setup() -> int:
     teller.say("set up: " + ", ".join(
         (["engine started"] if done.engine_started else []) + [f"{name} installed" for name in done.installed]
         + [f"{tag} built" for tag in done.built]) if done.changed else "nothing to do: this machine is set up")
+    if done.stays:
+        teller.say(done.stays)
     return 0
 
 

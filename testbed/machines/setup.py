@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from shutil import which
 
 from testbed.api.instance import state_root
-from testbed.machines.engine import LOG, debian, ensure_engine, install_packages, processes_named
+from testbed.machines.engine import LOG, booted_with_systemd, debian, ensure_engine, install_packages, processes_named
 from testbed.machines.narration import Narrator
 from testbed.runtime.images import OWN_BASE, PUBLIC_BASE, Images
 
@@ -24,11 +24,12 @@ HOST_TOOLS = {"ip": "iproute2", "tc": "iproute2", "nft": "nftables", "iptables":
 
 @dataclass(frozen=True)
 class SetUp:
-    """What was done. ``built``: tags of images that were built now."""
+    """What was done. ``built``: tags of images that were built now. ``stays``: what goes on running, in words."""
 
     engine_started: bool
     installed: tuple[str, ...]
     built: tuple[str, ...]
+    stays: str = ""
 
     @property
     def changed(self) -> bool:
@@ -42,15 +43,23 @@ def set_up(narrator: Narrator) -> SetUp:
     """
     with _only_one(narrator):
         started = ensure_engine(narrator)
-        installed = _tools(narrator)
-        with Images() as images:
-            installed += _mmdebstrap(images, narrator)
-            built = _images(images, narrator)
-    if started:
-        pids = processes_named("dockerd")
-        narrator.say(f"the container engine stays on (dockerd, process {pids[0] if pids else '?'}; log: {LOG}); "
-                     f"to end it: kill {pids[0] if pids else '$(pidof dockerd)'}")
-    return SetUp(started, installed, built)
+        try:
+            installed = _tools(narrator)
+            with Images() as images:
+                installed += _mmdebstrap(images, narrator)
+                built = _images(images, narrator)
+        except BaseException:
+            if started:
+                narrator.say(_stays())
+            raise
+    return SetUp(started, installed, built, _stays() if started else "")
+
+
+def _stays() -> str:
+    if booted_with_systemd():
+        return "the container engine stays on; to end it: systemctl stop docker docker.socket"
+    pids = processes_named("dockerd")
+    return f"the container engine stays on (dockerd, log: {LOG}); to end it: kill {pids[0] if pids else 'dockerd'}"
 
 
 def missing_tools() -> dict[str, str]:
