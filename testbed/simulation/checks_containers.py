@@ -109,6 +109,7 @@ class RestartsOnlyGrow(Watch):
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str], int] = {}
         self._crashes: dict[tuple[str, str], tuple[int, float]] = {}  # consecutive, last death
+        self._ended: set[tuple[str, str]] = set()  # whose last death was the agent's own act
         self._judged: set[tuple[str, float]] = set()
 
     def step(self, world: World) -> Iterator[str]:
@@ -131,6 +132,8 @@ class RestartsOnlyGrow(Watch):
                 continue
             self._judged.add(mark)
             needed_s = self._needed_s(world, consecutive)
+            if key in self._ended:
+                continue  # killed to be started again: kubelet does both in one go, by the status from before
             if container.started_s - died_s < needed_s - 0.1 and not disturbed_lately(world, container):
                 yield (f"{container.spec.name} started {container.started_s - died_s:.2f} s after crash {consecutive}, "
                        f"back-off is {needed_s:g} s")
@@ -147,6 +150,8 @@ class RestartsOnlyGrow(Watch):
             before, last_s = self._crashes.get((uid, name), (0, 0.0))
             reset = world.loop.time() - last_s > world.profile.crash_backoff_reset_s - 1.0
             self._crashes[(uid, name)] = (1 if reset else before + 1, world.loop.time())
+            by_agent = any(by.startswith("agent") for _, _, by in container.signals)
+            (self._ended.add if by_agent else self._ended.discard)((uid, name))
         yield from ()
 
 
