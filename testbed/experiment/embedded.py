@@ -78,6 +78,11 @@ def _check_schema(document: Document, at: Location, fault: Any, schema: dict[str
             wanted = [str(item) for item in error.validator_value]
             near = difflib.get_close_matches(str(error.instance), wanted, n=1)
             message, suggestion = f"must be one of {', '.join(wanted)}", near[0] if near else ""
+        elif error.validator == "pattern" and location[-1:] == ("duration",):
+            message = f"{error.instance!r} is not a duration; write 20s, 250ms or 1m30s"
+        elif error.validator == "required":
+            missing = next((key for key in error.validator_value if key not in error.instance), "")
+            location, message = (*location, missing), "is required"
         yield document.mistake(location, message[:300], suggestion=suggestion)
     yield from _unknown_fields(document, at, fault, schema)
 

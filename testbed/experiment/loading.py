@@ -14,12 +14,14 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from testbed.api.base import field_path
 from testbed.errors import InvalidInput, Mistake
 from testbed.experiment.documents import Document, Location, read_file
 from testbed.experiment.embedded import check_fault
 from testbed.experiment.kind import API_VERSION, KIND, MARKS, Experiment
 from testbed.experiment.manifests import check_manifests
 from testbed.experiment.objectives import Misspelt, Objective, parse_objective
+from testbed.experiment.outline import outline
 
 
 @dataclass(frozen=True)
@@ -56,18 +58,15 @@ def load_experiment(
     document = documents[0]
     _refuse_other_kinds(document)
     mistakes: list[Mistake] = []
-    experiment = _validate(document, mistakes)
-    if experiment is None:
-        mistakes += _check_raw_faults(document)
-        raise InvalidInput(sorted(mistakes, key=lambda mistake: mistake.line))
-    experiment = _overridden(experiment, runs, seed, jitter_s)
+    valid = _validate(document, mistakes)
+    experiment = outline(document.value) if valid is None else _overridden(valid, runs, seed, jitter_s)
     mistakes += _check_steps(experiment, document)
     mistakes += _check_raw_faults(document)
     objectives = _objectives(experiment, document, mistakes)
     manifests, applied, files = _read_manifests(experiment, document, file.parent, mistakes)
     mistakes += _check_names(experiment, document, manifests)
     if mistakes:
-        raise InvalidInput(sorted(mistakes, key=lambda mistake: (mistake.file, mistake.line)))
+        raise InvalidInput(mistakes)
     return LoadedExperiment(experiment, file, manifests, applied, objectives, (file, *files))
 
 
@@ -99,15 +98,19 @@ def _validate(document: Document, mistakes: list[Mistake]) -> Experiment | None:
 
 def pydantic_mistakes(error: ValidationError, model: type[BaseModel], document: Document) -> list[Mistake]:
     """Each wrong field, with its line and, for an unknown name, the nearest known one."""
-    mistakes = []
-    for item in error.errors():
+    mistakes: list[Mistake] = []
+    meant: set[str] = set()
+    for item in sorted(error.errors(), key=lambda item: item["type"] == "missing"):
         location: Location = tuple("json" if part == "json_" else part for part in item["loc"])
         message, suggestion = str(item["msg"]).removeprefix("Value error, "), ""
         if item["type"] == "extra_forbidden":
             known = _known_fields(model, location[:-1])
             near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.6)
             message, suggestion = "unknown field", near[0] if near else ""
+            meant.add(field_path((*location[:-1], *near)))
         elif item["type"] == "missing":
+            if field_path(location) in meant:
+                continue  # it is there, under a misspelt name: one mistake, not two
             message = "is required"
         elif item["type"] == "literal_error":
             near = difflib.get_close_matches(str(item["input"]), _literals(str(item["ctx"]["expected"])), n=1)

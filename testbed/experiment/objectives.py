@@ -94,10 +94,11 @@ def _quantity(step: str, rest: str, name: str, steps: Sequence[str]) -> tuple[st
     known = [f"{item}.{tail}" for item in (step,) if step for tail in (*_times(), *COUNTS)] if step else [
         *whole, *(f"{item}.{tail}" for item in steps for tail in (*_times(), *COUNTS))]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if near:
+        raise Misspelt(f"{name!r} is not a value of the result", near[0])
     steps_text = ", ".join(steps) or "none"
-    raise Misspelt(f"{name!r} is not a value of the result (steps: {steps_text}; times: {', '.join(TIMES)} with "
-                   f"{', '.join(AGGREGATES)}; counts: {', '.join(COUNTS)}; whole run: {', '.join(LATENCIES)})",
-                   near[0] if near else "")
+    raise ValueError(f"{name!r} is not a value of the result (steps: {steps_text}; times: {', '.join(TIMES)} with "
+                     f"{', '.join(AGGREGATES)}; counts: {', '.join(COUNTS)}; whole run: {', '.join(LATENCIES)})")
 
 
 def _times() -> Iterable[str]:

@@ -101,6 +101,31 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     assert {"spec.load.pulse.rat", "spec.method[0].fault.spec.action", "spec.method[1].rollout"} <= fields
 
 
+def test_wrong_fields_do_not_hide_other_mistakes(tmp_path: Path) -> None:
+    """One answer tells of fields, files, steps, faults, objectives and manifests."""
+    text = GOOD.replace("rate: 50", "rte: 50").replace("[web.yaml]", "[web.yaml, wbe.yaml]").replace(
+        "after: crash", "after: crsh").replace("pod-kill", "pod-kil").replace("crash.repair", "crash.repiar")
+    found = {item.field: item.suggestion for item in mistakes(tmp_path, text, WEB.replace("port: 80", "port: 80000"))}
+    assert found == {
+        "spec.load.pulse.rte": "rate", "spec.workload[1]": "web.yaml", "spec.method[1].after": "crash",
+        "spec.method[0].fault.spec.action": "pod-kill", "spec.objectives[0]": "crash.repair.median",
+        "spec.ports[0].port": ""}
+
+
+@pytest.mark.parametrize("part", ["method", "workload", "load", "steadyState", "objectives", "runs", "cluster"])
+@pytest.mark.parametrize("value", [5, [5], [[5]], {"a": 5}, [{"a": 5}], [{"name": 5, "after": [], "apply": {}}], "text"])
+def test_no_shape_of_a_part_blows_up(tmp_path: Path, part: str, value: object) -> None:
+    experiment = read_text(GOOD)[0].value
+    experiment["spec"] |= {part: value, "wrong": 1}
+    with pytest.raises(InvalidInput):
+        load_experiment(write(tmp_path, json.dumps(experiment)))
+
+
+def test_a_misspelt_field_is_one_mistake(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, GOOD.replace("pulse: {service: web", "pulse: {servce: web"))
+    assert [(item.field, item.suggestion) for item in found] == [("spec.load.pulse.servce", "service")]
+
+
 def test_manifests_are_checked_too(tmp_path: Path) -> None:
     web = WEB.replace("readinessProbe", "readynessProbe").replace("kind: Service", "kind: Servce")
     found = {item.field: item for item in mistakes(tmp_path, GOOD, web)}
