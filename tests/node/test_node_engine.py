@@ -20,6 +20,7 @@ from testbed.api import labels
 from testbed.api.instance import memory_directory
 from testbed.api.resources import CONFIG_MAPS, PODS, SECRETS
 from testbed.machines.addresses import choose_subnet, machine_networks
+from testbed.node.agent import Agent
 from testbed.node.http import KubeletServer
 from testbed.runtime.factory import open_engine, open_host
 
@@ -153,6 +154,46 @@ async def test_row25_an_exec_probe_that_hangs_never_piles_up(w: World) -> None:
     pids = await w.host.pids_in(f"/testbed-{INSTANCE_ID}/n1")
     sleeping = [pid for pid in pids if b"10000" in read(pid, "cmdline")]
     assert len(sleeping) <= 1
+
+
+ORPHANS = """
+import os, sys
+for _ in range(int(sys.argv[1])):
+    if os.fork() == 0:
+        if os.fork() == 0:
+            os._exit(0)
+        os._exit(0)
+    os.wait()
+"""
+
+
+async def test_row26_a_thousand_orphans_of_exec_probes_leave_no_zombie(w: World) -> None:
+    """With the annotation ``testbed.io/init`` an init process reaps what a program without one leaves behind."""
+    agent = await w.start_agent()
+    await w.create(pod("web", metadata={"annotations": {"testbed.io/init": "true"}}, container={
+        "command": ["sleep", "1000"], "readinessProbe": {
+            "exec": {"command": ["python3", "-c", ORPHANS, "250"]}, "periodSeconds": 1, "timeoutSeconds": 20,
+        },
+    }))
+    await until(lambda: w.ready("web"), 60)
+    await until(lambda: probes_done(agent) >= 4, 30, "1,000 orphans")
+    first = pid_of(w)  # process 1 of the container, to which orphans fall
+    await until(lambda: not zombies_of(first), 5, "all are reaped")
+
+
+def probes_done(agent: Agent) -> int:
+    return sum(agent.measures.durations[("readiness", "success")].counts)
+
+
+def zombies_of(parent: int) -> int:
+    count = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, found = path.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        count += state == "Z" and int(found) == parent
+    return count
 
 
 async def test_a_frozen_container_with_an_exec_probe_is_killed_and_mended(w: World) -> None:
