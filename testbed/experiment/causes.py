@@ -181,9 +181,11 @@ def readiness_cause(spec: Json) -> str:
     return " + ".join(parts)
 
 
-def rollout_cause(deployment: Json) -> str:
-    """What sets the pace of a rolling update."""
+def rollout_cause(deployment: Json, *, scaled: bool) -> str:
+    """What sets the pace of a rolling update, or of a change of the number alone."""
     spec = deployment.get("spec") or {}
+    if scaled:
+        return f"{spec.get('replicas', 1)} replicas desired"
     strategy = spec.get("strategy") or {}
     if strategy.get("type") == "Recreate":
         return "strategy Recreate: all old pods end before new ones start"

@@ -200,7 +200,6 @@ class RepetitionRunner:
         await self._await_moment(index, step)
         if step.wait is not None:
             await asyncio.sleep(step.wait)
-            self.repetition.notes.append(f"{step.name}: waited {step.wait:g} s")
             self._done_waits.add(step.name)
             return
         jitter_s = self._jitter(step)

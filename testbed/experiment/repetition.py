@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -71,15 +72,16 @@ def void_reason(pulse: PulseData | None) -> str:
 
 
 def disruptions(repetition: Repetition, clients: Clients | None) -> tuple[Disruption, ...]:
-    """One for each act, in order, and then what nobody here injected."""
+    """One for each act, and what nobody here injected, in the order in which they began."""
     acts = sorted(repetition.acts, key=lambda act: act.started)
     found: list[Disruption] = []
     for index, act in enumerate(acts):
         following = next((other.started for other in acts[index + 1:]), None)
         found.append(disruption_of(act, repetition.evidence, repetition.profile, until=repetition.watched_until,
                                    clients=clients, next_started=following))
-    return (*found, *uninvited(repetition.evidence, found, repetition.profile, until=repetition.watched_until,
-                               clients=clients))
+    found += uninvited(repetition.evidence, found, repetition.profile, until=repetition.watched_until,
+                       clients=clients)
+    return tuple(sorted(found, key=lambda item: math.inf if item.marks.injected is None else item.marks.injected))
 
 
 def run_result(repetition: Repetition) -> RunResult:

@@ -17,9 +17,10 @@ from testbed.experiment.scene import Group, Scene, first
 
 
 def rollout_marks(
-    evidence: Evidence, deployment: str, generation: int, *, injected: float, until: float
+    evidence: Evidence, deployment: str, generation: int, *, injected: float, until: float, scaled: bool = False,
 ) -> tuple[Marks, tuple[Gap, ...]]:
-    """Marks and gaps of one change of ``deployment`` (its key), which made ``generation`` of it."""
+    """Marks and gaps of one change of ``deployment`` (its key), which made ``generation`` of it. ``scaled``: only the
+    number of its pods was changed."""
     scene = Scene(Group(evidence, (deployment,)), injected, until)
     states = [item for item in evidence.deployments
               if item.key == deployment and injected <= item.at <= until and item.generation >= generation]
@@ -32,7 +33,7 @@ def rollout_marks(
     marks = Marks(injected=injected, detected=detected if acted is None or detected is None else min(detected, acted),
                   acted=acted, running=running, ready=ready, in_rotation=rotation,
                   restored=restored, stalled=stalled if restored is None else None)
-    return marks, _gaps(evidence, deployment, marks, key)
+    return marks, _gaps(evidence, deployment, marks, key, scaled)
 
 
 def _removals(scene: Scene) -> list[float]:
@@ -66,7 +67,7 @@ def _first_new(
     return best or (None, None, None, "")
 
 
-def _gaps(evidence: Evidence, deployment: str, marks: Marks, key: str) -> tuple[Gap, ...]:
+def _gaps(evidence: Evidence, deployment: str, marks: Marks, key: str, scaled: bool) -> tuple[Gap, ...]:
     spec = evidence.pod_spec(key) if key else {}
     body = evidence.deployment_json.get(deployment, {})
     deadline = (body.get("spec") or {}).get("progressDeadlineSeconds", 600)
@@ -78,7 +79,7 @@ def _gaps(evidence: Evidence, deployment: str, marks: Marks, key: str) -> tuple[
             "running": f"new pod: scheduled, sandbox and image start {say_duration(seconds)}",
             "ready": readiness_cause(spec),
             "in_rotation": f"EndpointSlice written and gateway programmed in {say_duration(seconds)}",
-            "restored": rollout_cause(body),
+            "restored": rollout_cause(body, scaled=scaled),
             "stalled": f"no new pod became ready within progressDeadlineSeconds {deadline}",
         }[name]
 

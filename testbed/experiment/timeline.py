@@ -139,7 +139,8 @@ def _restarts(evidence: Evidence, victims: Victims, since: float, until: float) 
 
 def _of_change(act: Act, evidence: Evidence, until: float) -> Disruption:
     base = Disruption(name=act.name, kind=act.kind, what=act.what, targets=(f"deployment {act.deployment}",))
-    marks, gaps = rollout_marks(evidence, act.deployment, act.generation, injected=act.started, until=until)
+    marks, gaps = rollout_marks(evidence, act.deployment, act.generation, injected=act.started, until=until,
+                                scaled=act.kind == "scale")
     notes = []
     if marks.stalled is not None:
         notes.append("the rollout stalled: its new pods did not become ready")
