@@ -1,13 +1,16 @@
 """What the clients met, from a pulse's records: outages, counts, percentiles. Pure.
 
 An outage begins at the *due* time of the first request that fails or stays unanswered beyond the normal band, and
-ends at the first normal answer, to a request that was due no earlier, that is received after it. A deadline decides
-nothing of that: it only says how requests are *counted* (failed, late, unsent). Resolution of both edges is one
-period of the pulse.
+ends at the first normal answer, to a request that was due no earlier, that is received after it. Late answers that
+only work off the queue of a silence count as normal there: the service is back with the first of them (a server that
+was stopped for a second answers the two hundred requests that waited in order, and the one that is late by nothing
+comes last). When the queue is worked off is ``back_to_normal_ns``. A deadline decides nothing of that: it only says
+how requests are *counted* (failed, late, unsent). Resolution of both edges is one period of the pulse.
 """
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ from testbed.load.records import Outcome, Record
 _FLOOR_S = 0.050  # noise of a busy machine's scheduler that no user feels
 _CEILING_S = 0.250  # however noisy the machine: what takes longer than this is no longer normal to a user
 _BEFORE_MINIMUM = 10
+_CATCHING_UP = 2.0  # answers per request that is due meanwhile: a queue gets shorter, slow service only keeps pace
 
 
 @dataclass(frozen=True)
@@ -131,15 +135,18 @@ def outages(
              or (until_ns - record.due_ns) / 1e9 > band.limit_s]
     bad = [record for record in known if not normal(record, band)]
     good = [record for record in known if normal(record, band)]
+    answers = sorted(record.done_ns for record in records if record.ok)
     windows: list[Outage] = []
-    position = 0
+    position = queue_ends_ns = 0
     for record in bad:
-        if windows and (windows[-1].end_ns == 0 or record.due_ns < windows[-1].end_ns):
+        in_queue = record.ok and record.due_ns < queue_ends_ns  # came after the silence, and waited behind its queue
+        if windows and (windows[-1].end_ns == 0 or record.due_ns < windows[-1].end_ns or in_queue):
             windows[-1] = _extended(windows[-1], windows[-1].end_ns)
             continue
         while position < len(good) and good[position].due_ns < record.due_ns:
             position += 1
-        end_ns = _first_answer(good, position, band)
+        queue_ends_ns = _first_answer(good, position, band)
+        end_ns = _came_back(answers, record.due_ns, queue_ends_ns, band, period_s)
         gap_s = (record.due_ns - windows[-1].end_ns) / 1e9 if windows else math.inf
         if gap_s < (3 * period_s if merge_s is None else merge_s):
             windows[-1] = _extended(windows[-1], end_ns)
@@ -163,6 +170,19 @@ def _first_answer(good: Sequence[Record], position: int, band: Band) -> int:
             break
         first = min(first, record.done_ns)
     return first
+
+
+def _came_back(answers: Sequence[int], begin_ns: int, end_ns: int, band: Band, period_s: float) -> int:
+    """The receipt that ended the last silence before ``end_ns``, when the answers from there to ``end_ns`` worked off
+    its queue; else ``end_ns``. ``answers``: receipts of right answers, ascending. A silence is longer than the band,
+    so that whatever waited in it is late by it."""
+    within = answers[bisect.bisect_right(answers, begin_ns):bisect.bisect_right(answers, end_ns)]
+    limit_ns = band.limit_s * 1e9
+    for position in range(len(within) - 1, -1, -1):
+        if within[position] - (within[position - 1] if position else begin_ns) > limit_ns:
+            meanwhile = (end_ns - within[position]) / 1e9 / period_s
+            return within[position] if len(within) - position >= _CATCHING_UP * meanwhile else end_ns
+    return end_ns
 
 
 def count(records: Sequence[Record], *, deadline_s: float) -> Counts:

@@ -54,6 +54,33 @@ def test_a_freeze_is_measured_to_the_resolution(begin_ms: float, length_ms: floa
     assert abs(window.begin_ns / MS - begin_ms) <= 5 + 1
 
 
+def queue(begin_ms: float, length_ms: float, each_ms: float) -> Callable[[int], float]:
+    """A server that is frozen and then works off what waited, in order, one request in ``each_ms``."""
+    free_ms = 0.0
+    ends: dict[int, float] = {}
+    for due in range(0, 6000, 5):
+        ready = begin_ms + length_ms if due + each_ms > begin_ms and due < begin_ms + length_ms else due
+        free_ms = max(free_ms, ready) + each_ms
+        ends[due] = free_ms - due
+    return lambda due: ends[due]
+
+
+@given(begin_ms=st.floats(500, 1000), length_ms=st.floats(120, 2000), each_ms=st.floats(0.05, 2.0))
+def test_the_queue_of_a_freeze_is_no_part_of_the_outage(begin_ms: float, length_ms: float, each_ms: float) -> None:
+    records = made(1200, queue(begin_ms, length_ms, each_ms), ok)
+    band = normal_band(records, int(begin_ms * MS) - 10 * MS)
+    (window,) = outages(records, band, period_s=PERIOD_S, until_ns=6000 * MS)
+    assert abs(window.length_s(0) * 1000 - length_ms) <= 10
+
+
+@given(delay_ms=st.integers(80, 600), length_ms=st.integers(100, 2000))
+def test_slow_service_is_an_outage_until_it_is_quick_again(delay_ms: int, length_ms: int) -> None:
+    """All answers of a phase are late by the same: they keep pace and work off nothing."""
+    records = made(1200, lambda due: delay_ms + 1.0 if 1000 <= due < 1000 + length_ms else 1.0, ok)
+    (window,) = outages(records, normal_band(records, 990 * MS), period_s=PERIOD_S, until_ns=6000 * MS)
+    assert abs(window.length_s(0) * 1000 - length_ms) <= 11
+
+
 def test_nothing_bad_is_no_outage() -> None:
     records = made(100, lambda _: 1.0, ok)
     assert outages(records, normal_band(records, 10**9), period_s=PERIOD_S, until_ns=10**9) == ()
