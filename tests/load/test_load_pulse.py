@@ -168,3 +168,19 @@ def test_the_pulse_stays_lean(server: tuple[subprocess.Popen[str], str], tmp_pat
     prober.wait(10)
     resident_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
     assert resident_kb < 40_000
+
+
+def may_be_real_time() -> bool:
+    act = "import os; os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))"
+    return subprocess.run([sys.executable, "-c", act], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not may_be_real_time(), reason="this user may not ask for a real-time turn")
+def test_the_pulse_takes_a_real_time_turn(server: tuple[subprocess.Popen[str], str], tmp_path: Path) -> None:
+    """A nice value alone counts for nothing between sessions: on a busy machine requests left 100 ms late."""
+    _, url = server
+    prober = pulse(url + "/", tmp_path / "pulse", "--rate", "50", "--until-eof")
+    follower = Follower(tmp_path / "pulse")
+    wait_for_records(follower, 5)
+    assert os.sched_getscheduler(prober.pid) & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR
+    prober.communicate(timeout=20)

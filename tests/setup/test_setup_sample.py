@@ -256,3 +256,30 @@ def test_grpc_health_says_what_the_http_paths_say(start: Callable[..., Sample]) 
     assert grpc_check(sample.grpc_port, "")[0] == b"\x08\x02"
     assert grpc_check(sample.grpc_port, "liveness")[0] == b"\x08\x01"
     assert b"grpc-status\x015" in grpc_check(sample.grpc_port, "unknown")[1]
+
+
+def asleep(pid: int) -> bool:
+    """In ``time.sleep``, not in ``epoll_wait``, as its present system call says."""
+    return Path(f"/proc/{pid}/syscall").read_text().split()[0] in ("230", "35", "115", "101")  # clock_nanosleep, nanosleep: x86-64, arm64
+
+
+def test_after_a_pause_it_answers_before_it_has_accepted_all_who_wait(start: Callable[..., Sample]) -> None:
+    """The first of a hundred who waited makes it hang; by then it must not have taken in the ninety-nine others."""
+    served = start()
+    descriptors = Path(f"/proc/{served.process.pid}/fd")
+
+    def count() -> int:
+        return len(list(descriptors.iterdir()))
+
+    before = count()
+    served.process.send_signal(signal.SIGSTOP)
+    waiting = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(100)]
+    try:
+        waiting[0].sendall(b"POST /control/hang?s=60 HTTP/1.1\r\n\r\n")
+        served.process.send_signal(signal.SIGCONT)
+        until(lambda: count() > before, "it accepts")
+        until(lambda: asleep(served.process.pid), "it hangs")
+        assert count() - before < 50
+    finally:
+        for connection in waiting:
+            connection.close()

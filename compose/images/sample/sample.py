@@ -43,6 +43,10 @@ PORT = int(os.environ.get("PORT", "8080"))
 GRPC_PORT = int(os.environ.get("GRPC_PORT", "9090"))
 DRAIN_S = 0.0 if os.environ.get("EXIT_AT_ONCE") == "1" else float(os.environ.get("DRAIN_S", "2"))
 MAX_REQUEST_BYTES = 64 * 1024
+QUEUE = 1024
+# asyncio would accept all connections that wait before it reads from any of them: after a pause the first answer would
+# come only then. (Its backlog is both: the kernel's queue, and how many are accepted in one turn of the loop.)
+ACCEPTED_IN_A_ROW = 8
 REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 413: "Content Too Large",
            500: "Internal Server Error", 503: "Service Unavailable"}
 
@@ -320,7 +324,9 @@ async def main():
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children that burn CPU
-    server = await loop.create_server(lambda: Http(application), "0.0.0.0", PORT, backlog=1024)
+    listener = socket.create_server(("0.0.0.0", PORT))
+    server = await loop.create_server(lambda: Http(application), sock=listener, backlog=ACCEPTED_IN_A_ROW)
+    listener.listen(QUEUE)
     if GRPC_PORT:
         await loop.create_server(lambda: GrpcHealth(application), "0.0.0.0", GRPC_PORT)
     await told.wait()
