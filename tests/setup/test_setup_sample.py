@@ -259,8 +259,8 @@ def test_grpc_health_says_what_the_http_paths_say(start: Callable[..., Sample]) 
 
 
 def asleep(pid: int) -> bool:
-    """In ``time.sleep``, not in ``epoll_wait``, as its present system call says."""
-    return Path(f"/proc/{pid}/syscall").read_text().split()[0] in ("230", "35", "115", "101")  # clock_nanosleep, nanosleep: x86-64, arm64
+    """In ``time.sleep``, not in ``epoll_wait``: its system call is clock_nanosleep or nanosleep (x86-64, arm64)."""
+    return Path(f"/proc/{pid}/syscall").read_text().split()[0] in ("230", "35", "115", "101")
 
 
 def test_after_a_pause_it_answers_before_it_has_accepted_all_who_wait(start: Callable[..., Sample]) -> None:
