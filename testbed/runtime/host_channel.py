@@ -23,7 +23,7 @@ from testbed.runtime.protocol import ContainerSpec, Engine, ExecStream, Mount
 HELPER_IMAGE = "testbed-nettools:1"
 _HELPER_CGROUP_ROOT = "/host/cgroup"
 _PYTHON_FLAGS = ("-I", "-S", "-c", host_helper.BOOTSTRAP)
-_ANSWER_S = 10.0
+_ANSWER_S = 3.0  # beyond a program's own time
 
 
 class Transport(Protocol):
@@ -164,7 +164,9 @@ class HelperChannel:
             await self._send({"id": number, "op": operation, "args": arguments})
             patience_s = _ANSWER_S + float(arguments.get("timeout_s", 0.0))
             if not (await asyncio.wait({answer}, timeout=patience_s))[0]:
-                raise HostError("the host helper does not answer")
+                self._waiting.pop(number, None)
+                await self._give_up()
+                raise HostError("the host helper does not answer", hint="it is started anew at the next try")
             return _value(answer.result())
         except asyncio.CancelledError:
             if operation == "spawn":
@@ -173,6 +175,13 @@ class HelperChannel:
             raise
         finally:
             self._waiting.pop(number, None)
+
+    async def _give_up(self) -> None:
+        """A helper whose container was removed under it: the engine keeps such a connection open and silent."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+        await self._transport.close()
 
     async def _open(self) -> None:
         async with self._opening:
@@ -215,12 +224,8 @@ class HelperChannel:
                     waiting.set_exception(HostError("the host helper has died"))
 
     async def close(self) -> None:
-        if self._reader is not None:
-            self._reader.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reader
-            self._reader = None
-        await self._transport.close()
+        await self._give_up()
+        self._reader = None
 
 
 def _value(message: dict[str, Any]) -> Any:
