@@ -17,6 +17,7 @@ from testbed.api.instance import Instance, instance_directory, load_instance
 from testbed.api.resources import BUILT_IN, CUSTOM_RESOURCE_DEFINITIONS, PODS, ResourceType
 from testbed.client.applying import three_way_patch, with_last_applied
 from testbed.client.conditions import condition, rolled_out
+from testbed.client.manifests import read_manifests
 from testbed.client.protocol import PatchType, WatchEvent
 from testbed.client.transport import Transport, pause
 from testbed.client.words import find_resource, resource_of_definition, unknown_kind
@@ -276,25 +277,3 @@ class Cluster:
         for event in self.watch(resource, place, field_selector=field_selector, resource_version=version,
                                 timeout_s=timeout_s):
             yield None if event.type == "DELETED" else event.object
-
-
-def read_manifests(path: Path) -> list[Json]:
-    """All objects of a YAML file, Lists taken apart.
-
-    Raises: InvalidInput.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        documents = list(YAML(typ="safe").load_all(path))
-    except (OSError, YAMLError) as error:
-        raise InvalidInput(f"{path} cannot be read: {error}") from error
-    objects: list[Json] = []
-    for document in documents:
-        if document is None:
-            continue
-        if not isinstance(document, dict):
-            raise InvalidInput(f"{path}: an object is expected, not {type(document).__name__}")
-        objects += document["items"] if document.get("kind") == "List" else [document]
-    return objects

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -147,6 +148,33 @@ def test_node_without_power_is_silent_on_the_wire(cluster: Instance) -> None:
     assert not room_status(cluster.room_socket).nodes[0].agent_pid
     asyncio.run(room.set_power("node-1", on=True))
     until(lambda: room_status(cluster.room_socket).nodes[0].agent_pid)
+
+
+def listening(pids: set[int]) -> set[str]:
+    """Addresses of this machine on which one of these processes listens (TCP, both families)."""
+    sockets = set()
+    for pid in pids:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                sockets.add(str(descriptor.readlink()))
+            except OSError:
+                continue
+    found = set()
+    for family, file in ((socket.AF_INET, "tcp"), (socket.AF_INET6, "tcp6")):
+        for line in Path(f"/proc/net/{file}").read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == "0A" and f"socket:[{words[9]}]" in sockets:
+                raw = bytes.fromhex(words[1].partition(":")[0])
+                found.add(socket.inet_ntop(family, raw[::-1] if family == socket.AF_INET else raw))
+    return found
+
+
+def test_security_row1_everything_listens_on_loopback_and_files_are_the_owners(cluster: Instance) -> None:
+    until(lambda: all(state.running for state in room_status(cluster.room_socket).processes))
+    assert listening(set(processes_of(cluster.directory))) == {"127.0.0.1"}
+    assert stat.S_IMODE(cluster.directory.stat().st_mode) == 0o700
+    secret = [cluster.token_file, cluster.agent_token_file, cluster.certificate_key, cluster.kubeconfig]
+    assert [oct(file.stat().st_mode & 0o077) for file in secret] == ["0o0"] * len(secret)
 
 
 def test_nodes_come_and_go(cluster: Instance) -> None:
