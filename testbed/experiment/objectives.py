@@ -128,6 +128,8 @@ def judge(objective: Objective, runs: Sequence[RunResult]) -> ObjectiveResult:
         return _result(objective, None, None, "no trusted run measured it")
     compare = COMPARISONS[objective.comparison]
     if not objective.aggregate:
+        if not values:
+            return _result(objective, None, None, "nothing was counted")
         worst = _worst(objective, values)
         return _result(objective, compare(worst, objective.limit), worst, "")
     if missing and objective.aggregate != "min":

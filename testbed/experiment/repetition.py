@@ -88,7 +88,8 @@ def run_result(repetition: Repetition) -> RunResult:
     clients = repetition.clients()
     found = disruptions(repetition, clients)
     series = make_series(repetition.evidence, repetition.deployments, clients, repetition.duration_s)
-    lateness = quality(repetition.pulse.records).lateness_p99_s if repetition.pulse else None
+    sent = quality(repetition.pulse.records) if repetition.pulse else None
+    lateness = sent.lateness_p99_s if sent is not None and sent.sent else None
     notes = list(repetition.notes)
     if lateness is not None and lateness > LATENESS_TOLD_S:
         notes.append(f"this machine was busy: the pulse left up to {say_duration(lateness)} late (p99), and what "

@@ -7,6 +7,7 @@ The JSON form (camelCase, ``result.json``) is versioned and its schema is publis
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
@@ -27,7 +28,9 @@ class Value(BaseModel):
     )
 
     def to_json(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", by_alias=True)
+        # Through text: there, what is not a number becomes null, which JSON has; NaN it has not.
+        value: dict[str, Any] = json.loads(self.model_dump_json(by_alias=True))
+        return value
 
     @classmethod
     def from_json(cls, value: Any) -> Self:

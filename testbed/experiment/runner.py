@@ -92,8 +92,10 @@ class ExperimentRun:
         except Interrupted:
             verdict, reason = Verdict.INTERRUPTED, "interrupted by the user"
         except TestbedError as error:
-            verdict = Verdict.ENVIRONMENT
             journal.finish(error.message, error.exit_code)
+            raise
+        except Exception as error:
+            journal.finish(f"{Verdict.BUG.value}: {error!r}", EXIT_CODES[Verdict.BUG])
             raise
         result = self._result(verdict, reason)
         journal.finish(result.verdict.value, result.exit_code)

@@ -85,6 +85,12 @@ def test_a_median_survives_a_minority_that_never_came() -> None:
     assert judge(objective, [run(1, 1.0), run(2, 1.2), run(3, None)]).met is True
 
 
+@pytest.mark.parametrize("text", ["a.requests.failed == 0", "requests.failed.ratio < 1%", "latency.p99 < 5ms"])
+def test_what_was_not_counted_is_not_judged(text: str) -> None:
+    empty = run(1).model_copy(update={"requests": Requests(), "latency": Latency(), "disruptions": ()})
+    assert judge(parse_objective(text, ["a"], 1), [empty]).met is None
+
+
 def test_without_a_trusted_run_nothing_is_judged() -> None:
     assert judge(parse_objective("a.repair.max < 2s", ["a"], 1), []).met is None
 

@@ -147,6 +147,25 @@ async def test_an_interrupt_undoes_everything_and_still_writes(
     assert read_result(tmp_path / "runs" / result.run_id).verdict is Verdict.INTERRUPTED
 
 
+@pytest.mark.parametrize("moment", ["steady state", "load runs", "undoing", "steady state again"])
+async def test_an_interrupt_at_any_phase_ends_with_a_result(
+    world: RunnerWorld, tmp_path: Path, moment: str
+) -> None:
+    objectives = '"hang.repair.max < 9s", "hang.requests.failed == 0", "requests.failed.ratio < 1%", "latency.p99 < 9s"'
+    loaded = write_experiment(tmp_path, load=PULSE, objectives=objectives)
+    job = world.job(loaded)
+
+    def tell(text: str) -> None:
+        if text == moment:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    job.tell = tell
+    result = await asyncio.wait_for(job.run(), 20)
+    assert result.exit_code in ((0, 130) if moment == "undoing" else (130,))
+    assert read_result(tmp_path / "runs" / result.run_id) == result
+    assert await world.left() == []
+
+
 async def test_a_run_is_an_object_of_its_kind(world: RunnerWorld, tmp_path: Path) -> None:
     result = await world.job(write_experiment(tmp_path)).run()
     shown = await world.client.get(EXPERIMENTS, result.run_id, "default")
