@@ -192,3 +192,49 @@ def test_row57_a_loop_of_an_agent_that_breaks_begins_again_and_says_so(
         assert not agent.healthy  # and /healthz says so
 
     simulated(tmp_path, body)
+
+
+def test_row37_an_image_that_vanishes_before_the_next_start_is_named_and_waited_for(tmp_path: Path) -> None:
+    async def body(w: SimulatedWorld) -> None:
+        await w.start_agent()
+        await w.create(pod("web", container=READY))
+        await until(lambda: w.ready("web"))
+        image = w.machine.images.pop("sample:v1")
+        for spare in w.containers(status="created"):  # else the crash would need no image
+            await w.engine.remove(spare.id)
+        await w.crash()
+
+        async def told() -> bool:
+            waiting = ((await w.container("web")).get("state") or {}).get("waiting") or {}
+            return "sample:v1" in waiting.get("message", "")
+
+        await until(told, within_s=60)
+        w.machine.images["sample:v1"] = image
+        await until(lambda: w.ready("web"), within_s=120)
+
+    simulated(tmp_path, body)
+
+
+def test_row38_a_herd_of_restarts_is_bounded_and_comes_back_without_another_kill(tmp_path: Path) -> None:
+    async def body(w: SimulatedWorld) -> None:
+        names = [f"p{number}" for number in range(40)]
+        await w.start_agent()
+        for name in names:
+            await w.create(pod(name, container={**READY, "livenessProbe": {
+                "httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1, "failureThreshold": 2}}))
+        for name in names:
+            await until(lambda name=name: w.ready(name), within_s=120)
+        most = 0
+        for item in w.containers(status="running"):
+            await w.host.signal(await w.host.identify(item.process.pid), signal.SIGKILL)
+        await until(lambda: len(w.containers(status="running")) < 40)
+        while len(w.containers(status="running")) < 40:
+            await asyncio.sleep(0.005)
+            most = max(most, w.machine.starting)
+        assert 0 < most <= 4
+        for name in names:
+            await until(lambda name=name: w.ready(name), within_s=60)
+        await asyncio.sleep(5)
+        assert [(await w.container(name))["restartCount"] for name in names] == [1] * 40
+
+    simulated(tmp_path, body)
