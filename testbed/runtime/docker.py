@@ -2,8 +2,8 @@
 
 Decides how calls are kept apart and bounded (a bulkhead per container, few starts at once, a deadline on each), how a
 call is repeated without doing its work twice (look by name first), and what is asked with the fewest round trips.
-Translation of values is ``docker_translate``, waiting is ``docker_threads``, long answers are ``docker_streams`` and
-``docker_exec``.
+Connection, images and networks are ``docker_assets``, translation of values is ``docker_translate``, waiting is
+``docker_threads``, long answers are ``docker_streams`` and ``docker_exec``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -24,21 +23,18 @@ from testbed.errors import (
     NoSuchImage,
 )
 from testbed.runtime import docker_translate as translate
-from testbed.runtime.bulkhead import Bulkhead
-from testbed.runtime.docker_client import APIError, DockerClient, split_reference
+from testbed.runtime.docker_assets import Deadlines, DockerAssets, label_filter
+from testbed.runtime.docker_client import APIError, DockerClient
 from testbed.runtime.docker_exec import DockerExec
 from testbed.runtime.docker_streams import EventReader, LogReader, Stream
-from testbed.runtime.docker_threads import ClientThreads, translated
+from testbed.runtime.docker_threads import translated
 from testbed.runtime.protocol import (
     ContainerSpec,
     ContainerState,
     ContainerUsage,
     EngineEvent,
-    EngineVersion,
     ExecResult,
-    ImageState,
     Limits,
-    NetworkState,
 )
 
 Result = TypeVar("Result")
@@ -49,69 +45,20 @@ _SUSPECT_S = 10.0
 _POLL_S = 0.02
 
 
-@dataclass(frozen=True)
-class Deadlines:
-    """Seconds. ``inspect_s``: of one container in a list, longer is "this one hangs"; ``conflict_s``: how long a name
-    may stay taken by what is being removed."""
-
-    call_s: float = 10.0
-    inspect_s: float = 3.0
-    start_s: float = 30.0
-    remove_s: float = 30.0
-    pull_s: float = 900.0
-    conflict_s: float = 10.0
-
-
-class DockerEngine:
+class DockerEngine(DockerAssets):
     """``url``: ``unix://...`` or ``tcp://...``; empty is DOCKER_HOST or the default socket."""
 
     def __init__(self, url: str = "", deadlines: Deadlines | None = None) -> None:
-        self._url = url
-        self._deadlines = deadlines or Deadlines()
-        self._api_version = ""
-        self._driver = ""
-        self._threads = ClientThreads(self._client)
-        self._bulkhead = Bulkhead(per_key=2)
+        super().__init__(url, deadlines)
         self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
         self._known: dict[str, tuple[str, float, ContainerState]] = {}  # id: listed as, at, state
         self._suspects: dict[str, float] = {}  # containers whose inspect hung: until when they are not asked
         self._unanswered: set[str] = set()  # names whose create had no answer
 
-    # --- connections
-
-    def _client(self) -> DockerClient:
-        """A new client. The first one asks which version of the API the engine speaks."""
-        client = DockerClient(self._url, self._api_version, self._deadlines.call_s)
-        self._api_version = client.api_version
-        return client
-
-    async def _ask(
-        self, work: Callable[[DockerClient], Result], *, key: str = "", timeout_s: float | None = None,
-        again: bool = False,
-    ) -> Result:
-        timeout_s = self._deadlines.call_s if timeout_s is None else timeout_s
-        if not key:
-            return await self._threads.call(work, timeout_s=timeout_s, again=again)
-        async with self._bulkhead.hold(key, timeout_s):
-            return await self._threads.call(work, timeout_s=timeout_s, again=again)
-
-    async def version(self) -> EngineVersion:
-        answer = await self._ask(lambda client: (client.get("/version"), client.get("/info")), again=True)
-        version, info = answer
-        self._driver = str(info.get("CgroupDriver", "cgroupfs"))
-        return EngineVersion(
-            version=version["Version"], api_version=version["ApiVersion"],
-            cgroup_version=int(info.get("CgroupVersion") or 1), cgroup_driver=self._driver,
-            kernel=str(info.get("KernelVersion", "")),
-        )
-
-    async def close(self) -> None:
-        self._threads.close()
-
     # --- what there is
 
     async def list(self, labels: Mapping[str, str], *, running_only: bool = False) -> tuple[ContainerState, ...]:
-        filters: dict[str, Any] = {"label": _label_filter(labels)}
+        filters: dict[str, Any] = {"label": label_filter(labels)}
         if running_only:
             filters["status"] = ["running", "paused"]
         params = {"all": 1, "filters": json.dumps(filters)}
@@ -137,8 +84,7 @@ class DockerEngine:
         except NoSuchContainer:
             return None
         except EngineUnavailable:
-            self._suspects.setdefault(container, now + _SUSPECT_S)
-            if self._suspects[container] <= now:
+            if self._suspects.get(container, 0.0) <= now:
                 self._suspects[container] = now + _SUSPECT_S
             return known[2] if known is not None else translate.summary_state(summary)
 
@@ -349,73 +295,6 @@ class DockerEngine:
 
         await self._ask(work, key=container)
 
-    # --- images
-
-    async def image(self, reference: str) -> ImageState:
-        return await self._ask(
-            lambda client: translate.image_of(client.get("/images/{0}/json", reference)), again=True
-        )
-
-    async def images(self, labels: Mapping[str, str] | None = None) -> tuple[ImageState, ...]:
-        params = {"filters": json.dumps({"label": _label_filter(labels or {})})}
-        answer: list[dict[str, Any]] = await self._ask(
-            lambda client: client.get("/images/json", params=params),
-            again=True,
-        )
-        return tuple(translate.image_summary(item) for item in answer)
-
-    async def pull(self, reference: str) -> None:
-        """In a thread of its own: it may take minutes."""
-        name, tag = split_reference(reference)
-
-        def produce(stream: Stream) -> None:
-            client = DockerClient(self._url, self._api_version, self._deadlines.pull_s)
-            try:
-                client.pull(name, tag)
-            except APIError as error:
-                raise NoSuchImage(f"{reference} cannot be pulled: {error.explanation or error}") from error
-            finally:
-                client.close()
-
-        try:
-            async for _ in Stream().items(produce):
-                continue
-            await self.image(reference)
-        except EngineError as error:
-            hint = "testbed image load FILE"
-            raise NoSuchImage(f"{reference} cannot be pulled: {error.message}", hint=hint) from error
-
-    # --- networks
-
-    async def create_network(
-        self, name: str, *, subnet: str, gateway: str, bridge: str, labels: Mapping[str, str]
-    ) -> str:
-        body = {
-            "Name": name, "Driver": "bridge", "CheckDuplicate": True, "Labels": dict(labels),
-            "IPAM": {"Driver": "default", "Config": [{"Subnet": subnet, "Gateway": gateway}]},
-            "Options": {"com.docker.network.bridge.name": bridge} if bridge else {},
-        }
-        def work(client: DockerClient) -> str:
-            return str(client.post("/networks/create", body=body)["Id"])
-
-        return await self._ask(work, timeout_s=self._deadlines.start_s)
-
-    async def networks(self, labels: Mapping[str, str] | None = None) -> tuple[NetworkState, ...]:
-        params = {"filters": json.dumps({"label": _label_filter(labels or {})})}
-        answer: list[dict[str, Any]] = await self._ask(
-            lambda client: client.get("/networks", params=params), again=True
-        )
-        return tuple(translate.network_of(item) for item in answer)
-
-    async def remove_network(self, name: str) -> None:
-        def work(client: DockerClient) -> None:
-            try:
-                client.delete("/networks/{0}", name)
-            except APIError as error:
-                if error.status_code != 404:
-                    raise
-        await self._ask(work, timeout_s=self._deadlines.start_s)
-
 
 def _started(container: str) -> Callable[[DockerClient], ContainerState]:
     """Start and look, in one turn of one thread."""
@@ -433,10 +312,6 @@ def _removed(container: str) -> Callable[[DockerClient], None]:
             if error.status_code != 409:  # somebody else removes it already
                 raise translated(error) from error
     return work
-
-
-def _label_filter(labels: Mapping[str, str]) -> list[str]:
-    return [f"{key}={value}" if value else key for key, value in labels.items()]
 
 
 def _same(state: ContainerState, spec: ContainerSpec) -> bool:

@@ -14,7 +14,8 @@ from conftest import Rig, eventually
 from engine_proxy import ENGINE_SOCKET, FAIL, HANG, SWALLOW, EngineProxy, engine_proxy
 
 from testbed.errors import EngineUnavailable, PermissionMissing
-from testbed.runtime.docker import Deadlines, DockerEngine
+from testbed.runtime.docker import DockerEngine
+from testbed.runtime.docker_assets import Deadlines
 from testbed.runtime.protocol import EngineEvent
 
 pytestmark = [
