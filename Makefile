@@ -3,6 +3,7 @@
 # make lint         ruff, mypy --strict, import contracts
 # make bench        the numbers, as a table with ratios
 # make test-long    what is too slow for `make test`
+# make wheel        the package, in dist
 # make lock         the requirements locks, from pyproject.toml (UPGRADE=--upgrade for newer versions)
 # make dashboards   Grafana dashboards, from their Python source
 # make clean        removes what make made in this folder
@@ -15,11 +16,11 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 OUT    := build
 
-.PHONY: demo test lint bench test-long lock dashboards clean tools help
+.PHONY: demo test lint bench test-long wheel lock dashboards clean tools help
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# //p' Makefile | head -8
+	@sed -n 's/^# //p' Makefile | head -9
 
 demo: $(READY)
 	$(BIN)/testbed setup
@@ -43,6 +44,9 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/testbed setup
 	$(BIN)/python -m benchmarks
+
+wheel: $(READY)
+	$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python --wheel --out-dir dist
 
 # --- the environment
 
