@@ -17,7 +17,7 @@ from testbed.experiment.scene import first
 Json = Mapping[str, Any]
 
 
-def probe_of(spec: Json, name: str, message: str = "") -> Json | None:
+def probe_of(spec: Json, name: str) -> Json | None:
     """The probe ``name`` (``livenessProbe`` ...) of the first container that has it."""
     for container in spec.get("containers") or ():
         if container.get(name):

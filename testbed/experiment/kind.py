@@ -139,9 +139,6 @@ class ProbeCondition(Strict):
     timeout: Duration = 1.0
 
 
-CONDITIONS = ("http", "tcp", "ready", "promql", "json", "log", "probe")
-
-
 class Condition(Strict):
     """One of the kinds. It must hold ``consecutive`` times before and, within ``within``, again at the end."""
 

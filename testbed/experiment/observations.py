@@ -7,7 +7,7 @@ moment itself, and then ``exact`` is true.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -235,7 +235,3 @@ def _injection(record: Mapping[str, Any], start_ns: int) -> InjectionSeen:
 def _moments(record: Mapping[str, Any], operation: str, kind: str, start_ns: int) -> list[float]:
     return [(int(item["monotonicNs"]) - start_ns) / 1e9 for item in record.get("events") or ()
             if item.get("operation") == operation and item.get("type") == kind and item.get("monotonicNs")]
-
-
-def targets_of(injections: Iterable[InjectionSeen]) -> tuple[str, ...]:
-    return tuple(item.target for item in injections)
