@@ -145,11 +145,24 @@ class EventRecorder:
                 del self._known[event.key]
         try:
             created = await self._client.create(EVENTS, event.body, event.namespace)
-        except AlreadyExists:  # two events of one object in one clock tick, or an answer that was lost
-            name = f"{event.body['metadata']['name']}.{self._random.getrandbits(24):x}"
-            body = dict(event.body, metadata={**event.body["metadata"], "name": name})
-            created = await self._client.create(EVENTS, body, event.namespace)
+        except AlreadyExists:
+            created = await self._told_already(event) or await self._create_beside(event)
         self._remember(event.key, created["metadata"]["name"], 1)
+
+    async def _told_already(self, event: _Pending) -> Json | None:
+        """The stored event of that name when it is this one: written, but the answer was lost."""
+        try:
+            stored = await self._client.get(EVENTS, event.body["metadata"]["name"], event.namespace)
+        except NotFound:
+            return None
+        told = ("involvedObject", "reason", "message", "type", "source")
+        return stored if all(stored.get(field) == event.body[field] for field in told) else None
+
+    async def _create_beside(self, event: _Pending) -> Json:
+        """Two events of one object in one tick of the clock: the second gets a name of its own."""
+        name = f"{event.body['metadata']['name']}.{self._random.getrandbits(24):x}"
+        body = dict(event.body, metadata={**event.body["metadata"], "name": name})
+        return await self._client.create(EVENTS, body, event.namespace)
 
     def _remember(self, key: tuple[str, ...], name: str, count: int) -> None:
         self._known[key] = (name, count)

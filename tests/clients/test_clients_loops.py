@@ -246,6 +246,30 @@ async def test_a_repeated_event_is_counted_on_the_stored_one() -> None:
     assert repeated["source"] == {"component": "kubelet", "host": "n1"}
 
 
+async def test_an_event_whose_answer_was_lost_is_not_told_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("testbed.client.events.RETRY_S", 0.001)
+    registry = make_registry()
+    client = InProcessClient(registry)
+    real, lost = client.create, []
+
+    async def create(*arguments: Any, **more: Any) -> Json:
+        made = await real(*arguments, **more)
+        if not lost:
+            lost.append(made)
+            raise ApiUnavailable("the answer was lost")
+        return made
+
+    client.create = create  # type: ignore[method-assign]
+    recorder = EventRecorder(client, "kubelet", HandClock())
+    subject = registry.create(r.PODS, pod(), "default").fresh()
+    recorder.event(subject, "Warning", "ContainerDied", "exit code 137", monotonic_ns=5)
+    recorder.event(subject, "Normal", "Pulled", "in the same tick", monotonic_ns=5)
+    await recorder.flush()
+    assert sorted(item.value["reason"] for item in registry.list(r.EVENTS, "default").items) == [
+        "ContainerDied", "Pulled"]
+    assert lost
+
+
 async def test_recording_never_blocks_and_never_fails() -> None:
     registry = make_registry()
     client = Flaky(registry)

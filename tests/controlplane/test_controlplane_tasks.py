@@ -9,11 +9,11 @@ import pytest
 from controlplane_world import virtual, world
 
 from testbed.controlplane.deployments import DeploymentController
-from testbed.controlplane.manager import ControlPlane
+from testbed.controlplane.manager import CONTROLLERS, ControlPlane
 from testbed.core.profile import FAST
 
 
-@pytest.mark.parametrize("which", range(10))
+@pytest.mark.parametrize("which", range(len(CONTROLLERS)))
 def test_row57_a_controller_that_breaks_ends_the_control_plane(which: int) -> None:
     @virtual
     async def body() -> None:
