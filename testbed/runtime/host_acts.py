@@ -19,6 +19,7 @@ from pathlib import Path
 from testbed.errors import HostError
 
 _CONTAINER_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_PF_KTHREAD = 0x00200000  # linux: include/linux/sched.h
 
 
 class NotOurs(HostError):
@@ -127,7 +128,7 @@ class HostActs:
         now = self.cgroup_of(pid, ticks)
         around = _CONTAINER_ID.findall(_cgroup_path(os.getpid(), "" if self._unified else "freezer"))
         foreign = not set(_CONTAINER_ID.findall(now)) <= set(around) and not self._is_ours(now)
-        if pid <= 1 or foreign or not Path(f"/proc/{pid}/cmdline").read_bytes():
+        if pid <= 1 or foreign or _of_the_kernel(pid):
             raise NotOurs(f"process {pid}", now)
         try:
             (self._procs / self._relative(cgroup) / "cgroup.procs").write_text(str(pid))
@@ -234,6 +235,17 @@ def _cgroup_path(pid: int, controller: str) -> str:
         if controller in controllers.split(","):
             return path
     raise HostError(f"process {pid} is in no {controller or 'unified'} cgroup")
+
+
+def _of_the_kernel(pid: int) -> bool:
+    """Whether it is a thread of the kernel. An empty command line would not say so: a program that has just begun has
+    none for a moment, between the end of exec's work on files and that on memory.
+    """
+    try:
+        stat = Path(f"/proc/{int(pid)}/stat").read_bytes()
+    except OSError:
+        raise HostError(f"there is no process {pid}") from None
+    return bool(int(stat[stat.rindex(b")") + 2 :].split()[6]) & _PF_KTHREAD)
 
 
 def _remove_tree(top: Path) -> bool:

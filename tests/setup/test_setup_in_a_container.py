@@ -53,3 +53,31 @@ def test_I9_who_may_join_a_nodes_cgroup(
         with pytest.raises(NotOurs, match=of_child):
             acts.join_cgroup(NODE, child)
         assert not (node / "cgroup.procs").exists()
+
+
+def test_a_program_that_has_just_begun_may_join(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its command line is empty for a moment, as that of the kernel's threads always is."""
+    node = tmp_path / "freezer" / NODE.strip("/")
+    node.mkdir(parents=True)
+    monkeypatch.setattr(host_acts, "_cgroup_path", lambda _pid, _controller: "/")
+    acts = HostActs(INSTANCE, str(tmp_path))
+    for _ in range(30):
+        process = subprocess.Popen(["sleep", "60"])
+        try:
+            acts.join_cgroup(NODE, process.pid)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_the_kernels_threads_may_not_join(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kthreadd = 2
+    try:
+        name = Path(f"/proc/{kthreadd}/comm").read_text().strip()
+    except OSError:
+        name = ""
+    if name != "kthreadd":
+        pytest.skip("the kernel's threads are not seen from in here")
+    monkeypatch.setattr(host_acts, "_cgroup_path", lambda _pid, _controller: "/")
+    with pytest.raises(NotOurs):
+        HostActs(INSTANCE, str(tmp_path)).join_cgroup(NODE, kthreadd)
