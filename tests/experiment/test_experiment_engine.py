@@ -43,6 +43,12 @@ spec:
 """
 
 
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short one: a socket's path ends at 107 bytes (unix(7)), and pytest's own has the test's name and the worker's."""
+    return tmp_path_factory.mktemp("t")
+
+
 def write(folder: Path, name: str, kind: str, spec: str) -> Path:
     web = (Path(__file__).parents[2] / "examples" / "web.yaml").read_text()
     (folder / "web.yaml").write_text(web.replace("replicas: 4", "replicas: 2"))

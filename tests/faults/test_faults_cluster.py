@@ -18,6 +18,12 @@ pytestmark = pytest.mark.engine
 
 
 @pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short one: a socket's path ends at 107 bytes (unix(7)), and pytest's own has the test's name and the worker's."""
+    return tmp_path_factory.mktemp("t")
+
+
+@pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     leaks.STATE_ROOTS.add(tmp_path)
