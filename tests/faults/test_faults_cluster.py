@@ -19,7 +19,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture
 def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A short one: a socket's path ends at 107 bytes (unix(7)), and pytest's own has the test's name and the worker's."""
+    """A short one: a socket's path ends at 107 bytes (unix(7)), and pytest's own hold a worker's and a test's name."""
     return tmp_path_factory.mktemp("t")
 
 
