@@ -83,11 +83,7 @@ def examples(
 ) -> None:
     """List the experiments that ship inside the package:  testbed run NAME"""
     if copy:
-        import shutil
-
-        from testbed.resources import folder
-
-        shutil.copytree(folder("examples"), copy, dirs_exist_ok=True)
+        _copy_examples(copy)
         printing.say(f"copied to {copy}; run one: testbed run {copy}/quickstart.yaml")
         return
     if show:
@@ -145,3 +141,23 @@ def validate(
     if mistakes:
         raise InvalidInput(mistakes)
     printing.say(f"no mistake in {count} object{'s' if count != 1 else ''}")
+
+
+def _copy_examples(folder: Path) -> None:
+    """Raises: UsageError when the folder cannot be written, or holds other files of these names."""
+    import shutil
+
+    from testbed import resources
+
+    files = [path for path in sorted(resources.folder("examples").iterdir()) if path.is_file()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        other = [path.name for path in files
+                 if (folder / path.name).exists() and (folder / path.name).read_bytes() != path.read_bytes()]
+        if other:
+            raise UsageError(f"{folder} holds other files of these names already: {', '.join(other)}",
+                             hint="copy into another folder")
+        for path in files:
+            shutil.copyfile(path, folder / path.name)
+    except OSError as error:
+        raise UsageError(f"the examples cannot be copied to {folder}: {error.strerror}") from error
