@@ -7,7 +7,8 @@ import errno
 import os
 import random
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 
@@ -115,6 +116,32 @@ def test_a_node_that_had_no_power_has_lost_its_memory(tmp_path: Path) -> None:
         await remove_tree(engine, memory_directory(ID))
 
     run_virtual(body)
+
+
+async def test_what_containers_wrote_as_root_is_removed_by_a_container_for_a_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    class Engine:
+        specs: ClassVar[list[ContainerSpec]] = []
+
+        def __getattr__(self, name: str) -> Any:
+            async def call(*arguments: Any) -> Any:
+                if name == "create":
+                    self.specs.append(arguments[0])
+                return SimpleNamespace(running=False)
+
+            return call
+
+    monkeypatch.setattr("testbed.machines.cleanup.shutil.rmtree", refuse)
+    monkeypatch.setattr("testbed.machines.cleanup.os.geteuid", lambda: 1000)
+    await remove_tree(Engine(), tmp_path / "testbed-1")
+    spec, = Engine.specs
+    assert spec.command == ("rm", "-rf", "--", "/state/testbed-1")
+    assert [(mount.target, mount.source) for mount in spec.mounts] == [("/state", str(tmp_path))]
+    assert spec.network == "none"
 
 
 async def test_a_symlink_in_place_of_a_memory_volume_is_not_followed(tmp_path: Path) -> None:

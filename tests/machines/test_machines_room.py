@@ -18,6 +18,7 @@ from testbed.errors import EnvironmentProblem, InvalidInput
 from testbed.machines.__main__ import remembered_owner
 from testbed.machines.cleanup import end_processes, instance_ids, processes_of, remove_state
 from testbed.machines.client import RoomClient, room_status
+from testbed.machines.logs import MAX_BYTES
 from testbed.machines.processes import start_ticks
 from testbed.machines.room import Room, new_node
 from testbed.machines.wire import serve as serve_socket
@@ -141,6 +142,16 @@ async def test_power_off_cuts_and_kills_and_stays_off_for_a_successor(directory:
     assert "agent-node-1" in await running(successor, 7)
     assert "sweep" in (directory / "errands").read_text().split()
     await successor.close()
+
+
+async def test_the_room_keeps_the_logs_of_all_bounded(directory: Path) -> None:
+    log = directory / "logs" / "agent-node-1.log"
+    log.write_bytes(b"x" * (MAX_BYTES + 1))
+    room = room_in(directory, FakeHost())
+    await room.start()
+    await until(lambda: log.stat().st_size <= MAX_BYTES)
+    assert log.with_name("agent-node-1.log.1").stat().st_size == MAX_BYTES
+    await room.close()
 
 
 async def test_gateway_that_died_is_made_again(directory: Path) -> None:
