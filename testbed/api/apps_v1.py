@@ -1,4 +1,4 @@
-"""Group apps, version v1: Deployments and ReplicaSets."""
+"""Group apps, version v1: Deployments, ReplicaSets, StatefulSets and the ControllerRevisions of their history."""
 
 from __future__ import annotations
 
@@ -65,3 +65,44 @@ class ReplicaSetStatus(View):
 class ReplicaSet(Resource):
     spec: ReplicaSetSpec = Field(default_factory=ReplicaSetSpec)
     status: ReplicaSetStatus = Field(default_factory=ReplicaSetStatus)
+
+
+class StatefulRollingUpdate(View):
+    partition: int = 0
+
+
+class StatefulSetUpdateStrategy(View):
+    type: str = "RollingUpdate"
+    rolling_update: StatefulRollingUpdate = Field(default_factory=StatefulRollingUpdate)
+
+
+class StatefulSetOrdinals(View):
+    start: int = 0
+
+
+class StatefulSetSpec(View):
+    replicas: int = 1
+    selector: LabelSelector = Field(default_factory=LabelSelector)
+    template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
+    service_name: str = ""
+    pod_management_policy: str = "OrderedReady"
+    update_strategy: StatefulSetUpdateStrategy = Field(default_factory=StatefulSetUpdateStrategy)
+    revision_history_limit: int = 10
+    min_ready_seconds: int = 0
+    ordinals: StatefulSetOrdinals = Field(default_factory=StatefulSetOrdinals)
+
+
+class StatefulSetStatus(View):
+    observed_generation: int = 0
+    current_revision: str = ""
+    update_revision: str = ""
+    collision_count: int | None = None
+
+
+class StatefulSet(Resource):
+    spec: StatefulSetSpec = Field(default_factory=StatefulSetSpec)
+    status: StatefulSetStatus = Field(default_factory=StatefulSetStatus)
+
+
+class ControllerRevision(Resource):
+    revision: int = 0

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from testbed.api.apps_v1 import Deployment, ReplicaSet
+from testbed.api.apps_v1 import ControllerRevision, Deployment, ReplicaSet, StatefulSet
 from testbed.api.coordination_v1 import Lease
 from testbed.api.core_v1 import Namespace, Node, Pod, Service
 from testbed.api.discovery_v1 import EndpointSlice
@@ -15,6 +15,7 @@ from testbed.api.meta import Resource
 from testbed.api.policy_v1 import DisruptionBudget
 from testbed.api.resources import (
     BUILT_IN,
+    CONTROLLER_REVISIONS,
     CUSTOM_RESOURCE_DEFINITIONS,
     DEPLOYMENTS,
     DISRUPTION_BUDGETS,
@@ -27,6 +28,7 @@ from testbed.api.resources import (
     PODS,
     REPLICA_SETS,
     SERVICES,
+    STATEFUL_SETS,
     ResourceType,
 )
 from testbed.client.informer import Informer
@@ -66,12 +68,16 @@ class Caches:
         self.replica_sets = Cache(
             REPLICA_SETS, ReplicaSet, {"namespace": _namespace, "controller": controller_uid, "uid": _uid}
         )
+        self.stateful_sets = Cache(STATEFUL_SETS, StatefulSet, {"namespace": _namespace, "uid": _uid})
+        self.controller_revisions = Cache(
+            CONTROLLER_REVISIONS, ControllerRevision, {"namespace": _namespace, "controller": controller_uid}
+        )
         self.leases = Cache(LEASES, Lease)
         self.namespaces = Cache(NAMESPACES, Namespace)
         self.budgets = Cache(DISRUPTION_BUDGETS, DisruptionBudget, {"namespace": _namespace})
         known: tuple[Cache[Any], ...] = (
             self.pods, self.nodes, self.services, self.slices, self.endpoints, self.deployments, self.replica_sets,
-            self.leases, self.namespaces, self.budgets,
+            self.stateful_sets, self.controller_revisions, self.leases, self.namespaces, self.budgets,
         )
         self.all: dict[str, Cache[Any]] = {cache.resource.group_resource: cache for cache in known}
         for resource in BUILT_IN:

@@ -22,6 +22,7 @@ class DisruptionController(Controller):
         self._budgets.on_change(lambda old, new: self.queue.add(key_of(new or old or {})))
         self._pods.on_change(self._pod_changed)
         self._sets.on_change(self._set_changed)
+        tools.caches.stateful_sets.on_change(self._set_changed)
 
     def _pod_changed(self, old: Json | None, new: Json | None) -> None:
         changed = new or old
@@ -67,4 +68,6 @@ class DisruptionController(Controller):
                 elif above[0].metadata.uid not in counted:
                     counted.add(above[0].metadata.uid)
                     scales[uid] = above[0].spec.replicas
+            for stateful_set in self.caches.stateful_sets.by("uid", uid):
+                scales[uid] = stateful_set.spec.replicas
         return scales

@@ -22,11 +22,13 @@ from testbed.controlplane.nodes import NodeLifecycleController
 from testbed.controlplane.podgc import PodGarbageCollector
 from testbed.controlplane.replicasets import ReplicaSetController
 from testbed.controlplane.scheduler import Scheduler
+from testbed.controlplane.statefulsets import StatefulSetController
 from testbed.core.profile import Profile
 
 CONTROLLERS: tuple[type[Controller], ...] = (
     EndpointsController, ReplicaSetController, DeploymentController, Scheduler, NodeLifecycleController,
     TaintEvictionController, GarbageCollector, NamespaceController, PodGarbageCollector, DisruptionController,
+    StatefulSetController,
 )
 
 

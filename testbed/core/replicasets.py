@@ -1,7 +1,7 @@
 """How many pods a ReplicaSet makes or deletes now, and which ones.
 
-Decides: adoption and release, creation count, the order of deletion, status. Leaves to its loop: names of new pods,
-slow start, expectations (writes that the cache has not shown yet).
+Decides: creation count, the order of deletion, status. Leaves to ``claims``: adoption and release; to its loop: names
+of new pods, slow start, expectations (writes that the cache has not shown yet).
 
 Source: kubernetes pkg/controller/replicaset/replica_set.go, pkg/controller/controller_utils.go.
 """
@@ -27,15 +27,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class ClaimPlan:
-    """Which pods are ours, which orphans to adopt, which of ours to let go (names)."""
-
-    owned: tuple[Pod, ...]
-    adopt: tuple[Pod, ...]
-    release: tuple[Pod, ...]
-
-
-@dataclass(frozen=True)
 class ReplicaSetPlan:
     """``create`` pods to make; ``delete`` pod names, least useful first; ``reason`` says why."""
 
@@ -43,31 +34,6 @@ class ReplicaSetPlan:
     delete: tuple[str, ...]
     requeue_after_s: float | None
     reason: str
-
-
-def claim(replica_set: ReplicaSet, pods: Iterable[Pod]) -> ClaimPlan:
-    """Owned is what names us as its controller. Orphans that match are adopted, ours that no longer match released.
-
-    A ReplicaSet that is being deleted claims nothing new; ended or deleted pods are not adopted.
-    (kubernetes: pkg/controller/controller_ref_manager.go ClaimObject)
-    """
-    owned, adopt, release = [], [], []
-    selector, deleting = replica_set.spec.selector, replica_set.metadata.deleting
-    for pod in pods:
-        if pod.metadata.namespace != replica_set.metadata.namespace:
-            continue
-        matches = not selector.empty and selector.matches(pod.metadata.labels)
-        owner = pod.metadata.controller
-        if owner is not None:
-            if owner.uid != replica_set.metadata.uid:
-                continue
-            if matches or deleting:
-                owned.append(pod)
-            elif not pod.metadata.deleting:
-                release.append(pod)
-        elif matches and not deleting and pod.active:
-            adopt.append(pod)
-    return ClaimPlan(tuple(owned), tuple(adopt), tuple(release))
 
 
 def plan(

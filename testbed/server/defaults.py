@@ -147,6 +147,17 @@ def _replica_set(obj: Json) -> None:
     _template(spec)
 
 
+def _stateful_set(obj: Json) -> None:
+    spec = _map(obj, "spec")
+    _fill(spec, replicas=1, revisionHistoryLimit=10, podManagementPolicy="OrderedReady")
+    strategy = _map(spec, "updateStrategy")
+    strategy.setdefault("type", "RollingUpdate")
+    if strategy["type"] == "RollingUpdate":
+        _map(strategy, "rollingUpdate").setdefault("partition", 0)
+    _fill(_map(spec, "persistentVolumeClaimRetentionPolicy"), whenDeleted="Retain", whenScaled="Retain")
+    _template(spec)
+
+
 # --- Services, config, the rest
 
 
@@ -218,6 +229,7 @@ _DEFAULTS: dict[str, Callable[[Json], None]] = {
     r.PODS.group_resource: _pod,
     r.DEPLOYMENTS.group_resource: _deployment,
     r.REPLICA_SETS.group_resource: _replica_set,
+    r.STATEFUL_SETS.group_resource: _stateful_set,
     r.SERVICES.group_resource: _service,
     r.SECRETS.group_resource: _secret,
     r.NAMESPACES.group_resource: _namespace,

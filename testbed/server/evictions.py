@@ -12,7 +12,7 @@ from typing import Any
 
 from testbed.api.meta import format_time
 from testbed.errors import ApiError, TooManyRequests
-from testbed.server.validation import selector_matches
+from testbed.server.validation_workloads import selector_matches
 
 Json = dict[str, Any]
 

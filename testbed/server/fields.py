@@ -21,11 +21,9 @@ MAX_DEPTH = 100
 UNENFORCED: dict[str, frozenset[str]] = {
     "PodSpec": frozenset({
         "dnsConfig", "ephemeralContainers", "hostAliases", "hostIPC", "hostPID", "hostUsers", "imagePullSecrets", "os",
-        "overhead", "preemptionPolicy", "readinessGates", "resourceClaims", "runtimeClassName", "schedulingGates",
-        "setHostnameAsFQDN", "shareProcessNamespace", "topologySpreadConstraints",
+        "overhead", "readinessGates", "resourceClaims", "runtimeClassName",
+        "setHostnameAsFQDN", "shareProcessNamespace",
     }),
-    "Affinity": frozenset({"podAffinity", "podAntiAffinity"}),
-    "NodeAffinity": frozenset({"preferredDuringSchedulingIgnoredDuringExecution"}),
     "ContainerPort": frozenset({"hostIP", "hostPort"}),
     "Container": frozenset({"resizePolicy", "stdinOnce", "volumeDevices"}),
     "SecurityContext": frozenset({"appArmorProfile", "procMount", "seLinuxOptions", "seccompProfile",
@@ -35,12 +33,13 @@ UNENFORCED: dict[str, frozenset[str]] = {
         "supplementalGroupsPolicy",
     }),
     "VolumeMount": frozenset({"mountPropagation", "recursiveReadOnly", "subPathExpr"}),
+    "RollingUpdateStatefulSetStrategy": frozenset({"maxUnavailable"}),
     "ServiceSpec": frozenset({
         "externalIPs", "externalTrafficPolicy", "healthCheckNodePort", "internalTrafficPolicy",
         "loadBalancerClass", "loadBalancerIP", "loadBalancerSourceRanges", "trafficDistribution",
     }),
 }
-_HARMLESS: tuple[Any, ...] = (None, "", False, 0, [], {}, "Cluster", "Default", "PreemptLowerPriority")
+_HARMLESS: tuple[Any, ...] = (None, "", False, 0, [], {}, "Cluster", "Default")
 UNENFORCED_KINDS = {
     "NetworkPolicy": "network policies are stored but not enforced by this cluster",
     **dict.fromkeys(("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"),

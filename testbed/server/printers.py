@@ -6,65 +6,17 @@ Source: kubernetes pkg/printers/internalversion/printers.go (v1.32). A row is as
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from testbed.api import resources as r
 from testbed.server.human import since
+from testbed.server.printer import Printer, age_of, name_of
 from testbed.server.printing_pods import POD_COLUMNS, pod_row
+from testbed.server.printing_workloads import WORKLOAD_PRINTERS
 from testbed.server.scaling import selector_text
 
 Json = dict[str, Any]
-Row = Callable[[Json, datetime], list[Any]]
-
-
-@dataclass(frozen=True)
-class Printer:
-    """``columns``: names; ``*`` after a name is priority 1, ``#`` a number."""
-
-    columns: tuple[str, ...]
-    row: Row
-
-    def definitions(self) -> list[Json]:
-        return [definition(name) for name in self.columns]
-
-
-def definition(name: str) -> Json:
-    plain = name.rstrip("*#")
-    return {"name": plain, "type": "integer" if "#" in name else "string", "format": "name" if plain == "Name" else "",
-            "description": "", "priority": int("*" in name)}
-
-
-def _name(obj: Json) -> str:
-    return str(obj["metadata"].get("name", ""))
-
-
-def _age(obj: Json, now: datetime) -> str:
-    return since(obj["metadata"].get("creationTimestamp"), now)
-
-
-def _containers(spec: Json) -> tuple[str, str]:
-    containers = spec.get("containers") or ()
-    return (",".join(str(item.get("name")) for item in containers),
-            ",".join(str(item.get("image")) for item in containers))
-
-
-def _deployment(obj: Json, now: datetime) -> list[Any]:
-    spec, status = obj.get("spec") or {}, obj.get("status") or {}
-    names, images = _containers((spec.get("template") or {}).get("spec") or {})
-    return [_name(obj), f"{status.get('readyReplicas', 0)}/{spec.get('replicas', 0)}", status.get("updatedReplicas", 0),
-            status.get("availableReplicas", 0), _age(obj, now), names, images,
-            selector_text(spec.get("selector") or {})]
-
-
-def _replica_set(obj: Json, now: datetime) -> list[Any]:
-    spec, status = obj.get("spec") or {}, obj.get("status") or {}
-    names, images = _containers((spec.get("template") or {}).get("spec") or {})
-    return [_name(obj), spec.get("replicas", 0), status.get("replicas", 0), status.get("readyReplicas", 0),
-            _age(obj, now),
-            names, images, selector_text(spec.get("selector") or {})]
 
 
 def _service(obj: Json, now: datetime) -> list[Any]:
@@ -78,7 +30,7 @@ def _service(obj: Json, now: datetime) -> list[Any]:
                                  else "") + f"/{port.get('protocol', 'TCP')}"
         for port in spec.get("ports") or ()) or "<none>"
     selector = ",".join(f"{key}={value}" for key, value in sorted((spec.get("selector") or {}).items())) or "<none>"
-    return [_name(obj), kind, spec.get("clusterIP") or "<none>", external, ports, _age(obj, now), selector]
+    return [name_of(obj), kind, spec.get("clusterIP") or "<none>", external, ports, age_of(obj, now), selector]
 
 
 def _node(obj: Json, now: datetime) -> list[Any]:
@@ -96,7 +48,8 @@ def _node(obj: Json, now: datetime) -> list[Any]:
     def told(key: str) -> str:
         return info.get(key) or "<unknown>"
 
-    return [_name(obj), ",".join(words), ",".join(roles) or "<none>", _age(obj, now), info.get("kubeletVersion", ""),
+    return [name_of(obj), ",".join(words), ",".join(roles) or "<none>", age_of(obj, now),
+            info.get("kubeletVersion", ""),
             addresses.get("InternalIP") or "<none>", addresses.get("ExternalIP") or "<none>", told("osImage"),
             told("kernelVersion"), told("containerRuntimeVersion")]
 
@@ -110,29 +63,29 @@ def _event(obj: Json, now: datetime) -> list[Any]:
     return [since(last, now), obj.get("type", ""), obj.get("reason", ""),
             f"{str(involved.get('kind', '')).lower()}/{involved.get('name', '')}", involved.get("fieldPath", ""),
             f"{component}, {host}" if host else component, str(obj.get("message", "")).strip(), since(first, now),
-            series.get("count") or obj.get("count") or 1, _name(obj)]
+            series.get("count") or obj.get("count") or 1, name_of(obj)]
 
 
 def _namespace(obj: Json, now: datetime) -> list[Any]:
-    return [_name(obj), (obj.get("status") or {}).get("phase", ""), _age(obj, now)]
+    return [name_of(obj), (obj.get("status") or {}).get("phase", ""), age_of(obj, now)]
 
 
 def _secret(obj: Json, now: datetime) -> list[Any]:
-    return [_name(obj), obj.get("type", ""), len(obj.get("data") or ()), _age(obj, now)]
+    return [name_of(obj), obj.get("type", ""), len(obj.get("data") or ()), age_of(obj, now)]
 
 
 def _config_map(obj: Json, now: datetime) -> list[Any]:
-    return [_name(obj), len(obj.get("data") or ()) + len(obj.get("binaryData") or ()), _age(obj, now)]
+    return [name_of(obj), len(obj.get("data") or ()) + len(obj.get("binaryData") or ()), age_of(obj, now)]
 
 
 def _service_account(obj: Json, now: datetime) -> list[Any]:
-    return [_name(obj), len(obj.get("secrets") or ()), _age(obj, now)]
+    return [name_of(obj), len(obj.get("secrets") or ()), age_of(obj, now)]
 
 
 def _endpoints(obj: Json, now: datetime) -> list[Any]:
     found = [f"{address.get('ip')}:{port.get('port')}" for subset in obj.get("subsets") or ()
              for port in subset.get("ports") or () for address in subset.get("addresses") or ()]
-    return [_name(obj), _some(found), _age(obj, now)]
+    return [name_of(obj), _some(found), age_of(obj, now)]
 
 
 def _some(items: list[str], limit: int = 3) -> str:
@@ -145,22 +98,22 @@ def _endpoint_slice(obj: Json, now: datetime) -> list[Any]:
     ports = [str(port.get("port", "*")) for port in obj.get("ports") or ()]
     addresses = [address for endpoint in obj.get("endpoints") or () for address in endpoint.get("addresses") or ()]
     unset = [text.replace("<none>", "<unset>") for text in (_some(ports), _some(addresses))]
-    return [_name(obj), obj.get("addressType", ""), *unset, _age(obj, now)]
+    return [name_of(obj), obj.get("addressType", ""), *unset, age_of(obj, now)]
 
 
 def _lease(obj: Json, now: datetime) -> list[Any]:
-    return [_name(obj), (obj.get("spec") or {}).get("holderIdentity", ""), _age(obj, now)]
+    return [name_of(obj), (obj.get("spec") or {}).get("holderIdentity", ""), age_of(obj, now)]
 
 
 def _budget(obj: Json, now: datetime) -> list[Any]:
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     least, most = spec.get("minAvailable"), spec.get("maxUnavailable")
-    return [_name(obj), "N/A" if least is None else str(least), "N/A" if most is None else str(most),
-            status.get("disruptionsAllowed", 0), _age(obj, now)]
+    return [name_of(obj), "N/A" if least is None else str(least), "N/A" if most is None else str(most),
+            status.get("disruptionsAllowed", 0), age_of(obj, now)]
 
 
 def _network_policy(obj: Json, now: datetime) -> list[Any]:
-    return [_name(obj), selector_text((obj.get("spec") or {}).get("podSelector") or {}) or "<none>", _age(obj, now)]
+    return [name_of(obj), selector_text((obj.get("spec") or {}).get("podSelector") or {}) or "<none>", age_of(obj, now)]
 
 
 def _binding(obj: Json, now: datetime) -> list[Any]:
@@ -171,34 +124,31 @@ def _binding(obj: Json, now: datetime) -> list[Any]:
         if item.get("kind") == "ServiceAccount":
             text = f"{item.get('namespace', '')}/{text}"
         subjects.setdefault(str(item.get("kind")), []).append(str(text))
-    return [_name(obj), f"{role.get('kind', '')}/{role.get('name', '')}", _age(obj, now), ", ".join(subjects["User"]),
-            ", ".join(subjects["Group"]), ", ".join(subjects["ServiceAccount"])]
+    return [name_of(obj), f"{role.get('kind', '')}/{role.get('name', '')}", age_of(obj, now),
+            ", ".join(subjects["User"]), ", ".join(subjects["Group"]), ", ".join(subjects["ServiceAccount"])]
 
 
 def _created(obj: Json, now: datetime) -> list[Any]:
-    return [_name(obj), obj["metadata"].get("creationTimestamp", "")]
+    return [name_of(obj), obj["metadata"].get("creationTimestamp", "")]
 
 
 def _priority_class(obj: Json, now: datetime) -> list[Any]:
-    return [_name(obj), obj.get("value", 0), str(bool(obj.get("globalDefault"))).lower(), _age(obj, now)]
+    return [name_of(obj), obj.get("value", 0), str(bool(obj.get("globalDefault"))).lower(), age_of(obj, now)]
 
 
 def _storage_class(obj: Json, now: datetime) -> list[Any]:
     default = (obj["metadata"].get("annotations") or {}).get("storageclass.kubernetes.io/is-default-class") == "true"
-    return [_name(obj) + (" (default)" if default else ""), obj.get("provisioner", ""),
+    return [name_of(obj) + (" (default)" if default else ""), obj.get("provisioner", ""),
             obj.get("reclaimPolicy", "Delete"),
             obj.get("volumeBindingMode", "Immediate"), str(bool(obj.get("allowVolumeExpansion"))).lower(),
-            _age(obj, now)]
+            age_of(obj, now)]
 
 
-_WORKLOAD = ("Containers*", "Images*", "Selector*")
 _BINDING = ("Name", "Role", "Age", "Users*", "Groups*", "ServiceAccounts*")
 
 PRINTERS: dict[str, Printer] = {
     r.PODS.group_resource: Printer(POD_COLUMNS, pod_row),
-    r.DEPLOYMENTS.group_resource: Printer(("Name", "Ready", "Up-to-date#", "Available#", "Age", *_WORKLOAD),
-                                          _deployment),
-    r.REPLICA_SETS.group_resource: Printer(("Name", "Desired#", "Current#", "Ready#", "Age", *_WORKLOAD), _replica_set),
+    **WORKLOAD_PRINTERS,
     r.SERVICES.group_resource: Printer(
         ("Name", "Type", "Cluster-IP", "External-IP", "Port(s)", "Age", "Selector*"), _service),
     r.NODES.group_resource: Printer(

@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import Any
 
 from testbed.server.human import since
-from testbed.server.printers import PRINTERS, definition
+from testbed.server.printer import definition
+from testbed.server.printers import PRINTERS
 from testbed.server.served import Served
 
 Json = dict[str, Any]

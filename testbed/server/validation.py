@@ -1,7 +1,8 @@
 """Which objects are valid, and which changes of one are allowed, by kind. All mistakes are told at once.
 
 Sources: kubernetes pkg/apis/{core,apps,policy,discovery,coordination,rbac,scheduling}/validation/validation.go.
-Pods are in ``validation_pods``, CustomResourceDefinitions in ``crd``, custom resources in ``structural``.
+Pods are in ``validation_pods``, what makes them in ``validation_workloads``,
+CustomResourceDefinitions in ``crd``, custom resources in ``structural``.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 from testbed.api import resources as r
+from testbed.server.admission import SYSTEM_PRIORITIES
 from testbed.server.causes import Causes
 from testbed.server.names import (
-    check_annotations,
     check_label_name,
     check_label_value,
     check_labels,
@@ -24,12 +25,23 @@ from testbed.server.names import (
 from testbed.server.served import Served
 from testbed.server.validation_containers import check_port_name, check_port_number
 from testbed.server.validation_pods import check_config_keys, check_pod_spec, check_pod_update
+from testbed.server.validation_workloads import (
+    check_deployment,
+    check_int_or_percent,
+    check_replica_set,
+    check_revision_update,
+    check_selector,
+    check_selector_immutable,
+    check_stateful_set,
+    check_stateful_set_update,
+)
 
 Json = dict[str, Any]
 Check = Callable[[Json, Causes], None]
 UpdateCheck = Callable[[Json, Json, Causes], None]
 
 MAX_CONFIG_BYTES = 1024 * 1024
+MAX_USER_PRIORITY = 1_000_000_000
 
 
 def validate(served: Served, obj: Json, old: Json | None = None) -> None:
@@ -46,115 +58,11 @@ def validate(served: Served, obj: Json, old: Json | None = None) -> None:
     causes.raise_if_any(served.resource.kind, served.resource.group, metadata.get("name", ""))
 
 
-# --- pods and what makes them
+# --- pods
 
 
 def _pod(obj: Json, causes: Causes) -> None:
     check_pod_spec(obj.get("spec") or {}, "spec", causes)
-
-
-def _selector(selector: Any, path: str, causes: Causes) -> None:
-    check_labels(selector.get("matchLabels") or {}, f"{path}.matchLabels", causes)
-    for index, requirement in enumerate(selector.get("matchExpressions") or ()):
-        here = f"{path}.matchExpressions[{index}]"
-        check_qualified(requirement.get("key", ""), f"{here}.key", causes)
-        operator, values = requirement.get("operator"), requirement.get("values") or ()
-        if operator in ("In", "NotIn"):
-            if not values:
-                causes.required(f"{here}.values", "must be specified when `operator` is 'In' or 'NotIn'")
-        elif operator in ("Exists", "DoesNotExist"):
-            if values:
-                causes.forbidden(f"{here}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
-        else:
-            causes.invalid(f"{here}.operator", operator, "not a valid selector operator")
-
-
-def selector_matches(selector: Json, labels: Json) -> bool:
-    """A JSON LabelSelector against labels."""
-    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
-        return False
-    for requirement in selector.get("matchExpressions") or ():
-        key, values = requirement.get("key", ""), requirement.get("values") or ()
-        holds = {
-            "In": key in labels and labels[key] in values, "NotIn": key not in labels or labels[key] not in values,
-            "Exists": key in labels, "DoesNotExist": key not in labels,
-        }.get(requirement.get("operator", ""), False)
-        if not holds:
-            return False
-    return True
-
-
-def _workload(obj: Json, causes: Causes) -> None:
-    spec = obj.get("spec") or {}
-    selector, template = spec.get("selector"), spec.get("template") or {}
-    _not_negative(spec, "replicas", causes)
-    _not_negative(spec, "minReadySeconds", causes)
-    if selector is None:
-        causes.required("spec.selector")
-    elif not selector.get("matchLabels") and not selector.get("matchExpressions"):
-        causes.invalid("spec.selector", selector, "empty selector is invalid for deployment")
-    else:
-        _selector(selector, "spec.selector", causes)
-        labels = (template.get("metadata") or {}).get("labels") or {}
-        if not selector_matches(selector, labels):
-            causes.invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
-    metadata = template.get("metadata") or {}
-    check_labels(metadata.get("labels") or {}, "spec.template.labels", causes)
-    check_annotations(metadata.get("annotations") or {}, "spec.template.annotations", causes)
-    check_pod_spec(template.get("spec") or {}, "spec.template.spec", causes, restart=("Always",))
-
-
-def _not_negative(spec: Json, key: str, causes: Causes) -> None:
-    value = spec.get(key)
-    if isinstance(value, int) and value < 0:
-        causes.invalid(f"spec.{key}", value, "must be greater than or equal to 0")
-
-
-def _deployment(obj: Json, causes: Causes) -> None:
-    _workload(obj, causes)
-    spec = obj.get("spec") or {}
-    for key in ("revisionHistoryLimit", "progressDeadlineSeconds"):
-        _not_negative(spec, key, causes)
-    deadline = spec.get("progressDeadlineSeconds")
-    if isinstance(deadline, int) and deadline <= spec.get("minReadySeconds", 0):
-        causes.invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
-    strategy = spec.get("strategy") or {}
-    if strategy.get("type") not in ("Recreate", "RollingUpdate"):
-        causes.not_supported("spec.strategy.type", strategy.get("type"), ("Recreate", "RollingUpdate"))
-    elif strategy["type"] == "Recreate":
-        if strategy.get("rollingUpdate") is not None:
-            causes.forbidden("spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'")
-    else:
-        rolling = strategy.get("rollingUpdate") or {}
-        surge = _int_or_percent(rolling.get("maxSurge"), "spec.strategy.rollingUpdate.maxSurge", causes)
-        unavailable = _int_or_percent(rolling.get("maxUnavailable"), "spec.strategy.rollingUpdate.maxUnavailable",
-                                      causes)
-        if surge == 0 and unavailable == 0:
-            causes.invalid("spec.strategy.rollingUpdate.maxUnavailable", rolling.get("maxUnavailable"),
-                           "may not be 0 when `maxSurge` is 0")
-        if isinstance(rolling.get("maxUnavailable"), str) and unavailable is not None and unavailable > 100:
-            causes.invalid("spec.strategy.rollingUpdate.maxUnavailable", rolling["maxUnavailable"],
-                           "must not be greater than 100%")
-
-
-def _int_or_percent(value: Any, path: str, causes: Causes) -> int | None:
-    if isinstance(value, int):
-        if value < 0:
-            causes.invalid(path, value, "must be greater than or equal to 0")
-        return value
-    if isinstance(value, str) and value.endswith("%") and value[:-1].isdigit():
-        return int(value[:-1])
-    if value is not None:
-        causes.invalid(path, value, "a valid percent string must be a numeric string followed by an ending '%' (e.g. "
-                                    "'1%',  or "
-                       "'93%', regex used for validation is '[0-9]+%')")
-    return None
-
-
-def _selector_immutable(old: Json, new: Json, causes: Causes) -> None:
-    selector = (new.get("spec") or {}).get("selector")
-    if (old.get("spec") or {}).get("selector") != selector:
-        causes.invalid("spec.selector", selector, "field is immutable")
 
 
 # --- Services and config
@@ -288,8 +196,8 @@ def _budget(obj: Json, causes: Causes) -> None:
     if spec.get("minAvailable") is not None and spec.get("maxUnavailable") is not None:
         causes.invalid("spec", "", "minAvailable and maxUnavailable cannot be both set")
     for key in ("minAvailable", "maxUnavailable"):
-        _int_or_percent(spec.get(key), f"spec.{key}", causes)
-    _selector(spec.get("selector") or {}, "spec.selector", causes)
+        check_int_or_percent(spec.get(key), f"spec.{key}", causes)
+    check_selector(spec.get("selector") or {}, "spec.selector", causes)
 
 
 def _event(obj: Json, causes: Causes) -> None:
@@ -303,19 +211,35 @@ def _event(obj: Json, causes: Causes) -> None:
 def _priority_class(obj: Json, causes: Causes) -> None:
     value = obj.get("value", 0)
     name = obj["metadata"].get("name", "")
-    if value > 1_000_000_000 and not name.startswith("system-"):
-        causes.forbidden("value", "maximum allowed value of a user defined priority is 1000000000")
+    if name.startswith("system-"):
+        if SYSTEM_PRIORITIES.get(name) != value:
+            causes.forbidden("metadata.name", "priority class names with 'system-' prefix are reserved for system use "
+                                              "only")
+    elif value > MAX_USER_PRIORITY:
+        causes.forbidden("value", f"maximum allowed value of a user defined priority is {MAX_USER_PRIORITY}")
+    if obj.get("preemptionPolicy") not in ("Never", "PreemptLowerPriority"):
+        causes.not_supported("preemptionPolicy", obj.get("preemptionPolicy"), ("Never", "PreemptLowerPriority"))
+
+
+def _priority_class_update(old: Json, new: Json, causes: Causes) -> None:
+    if old.get("value", 0) != new.get("value", 0):
+        causes.forbidden("value", "may not be changed in an update.")
+    if old.get("preemptionPolicy") != new.get("preemptionPolicy"):
+        causes.invalid("preemptionPolicy", new.get("preemptionPolicy"), "field is immutable")
 
 
 _CHECKS: dict[str, Check] = {
-    r.PODS.group_resource: _pod, r.DEPLOYMENTS.group_resource: _deployment, r.REPLICA_SETS.group_resource: _workload,
+    r.PODS.group_resource: _pod, r.DEPLOYMENTS.group_resource: check_deployment,
+    r.REPLICA_SETS.group_resource: check_replica_set, r.STATEFUL_SETS.group_resource: check_stateful_set,
     r.SERVICES.group_resource: _service, r.CONFIG_MAPS.group_resource: _config_map, r.SECRETS.group_resource: _secret,
     r.NODES.group_resource: _node, r.ENDPOINT_SLICES.group_resource: _endpoint_slice,
     r.DISRUPTION_BUDGETS.group_resource: _budget, r.EVENTS.group_resource: _event,
     r.PRIORITY_CLASSES.group_resource: _priority_class,
 }
 _UPDATES: dict[str, UpdateCheck] = {
-    r.PODS.group_resource: check_pod_update, r.DEPLOYMENTS.group_resource: _selector_immutable,
-    r.REPLICA_SETS.group_resource: _selector_immutable, r.CONFIG_MAPS.group_resource: _immutable_data,
-    r.SECRETS.group_resource: _immutable_data,
+    r.PODS.group_resource: check_pod_update, r.DEPLOYMENTS.group_resource: check_selector_immutable,
+    r.REPLICA_SETS.group_resource: check_selector_immutable,
+    r.STATEFUL_SETS.group_resource: check_stateful_set_update,
+    r.CONTROLLER_REVISIONS.group_resource: check_revision_update, r.CONFIG_MAPS.group_resource: _immutable_data,
+    r.SECRETS.group_resource: _immutable_data, r.PRIORITY_CLASSES.group_resource: _priority_class_update,
 }

@@ -383,3 +383,20 @@ def condition_of(obj: Json, kind: str) -> Json:
 
 def image_of(pod: Json) -> str:
     return str(pod["spec"]["containers"][0]["image"])
+
+
+def template(app: str = "db", image: str = "sample:v1", **spec: Any) -> Json:
+    """A pod template with the label ``app``."""
+    return {"metadata": {"labels": {"app": app}}, "spec": {"containers": [container(image)], **spec}}
+
+
+def workload_json(kind: str, name: str, image: str = "sample:v1", **spec: Any) -> Json:
+    """A StatefulSet or DaemonSet."""
+    return {
+        "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name},
+        "spec": {"selector": {"matchLabels": {"app": name}}, "template": template(name, image), **spec},
+    }
+
+
+def name_of(obj: Json) -> str:
+    return str(obj["metadata"]["name"])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from testbed.api.apps_v1 import ReplicaSet
 from testbed.core import replicasets
+from testbed.core.claims import claim
 
 
 def replica_set(replicas: int = 3, **spec: Any) -> ReplicaSet:
@@ -71,7 +72,8 @@ def test_claims() -> None:
     mine, other = pod("mine"), pod("other", owner="else")
     stray, lost = pod("stray", owner=""), pod("lost", labels={"app": "api"})
     ended = pod("ended", owner="", phase="Failed")
-    claims = replicasets.claim(replica_set(), [mine, other, stray, lost, ended])
+    owner = replica_set()
+    claims = claim(owner.metadata, owner.spec.selector, [mine, other, stray, lost, ended])
     assert (claims.owned, claims.adopt, claims.release) == ((mine,), (stray,), (lost,))
 
 

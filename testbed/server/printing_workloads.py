@@ -1,0 +1,68 @@
+"""The columns of the kinds that make pods.
+
+Source: kubernetes pkg/printers/internalversion/printers.go (v1.32).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from testbed.api import resources as r
+from testbed.server.printer import Printer, age_of, name_of
+from testbed.server.scaling import selector_text
+
+Json = dict[str, Any]
+
+
+def _containers(spec: Json) -> tuple[str, str]:
+    containers = spec.get("containers") or ()
+    return (",".join(str(item.get("name")) for item in containers),
+            ",".join(str(item.get("image")) for item in containers))
+
+
+def _ready(spec: Json, status: Json) -> str:
+    return f"{status.get('readyReplicas', 0)}/{spec.get('replicas', 0)}"
+
+
+def _deployment(obj: Json, now: datetime) -> list[Any]:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    names, images = _containers((spec.get("template") or {}).get("spec") or {})
+    return [name_of(obj), _ready(spec, status), status.get("updatedReplicas", 0), status.get("availableReplicas", 0),
+            age_of(obj, now), names, images,
+            selector_text(spec.get("selector") or {})]
+
+
+def _replica_set(obj: Json, now: datetime) -> list[Any]:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    names, images = _containers((spec.get("template") or {}).get("spec") or {})
+    return [name_of(obj), spec.get("replicas", 0), status.get("replicas", 0), status.get("readyReplicas", 0),
+            age_of(obj, now),
+            names, images, selector_text(spec.get("selector") or {})]
+
+
+def _stateful_set(obj: Json, now: datetime) -> list[Any]:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    names, images = _containers((spec.get("template") or {}).get("spec") or {})
+    return [name_of(obj), _ready(spec, status), age_of(obj, now), names, images]
+
+
+def _controller_revision(obj: Json, now: datetime) -> list[Any]:
+    owner = next((item for item in obj["metadata"].get("ownerReferences") or () if item.get("controller")), None)
+    text = "<none>"
+    if owner is not None:
+        group = str(owner.get("apiVersion", "")).partition("/")[0]
+        text = f"{str(owner.get('kind', '')).lower()}.{group}/{owner.get('name', '')}"
+    return [name_of(obj), text, obj.get("revision", 0), age_of(obj, now)]
+
+
+_TEMPLATE = ("Containers*", "Images*")
+_WORKLOAD = (*_TEMPLATE, "Selector*")
+
+WORKLOAD_PRINTERS: dict[str, Printer] = {
+    r.DEPLOYMENTS.group_resource: Printer(("Name", "Ready", "Up-to-date#", "Available#", "Age", *_WORKLOAD),
+                                          _deployment),
+    r.REPLICA_SETS.group_resource: Printer(("Name", "Desired#", "Current#", "Ready#", "Age", *_WORKLOAD), _replica_set),
+    r.STATEFUL_SETS.group_resource: Printer(("Name", "Ready", "Age", *_TEMPLATE), _stateful_set),
+    r.CONTROLLER_REVISIONS.group_resource: Printer(("Name", "Controller", "Revision#", "Age"), _controller_revision),
+}

@@ -1,0 +1,171 @@
+"""Which Deployments, ReplicaSets and StatefulSets are valid, and which changes of one are allowed.
+
+Sources: kubernetes pkg/apis/apps/validation/validation.go, pkg/apis/core/validation (label selectors).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from testbed.api import resources as r
+from testbed.server.causes import Causes
+from testbed.server.names import check_annotations, check_labels, check_qualified
+from testbed.server.validation_pods import check_pod_spec
+
+Json = dict[str, Any]
+
+_MUTABLE = ("replicas", "ordinals", "template", "updateStrategy", "persistentVolumeClaimRetentionPolicy",
+            "minReadySeconds")
+_CLAIMS = "persistentvolumeclaims"
+
+
+def check_selector(selector: Any, path: str, causes: Causes) -> None:
+    check_labels(selector.get("matchLabels") or {}, f"{path}.matchLabels", causes)
+    for index, requirement in enumerate(selector.get("matchExpressions") or ()):
+        here = f"{path}.matchExpressions[{index}]"
+        check_qualified(requirement.get("key", ""), f"{here}.key", causes)
+        operator, values = requirement.get("operator"), requirement.get("values") or ()
+        if operator in ("In", "NotIn"):
+            if not values:
+                causes.required(f"{here}.values", "must be specified when `operator` is 'In' or 'NotIn'")
+        elif operator in ("Exists", "DoesNotExist"):
+            if values:
+                causes.forbidden(f"{here}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+        else:
+            causes.invalid(f"{here}.operator", operator, "not a valid selector operator")
+
+
+def selector_matches(selector: Json, labels: Json) -> bool:
+    """A JSON LabelSelector against labels."""
+    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
+        return False
+    for requirement in selector.get("matchExpressions") or ():
+        key, values = requirement.get("key", ""), requirement.get("values") or ()
+        holds = {
+            "In": key in labels and labels[key] in values, "NotIn": key not in labels or labels[key] not in values,
+            "Exists": key in labels, "DoesNotExist": key not in labels,
+        }.get(requirement.get("operator", ""), False)
+        if not holds:
+            return False
+    return True
+
+
+def check_replica_set(obj: Json, causes: Causes) -> None:
+    check_workload(obj, causes, "deployment")
+
+
+def check_workload(obj: Json, causes: Causes, word: str) -> None:
+    """What all kinds of pods that run for ever have alike; ``word`` names the kind."""
+    spec = obj.get("spec") or {}
+    selector, template = spec.get("selector"), spec.get("template") or {}
+    _not_negative(spec, "replicas", causes)
+    _not_negative(spec, "minReadySeconds", causes)
+    if selector is None:
+        causes.required("spec.selector")
+    elif not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        causes.invalid("spec.selector", selector, f"empty selector is invalid for {word}")
+    else:
+        check_selector(selector, "spec.selector", causes)
+        labels = (template.get("metadata") or {}).get("labels") or {}
+        if not selector_matches(selector, labels):
+            causes.invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+    metadata = template.get("metadata") or {}
+    check_labels(metadata.get("labels") or {}, "spec.template.labels", causes)
+    check_annotations(metadata.get("annotations") or {}, "spec.template.annotations", causes)
+    check_pod_spec(template.get("spec") or {}, "spec.template.spec", causes, restart=("Always",))
+
+
+def _not_negative(spec: Json, key: str, causes: Causes) -> None:
+    value = spec.get(key)
+    if isinstance(value, int) and value < 0:
+        causes.invalid(f"spec.{key}", value, "must be greater than or equal to 0")
+
+
+def check_deployment(obj: Json, causes: Causes) -> None:
+    check_workload(obj, causes, "deployment")
+    spec = obj.get("spec") or {}
+    for key in ("revisionHistoryLimit", "progressDeadlineSeconds"):
+        _not_negative(spec, key, causes)
+    deadline = spec.get("progressDeadlineSeconds")
+    if isinstance(deadline, int) and deadline <= spec.get("minReadySeconds", 0):
+        causes.invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
+    strategy = spec.get("strategy") or {}
+    if strategy.get("type") not in ("Recreate", "RollingUpdate"):
+        causes.not_supported("spec.strategy.type", strategy.get("type"), ("Recreate", "RollingUpdate"))
+    elif strategy["type"] == "Recreate":
+        if strategy.get("rollingUpdate") is not None:
+            causes.forbidden("spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'")
+    else:
+        rolling = strategy.get("rollingUpdate") or {}
+        surge = check_int_or_percent(rolling.get("maxSurge"), "spec.strategy.rollingUpdate.maxSurge", causes)
+        unavailable = check_int_or_percent(rolling.get("maxUnavailable"), "spec.strategy.rollingUpdate.maxUnavailable",
+                                      causes)
+        if surge == 0 and unavailable == 0:
+            causes.invalid("spec.strategy.rollingUpdate.maxUnavailable", rolling.get("maxUnavailable"),
+                           "may not be 0 when `maxSurge` is 0")
+        if isinstance(rolling.get("maxUnavailable"), str) and unavailable is not None and unavailable > 100:
+            causes.invalid("spec.strategy.rollingUpdate.maxUnavailable", rolling["maxUnavailable"],
+                           "must not be greater than 100%")
+
+
+def check_int_or_percent(value: Any, path: str, causes: Causes) -> int | None:
+    if isinstance(value, int):
+        if value < 0:
+            causes.invalid(path, value, "must be greater than or equal to 0")
+        return value
+    if isinstance(value, str) and value.endswith("%") and value[:-1].isdigit():
+        return int(value[:-1])
+    if value is not None:
+        causes.invalid(path, value, "a valid percent string must be a numeric string followed by an ending '%' (e.g. "
+                                    "'1%',  or "
+                       "'93%', regex used for validation is '[0-9]+%')")
+    return None
+
+
+def check_selector_immutable(old: Json, new: Json, causes: Causes) -> None:
+    selector = (new.get("spec") or {}).get("selector")
+    if (old.get("spec") or {}).get("selector") != selector:
+        causes.invalid("spec.selector", selector, "field is immutable")
+
+
+def check_stateful_set(obj: Json, causes: Causes) -> None:
+    check_workload(obj, causes, "statefulset")
+    spec = obj.get("spec") or {}
+    _not_negative(spec, "revisionHistoryLimit", causes)
+    policy = spec.get("podManagementPolicy")
+    if policy not in ("OrderedReady", "Parallel"):
+        causes.invalid("spec.podManagementPolicy", policy, "must be 'OrderedReady' or 'Parallel'")
+    start = (spec.get("ordinals") or {}).get("start", 0)
+    if start < 0:
+        causes.invalid("spec.ordinals.start", start, "must be greater than or equal to 0")
+    strategy = spec.get("updateStrategy") or {}
+    if strategy.get("type") == "OnDelete":
+        if strategy.get("rollingUpdate") is not None:
+            causes.invalid("spec.updateStrategy.rollingUpdate", strategy["rollingUpdate"],
+                           "only allowed for updateStrategy 'RollingUpdate'")
+    elif strategy.get("type") == "RollingUpdate":
+        rolling = strategy.get("rollingUpdate") or {}
+        if rolling.get("partition", 0) < 0:
+            causes.invalid("spec.updateStrategy.rollingUpdate.partition", rolling["partition"],
+                           "must be greater than or equal to 0")
+    else:
+        causes.invalid("spec.updateStrategy", strategy, "must be 'RollingUpdate' or 'OnDelete'")
+    for when, value in (spec.get("persistentVolumeClaimRetentionPolicy") or {}).items():
+        if value not in ("Retain", "Delete"):
+            causes.not_supported(f"spec.persistentVolumeClaimRetentionPolicy.{when}", value, ("Delete", "Retain"))
+    if spec.get("volumeClaimTemplates") and not any(item.plural == _CLAIMS for item in r.BUILT_IN):
+        causes.forbidden("spec.volumeClaimTemplates", "this cluster serves no PersistentVolumeClaims; use an emptyDir "
+                                                      "volume in spec.template instead")
+
+
+def check_stateful_set_update(old: Json, new: Json, causes: Causes) -> None:
+    before, after = old.get("spec") or {}, new.get("spec") or {}
+    if any(before.get(key) != after.get(key) for key in (before.keys() | after.keys()) - set(_MUTABLE)):
+        causes.forbidden("spec", "updates to statefulset spec for fields other than "
+                         + ", ".join(f"'{key}'" for key in _MUTABLE[:-1]) + f" and '{_MUTABLE[-1]}' are forbidden")
+
+
+def check_revision_update(old: Json, new: Json, causes: Causes) -> None:
+    """A revision is history: only its number may change."""
+    if old.get("data") != new.get("data"):
+        causes.invalid("data", new.get("data"), "field is immutable")
