@@ -17,6 +17,7 @@ Json = dict[str, Any]
 
 _REMEMBERED_S = 30.0
 _SETTLING_S = 1.0
+_YOUNG_S = 6.0
 _UNDO_GRACE_S = 3.0
 _AGAIN_S = 10.0  # how long an undo may wait before it is tried again
 _COUNT_S = 0.5
@@ -32,6 +33,7 @@ class RolloutsKeepTheirBounds(Watch):
         self._desired: dict[str, dict[int, float]] = {}  # replicas asked for: when last
         self._available: dict[str, dict[str, Json]] = {}
         self._lost_s: dict[str, float] = {}
+        self._born_s: dict[str, float] = {}  # Deployments by uid: one that is made anew first loses what another had
 
     def step(self, world: World) -> Iterator[str]:
         now_s = world.loop.time()
@@ -42,9 +44,13 @@ class RolloutsKeepTheirBounds(Watch):
             pods = world.pods(app=name)
             active = [pod for pod in pods if not terminal(pod) and not pod["metadata"].get("deletionTimestamp")]
             most = max(count for count, last_s in self._desired[name].items() if now_s - last_s < _REMEMBERED_S)
-            if len(active) > most + surge:
+            young = now_s - self._born_s.setdefault(deployment["metadata"]["uid"], now_s) < _YOUNG_S
+            if len(active) > most + surge and not young:
                 yield f"{name} has {len(active)} pods, at most {most}+{surge} are allowed"
-            yield from self._floor(world, name, wanted, unavailable, active)
+            if young:
+                self._available.pop(name, None)
+            else:
+                yield from self._floor(world, name, wanted, unavailable, active)
 
     def _floor(self, world: World, name: str, wanted: int, unavailable: int, active: list[Json]) -> Iterator[str]:
         now_s = world.loop.time()
@@ -142,7 +148,8 @@ class FaultsAreLeases(Watch):
             if cgroup not in covered["frozen"] and not self._paused(world, cgroup):
                 yield f"{cgroup} is frozen and the ledger does not know why"
         for node in world.room.nodes.values():
-            if (not node.powered or node.cable.cut) and node.name not in covered["node"]:
+            wanted = node.name in covered["node"] or node.name in world.room.leaving
+            if (not node.powered or node.cable.cut) and not wanted:
                 yield f"{node.name} is {'cut off' if node.powered else 'off'} and the ledger does not know why"
         for entry in entries:
             late_s = world.loop.time() - max(entry.deadline_ns / 1e9, self._trouble_s + _AGAIN_S)

@@ -74,7 +74,11 @@ class HealthyIsLeftAlone(Watch):
         if pod is None or pod["metadata"].get("deletionTimestamp") or container.id in world.excuses.containers:
             return True
         application = container.application
-        sick = application is not None and (application.hung or application.unhealthy)
+        wanted = next((item["image"] for item in pod["spec"]["containers"] if item["name"] == name), "")
+        sick = application is not None and (
+            application.hung or application.unhealthy or not application.behaviour.ports
+            or wanted != container.spec.image
+        )
         phase = (pod.get("status") or {}).get("phase")
         others = [item for item in world.machine.containers.values() if key_of(item) == (uid, "") and item.running]
         return sick or phase in ("Failed", "Succeeded") or not others
@@ -191,6 +195,11 @@ class StoppedInOrder(Watch):
 
     def step(self, world: World) -> Iterator[str]:
         inside = {address for endpoints in world.gateway.services.values() for address, _ in endpoints}
+        # Where all endpoints are terminating, those still serve (kubernetes: ProxyTerminatingEndpoints).
+        lasting = any(
+            (pod.get("status") or {}).get("podIP") in inside and not pod["metadata"].get("deletionTimestamp")
+            and pod["metadata"]["labels"].get("app") == "web" for pod in world.pods()
+        )
         seen = set()
         for pod in world.pods():
             address = (pod.get("status") or {}).get("podIP", "")
@@ -201,7 +210,7 @@ class StoppedInOrder(Watch):
             shared = any(
                 (other.get("status") or {}).get("podIP") == address and other is not pod for other in world.pods()
             )
-            if self._patience.exceeded(world.loop.time(), uid, excused=not world.api.up or shared):
+            if self._patience.exceeded(world.loop.time(), uid, excused=not world.api.up or shared or not lasting):
                 yield f"{pod['metadata']['name']} is being deleted and still in rotation"
         self._patience.keep_only(seen)
 

@@ -17,7 +17,7 @@ from testbed.api import labels
 from testbed.api.clock import WallClock
 from testbed.client.events import EventRecorder
 from testbed.core.profile import Profile
-from testbed.errors import NotFound
+from testbed.errors import EngineUnavailable, NotFound
 from testbed.machines.power import power_off
 from testbed.machines.protocol import NodeState, RoomStatus
 from testbed.node.agent import Agent
@@ -30,6 +30,7 @@ from testbed.simulation.loop import SimulatedProcess, VirtualLoop
 
 _RESTART_S = 0.3
 _BOOT_S = 0.2
+_SWEEP_AGAIN_S = 1.0
 
 
 class SimulatedNode:
@@ -116,6 +117,7 @@ class SimulatedRoom:
         self._engine = SimulatedEngine(machine, "room")
         self._host = SimulatedHost(machine, instance_id, "room")
         self.nodes: dict[str, SimulatedNode] = {}
+        self.leaving: set[str] = set()
         self._heals: dict[str, asyncio.TimerHandle] = {}
 
     def _node(self, name: str) -> SimulatedNode:
@@ -138,9 +140,17 @@ class SimulatedRoom:
         return name
 
     async def remove_node(self, name: str) -> None:
+        """The Node object is left to whoever asked, as everything in the API is."""
+        self.leaving.add(name)
         await self.set_power(name, on=False)
-        await self._sweep(name)
+        while True:
+            try:
+                await self._sweep(name)
+                break
+            except EngineUnavailable:
+                await asyncio.sleep(_SWEEP_AGAIN_S)
         del self.nodes[name]
+        self.leaving.discard(name)
 
     async def set_power(self, name: str, *, on: bool) -> None:
         await self._machine.by_itself(self._set_power(name, on=on))

@@ -23,7 +23,7 @@ from testbed.api.resources import (
     SERVICES,
     ResourceType,
 )
-from testbed.errors import ApiError
+from testbed.errors import AlreadyExists, ApiError, NotFound
 from testbed.runtime.protocol import ContainerSpec
 from testbed.runtime.simulated import SimulatedEngine
 from testbed.runtime.simulated_machine import SimulatedContainer
@@ -100,7 +100,9 @@ class Scenario:
             "api-restart": self._api_restart, "chaos-restart": self._chaos_restart,
             "engine-silent": self._engine_silent, "engine-down": self._engine_down,
             "events-lost": self._events_lost, "stream-cut": self._stream_cut, "container-hung": self._container_hung,
-            "answers-lost": self._answers_lost, "engine-slow": self._engine_slow,
+            "answers-lost": self._answers_lost, "engine-slow": self._engine_slow, "oom": self._oom,
+            "removals-stuck": self._removals_stuck, "node-replace": self._node_replace,
+            "pod-failure": self._pod_failure, "recreate": self._recreate,
         }
         names = list(only) or list(self._deeds)
         self.acts = draw_acts(self._draw, names, acts, span_s)
@@ -196,6 +198,30 @@ class Scenario:
         template = deployment("web", 0, f"sample:{version}", self._version)["spec"]["template"]
         await self.world.patch(DEPLOYMENTS, "web", {"spec": {"template": template}})
 
+    async def _recreate(self, act: Act) -> None:
+        """Deleted with all it owns and made again at once: nothing of the old may be taken for the new."""
+        try:
+            await self.world.delete(DEPLOYMENTS, "web")
+        except NotFound:
+            return  # another one is at it
+        self._version += 1
+        fresh = deployment("web", self._draw.randint(2, 5), version=self._version)
+        for _ in range(40):
+            try:
+                await self.world.create(DEPLOYMENTS, fresh)
+                return
+            except AlreadyExists:
+                await asyncio.sleep(0.25)
+
+    async def _node_replace(self, act: Act) -> None:
+        """A new node comes, an old one goes for good."""
+        await self.world.room.add_node(f"n{10 + self._draw.randrange(1000)}")
+        await asyncio.sleep(act.lasts_s)
+        leaving = self._draw.choice(sorted(self.world.room.nodes))
+        node = self.world.room.nodes[leaving]
+        if len(self.world.room.nodes) > 2 and node.powered and not node.cable.cut:
+            await self.world.remove_node(leaving)
+
     # --- faults, as objects
 
     async def _fault(self, resource: ResourceType, spec: Json, act: Act) -> None:
@@ -216,6 +242,12 @@ class Scenario:
     async def _pod_kill(self, act: Act) -> None:
         await self._fault(POD_CHAOS, {"action": "pod-kill", "mode": "one", "selector": _CHAOS_LABEL}, act)
 
+    async def _pod_failure(self, act: Act) -> None:
+        for container in self._web():
+            self.world.excuses.containers.add(container.id)
+        await self._fault(POD_CHAOS, {"action": "pod-failure", "mode": "one", "selector": _CHAOS_LABEL,
+                                      "duration": _seconds(act)}, act)
+
     async def _freeze(self, act: Act) -> None:
         for container in self._web():  # frozen long enough, it fails its liveness probe, whoever is chosen
             self.world.excuses.containers.add(container.id)
@@ -234,6 +266,8 @@ class Scenario:
 
     async def _node_fault(self, action: str, act: Act) -> None:
         node = self._draw.choice(sorted(self.world.room.nodes))
+        if node in self.world.room.leaving:
+            return
         await self._fault(NODE_CHAOS, {"action": action, "mode": "one", "selector": {"nodes": [node]},
                                        "duration": _seconds(act)}, act)
 
@@ -254,6 +288,11 @@ class Scenario:
         victim = self._one_of_web()
         if victim is not None and victim.application is not None:
             victim.application.hung = True
+
+    async def _oom(self, act: Act) -> None:
+        victim = self._one_of_web()
+        if victim is not None:
+            self.world.machine.exit(victim, 137, oom=True)
 
     async def _sicken(self, act: Act) -> None:
         victim = self._one_of_web()
@@ -322,6 +361,13 @@ class Scenario:
         await asyncio.gather(
             self._while("lost_create_answers", 0.3, act), self._while("failed_start_answers", 0.3, act)
         )
+
+    async def _removals_stuck(self, act: Act) -> None:
+        """Some removals never end (moby/moby#23371), until somebody mends the engine."""
+        await self._while("stuck_removals", 0.5, act)
+        machine = self.world.machine
+        for container in [item for item in machine.containers.values() if item.removing and not item.running]:
+            machine.drop(container)
 
     async def _engine_slow(self, act: Act) -> None:
         await self._while("slow", 8.0, act)

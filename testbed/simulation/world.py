@@ -118,6 +118,11 @@ class World:
     async def delete(self, resource: ResourceType, name: str, namespace: str | None = "default") -> None:
         await self._patiently(lambda: self.client.delete(resource, name, namespace))
 
+    async def remove_node(self, name: str) -> None:
+        """As ``testbed node remove``: switched off, swept, and its object deleted."""
+        await self.room.remove_node(name)
+        await self.delete(NODES, name, None)
+
     async def _patiently(self, act: Callable[[], Awaitable[Any]]) -> Any:
         """A person tries again while the API is down."""
         for _ in range(200):
@@ -175,6 +180,10 @@ class World:
         for node in self.objects(NODES):
             if not is_true(node, "Ready") or node["spec"].get("taints"):
                 return f"node {node['metadata']['name']} is not Ready or tainted"
+        names = {node["metadata"]["name"] for node in self.objects(NODES)}
+        for pod in self.pods():
+            if pod["spec"].get("nodeName") not in names:
+                return f"pod {pod['metadata']['name']} is on no node"
         for deployment in self.objects(DEPLOYMENTS):
             if RESTLESS in (deployment["metadata"].get("annotations") or {}):
                 continue
