@@ -84,7 +84,7 @@ def _pairs(title: str, values: dict[str, str]) -> list[str]:
 
 
 def _tree(title: str, value: Any, depth: int = 0) -> list[str]:
-    pad = "  " * depth
+    pad, title = "  " * depth, printing.plain(title)
     if value in ({}, [], None):
         return []
     if isinstance(value, dict):
