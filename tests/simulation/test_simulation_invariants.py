@@ -228,7 +228,9 @@ def test_i11_sees_a_kill_without_grace_and_a_dead_endpoint(in_world: Run) -> Non
             world.machine.send_signal(victim.process, 9, "agent n1")
             await asyncio.sleep(1)
             world.gateway.program = lambda services: False  # type: ignore[method-assign]
-            for node in world.room.nodes.values():  # nobody is left to finish a deletion
+            assert world.api.process is not None
+            world.api.process.dead = True  # nobody is left to finish a deletion
+            for node in world.room.nodes.values():
                 node.powered = False
                 node.crash_agent()
             stored(world, lambda other: other["metadata"].update(deletionTimestamp="2030-01-01T00:00:00Z"))
