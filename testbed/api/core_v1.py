@@ -6,6 +6,7 @@ from datetime import datetime
 
 from pydantic import Field
 
+from testbed.api.affinity import PodAffinity, SchedulingGate, TopologySpreadConstraint
 from testbed.api.base import View
 from testbed.api.meta import Condition, IntOrString, Resource
 
@@ -259,12 +260,20 @@ class NodeSelector(View):
     node_selector_terms: tuple[NodeSelectorTerm, ...] = ()
 
 
+class PreferredSchedulingTerm(View):
+    weight: int = 0
+    preference: NodeSelectorTerm = Field(default_factory=NodeSelectorTerm)
+
+
 class NodeAffinity(View):
     required_during_scheduling_ignored_during_execution: NodeSelector | None = None
+    preferred_during_scheduling_ignored_during_execution: tuple[PreferredSchedulingTerm, ...] = ()
 
 
 class Affinity(View):
     node_affinity: NodeAffinity | None = None
+    pod_affinity: PodAffinity | None = None
+    pod_anti_affinity: PodAffinity | None = None
 
 
 # --- pods
@@ -281,8 +290,11 @@ class PodSpec(View):
     node_selector: dict[str, str] = Field(default_factory=dict)
     affinity: Affinity | None = None
     tolerations: tuple[Toleration, ...] = ()
+    topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
+    scheduling_gates: tuple[SchedulingGate, ...] = ()
     priority: int = 0
     priority_class_name: str = ""
+    preemption_policy: str = "PreemptLowerPriority"
     scheduler_name: str = "default-scheduler"
     service_account_name: str = ""
     hostname: str = ""
@@ -343,6 +355,7 @@ class PodStatus(View):
     pod_ip: str = Field(default="", alias="podIP")
     pod_ips: tuple[PodIp, ...] = Field(default=(), alias="podIPs")
     start_time: datetime | None = None
+    nominated_node_name: str = ""
     qos_class: str = ""
     container_statuses: tuple[ContainerStatus, ...] = ()
     init_container_statuses: tuple[ContainerStatus, ...] = ()

@@ -34,6 +34,11 @@ def admit_pod(obj: Json, toleration_s: int, priority_classes: dict[str, Json]) -
             tolerations.append({"key": key, "operator": "Exists", "effect": "NoExecute",
                                 "tolerationSeconds": toleration_s})
     obj["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
+    if spec.get("schedulingGates"):
+        obj["status"]["conditions"] = [{
+            "type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "lastProbeTime": None,
+            "lastTransitionTime": obj["metadata"].get("creationTimestamp"),
+            "message": "Scheduling is blocked due to non-empty scheduling gates"}]
 
 
 def _tolerates(toleration: Json, key: str) -> bool:
@@ -41,21 +46,30 @@ def _tolerates(toleration: Json, key: str) -> bool:
 
 
 def _prioritize(obj: Json, classes: dict[str, Json]) -> None:
+    """Priority and preemption policy come from the class alone (plugin/pkg/admission/priority)."""
     spec, name = obj["spec"], obj["spec"].get("priorityClassName", "")
+    what = f'pods "{obj["metadata"].get("name", "")}" is forbidden'
+    if spec.get("schedulingGates") and spec.get("nodeName"):
+        raise Forbidden(f"{what}: spec.nodeName cannot be set until all schedulingGates have been cleared")
+    chosen: Json = {}
     if not name:
-        chosen = next((item for item in classes.values() if item.get("globalDefault")), None)
-        if chosen is not None:
+        found = [item for item in classes.values() if item.get("globalDefault")]
+        chosen = min(found, key=lambda item: int(item.get("value", 0)), default={})
+        if chosen:
             spec["priorityClassName"] = chosen["metadata"]["name"]
-        spec["priority"] = chosen.get("value", 0) if chosen else 0
-    elif name in SYSTEM_PRIORITIES:
-        spec["priority"] = SYSTEM_PRIORITIES[name]
     elif name in classes:
-        spec["priority"] = classes[name].get("value", 0)
+        chosen = classes[name]
+    elif name in SYSTEM_PRIORITIES:
+        chosen = {"value": SYSTEM_PRIORITIES[name]}
     else:
-        raise Forbidden(f'pods "{obj["metadata"].get("name", "")}" is forbidden: no PriorityClass with name {name} '
-                        'was found',
-                        hint="create that PriorityClass first")
-    spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
+        raise Forbidden(f"{what}: no PriorityClass with name {name} was found", hint="create that PriorityClass first")
+    value, policy = int(chosen.get("value", 0)), chosen.get("preemptionPolicy", "PreemptLowerPriority")
+    for key, word, computed in (("priority", "the integer value of priority", value),
+                                ("preemptionPolicy", "the string value of PreemptionPolicy", policy)):
+        if spec.get(key) not in (None, computed):
+            raise Forbidden(f"{what}: {word} ({spec[key]}) must not be provided in pod spec; priority admission "
+                            f"controller computed {computed} from the given PriorityClass name")
+        spec[key] = computed
 
 
 def qos_class(spec: Json) -> str:

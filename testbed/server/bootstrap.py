@@ -1,11 +1,18 @@
-"""What every cluster has from the first day: its namespaces and the ``kubernetes`` Service."""
+"""What every cluster has from the first day: namespaces, the system's priority classes, Service ``kubernetes``."""
 
 from __future__ import annotations
 
-from testbed.api.resources import NAMESPACES, SERVICE_ACCOUNTS, SERVICES
+from testbed.api.resources import NAMESPACES, PRIORITY_CLASSES, SERVICE_ACCOUNTS, SERVICES
 from testbed.errors import AlreadyExists, NotFound
+from testbed.server.admission import SYSTEM_PRIORITIES
 from testbed.server.registry import Registry
 
+# kubernetes: pkg/apis/scheduling/v1/helpers.go
+PRIORITIES = {
+    "system-node-critical": "Used for system critical pods that must not be moved from their current node.",
+    "system-cluster-critical": "Used for system critical pods that must run in the cluster, but can be moved to "
+                               "another node if necessary.",
+}
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
@@ -19,6 +26,12 @@ def ensure_system_objects(registry: Registry, kubernetes_address: str) -> None:
                 registry.create(SERVICE_ACCOUNTS, {"metadata": {"name": "default"}}, name)
             except AlreadyExists:
                 pass
+    for name, description in PRIORITIES.items():
+        try:
+            registry.create(PRIORITY_CLASSES, {
+                "metadata": {"name": name}, "value": SYSTEM_PRIORITIES[name], "description": description})
+        except AlreadyExists:
+            pass
     try:
         # Looked up first: creating it again would be refused for its address, which it holds itself.
         registry.get(SERVICES, "kubernetes", "default")

@@ -100,6 +100,8 @@ def bound(pod: Json, binding: Any, now: datetime) -> tuple[Json, Json]:
         raise Conflict(f"{what}: pod {name} is being deleted, cannot be assigned to a host")
     if pod["spec"].get("nodeName"):
         raise Conflict(f"{what}: pod {name} is already assigned to node \"{pod['spec']['nodeName']}\"")
+    if pod["spec"].get("schedulingGates"):
+        raise Conflict(f"{what}: pod {name} has non-empty .spec.schedulingGates")
     status = dict(pod.get("status") or {})
     conditions = [item for item in status.get("conditions") or () if item.get("type") != "PodScheduled"]
     conditions.append({"type": "PodScheduled", "status": "True", "lastProbeTime": None,

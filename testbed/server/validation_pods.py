@@ -12,6 +12,7 @@ from typing import Any
 from testbed.server.causes import Causes
 from testbed.server.names import CONFIG_KEY, check_label_name, check_label_value, check_labels, check_qualified
 from testbed.server.validation_containers import check_container, check_quantity, check_relative, not_negative
+from testbed.server.validation_placement import check_gated_update, check_placement
 
 Json = dict[str, Any]
 
@@ -41,6 +42,7 @@ def check_pod_spec(spec: Json, path: str, causes: Causes, *, restart: tuple[str,
         causes.invalid(f"{path}.activeDeadlineSeconds", deadline, "must be between 1 and 2147483647, inclusive")
     check_labels(spec.get("nodeSelector") or {}, f"{path}.nodeSelector", causes)
     _check_tolerations(spec.get("tolerations") or (), f"{path}.tolerations", causes)
+    check_placement(spec, path, causes)
     for key in ("hostname", "subdomain"):
         if spec.get(key):
             check_label_name(spec[key], f"{path}.{key}", causes)
@@ -115,10 +117,7 @@ def check_pod_update(old: Json, new: Json, causes: Causes) -> None:
     wanted = after.pop("tolerations", None) or []
     if any(item not in wanted for item in kept):
         causes.forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds")
-    gates = after.pop("schedulingGates", None) or []
-    if any(gate not in (before.pop("schedulingGates", None) or []) for gate in gates):
-        causes.forbidden("spec.schedulingGates", "only deletion is allowed")
-    before.pop("schedulingGates", None)
+    check_gated_update(before, after, causes)
     if before != after:
         changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
         causes.forbidden("spec", "pod updates may not change fields other than `spec.containers[*].image`,"

@@ -1,0 +1,107 @@
+"""Which nodes a pod may be placed on, and in upstream's words why not.
+
+A refusal that cannot be mended by taking pods away (``by_pods`` false) keeps preemption from trying that node.
+Source: kubernetes pkg/scheduler/framework/plugins/{nodeunschedulable,tainttoleration,nodeaffinity,nodeports,
+noderesources}; their order is that of apis/config/v1/default_plugins.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from testbed.api.core_v1 import NodeSelectorRequirement, NodeSelectorTerm, Pod
+from testbed.api.labels import TAINT_UNSCHEDULABLE
+from testbed.api.meta import LabelSelectorRequirement
+from testbed.core.scheduling_state import ZERO, HostPort, NodeInfo, PodInfo
+from testbed.core.tolerations import first_intolerable
+
+DEFAULT_MAX_PODS = Decimal(110)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    reasons: tuple[str, ...]
+    by_pods: bool = False
+
+
+def refused(pod: PodInfo, node: NodeInfo) -> Refusal | None:
+    """By what concerns the node and the pods on it alone. None: it fits."""
+    for check in _CHECKS:
+        if (refusal := check(pod, node)) is not None:
+            return refusal
+    return None
+
+
+def _unschedulable(pod: PodInfo, node: NodeInfo) -> Refusal | None:
+    if not node.node.spec.unschedulable:
+        return None
+    tolerated = any(
+        item.operator == "Exists" and item.key in ("", TAINT_UNSCHEDULABLE) and item.effect in ("", "NoSchedule")
+        for item in pod.pod.spec.tolerations
+    )
+    return None if tolerated else Refusal(("node(s) were unschedulable",))
+
+
+def _tainted(pod: PodInfo, node: NodeInfo) -> Refusal | None:
+    taint = first_intolerable(node.node.spec.taints, pod.pod.spec.tolerations, ("NoSchedule", "NoExecute"))
+    return Refusal((f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}",)) if taint is not None else None
+
+
+def _unselected(pod: PodInfo, node: NodeInfo) -> Refusal | None:
+    return None if selects(pod.pod, node) else Refusal(("node(s) didn't match Pod's node affinity/selector",))
+
+
+def selects(pod: Pod, node: NodeInfo) -> bool:
+    """nodeSelector and required node affinity."""
+    if any(node.labels.get(key) != value for key, value in pod.spec.node_selector.items()):
+        return False
+    affinity = pod.spec.affinity.node_affinity if pod.spec.affinity is not None else None
+    required = affinity.required_during_scheduling_ignored_during_execution if affinity is not None else None
+    return required is None or any(term_selects(term, node) for term in required.node_selector_terms)
+
+
+def term_selects(term: NodeSelectorTerm, node: NodeInfo) -> bool:
+    """All requirements of a term; a term without any matches nothing."""
+    if not term.match_expressions and not term.match_fields:
+        return False
+    return all(_requirement(item, node.labels) for item in term.match_expressions) and all(
+        _requirement(item, {"metadata.name": node.name}) for item in term.match_fields
+    )
+
+
+def _requirement(item: NodeSelectorRequirement, labels: Mapping[str, str]) -> bool:
+    return LabelSelectorRequirement(key=item.key, operator=item.operator, values=item.values).matches(labels)
+
+
+def _port_taken(pod: PodInfo, node: NodeInfo) -> Refusal | None:
+    if not pod.host_ports:
+        return None
+    taken = [port for other in node.pods.values() for port in other.host_ports]
+    if any(_clash(mine, other) for mine in pod.host_ports for other in taken):
+        return Refusal(("node(s) didn't have free ports for the requested pod ports",), by_pods=True)
+    return None
+
+
+def _clash(one: HostPort, other: HostPort) -> bool:
+    """The same port and protocol, on the same address or on all of them (kubernetes: HostPortInfo)."""
+    return one[1:] == other[1:] and (one[0] == other[0] or "0.0.0.0" in (one[0], other[0]))
+
+
+def _lacking(pod: PodInfo, node: NodeInfo) -> Refusal | None:
+    """The only filter that gives all its reasons. What is more than the whole node has, no preemption mends."""
+    reasons, by_pods = [], True
+    if len(node.pods) + 1 > node.room.get("pods", DEFAULT_MAX_PODS):
+        reasons.append("Too many pods")
+    for name, amount in pod.requests.items():
+        room = node.room.get(name, ZERO)
+        if amount > room - node.requested.get(name, ZERO):
+            reasons.append(f"Insufficient {name}")
+            by_pods = by_pods and amount <= room
+    return Refusal(tuple(reasons), by_pods) if reasons else None
+
+
+_CHECKS: tuple[Callable[[PodInfo, NodeInfo], Refusal | None], ...] = (
+    _unschedulable, _tainted, _unselected, _port_taken, _lacking,
+)
