@@ -156,6 +156,25 @@ class Images:
             except ImageNotFound:
                 return None
 
+    def _id(self, reference: str) -> str:
+        from docker.errors import ImageNotFound
+
+        with translated():
+            try:
+                return str(self._client.inspect_image(reference)["Id"])
+            except ImageNotFound:
+                return ""
+
+    def _remove_if_nameless(self, image: str) -> None:
+        from docker.errors import APIError
+
+        with translated():
+            try:
+                if not self._client.inspect_image(image)["RepoTags"]:
+                    self._client.remove_image(image)
+            except APIError:
+                return  # gone already, or a container uses it
+
     # --- making what is not
 
     def base(self, progress: Progress = silent) -> str:
@@ -174,9 +193,13 @@ class Images:
         return OWN_BASE
 
     def build(self, recipe: Recipe, base: str, progress: Progress = silent) -> None:
-        """Builds one of ours. ``base``: what ``base()`` answered."""
+        """Builds one of ours, and removes the one that it takes the place of, unless containers use that.
+        ``base``: what ``base()`` answered."""
+        before = self._id(recipe.tag)
         self._build(image_context(recipe.context), recipe.tag, {"BASE": base, **dict(recipe.arguments)},
                     {SOURCE_HASH: source_hash(recipe)}, "Dockerfile", progress)
+        if before and before != self._id(recipe.tag):
+            self._remove_if_nameless(before)
 
     def build_user(
         self, context: Path, tag: str, *, dockerfile: str = "Dockerfile", arguments: Mapping[str, str] | None = None,

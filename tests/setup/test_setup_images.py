@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from testbed.errors import EngineError, EnvironmentProblem, InvalidInput
+from testbed.errors import EngineError, EnvironmentProblem, InvalidInput, NoSuchImage
 from testbed.resources import folder, image_context
 from testbed.runtime import images as subject
 from testbed.runtime.contexts import packed
-from testbed.runtime.images import OWN_BASE, RECIPES, Images, Recipe, source_hash
+from testbed.runtime.images import OWN_BASE, RECIPES, Images, Recipe, source_hash, translated
 
 
 def test_every_recipe_has_a_dockerfile_that_takes_a_base() -> None:
@@ -89,6 +89,27 @@ def test_a_users_image_is_built_on_a_base_that_is_there(engine_images: Images, t
     assert any("Step 1/" in line for line in lines)
     mine = next(image for image in engine_images.list() if image.tag == "setup-test-yours:1")
     assert mine.kind == "yours"
+
+
+@pytest.mark.engine
+def test_a_rebuilt_image_leaves_no_nameless_one(engine_images: Images, context: Path) -> None:
+    recipe, base = Recipe("testbed-test-rebuilt:1", "x"), engine_images.base()
+    client = engine_images._client
+    try:
+        engine_images.build(recipe, base)
+        first = client.inspect_image(recipe.tag)["Id"]
+        (context / "words").write_text("two")
+        engine_images.build(recipe, base)
+        with pytest.raises(NoSuchImage), translated():
+            client.inspect_image(first)
+        client.tag(recipe.tag, "testbed-test-kept", "1")
+        kept = client.inspect_image(recipe.tag)["Id"]
+        (context / "words").write_text("three")
+        engine_images.build(recipe, base)
+        assert client.inspect_image("testbed-test-kept:1")["Id"] == kept
+    finally:
+        engine_images.remove(recipe.tag)
+        engine_images.remove("testbed-test-kept:1")
 
 
 @pytest.mark.engine
