@@ -56,7 +56,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	        echo "installing python3-venv with apt-get"; \
-	        said=$$({ apt-get -q update; DEBIAN_FRONTEND=noninteractive apt-get -qy --no-install-recommends install python3-venv; } 2>&1) \
+	        said=$$({ apt-get -q update; DEBIAN_FRONTEND=noninteractive apt-get -qy -o DPkg::Lock::Timeout=300 --no-install-recommends install python3-venv; } 2>&1) \
 	            || { echo "$$said" >&2; exit 4; }; \
 	    else echo "python3-venv is missing: sudo apt-get install python3-venv" >&2; exit 4; fi; }
 	@echo "making $(VENV): Python packages, about a minute"

@@ -91,8 +91,8 @@ def libatomic() -> bool:
 
 
 def get_chromium() -> bool:
-    return os.geteuid() == 0 and quietly("apt-get", "install", "-y", "--no-install-recommends", "chromium",
-                                         "libatomic1")
+    return os.geteuid() == 0 and quietly("apt-get", "install", "-y", "-o", "DPkg::Lock::Timeout=300",
+                                         "--no-install-recommends", "chromium", "libatomic1")
 
 
 def main() -> None:
