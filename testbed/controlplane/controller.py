@@ -87,12 +87,12 @@ class Controller(ABC):
     """``name`` is the label of its metrics and the component of its events.
 
     ``deference``: turns of the event loop that it lets others go first. One change of a pod wakes many controllers;
-    where requests go must be written before anybody counts replicas.
+    where requests go must be written, and on its way to the gateway, before anybody counts replicas.
     """
 
     name: str
     workers: int = 2
-    deference: int = 4
+    deference: int = 8
 
     def __init__(self, tools: Tools) -> None:
         self.tools = tools

@@ -1,10 +1,12 @@
 """EndpointSlices and Endpoints of Services (core: ``endpoints``).
 
 There is no batching: a change of readiness is written at once, because until it is, requests go to the wrong place.
+Slices go first: the gateway is fed from them, and Endpoints are only for those who still read them.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from testbed.api.core_v1 import Pod, Service
@@ -17,6 +19,7 @@ from testbed.core import endpoints
 from testbed.errors import AlreadyExists, NotFound
 
 Json = dict[str, Any]
+_TURNS_TO_THE_GATEWAY = 4  # of the event loop, from a written slice to the message
 
 
 class EndpointsController(Controller):
@@ -66,6 +69,8 @@ class EndpointsController(Controller):
             return None
         pods = self._pods.by("namespace", service.metadata.namespace)
         await self._write_slices(key, service, pods)
+        for _ in range(_TURNS_TO_THE_GATEWAY):
+            await asyncio.sleep(0)
         await self._write_endpoints(key, service, pods)
         return None
 

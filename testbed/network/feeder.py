@@ -1,8 +1,8 @@
 """Keeps the gateway in step with the API: watches Services and EndpointSlices, sends whole states.
 
-Decides when to send: at once after a change (changes seen in one turn of the loop travel together), and the whole state
-again whenever the gateway was started anew. What the state is, ``state`` says. After the gateway has applied a
-Service's new endpoints, an Event ``EndpointsProgrammed`` on the Service tells when (CLOCK_MONOTONIC of the gateway).
+Decides when to send: at once after a change (what changes until the gateway has answered travels together), and the
+whole state again whenever the gateway was started anew. What the state is, ``state`` says. When the gateway has applied
+a Service's new endpoints, an Event ``EndpointsProgrammed`` on the Service tells when (CLOCK_MONOTONIC of the gateway).
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from testbed.api.resources import ENDPOINT_SLICES, SERVICES
 from testbed.client.informer import Informer
@@ -25,7 +25,6 @@ ENDPOINTS_ANNOTATION = "testbed.io/endpoints"  # addresses in rotation after the
 ANSWER_S = 2.0
 RETRY_S = 0.1
 REFUSED_AGAIN_S = 1.0
-_LINE_LIMIT_BYTES = 1 << 20
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +36,46 @@ class Recorder(Protocol):
         self, obj: Mapping[str, Any], type: str, reason: str, message: str, *, monotonic_ns: int | None = None,
         annotations: Mapping[str, str] | None = None,
     ) -> None: ...
+
+
+class _Line(asyncio.Protocol):
+    """The connection to one gateway: a question, an answer. ``lost`` is called when the gateway has gone.
+
+    No streams and no tasks: between a change and its message the loop must not get turns to do other work in.
+    """
+
+    def __init__(self, lost: Callable[[], None]) -> None:
+        self._lost = lost
+        self._received = bytearray()
+        self._answer: asyncio.Future[Json] | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(ConnectionResetError("the gateway has gone"))
+        self._lost()
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if b"\n" in self._received and self._answer is not None and not self._answer.done():
+            line, _, rest = self._received.partition(b"\n")
+            self._received = bytearray(rest)
+            try:
+                self._answer.set_result(json.loads(line))
+            except ValueError as error:
+                self._answer.set_exception(error)
+
+    async def ask(self, message: Json) -> Json:
+        """Raises: ConnectionError when the gateway is gone, ValueError for an answer that is none."""
+        if self._transport is None:
+            raise ConnectionResetError("the gateway has gone")
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(json.dumps(message).encode() + b"\n")
+        return await self._answer
 
 
 class GatewayFeeder:
@@ -63,37 +102,24 @@ class GatewayFeeder:
             while True:
                 try:
                     await self._converse()
-                except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError) as error:
+                except (OSError, TimeoutError, ValueError) as error:
                     _log.info("gateway: %s", error or "no answer")
                 await asyncio.sleep(RETRY_S)
 
     async def _converse(self) -> None:
         """Feeds one gateway for as long as it lives. Raises: OSError, TimeoutError, ValueError when it does not."""
-        reader, writer = await asyncio.open_unix_connection(self._socket, limit=_LINE_LIMIT_BYTES)
+        loop = asyncio.get_running_loop()
+        transport, line = await loop.create_unix_connection(lambda: _Line(self._dirty.set), str(self._socket))
         try:
             self._dirty.set()
             while True:
-                await self._wait_for_change(reader)
-                await asyncio.sleep(0)  # what this turn of the loop still brings travels along
+                await self._dirty.wait()
                 self._dirty.clear()
-                await self._send(reader, writer)
+                await self._send(line)
         finally:
-            writer.close()
+            transport.close()
 
-    async def _wait_for_change(self, reader: asyncio.StreamReader) -> None:
-        """Returns on a change. Raises: ConnectionError when the gateway is gone."""
-        change = asyncio.create_task(self._dirty.wait())
-        gone = asyncio.create_task(reader.read(1))  # a gateway never speaks unasked
-        try:
-            await asyncio.wait({change, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if gone.done():
-                raise ConnectionResetError("the gateway has gone")
-        finally:
-            change.cancel()
-            gone.cancel()
-            await asyncio.gather(change, gone, return_exceptions=True)
-
-    async def _send(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _send(self, line: _Line) -> None:
         services = dict(self._services.items)
         try:
             state = gateway_state(services.values(), self._slices.items.values())
@@ -101,9 +127,8 @@ class GatewayFeeder:
             _log.warning("this state cannot be sent to the gateway: %s", error)
             return
         self._revision += 1
-        writer.write(json.dumps(state.message(self._revision)).encode() + b"\n")
         async with asyncio.timeout(ANSWER_S):
-            answer = json.loads(await reader.readuntil(b"\n"))
+            answer = await line.ask(state.message(self._revision))
         if "error" in answer:
             _log.warning("the gateway refused revision %d: %s", self._revision, answer["error"])
             asyncio.get_running_loop().call_later(REFUSED_AGAIN_S, self._dirty.set)
