@@ -87,10 +87,10 @@ class PodReporter:
     def died(self, record: Record) -> None:
         """Called at the moment of death. The status goes out now, beside the start of the next container: until the
         API knows that the pod is not ready, requests are sent to it and lost."""
+        self.publish(self._context.seen)
         if not record.sandbox and record.died_ns is not None:
             text = f"Container {record.name} ended"
             self._context.event("Normal", "ContainerDied", text, record.name, record.died_ns)
-        self.publish(self._context.seen)
 
     def _gates(self) -> tuple[str, ...]:
         return tuple(str(item.get("conditionType")) for item in self._context.json["spec"].get("readinessGates") or ())

@@ -117,9 +117,9 @@ class ProbeWorker:
             if sample.outcome is Outcome.ERROR or not trusted:
                 continue
             if container_id == self._around.view(self.container.name).container_id:
+                self._publish(absorb(self.kind, self.probe, self.state, container_id, success))  # acts before it tells
                 if sample.outcome is not Outcome.SUCCESS:
                     self._around.unhealthy(self.container, self.kind, sample)
-                self._publish(absorb(self.kind, self.probe, self.state, container_id, success))
             return
         self._around.unhealthy(self.container, self.kind, Sample(Outcome.ERROR, sample.message))
 
