@@ -47,7 +47,9 @@ class BenchCluster:
                 item["type"] == "Ready" and item["status"] == "True"
                 for item in pod.get("status", {}).get("conditions", []))]
 
-        return until(lambda: found if len(found := ready()) == count else None, f"{count} ready pods")
+        pods: list[dict[str, Any]] = until(
+            lambda: found if len(found := ready()) == count else None, f"{count} ready pods")
+        return pods
 
 
 def run(home: Path, *arguments: str) -> str:

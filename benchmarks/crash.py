@@ -69,7 +69,7 @@ def measure(cluster: BenchCluster) -> list[Row]:
         ours, theirs, floor = [], [], []
         for index, pod in enumerate(pods):
             ours.append(_kill(starts, _pid(client, pod), pod))
-            floor.append(_floor(client, starts, index, sandbox.id))
+            floor.append(_floor(client, starts, index, str(sandbox.id)))
             time.sleep(DOCKER_RESET_S)
             peer.reload()
             theirs.append(_kill(starts, peer.attrs["State"]["Pid"], "testbed-bench-peer"))
