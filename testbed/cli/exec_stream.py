@@ -7,6 +7,7 @@ Source: kubernetes apimachinery/pkg/util/remotecommand (first byte: 0 stdin, 1 s
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -60,8 +61,11 @@ async def _refusal(
     session: aiohttp.ClientSession, url: str, tls: ssl.SSLContext, headers: dict[str, str],
     error: aiohttp.WSServerHandshakeError,
 ) -> ApiError:
-    """The Status behind a refused upgrade: aiohttp drops its body, so it is asked for once more, plainly."""
-    async with session.get(url, ssl=tls, headers=headers) as answer:
+    """The Status behind a refused upgrade: aiohttp drops its body, so the upgrade is asked for once more by hand."""
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+               "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
+               "Sec-WebSocket-Protocol": "v5.channel.k8s.io"}
+    async with session.get(url, ssl=tls, headers=headers | upgrade) as answer:
         with contextlib.suppress(ValueError, aiohttp.ClientError):
             body = json.loads(await answer.read())
             if body.get("kind") == "Status":

@@ -57,10 +57,14 @@ def list_faults(name: str = printing.Name, output: str = printing.Output) -> Non
 def _row(obj: dict[str, Any]) -> tuple[str, ...]:
     status = obj.get("status") or {}
     conditions = {item["type"]: item["status"] for item in status.get("conditions", [])}
-    records = (status.get("experiment") or {}).get("containerRecords") or []
     state = ("recovered" if conditions.get("AllRecovered") == "True" else
              "injected" if conditions.get("AllInjected") == "True" else
              "refused" if conditions.get("Selected") == "False" else "pending")
-    targets = ", ".join(record["id"] for record in records) or "-"
+    targets = ", ".join(injected_targets(status)) or "-"
     return (obj["metadata"].get("namespace", ""), obj["metadata"]["name"], obj["kind"],
             (obj.get("spec") or {}).get("action", "-"), state, targets)
+
+
+def injected_targets(status: dict[str, Any]) -> list[str]:
+    """What a fault object's status says it has chosen."""
+    return [str(record["id"]) for record in (status.get("experiment") or {}).get("containerRecords") or ()]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from testbed.cli import output as printing
 from testbed.errors import UsageError
+
+if TYPE_CHECKING:
+    from testbed.api.resources import ResourceType
+    from testbed.cli.connection import Api
 
 app = typer.Typer()
 
@@ -88,6 +92,37 @@ def _create(obj: dict[str, Any], word: str, name: str, namespace: str) -> int:
     scope = metadata.setdefault("namespace", namespace)
     api.request("POST", resource.path(scope), body=obj, query={"fieldValidation": "Strict"})
     printing.out(f"{resource.kind.lower()}.{resource.group}/{metadata['name']} created")
-    printing.say("  look at it: testbed faults list")
-    printing.say(f"  take it back: testbed delete {resource.plural} {metadata['name']}")
+    return _told(api, resource, scope, metadata["name"])
+
+
+ANSWER_S = 10.0
+FAULT_WITHOUT_EFFECT = 6
+
+
+def _told(api: Api, resource: ResourceType, scope: str, fault: str) -> int:
+    """Says what the fault has hit, as soon as the chaos daemon has written it.
+
+    Returns: 0, or 6 when it hit nothing; a fault that hit nothing is taken away again.
+    """
+    import time
+
+    from testbed.cli.faults import injected_targets
+
+    path, deadline = resource.path(scope, fault), time.monotonic() + ANSWER_S
+    while time.monotonic() < deadline:
+        status = api.json("GET", path).get("status") or {}
+        conditions = {item["type"]: item for item in status.get("conditions") or ()}
+        if conditions.get("Selected", {}).get("status") == "False":
+            api.request("DELETE", path)
+            printing.say("error: the fault hit nothing: "
+                         + (conditions["Selected"].get("message") or "nothing was selected"))
+            return FAULT_WITHOUT_EFFECT
+        if conditions.get("AllInjected", {}).get("status") == "True" or (
+                conditions.get("AllRecovered", {}).get("status") == "True"):
+            printing.say("injected into " + ", ".join(injected_targets(status)))
+            break
+        time.sleep(0.05)
+    else:
+        printing.say("the chaos daemon has not injected it yet")
+    printing.say(f"  look at it: testbed faults list\n  take it back: testbed delete {resource.plural} {fault}")
     return 0

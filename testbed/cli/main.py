@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from testbed.errors import TestbedError, UsageError
+from testbed.errors import InvalidInput, NotFound, TestbedError, UsageError
 
 # command -> (file under testbed.cli, one line of help). The order is the order of `testbed --help`.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -91,18 +91,24 @@ def did_you_mean(word: str, known: list[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else ""
 
 
-app = typer.Typer(cls=LazyCommands, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(cls=LazyCommands, no_args_is_help=True, pretty_exceptions_enable=False,
+                  context_settings={"help_option_names": ["-h", "--help"]})
 
 
-@app.callback()
-def _root(
-    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
-) -> None:
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         from testbed import __version__
 
         typer.echo(f"testbed {__version__}")
         raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True,
+                                 callback=_print_version),
+) -> None:
+    """A chaos and self-healing testbed."""
 
 
 def explain(error: TestbedError) -> str:
@@ -120,20 +126,33 @@ def main(arguments: list[str] | None = None) -> None:
         code = result if isinstance(result, int) else 0
     except TestbedError as error:
         print(explain(error), file=sys.stderr)  # noqa: T201
-        code = error.exit_code
+        # A name that the cluster does not have is a wrong argument, not something that this machine lacks.
+        code = InvalidInput.exit_code if isinstance(error, NotFound) else error.exit_code
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
-        # The reader (head, less) has gone; nothing more can be said, and Python must not try at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        code = _reader_gone()
+    except SystemExit as ended:
+        # click ends with 1 when the reader has gone, and leaves this wrapper behind as the sign of it.
+        gone = type(sys.stdout).__name__ == "PacifyFlushWrapper"
+        code = _reader_gone() if gone else ended.code if isinstance(ended.code, int) else 0
     except Exception as error:
         code = _foreign(error)
     sys.exit(code)
 
 
+def _reader_gone() -> int:
+    """The reader (head, less) has all it wanted: nothing more can be said, and Python must not try at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    return 0
+
+
 def _foreign(error: Exception) -> int:
     """What typer raises about the command line, and what is a bug of ours."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        text = str(getattr(error, "format_message", str)())  # empty when typer has printed the help already
+        print(text, end="\n" if text else "")  # noqa: T201
+        return 0
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):
         context = getattr(error, "ctx", None)
         print(f"error: {error.format_message()}", file=sys.stderr)  # noqa: T201

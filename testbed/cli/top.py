@@ -41,6 +41,7 @@ def amounts(parts: list[dict[str, Any]]) -> tuple[str, str]:
 
 @top.command("nodes")
 @top.command("node", hidden=True)
+@top.command("no", hidden=True)
 def top_nodes(name: str = printing.Name) -> None:
     """CPU and memory by node."""
     rows = [(node, *amounts([(summary or {}).get("node", {})])) for node, summary in summaries(connect(name)).items()]
@@ -49,6 +50,7 @@ def top_nodes(name: str = printing.Name) -> None:
 
 @top.command("pods")
 @top.command("pod", hidden=True)
+@top.command("po", hidden=True)
 def top_pods(
     name: str = printing.Name, namespace: str = printing.Namespace,
     all_namespaces: bool = typer.Option(False, "-A", "--all-namespaces", help="All namespaces."),

@@ -1,0 +1,101 @@
+"""What the command line says without a cluster: help, versions, misspelt words, exit codes, where words go."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from testbed.cli.main import COMMANDS
+
+
+def testbed(*arguments: str, state: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "XDG_STATE_HOME": str(state), "NO_COLOR": "1", "COLUMNS": "120", **more}
+    environment.pop("TESTBED_NAME", None)
+    return subprocess.run([sys.executable, "-m", "testbed", *arguments], env=environment, capture_output=True,
+                          text=True, timeout=60, check=False)
+
+
+testbed.__test__ = False  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("arguments", [
+    (), ("-h",), ("--help",), ("rollout",), ("get", "-h"), ("node", "add", "--help")])
+def test_help_goes_to_stdout_and_is_no_error(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = testbed(*arguments, state=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage:" in done.stdout
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    shown = testbed("--help", state=tmp_path).stdout
+    assert all(re.search(rf"^  {name}\s", shown, re.MULTILINE) for name in COMMANDS)
+
+
+def test_the_version_needs_no_command(tmp_path: Path) -> None:
+    done = testbed("--version", state=tmp_path)
+    assert done.returncode == 0 and re.fullmatch(r"testbed \d+\.\d+\.\d+\S*\n", done.stdout)
+
+
+@pytest.mark.parametrize(("arguments", "code", "word"), [
+    (("geet", "pods"), 2, "'get'"), (("rollout", "statu", "web"), 2, "status"),
+    (("get", "po", "--watchh"), 2, "--watch"),
+    (("run", "crsh"), 3, "'crash'"), (("inject", "node-kil", "-l", "app=web"), 2, "'node-kill'"),
+    (("inject", "freeze", "-l", "app=web", "--mode", "oen"), 3, "'one'"),
+])
+def test_a_misspelt_word_gets_a_suggestion(arguments: tuple[str, ...], code: int, word: str, tmp_path: Path) -> None:
+    done = testbed(*arguments, state=tmp_path)
+    assert done.returncode == code and done.stdout == ""
+    assert done.stderr.startswith("error: ") and word in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [
+    ("get", "pods"), ("status", "--name", "nothing"), ("apply", "-f", "-"), ("top", "pods"), ("load", "web"),
+])
+def test_a_cluster_that_is_not_up_is_told_with_what_mends_it(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("")
+    done = testbed(*arguments, state=tmp_path)
+    assert done.returncode in (2, 4) and done.stdout == "" and "Traceback" not in done.stderr
+    assert "testbed up" in done.stderr or "there are no objects" in done.stderr
+
+
+def test_all_mistakes_of_a_file_are_told_by_line(tmp_path: Path) -> None:
+    file = tmp_path / "web.yaml"
+    file.write_text("""\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: bad}
+spec:
+  replicas: two
+  selector: {matchLabels: {app: bad}}
+  template:
+    metadata: {labels: {app: other}}
+    spec:
+      containers:
+        - name: a
+          imagee: sample:v1
+          livenessProbe: {tcpSocket: {port: 1}, successThreshold: 2}
+""")
+    done = testbed("validate", str(file), state=tmp_path)
+    lines = [int(found) for found in re.findall(r"web\.yaml:(\d+): ", done.stderr)]
+    assert (done.returncode, lines) == (3, [5, 8, 12, 13])
+    assert "(did you mean 'image'?)" in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-m", "testbed", "config", "--schema", "experiment"], env=environment,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.read(1)
+        process.stdout.close()
+        assert (process.wait(30), process.stderr.read()) == (0, b"")
+
+
+def test_completion_knows_commands_and_flags(tmp_path: Path) -> None:
+    script = testbed("--show-completion", "bash", state=tmp_path)
+    assert script.returncode == 0 and "COMPLETE=complete_bash" in script.stdout
