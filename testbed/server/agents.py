@@ -26,10 +26,11 @@ _LOG_OPTIONS = ("follow", "previous", "sinceSeconds", "sinceTime", "tailLines", 
 
 
 class Agents:
-    """``instance``: where the nodes' cables end; read again when an unknown node is asked for."""
+    """``instance``: where the nodes' cables end; read again when its file has changed."""
 
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
+        self._seen = (0, 0)
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -106,16 +107,25 @@ class Agents:
         return f"https://127.0.0.1:{self._port(node)}"
 
     def _port(self, node: str) -> int:
-        for fresh in (False, True):
-            if fresh:
-                try:
-                    self._instance = load_instance(self._instance.directory)
-                except TestbedError as error:
-                    raise ApiUnavailable(f"node {node} cannot be found: {error.message}") from error
-            for item in self._instance.nodes:
-                if item.name == node:
-                    return item.to_agent_port
+        self._refresh()
+        for item in self._instance.nodes:
+            if item.name == node:
+                return item.to_agent_port
         raise ApiUnavailable(f"node {node} is not one of this cluster's machines")
+
+    def _refresh(self) -> None:
+        """Nodes come and go while this process runs, also under the same name: a replaced node has other ports."""
+        try:
+            found = self._instance.file.stat()
+        except OSError:
+            return  # what is known stays: the directory may be gone while the cluster goes down
+        seen = (found.st_mtime_ns, found.st_ino)
+        if seen != self._seen:
+            try:
+                self._instance = load_instance(self._instance.directory)
+            except TestbedError as error:
+                raise ApiUnavailable(f"the nodes' machines are not known: {error.message}") from error
+            self._seen = seen
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -17,7 +18,7 @@ from http_world import World, free_port, http_world
 from server_world import pod
 
 from testbed.api import resources as r
-from testbed.api.instance import NodeInstance
+from testbed.api.instance import NodeInstance, load_instance
 from testbed.server import agents
 from testbed.server.kubeconfig import write_kubeconfig
 
@@ -202,6 +203,18 @@ async def test_a_cut_cable_is_unavailable_and_not_waited_for(world: World, monke
         status, body, _ = await world.ask("GET", path)
         assert status == 503 and "no answer in time" in body["message"]
     cable.close()
+
+
+async def test_a_node_that_was_replaced_is_reached_at_its_new_ports(world: World, agent: FakeAgent) -> None:
+    assert (await world.ask("GET", f"{PODS}/a/log"))[0] == 200
+    await agent.stop()
+    (old,) = world.instance.nodes
+    replace(world.instance, nodes=(replace(old, to_agent_port=free_port()),)).save()
+    world.instance = load_instance(world.instance.directory)
+    moved = FakeAgent(world)
+    await moved.start()
+    assert (await world.ask("GET", f"{PODS}/a/log"))[0] == 200
+    await moved.stop()
 
 
 async def test_a_pod_without_a_node_has_no_log(world: World) -> None:
