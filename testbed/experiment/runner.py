@@ -218,7 +218,7 @@ def judged(objectives: Sequence[ObjectiveResult], runs: Sequence[RunResult]) -> 
     """The verdict of runs that all went through."""
     missed = [item for item in objectives if item.met is False]
     if missed:
-        return Verdict.OBJECTIVE_MISSED, "missed: " + "; ".join(item.text for item in missed)
+        return Verdict.OBJECTIVE_MISSED, "; ".join(item.text for item in missed)
     void = [run for run in runs if run.void_reason]
     if len(void) == len(runs):
         return Verdict.INCONCLUSIVE, "no run can be trusted: " + void[0].void_reason

@@ -179,7 +179,18 @@ class SteadyState:
             found = deployment_seen(0.0, await self._platform.client.get(DEPLOYMENTS, body.deployment, self._namespace))
         except NotFound:
             return False, f"there is no Deployment {body.deployment!r}"
-        return found.complete, f"{found.ready} of {found.desired} ready, {found.updated} up to date"
+        told = f"{found.ready} of {found.desired} ready, {found.updated} up to date"
+        return found.complete, told if found.complete else told + await self._why_not(body.deployment)
+
+    async def _why_not(self, deployment: str) -> str:
+        """What the containers that do not run wait for: an image that is not there is told by its name."""
+        reasons: dict[str, None] = {}
+        for pod in await self._pods(deployment):
+            for container in (pod.get("status") or {}).get("containerStatuses") or ():
+                waiting = (container.get("state") or {}).get("waiting") or {}
+                if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+                    reasons[f"{waiting['reason']}: {waiting.get('message') or container['image']}"] = None
+        return "".join(f"; {reason}" for reason in list(reasons)[:3])
 
     async def _pods(self, deployment: str) -> list[dict[str, Any]]:
         found = await self._platform.client.get(DEPLOYMENTS, deployment, self._namespace)
