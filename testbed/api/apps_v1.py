@@ -1,4 +1,4 @@
-"""Group apps, version v1: Deployments, ReplicaSets, StatefulSets and the ControllerRevisions of their history."""
+"""Group apps, version v1: Deployments, ReplicaSets, StatefulSets, DaemonSets and ControllerRevisions."""
 
 from __future__ import annotations
 
@@ -106,3 +106,25 @@ class StatefulSet(Resource):
 
 class ControllerRevision(Resource):
     revision: int = 0
+
+
+class DaemonRollingUpdate(View):
+    max_surge: IntOrString = 0
+    max_unavailable: IntOrString = 1
+
+
+class DaemonSetUpdateStrategy(View):
+    type: str = "RollingUpdate"
+    rolling_update: DaemonRollingUpdate = Field(default_factory=DaemonRollingUpdate)
+
+
+class DaemonSetSpec(View):
+    selector: LabelSelector = Field(default_factory=LabelSelector)
+    template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
+    update_strategy: DaemonSetUpdateStrategy = Field(default_factory=DaemonSetUpdateStrategy)
+    min_ready_seconds: int = 0
+    revision_history_limit: int = 10
+
+
+class DaemonSet(Resource):
+    spec: DaemonSetSpec = Field(default_factory=DaemonSetSpec)

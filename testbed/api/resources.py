@@ -50,6 +50,7 @@ ENDPOINTS = ResourceType("", "v1", "endpoints", "Endpoints", short_names=("ep",)
 DEPLOYMENTS = ResourceType("apps", "v1", "deployments", "Deployment", short_names=("deploy",), categories=("all",))
 REPLICA_SETS = ResourceType("apps", "v1", "replicasets", "ReplicaSet", short_names=("rs",), categories=("all",))
 STATEFUL_SETS = ResourceType("apps", "v1", "statefulsets", "StatefulSet", short_names=("sts",), categories=("all",))
+DAEMON_SETS = ResourceType("apps", "v1", "daemonsets", "DaemonSet", short_names=("ds",), categories=("all",))
 CONTROLLER_REVISIONS = ResourceType("apps", "v1", "controllerrevisions", "ControllerRevision")
 ENDPOINT_SLICES = ResourceType("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 LEASES = ResourceType("coordination.k8s.io", "v1", "leases", "Lease")
@@ -76,7 +77,7 @@ CUSTOM_RESOURCE_DEFINITIONS = ResourceType(
 
 BUILT_IN: tuple[ResourceType, ...] = (
     NAMESPACES, NODES, PODS, SERVICES, CONFIG_MAPS, SECRETS, EVENTS, SERVICE_ACCOUNTS, ENDPOINTS, DEPLOYMENTS,
-    REPLICA_SETS, STATEFUL_SETS, CONTROLLER_REVISIONS,
+    REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, CONTROLLER_REVISIONS,
     ENDPOINT_SLICES, LEASES, PRIORITY_CLASSES, STORAGE_CLASSES, NETWORK_POLICIES,
     DISRUPTION_BUDGETS, ROLES, ROLE_BINDINGS, CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, CUSTOM_RESOURCE_DEFINITIONS,
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from testbed.api.apps_v1 import ControllerRevision, Deployment, ReplicaSet, StatefulSet
+from testbed.api.apps_v1 import ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet
 from testbed.api.coordination_v1 import Lease
 from testbed.api.core_v1 import Namespace, Node, Pod, Service
 from testbed.api.discovery_v1 import EndpointSlice
@@ -17,6 +17,7 @@ from testbed.api.resources import (
     BUILT_IN,
     CONTROLLER_REVISIONS,
     CUSTOM_RESOURCE_DEFINITIONS,
+    DAEMON_SETS,
     DEPLOYMENTS,
     DISRUPTION_BUDGETS,
     ENDPOINT_SLICES,
@@ -69,6 +70,7 @@ class Caches:
             REPLICA_SETS, ReplicaSet, {"namespace": _namespace, "controller": controller_uid, "uid": _uid}
         )
         self.stateful_sets = Cache(STATEFUL_SETS, StatefulSet, {"namespace": _namespace, "uid": _uid})
+        self.daemon_sets = Cache(DAEMON_SETS, DaemonSet, {"namespace": _namespace, "uid": _uid})
         self.controller_revisions = Cache(
             CONTROLLER_REVISIONS, ControllerRevision, {"namespace": _namespace, "controller": controller_uid}
         )
@@ -77,7 +79,7 @@ class Caches:
         self.budgets = Cache(DISRUPTION_BUDGETS, DisruptionBudget, {"namespace": _namespace})
         known: tuple[Cache[Any], ...] = (
             self.pods, self.nodes, self.services, self.slices, self.endpoints, self.deployments, self.replica_sets,
-            self.stateful_sets, self.controller_revisions, self.leases, self.namespaces, self.budgets,
+            self.stateful_sets, self.daemon_sets, self.controller_revisions, self.leases, self.namespaces, self.budgets,
         )
         self.all: dict[str, Cache[Any]] = {cache.resource.group_resource: cache for cache in known}
         for resource in BUILT_IN:

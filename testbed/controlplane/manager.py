@@ -12,6 +12,7 @@ from testbed.api.clock import WallClock
 from testbed.client.protocol import Client
 from testbed.controlplane.caches import Caches
 from testbed.controlplane.controller import Controller, Tools
+from testbed.controlplane.daemonsets import DaemonSetController
 from testbed.controlplane.deployments import DeploymentController
 from testbed.controlplane.disruption import DisruptionController
 from testbed.controlplane.endpoints import EndpointsController
@@ -28,7 +29,7 @@ from testbed.core.profile import Profile
 CONTROLLERS: tuple[type[Controller], ...] = (
     EndpointsController, ReplicaSetController, DeploymentController, Scheduler, NodeLifecycleController,
     TaintEvictionController, GarbageCollector, NamespaceController, PodGarbageCollector, DisruptionController,
-    StatefulSetController,
+    StatefulSetController, DaemonSetController,
 )
 
 

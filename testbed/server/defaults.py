@@ -158,6 +158,16 @@ def _stateful_set(obj: Json) -> None:
     _template(spec)
 
 
+def _daemon_set(obj: Json) -> None:
+    spec = _map(obj, "spec")
+    spec.setdefault("revisionHistoryLimit", 10)
+    strategy = _map(spec, "updateStrategy")
+    strategy.setdefault("type", "RollingUpdate")
+    if strategy["type"] == "RollingUpdate":
+        _fill(_map(strategy, "rollingUpdate"), maxUnavailable=1, maxSurge=0)
+    _template(spec)
+
+
 # --- Services, config, the rest
 
 
@@ -230,6 +240,7 @@ _DEFAULTS: dict[str, Callable[[Json], None]] = {
     r.DEPLOYMENTS.group_resource: _deployment,
     r.REPLICA_SETS.group_resource: _replica_set,
     r.STATEFUL_SETS.group_resource: _stateful_set,
+    r.DAEMON_SETS.group_resource: _daemon_set,
     r.SERVICES.group_resource: _service,
     r.SECRETS.group_resource: _secret,
     r.NAMESPACES.group_resource: _namespace,

@@ -47,6 +47,17 @@ def _stateful_set(obj: Json, now: datetime) -> list[Any]:
     return [name_of(obj), _ready(spec, status), age_of(obj, now), names, images]
 
 
+def _daemon_set(obj: Json, now: datetime) -> list[Any]:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    template = (spec.get("template") or {}).get("spec") or {}
+    names, images = _containers(template)
+    selector = ",".join(f"{key}={value}" for key, value in sorted((template.get("nodeSelector") or {}).items()))
+    counts = ("desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled",
+              "numberAvailable")
+    return [name_of(obj), *(status.get(key, 0) for key in counts), selector or "<none>", age_of(obj, now), names,
+            images, selector_text(spec.get("selector") or {})]
+
+
 def _controller_revision(obj: Json, now: datetime) -> list[Any]:
     owner = next((item for item in obj["metadata"].get("ownerReferences") or () if item.get("controller")), None)
     text = "<none>"
@@ -64,5 +75,8 @@ WORKLOAD_PRINTERS: dict[str, Printer] = {
                                           _deployment),
     r.REPLICA_SETS.group_resource: Printer(("Name", "Desired#", "Current#", "Ready#", "Age", *_WORKLOAD), _replica_set),
     r.STATEFUL_SETS.group_resource: Printer(("Name", "Ready", "Age", *_TEMPLATE), _stateful_set),
+    r.DAEMON_SETS.group_resource: Printer(
+        ("Name", "Desired#", "Current#", "Ready#", "Up-to-date#", "Available#", "Node Selector", "Age", *_WORKLOAD),
+        _daemon_set),
     r.CONTROLLER_REVISIONS.group_resource: Printer(("Name", "Controller", "Revision#", "Age"), _controller_revision),
 }

@@ -26,6 +26,7 @@ from testbed.server.served import Served
 from testbed.server.validation_containers import check_port_name, check_port_number
 from testbed.server.validation_pods import check_config_keys, check_pod_spec, check_pod_update
 from testbed.server.validation_workloads import (
+    check_daemon_set,
     check_deployment,
     check_int_or_percent,
     check_replica_set,
@@ -231,6 +232,7 @@ def _priority_class_update(old: Json, new: Json, causes: Causes) -> None:
 _CHECKS: dict[str, Check] = {
     r.PODS.group_resource: _pod, r.DEPLOYMENTS.group_resource: check_deployment,
     r.REPLICA_SETS.group_resource: check_replica_set, r.STATEFUL_SETS.group_resource: check_stateful_set,
+    r.DAEMON_SETS.group_resource: check_daemon_set,
     r.SERVICES.group_resource: _service, r.CONFIG_MAPS.group_resource: _config_map, r.SECRETS.group_resource: _secret,
     r.NODES.group_resource: _node, r.ENDPOINT_SLICES.group_resource: _endpoint_slice,
     r.DISRUPTION_BUDGETS.group_resource: _budget, r.EVENTS.group_resource: _event,
@@ -239,7 +241,7 @@ _CHECKS: dict[str, Check] = {
 _UPDATES: dict[str, UpdateCheck] = {
     r.PODS.group_resource: check_pod_update, r.DEPLOYMENTS.group_resource: check_selector_immutable,
     r.REPLICA_SETS.group_resource: check_selector_immutable,
-    r.STATEFUL_SETS.group_resource: check_stateful_set_update,
+    r.STATEFUL_SETS.group_resource: check_stateful_set_update, r.DAEMON_SETS.group_resource: check_selector_immutable,
     r.CONTROLLER_REVISIONS.group_resource: check_revision_update, r.CONFIG_MAPS.group_resource: _immutable_data,
     r.SECRETS.group_resource: _immutable_data, r.PRIORITY_CLASSES.group_resource: _priority_class_update,
 }

@@ -1,4 +1,4 @@
-"""Which Deployments, ReplicaSets and StatefulSets are valid, and which changes of one are allowed.
+"""Which Deployments, ReplicaSets, StatefulSets and DaemonSets are valid, and which changes of one are allowed.
 
 Sources: kubernetes pkg/apis/apps/validation/validation.go, pkg/apis/core/validation (label selectors).
 """
@@ -163,6 +163,26 @@ def check_stateful_set_update(old: Json, new: Json, causes: Causes) -> None:
     if any(before.get(key) != after.get(key) for key in (before.keys() | after.keys()) - set(_MUTABLE)):
         causes.forbidden("spec", "updates to statefulset spec for fields other than "
                          + ", ".join(f"'{key}'" for key in _MUTABLE[:-1]) + f" and '{_MUTABLE[-1]}' are forbidden")
+
+
+def check_daemon_set(obj: Json, causes: Causes) -> None:
+    check_workload(obj, causes, "daemonset")
+    spec = obj.get("spec") or {}
+    _not_negative(spec, "revisionHistoryLimit", causes)
+    strategy = spec.get("updateStrategy") or {}
+    if strategy.get("type") not in ("OnDelete", "RollingUpdate"):
+        causes.not_supported("spec.updateStrategy.type", strategy.get("type"), ("OnDelete", "RollingUpdate"))
+    elif strategy["type"] == "RollingUpdate":
+        here, rolling = "spec.updateStrategy.rollingUpdate", strategy.get("rollingUpdate") or {}
+        unavailable = check_int_or_percent(rolling.get("maxUnavailable"), f"{here}.maxUnavailable", causes)
+        surge = check_int_or_percent(rolling.get("maxSurge"), f"{here}.maxSurge", causes)
+        if unavailable and surge:
+            causes.invalid(f"{here}.maxSurge", rolling["maxSurge"], "may not be set when maxUnavailable is non-zero")
+        elif unavailable == 0 and surge == 0:
+            causes.required(f"{here}.maxUnavailable", "cannot be 0 when maxSurge is 0")
+        for key, value in (("maxUnavailable", unavailable), ("maxSurge", surge)):
+            if isinstance(rolling.get(key), str) and value is not None and value > 100:
+                causes.invalid(f"{here}.{key}", rolling[key], "must not be greater than 100%")
 
 
 def check_revision_update(old: Json, new: Json, causes: Causes) -> None:

@@ -111,3 +111,31 @@ def test_a_revision_is_history_and_its_data_a_patch_that_undoes(registry: Regist
     assert registry.get(r.STATEFUL_SETS, "db", "default").value["spec"]["template"] == before
     with pytest.raises(NotFound):
         registry.scale(r.CONTROLLER_REVISIONS, "db-1", "default")
+
+
+def test_a_daemon_set_gets_upstreams_defaults_and_no_scale(registry: Registry) -> None:
+    made = registry.create(r.DAEMON_SETS, workload("DaemonSet"), "default").value
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}
+    assert made["spec"]["updateStrategy"] == strategy and made["spec"]["revisionHistoryLimit"] == 10
+    made["status"] = {"desiredNumberScheduled": 3, "numberReady": 2}
+    assert row(registry, r.DAEMON_SETS, made)[:8] == ["db", 3, 0, 2, 0, 0, "<none>", "60s"]
+    with pytest.raises(NotFound):
+        registry.scale(r.DAEMON_SETS, "db", "default")
+    with pytest.raises(Invalid, match="field is immutable"):
+        registry.patch(r.DAEMON_SETS, "db", {"spec": {
+            "selector": {"matchLabels": {"app": None, "a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}},
+        }}, "default")
+
+
+@pytest.mark.parametrize(("strategy", "message"), [
+    ({"type": "Now"}, "spec.updateStrategy.type: Unsupported value: \"Now\": supported values: \"OnDelete\", "
+                      "\"RollingUpdate\""),
+    ({"rollingUpdate": {"maxUnavailable": 0}},
+     "spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0"),
+    ({"rollingUpdate": {"maxUnavailable": 1, "maxSurge": 1}},
+     "spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero"),
+    ({"rollingUpdate": {"maxUnavailable": "101%"}},
+     "spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: \"101%\": must not be greater than 100%"),
+])
+def test_a_wrong_daemon_set_is_refused_in_upstreams_words(registry: Registry, strategy: Json, message: str) -> None:
+    assert causes(registry, r.DAEMON_SETS, workload("DaemonSet", updateStrategy=strategy)) == [message]
