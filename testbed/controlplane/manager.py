@@ -21,8 +21,10 @@ from testbed.controlplane.garbage import GarbageCollector
 from testbed.controlplane.namespaces import NamespaceController
 from testbed.controlplane.nodes import NodeLifecycleController
 from testbed.controlplane.podgc import PodGarbageCollector
+from testbed.controlplane.quota import QuotaController
 from testbed.controlplane.replicasets import ReplicaSetController
 from testbed.controlplane.scheduler import Scheduler
+from testbed.controlplane.stale_disruptions import StaleDisruptionController
 from testbed.controlplane.statefulsets import StatefulSetController
 from testbed.core.profile import Profile
 
@@ -30,6 +32,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     EndpointsController, ReplicaSetController, DeploymentController, Scheduler, NodeLifecycleController,
     TaintEvictionController, GarbageCollector, NamespaceController, PodGarbageCollector, DisruptionController,
     StatefulSetController, DaemonSetController,
+    QuotaController, StaleDisruptionController,
 )
 
 

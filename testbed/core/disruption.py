@@ -81,3 +81,11 @@ def _disrupted(
             kept[name] = format_time(moment)
             wait_s = left_s if wait_s is None else min(wait_s, left_s)
     return kept, wait_s
+
+
+def stale_in_s(pod: Pod, now: datetime) -> float | None:
+    """Seconds until a pod that was to be disrupted, and is not, is not marked for it any longer; None: not marked."""
+    condition = pod.condition("DisruptionTarget")
+    if condition is None or condition.status != "True" or not pod.active or condition.last_transition_time is None:
+        return None
+    return max((condition.last_transition_time + DELETION_TIMEOUT - now).total_seconds(), 0.0)

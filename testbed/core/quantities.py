@@ -6,8 +6,8 @@ container needs beside the sidecars started before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from decimal import Decimal
+from collections.abc import Callable, Mapping
+from decimal import ROUND_CEILING, Decimal
 
 from testbed.api.core_v1 import Container, Pod
 from testbed.api.meta import quantity
@@ -25,13 +25,22 @@ def container_requests(container: Container) -> Amounts:
 
 
 def pod_requests(pod: Pod) -> Amounts:
+    return _of_pod(pod, container_requests)
+
+
+def pod_limits(pod: Pod) -> Amounts:
+    """As ``pod_requests``, of limits (kubernetes: PodLimits)."""
+    return _of_pod(pod, lambda container: amounts(container.resources.limits))
+
+
+def _of_pod(pod: Pod, of: Callable[[Container], Amounts]) -> Amounts:
     together: Amounts = {}
     for container in pod.spec.containers:
-        together = _plus(together, container_requests(container))
+        together = _plus(together, of(container))
     sidecars: Amounts = {}
     largest_init: Amounts = {}
     for container in pod.spec.init_containers:
-        own = container_requests(container)
+        own = of(container)
         if container.restart_policy == "Always":
             sidecars = _plus(sidecars, own)
             largest_init = _larger(largest_init, sidecars)
@@ -46,3 +55,15 @@ def _plus(a: Amounts, b: Amounts) -> Amounts:
 
 def _larger(a: Amounts, b: Amounts) -> Amounts:
     return {name: max(a.get(name, Decimal(0)), b.get(name, Decimal(0))) for name in {**a, **b}}
+
+
+def quantity_text(name: str, amount: Decimal) -> str:
+    """An amount of the resource ``name`` as people write it: bytes with a binary suffix where one fits."""
+    if amount != amount.to_integral_value():
+        return f"{(amount * 1000).to_integral_value(ROUND_CEILING)}m"
+    whole = int(amount)
+    if "memory" in name or "storage" in name:
+        for suffix, factor in (("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10)):
+            if whole and whole % factor == 0:
+                return f"{whole // factor}{suffix}"
+    return str(whole)

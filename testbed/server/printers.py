@@ -11,6 +11,7 @@ from typing import Any
 
 from testbed.api import resources as r
 from testbed.server.human import since
+from testbed.server.policies import POLICY_PRINTERS
 from testbed.server.printer import Printer, age_of, name_of
 from testbed.server.printing_pods import POD_COLUMNS, pod_row
 from testbed.server.printing_workloads import WORKLOAD_PRINTERS
@@ -149,6 +150,7 @@ _BINDING = ("Name", "Role", "Age", "Users*", "Groups*", "ServiceAccounts*")
 PRINTERS: dict[str, Printer] = {
     r.PODS.group_resource: Printer(POD_COLUMNS, pod_row),
     **WORKLOAD_PRINTERS,
+    **POLICY_PRINTERS,
     r.SERVICES.group_resource: Printer(
         ("Name", "Type", "Cluster-IP", "External-IP", "Port(s)", "Age", "Selector*"), _service),
     r.NODES.group_resource: Printer(

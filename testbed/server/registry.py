@@ -16,7 +16,7 @@ from testbed.api.clock import WallClock
 from testbed.api.resources import ResourceType
 from testbed.core.profile import Profile
 from testbed.errors import AlreadyExists, BadRequest, Forbidden, MethodNotAllowed, NotFound, UnsupportedMediaType
-from testbed.server import crd, deletion, judging, preparing, scaling
+from testbed.server import crd, deletion, judging, preparing, quotas, scaling
 from testbed.server.admission import admit_namespace, admit_namespace_deletion, admit_pod
 from testbed.server.allocation import allocate_service, keep_allocations
 from testbed.server.catalog import Catalog
@@ -81,8 +81,11 @@ class Registry(Reader):
         judging.check(served, value)
         if served.key == r.CUSTOM_RESOURCE_DEFINITIONS.group_resource:
             self._admit_definition(value)
+        charged = self._admit_quota(served, value, scope)
         if options.dry_run:
             return _unstored(value, self.store.revision)
+        for quota in charged:
+            self.store.update(r.RESOURCE_QUOTAS.group_resource, scope, quota["metadata"]["name"], quota)
         stored = self.store.create(served.key, scope, name, value)
         self._after_create(served, stored)
         return stored
@@ -90,10 +93,24 @@ class Registry(Reader):
     def _admit_new(self, served: Served, value: Json) -> None:
         if served.key == r.PODS.group_resource:
             classes = {item.name: item.value for item in self.store.list(r.PRIORITY_CLASSES.group_resource)}
+            quotas.default_limits(value, self._values(r.LIMIT_RANGES, value["metadata"].get("namespace", "")))
             admit_pod(value, self._profile.default_toleration_s, classes)
         elif served.key == r.SERVICES.group_resource:
             value["status"] = {"loadBalancer": {}}
             self._allocate(value, None)
+
+    def _admit_quota(self, served: Served, value: Json, namespace: str) -> list[Json]:
+        """Raises: Forbidden by a LimitRange or a ResourceQuota of the namespace."""
+        if not namespace or served.key == r.EVENTS.group_resource:
+            return []
+        if served.key == r.PODS.group_resource:
+            quotas.check_limits(value, self._values(r.LIMIT_RANGES, namespace))
+        return quotas.charge(served.key, value, self._values(r.RESOURCE_QUOTAS, namespace), self.clock.now())
+
+    def _values(self, resource: ResourceType, namespace: str) -> list[Json]:
+        if not self.store.count(resource.group_resource):
+            return []
+        return [item.value for item in self.store.list(resource.group_resource, namespace)]
 
     def _allocate(self, value: Json, own_uid: str | None) -> None:
         others = (item.value for item in self.store.list(r.SERVICES.group_resource)

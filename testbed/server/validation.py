@@ -22,6 +22,7 @@ from testbed.server.names import (
     check_metadata,
     check_qualified,
 )
+from testbed.server.policies import check_limit_range, check_quota, check_quota_update
 from testbed.server.served import Served
 from testbed.server.validation_containers import check_port_name, check_port_number
 from testbed.server.validation_pods import check_config_keys, check_pod_spec, check_pod_update
@@ -236,9 +237,11 @@ _CHECKS: dict[str, Check] = {
     r.SERVICES.group_resource: _service, r.CONFIG_MAPS.group_resource: _config_map, r.SECRETS.group_resource: _secret,
     r.NODES.group_resource: _node, r.ENDPOINT_SLICES.group_resource: _endpoint_slice,
     r.DISRUPTION_BUDGETS.group_resource: _budget, r.EVENTS.group_resource: _event,
-    r.PRIORITY_CLASSES.group_resource: _priority_class,
+    r.PRIORITY_CLASSES.group_resource: _priority_class, r.LIMIT_RANGES.group_resource: check_limit_range,
+    r.RESOURCE_QUOTAS.group_resource: check_quota,
 }
 _UPDATES: dict[str, UpdateCheck] = {
+    r.RESOURCE_QUOTAS.group_resource: check_quota_update,
     r.PODS.group_resource: check_pod_update, r.DEPLOYMENTS.group_resource: check_selector_immutable,
     r.REPLICA_SETS.group_resource: check_selector_immutable,
     r.STATEFUL_SETS.group_resource: check_stateful_set_update, r.DAEMON_SETS.group_resource: check_selector_immutable,
