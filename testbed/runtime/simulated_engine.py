@@ -24,8 +24,9 @@ from testbed.runtime.protocol import (
     Limits,
     NetworkState,
 )
-from testbed.runtime.simulated_behaviour import known, run_program, sleeps_s
-from testbed.runtime.simulated_machine import Process, SimulatedContainer, SimulatedMachine
+from testbed.runtime.simulated_behaviour import known
+from testbed.runtime.simulated_exec import SimulatedExec, run_inside
+from testbed.runtime.simulated_machine import SimulatedContainer, SimulatedMachine
 
 _CALL_S = 10.0
 _START_S = 30.0
@@ -35,7 +36,6 @@ _CONFLICT_S = 10.0
 _POLL_S = 0.02
 _RECONNECT_S = (0.05, 0.5)
 _SIGNALS = {"SIGKILL": 9, "SIGTERM": 15, "SIGINT": 15, "SIGQUIT": 15, "SIGHUP": 1, "SIGUSR1": 10}
-_FREEZER_POLL_S = 0.01
 
 
 class SimulatedEngine:
@@ -241,7 +241,11 @@ class SimulatedEngine:
         return await run_inside(self.machine, found.process, found, argv, timeout_s, limit_bytes, spent_s)
 
     def exec_stream(self, container: str, argv: tuple[str, ...], *, stdin: bool, tty: bool) -> SimulatedExec:
-        return SimulatedExec(self, container, argv)
+        async def find() -> SimulatedContainer:
+            await self._asked(container=self._id(container))
+            return self._get(container)
+
+        return SimulatedExec(find, argv)
 
     async def logs(
         self, container: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None,
@@ -342,68 +346,3 @@ class SimulatedEngine:
             if any(item.running and item.spec.network == found.name for item in self.machine.containers.values()):
                 raise EngineError(f"error while removing network: network {name} has active endpoints")
             del self.machine.networks[found.name]
-
-
-async def run_inside(
-    machine: SimulatedMachine, process: Process, container: SimulatedContainer | None, argv: tuple[str, ...],
-    timeout_s: float, limit_bytes: int, spent_s: float,
-) -> ExecResult:
-    """A program in a container: it stands still while that is frozen, and ends with it.
-
-    Raises: TimeoutError.
-    """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_s
-    needed_s = spent_s + sleeps_s(argv)
-    while needed_s > 0 or machine.is_frozen(process.cgroup):
-        left_s = deadline - loop.time()
-        if left_s <= 0:
-            raise TimeoutError(f"{argv[0]} did not end within {timeout_s:g} s")
-        if not process.alive:
-            return ExecResult(137, b"")
-        stands = machine.is_frozen(process.cgroup)
-        step_s = min(left_s, _FREEZER_POLL_S * 5 if stands else max(needed_s, 1e-6))
-        await asyncio.sleep(step_s)
-        if not stands:
-            needed_s -= step_s
-    environment = dict(container.spec.env) if container is not None else {}
-    result = run_program(argv, environment)
-    return ExecResult(result.exit_code, result.output[:limit_bytes])
-
-
-class SimulatedExec:
-    """An interactive exec of a program that reads all its input before it answers."""
-
-    def __init__(self, engine: SimulatedEngine, container: str, argv: tuple[str, ...]) -> None:
-        self._engine, self._container, self._argv = engine, container, argv
-        self._input = bytearray()
-        self._closed = asyncio.Event()
-        self._code = 0
-
-    async def __aenter__(self) -> SimulatedExec:
-        await self._engine.inspect(self._container)
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        self._closed.set()
-
-    async def write(self, data: bytes) -> None:
-        self._input += data
-
-    async def close_stdin(self) -> None:
-        self._closed.set()
-
-    async def resize(self, columns: int, rows: int) -> None:
-        return
-
-    async def output(self) -> AsyncIterator[tuple[int, bytes]]:
-        if self._argv[0] == "cat":
-            await self._closed.wait()
-        environment = dict(self._engine._get(self._container).spec.env)
-        result = run_program(self._argv, environment, bytes(self._input))
-        self._code = result.exit_code
-        if result.output:
-            yield 1, result.output
-
-    async def exit_code(self) -> int:
-        return self._code

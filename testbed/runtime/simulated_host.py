@@ -10,7 +10,7 @@ from testbed.errors import HostError
 from testbed.runtime.host_acts import NotOurs
 from testbed.runtime.protocol import ExecResult, ProcessIdentity, RunResult
 from testbed.runtime.simulated_behaviour import known, run_program
-from testbed.runtime.simulated_engine import run_inside
+from testbed.runtime.simulated_exec import run_inside
 from testbed.runtime.simulated_machine import Process, SimulatedMachine
 
 _SIGKILL = 9

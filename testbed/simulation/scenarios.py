@@ -46,11 +46,11 @@ from testbed.simulation.checks_containers import (
 from testbed.simulation.invariants import Invariants, Violation
 from testbed.simulation.loop import VirtualLoop, run_virtual
 from testbed.simulation.pulse import SimulatedPulse
-from testbed.simulation.world import RESTLESS, World, open_world
+from testbed.simulation.workloads import SECRET, deployment, flaky, service
+from testbed.simulation.world import World, open_world
 
 Json = dict[str, Any]
 
-SECRET = "hunter2-canary-5a1f"
 CALM_S = 240.0
 _QUIET_S = 3.0
 _CHAOS_LABEL = {"labelSelectors": {"app": "web"}}
@@ -375,46 +375,6 @@ class Scenario:
 
 def _seconds(act: Act) -> str:
     return f"{int(act.lasts_s * 1000)}ms"
-
-
-def service(name: str) -> Json:
-    return {
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
-        "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]},
-    }
-
-
-def deployment(name: str, replicas: int, image: str = "sample:v1", version: int = 1) -> Json:
-    container = {
-        "name": name, "image": image, "ports": [{"containerPort": 8080}],
-        "env": [
-            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-            {"name": "SHIPMENT", "value": str(version)},
-            {"name": "WORD", "valueFrom": {"secretKeyRef": {"name": "vault", "key": "word"}}},
-        ],
-        "readinessProbe": {"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 1},
-        "livenessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1, "failureThreshold": 3},
-    }
-    return {
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
-        "spec": {
-            "replicas": replicas, "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {"terminationGracePeriodSeconds": 5, "containers": [container]},
-            },
-        },
-    }
-
-
-def flaky() -> Json:
-    """Crashes two seconds after each start, for ever."""
-    made = deployment("flaky", 1)
-    made["metadata"]["annotations"] = {RESTLESS: "true"}
-    container = made["spec"]["template"]["spec"]["containers"][0]
-    container["env"] = [{"name": "SIM_EXIT_AFTER_S", "value": "2"}, {"name": "SIM_EXIT_CODE", "value": "1"}]
-    del container["livenessProbe"]
-    return made
 
 
 def play(

@@ -184,6 +184,8 @@ class World:
         for pod in self.pods():
             if pod["spec"].get("nodeName") not in names:
                 return f"pod {pod['metadata']['name']} is on no node"
+            if pod["metadata"].get("deletionTimestamp"):
+                return f"pod {pod['metadata']['name']} is being deleted"
         for deployment in self.objects(DEPLOYMENTS):
             if RESTLESS in (deployment["metadata"].get("annotations") or {}):
                 continue

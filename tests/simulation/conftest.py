@@ -10,7 +10,7 @@ import pytest
 from testbed.api.resources import DEPLOYMENTS, SECRETS, SERVICES
 from testbed.core.profile import FAST, Profile
 from testbed.simulation.loop import VirtualLoop, run_virtual
-from testbed.simulation.scenarios import SECRET, deployment, service
+from testbed.simulation.workloads import SECRET, deployment, service
 from testbed.simulation.world import World, open_world
 
 Body = Callable[[World], Awaitable[Any]]

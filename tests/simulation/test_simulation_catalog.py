@@ -14,7 +14,7 @@ from testbed.runtime.simulated import SimulatedEngine
 from testbed.runtime.simulated_machine import SimulatedContainer
 from testbed.simulation.invariants import key_of
 from testbed.simulation.pulse import SimulatedPulse
-from testbed.simulation.scenarios import deployment, flaky
+from testbed.simulation.workloads import deployment, flaky
 from testbed.simulation.world import World, is_true
 
 Run = Callable[..., Any]

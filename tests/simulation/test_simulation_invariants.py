@@ -34,7 +34,7 @@ from testbed.simulation.checks_containers import (
     StrangersAreLeftAlone,
 )
 from testbed.simulation.invariants import Checker, Invariants, Violation, key_of
-from testbed.simulation.scenarios import SECRET, deployment
+from testbed.simulation.workloads import SECRET, deployment
 from testbed.simulation.world import DidNotHappen, World
 
 Run = Callable[..., Any]

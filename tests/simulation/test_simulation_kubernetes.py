@@ -10,7 +10,7 @@ from testbed.api.resources import DEPLOYMENTS
 from testbed.core.profile import KUBERNETES
 from testbed.runtime.simulated_machine import SimulatedContainer
 from testbed.simulation.invariants import key_of
-from testbed.simulation.scenarios import flaky
+from testbed.simulation.workloads import flaky
 from testbed.simulation.world import World, is_true
 
 Run = Callable[..., Any]
