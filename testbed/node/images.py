@@ -103,11 +103,12 @@ class Images:
                 tell("Warning", "Failed", text)
                 return present
             entry = advanced(self._rule, failed[0] if failed else None, failed[1] if failed else begun, now_s())
-            self._failed[reference] = (entry, now_s(), error.message)
-            tell("Warning", "Failed", f'Failed to pull image "{reference}": {error.message}')
+            told = f"{error.message} ({error.hint})" if error.hint else error.message
+            self._failed[reference] = (entry, now_s(), told)
+            tell("Warning", "Failed", f'Failed to pull image "{reference}": {told}')
             tell("Warning", "Failed", "Error: ErrImagePull")
             # Looked at again half-way through the back-off, so that the status says what it waits for, as upstream's.
-            raise ImageNotReady(Waiting("ErrImagePull", error.message), now_s() + entry.delay_s / 2) from error
+            raise ImageNotReady(Waiting("ErrImagePull", told), now_s() + entry.delay_s / 2) from error
         self._failed.pop(reference, None)
         self._present[reference] = image
         took = now_s() - begun

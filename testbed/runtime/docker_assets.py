@@ -101,7 +101,7 @@ class DockerAssets:
             try:
                 client.pull(name, tag)
             except APIError as error:
-                raise NoSuchImage(f"{reference} cannot be pulled: {error.explanation or error}") from error
+                raise EngineError(str(error.explanation or error)) from error
             finally:
                 client.close()
 
@@ -110,7 +110,7 @@ class DockerAssets:
                 continue
             await self.image(reference)
         except EngineError as error:
-            hint = "testbed image load FILE"
+            hint = f"bring it in: testbed image load FILE, or testbed image build FOLDER -t {reference}"
             raise NoSuchImage(f"{reference} cannot be pulled: {error.message}", hint=hint) from error
 
     # --- networks

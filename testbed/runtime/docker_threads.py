@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import queue
+import re
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -138,4 +139,5 @@ def _refusal(error: APIError) -> TestbedError:
 
 def _last_cause(text: str) -> str:
     """requests wraps errors in errors; the innermost parenthesis says what happened."""
-    return text.rsplit("(", 1)[-1].strip("()' ,") or text
+    inner = text.rsplit("(", 1)[-1].strip("()' ,")
+    return re.sub(r"^\d+, '?", "", inner) or text  # an OSError comes as its number and its words

@@ -324,4 +324,6 @@ def translated() -> Iterator[None]:
         if isinstance(error, PermissionError) or "Permission denied" in str(error):
             raise EngineUnavailable("the container engine's socket may not be opened",
                                     hint="join its group and log in again: sudo usermod -aG docker $USER") from error
-        raise EngineUnavailable("no container engine answers", hint="run: testbed setup") from error
+        asked = os.environ.get("DOCKER_HOST")
+        raise EngineUnavailable("no container engine answers", hint=f"DOCKER_HOST is {asked}: start that engine, or "
+                                "unset DOCKER_HOST" if asked else "run: testbed setup") from error
