@@ -1,4 +1,5 @@
-"""Ends one container: preStop, SIGTERM, the rest of the grace, SIGKILL. A frozen one cannot answer: it is killed.
+"""Ends one container: preStop, SIGTERM, the rest of the grace, SIGKILL. A frozen one has its grace too, as any process
+that does not answer: the signal waits for it, and what kills it at the end thaws it.
 
 How long each step may take is ``core/termination``. Source: kubernetes kuberuntime_container.go killContainer.
 """
@@ -29,9 +30,6 @@ async def stop(
 ) -> None:
     """Returns when the container's process has ended."""
     begun = now_s()
-    if await is_frozen(view, record):
-        await kill(view, record)
-        return
     handler = container.lifecycle.pre_stop if container is not None and container.lifecycle is not None else None
     if handler is not None and container is not None:
         try:
@@ -51,7 +49,11 @@ async def stop(
 
 
 async def _ask_to_end(view: EngineView, record: Record, signal_name: str) -> None:
-    """Through the engine, so that it knows that somebody wanted it; from the host while the engine is silent."""
+    """Through the engine, so that it knows that somebody wanted it; from the host while the engine is silent, or would
+    hang on a frozen process."""
+    if record.process is not None and await is_frozen(view, record):
+        await _host_signal(view, record, int(signal.Signals[signal_name]))
+        return
     try:
         async with asyncio.timeout(_ENGINE_PATIENCE_S):
             await view.engine.signal(record.id, signal_name)

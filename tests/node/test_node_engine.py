@@ -200,6 +200,7 @@ async def test_a_frozen_container_with_an_exec_probe_is_killed_and_mended(w: Wor
     agent = await w.start_agent()
     await w.create(pod("web", container={"livenessProbe": {
         "exec": {"command": ["true"]}, "periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 2,
+        "terminationGracePeriodSeconds": 1,
     }}))
     await until(lambda: _is_running(w), 60)
     uid = (await w.get("web"))["metadata"]["uid"]

@@ -160,11 +160,15 @@ def test_liveness_failure_kills_and_restarts(tmp_path: Path) -> None:
 def test_a_frozen_container_is_caught_by_liveness_and_killed_from_the_host(tmp_path: Path) -> None:
     async def body(w: SimulatedWorld) -> None:
         await w.start_agent()
-        await w.create(pod("web", container=PROBES))
+        await w.create(pod("web", container=PROBES, spec={"terminationGracePeriodSeconds": 3}))
         await until(lambda: w.ready("web"))
         old = w.running()
         await w.host.freeze(old.cgroup)
-        await until(lambda: old.status != "running" and w.containers(status="running"), within_s=30)
+        await until(lambda: w.events("Killing"), within_s=30)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        await until(lambda: old.status != "running" and w.containers(status="running"), within_s=60)
+        assert loop.time() - begun > 2.5  # it cannot answer SIGTERM, and has its grace all the same
         await until(lambda: w.ready("web"), within_s=30)
 
     simulated(tmp_path, body)
