@@ -105,7 +105,7 @@ def spawn(argv: tuple[str, ...], *, log: Path, directory: Path, environment: Map
     """
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     bound(log)
-    with log.open("ab") as output:
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab") as output:
         child = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd=directory,
             env=dict(environment),

@@ -19,6 +19,7 @@ from testbed.experiment.result import Disruption, Result, RunResult
 from testbed.report.html_data import GAP_TONES, run_data, spread_data, waterfall_data
 from testbed.report.words import (
     MARK_WORDS,
+    OUTAGE_NOTE,
     QUANTITY_WORDS,
     clean,
     headline,
@@ -49,6 +50,7 @@ def render(result: Result) -> str:
         left_out=len(result.runs) - len(runs), data=script_json(page_data(result, runs)), library=_library(),
         say_value=say_value, cards=[_card(result, name) for name in result.disruption_names()],
         quantity=QUANTITY_WORDS, slowest_gap=slowest_gap,
+        outage_note=OUTAGE_NOTE,
     )
 
 

@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from testbed.experiment.durations import say_duration
 from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Disruption, Result
-from testbed.report.words import MARK_WORDS, clean, headline, main_run, passed, say_quantity, statistics_of
+from testbed.report.words import (
+    MARK_WORDS,
+    OUTAGE_NOTE,
+    clean,
+    headline,
+    main_run,
+    passed,
+    say_quantity,
+    statistics_of,
+)
 
 
 def render(result: Result) -> str:
@@ -55,6 +64,8 @@ def _recovery(result: Result) -> Iterator[str]:
         cells = [say_quantity(result, name, quantity)
                  for quantity in ("detection", "isolation", "repair", "outage", "failed")]
         yield f"| **{_cell(name)}** | {' | '.join(cells)} |"
+    yield ""
+    yield f"<sub>{_cell(OUTAGE_NOTE)}</sub>"
     yield ""
 
 

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 from testbed.experiment.durations import say_duration
 from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Disruption, Result, RunResult
-from testbed.report.words import MARK_WORDS, clean, headline, main_run, passed, say_quantity, statistics_of
+from testbed.report.words import (
+    MARK_WORDS,
+    OUTAGE_NOTE,
+    clean,
+    headline,
+    main_run,
+    passed,
+    say_quantity,
+    statistics_of,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,6 +89,7 @@ def _recovery(console: Console, result: Result) -> None:
             Text(say_quantity(result, name, quantity))
             for quantity in ("detection", "isolation", "repair", "outage", "failed")))
     console.print(table)
+    console.print(Text(OUTAGE_NOTE, style="dim"))
     console.print()
 
 

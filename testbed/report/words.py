@@ -17,6 +17,8 @@ QUANTITY_WORDS = {
     "detection": "noticed after", "isolation": "isolated after", "repair": "restored after",
     "outage": "outage for users", "failed": "failed requests",
 }
+OUTAGE_NOTE = ("outage: from the first request that failed or took longer than is normal to the first normal answer; "
+               "an outage without failed requests was slowness")
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
