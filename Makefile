@@ -74,8 +74,9 @@ $(BIN)/uv: requirements-bootstrap.txt | $(BIN)/python
 	@touch $@
 
 $(READY): requirements-dev.txt pyproject.toml $(BIN)/uv
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-dev.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q testbed faults probes  # a cluster is a dozen Python processes: each start counts
 	@touch $@
 
 # promtool, Chromium, a recent kubectl: tests that need one are skipped where it cannot be had, and say so.
