@@ -169,6 +169,8 @@ async def test_a_member_of_the_engines_group_can_do_all_of_it(docker: Rig) -> No
     state = await docker.started()
     if not GROUP:
         pytest.skip("the engine's socket has no group of its own")
+    if not all(folder.stat().st_mode & 0o001 for folder in (ROOT, *ROOT.parents)):
+        pytest.skip("other users cannot read this checkout (it lies in root's home)")
     done = await asyncio.create_subprocess_exec(
         "setpriv", "--reuid", "65534", "--regid", "65534", "--groups", str(GROUP), sys.executable, "-c", _UNPRIVILEGED,
         docker.id, state.id, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT,
