@@ -21,6 +21,7 @@ from testbed.client.protocol import Client
 from testbed.controlplane.caches import Caches
 from testbed.controlplane.owners import owner_uids
 from testbed.controlplane.queue import WorkQueue
+from testbed.controlplane.usage import NoUsage, UsageSource
 from testbed.core.profile import Profile
 from testbed.core.reasons import Note
 from testbed.errors import ApiError, ApiUnavailable, Conflict, NotFound
@@ -54,6 +55,7 @@ class Tools:
     profile: Profile
     clock: WallClock
     random: random.Random
+    usage: UsageSource = field(default_factory=NoUsage)
 
     def recorder(self, component: str) -> EventRecorder:
         return EventRecorder(self.client, component, self.clock, random=self.random)

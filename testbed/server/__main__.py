@@ -31,6 +31,7 @@ from testbed.server.http import Face
 from testbed.server.metrics import exposition
 from testbed.server.registry import Registry
 from testbed.server.serving import serve
+from testbed.server.usage import Usages
 from testbed.store import Store
 
 _log = logging.getLogger("testbed.server")
@@ -59,7 +60,8 @@ async def run(instance: Instance) -> None:
     registry = open_registry(instance, rng)
     client = InProcessClient(registry)
     agents = Agents(instance)
-    control = ControlPlane(client, profile=PROFILES[instance.profile], clock=SystemClock(), random=rng)
+    control = ControlPlane(client, profile=PROFILES[instance.profile], clock=SystemClock(), random=rng,
+                           usage=Usages(registry, agents))
     recorder = EventRecorder(client, "gateway", SystemClock(), random=rng)
     feeder = GatewayFeeder(client, instance.gateway_directory / "control.sock", recorder)
     face = Face(registry, Gatekeeper(_token(instance), [instance.kubernetes_service_address]), agents=agents,

@@ -77,6 +77,18 @@ class Agents:
             raise _silent(node, error) from error
         return web.Response(body=body, status=status, headers={"Content-Type": content_type})
 
+    async def summary(self, node: str) -> Json:
+        """What a node and its pods use. Raises: ApiUnavailable, or what the agent answers."""
+        try:
+            url = f"{self._url(node)}/stats/summary"
+            async with asyncio.timeout(ANSWER_DEADLINE_S), self._open().get(url) as answer:
+                if answer.status >= 400:
+                    raise _told(answer.status, await answer.text(errors="replace"))
+                found: Json = await answer.json(content_type=None)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise _silent(node, error) from error
+        return found
+
     async def stream(self, request: web.BaseRequest, pod: Json, verb: str) -> web.StreamResponse:
         """``exec`` or ``attach`` over a WebSocket.
 

@@ -5,6 +5,7 @@ Sources: kubernetes apiserver pkg/endpoints/discovery/aggregated, apimachinery m
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from testbed.server.catalog import Catalog
@@ -14,7 +15,25 @@ Json = dict[str, Any]
 
 VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-_REVIEWS = ("authorization.k8s.io", "v1")
+@dataclass(frozen=True)
+class _Unstored:
+    """A resource that is served and not stored."""
+
+    group: str
+    version: str
+    plural: str
+    singular: str
+    kind: str
+    namespaced: bool
+    verbs: tuple[str, ...]
+
+
+_UNSTORED = (
+    _Unstored("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "selfsubjectaccessreview",
+              "SelfSubjectAccessReview", False, ("create",)),
+    _Unstored("metrics.k8s.io", "v1beta1", "nodes", "", "NodeMetrics", False, ("get", "list")),
+    _Unstored("metrics.k8s.io", "v1beta1", "pods", "", "PodMetrics", True, ("get", "list")),
+)
 # subresource → (verbs, group, version, kind) where they are not the resource's own
 _SUBRESOURCES: dict[str, tuple[list[str], str, str, str]] = {
     "status": (["get", "patch", "update"], "", "", ""),
@@ -54,13 +73,21 @@ def aggregated(catalog: Catalog, *, core: bool) -> Json:
                          for version, served in versions.items()],
         })
     if not core:
-        items.append({"metadata": {"name": _REVIEWS[0]}, "versions": [{
-            "version": _REVIEWS[1], "freshness": "Current", "resources": [{
-                "resource": "selfsubjectaccessreviews", "scope": "Cluster",
-                "singularResource": "selfsubjectaccessreview",
-                "responseKind": {"group": _REVIEWS[0], "version": _REVIEWS[1], "kind": "SelfSubjectAccessReview"},
-                "verbs": ["create"]}]}]})
+        for (name, version), found in _unstored_groups().items():
+            items.append({"metadata": {"name": name}, "versions": [{
+                "version": version, "freshness": "Current", "resources": [{
+                    "resource": item.plural, "scope": "Namespaced" if item.namespaced else "Cluster",
+                    "singularResource": item.singular,
+                    "responseKind": {"group": name, "version": version, "kind": item.kind},
+                    "verbs": list(item.verbs)} for item in found]}]})
     return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
+
+
+def _unstored_groups() -> dict[tuple[str, str], list[_Unstored]]:
+    groups: dict[tuple[str, str], list[_Unstored]] = {}
+    for item in _UNSTORED:
+        groups.setdefault((item.group, item.version), []).append(item)
+    return groups
 
 
 def _kind(served: Served, name: str = "") -> Json:
@@ -98,12 +125,14 @@ def api_versions(address: str) -> Json:
 
 
 def group_list(catalog: Catalog) -> Json:
-    groups = [group for name in (*_groups(catalog), _REVIEWS[0]) if name and (group := find_group(catalog, name))]
+    names = dict.fromkeys((*_groups(catalog), *(item.group for item in _UNSTORED)))
+    groups = [group for name in names if name and (group := find_group(catalog, name))]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
 
 def find_group(catalog: Catalog, name: str) -> Json | None:
-    versions = [_REVIEWS[1]] if name == _REVIEWS[0] else list(_groups(catalog).get(name, ()))
+    versions = [version for group, version in _unstored_groups() if group == name]
+    versions += _groups(catalog).get(name, ())
     if not versions or not name:
         return None
     told = [{"groupVersion": f"{name}/{version}", "version": version} for version in versions]
@@ -114,10 +143,9 @@ def resource_list(catalog: Catalog, group: str, version: str) -> Json | None:
     """The body for ``/api/v1`` or ``/apis/<group>/<version>``; None when there is no such group."""
     group_version = f"{group}/{version}" if group else version
     entries: list[Json] = []
-    if (group, version) == _REVIEWS:
-        entries.append({"name": "selfsubjectaccessreviews", "singularName": "selfsubjectaccessreview",
-                        "namespaced": False,
-                        "kind": "SelfSubjectAccessReview", "verbs": ["create"]})
+    for item in _unstored_groups().get((group, version), ()):
+        entries.append({"name": item.plural, "singularName": item.singular, "namespaced": item.namespaced,
+                        "kind": item.kind, "verbs": list(item.verbs)})
     for served in _groups(catalog).get(group, {}).get(version, ()):
         resource = served.resource
         entry: Json = {"name": resource.plural, "singularName": resource.singular or resource.kind.lower(),

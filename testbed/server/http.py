@@ -24,7 +24,7 @@ from testbed.errors import (
     TestbedError,
     TooManyRequests,
 )
-from testbed.server import discovery, openapi
+from testbed.server import discovery, openapi, usage
 from testbed.server.agents import Agents
 from testbed.server.answers import error_answer, json_answer, list_answer, object_answer, text_answer
 from testbed.server.authentication import Gatekeeper
@@ -65,6 +65,7 @@ class Face:
         self._registry, self._gatekeeper, self._agents, self._address = registry, gatekeeper, agents, address
         self._metrics = metrics
         self._writer = Writer(registry)
+        self._usages = usage.Usages(registry, agents)
         self._counts = {"request": 0, "watch": 0, "stream": 0}
 
     # --- one request
@@ -99,6 +100,10 @@ class Face:
         if target is not None and path.startswith(("/api/", "/apis/")):
             if (target.group, target.plural) == ("authorization.k8s.io", "selfsubjectaccessreviews"):
                 return await self._access_review(request)
+            if target.group == usage.GROUP:
+                return json_answer(await self._usages.answer(
+                    request.method, target, request.query.get("labelSelector", ""),
+                    request.query.get("fieldSelector", "")))
             return await self._resource(request, target)
         if request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed("the server does not allow this method on the requested resource")

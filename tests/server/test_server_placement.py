@@ -75,7 +75,7 @@ def test_refused_wishes(spec: Json, field: str, told: str) -> None:
 
 
 def test_what_is_enforced_is_not_warned_of() -> None:
-    options = WriteOptions()
+    options = WriteOptions(field_validation="Warn")
     spec: Json = {
         "schedulingGates": [{"name": "a"}], "affinity": {"podAffinity": {REQUIRED: [{"topologyKey": "a"}]}},
         "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule"}]}

@@ -1,0 +1,191 @@
+"""Autoscaling over the real registry, with measurements that tests set. HP-01 to HP-10, upstream's constants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from controlplane_world import World, condition_of, container, virtual, world
+
+from testbed.api.resources import AUTOSCALERS, REPLICA_SETS
+from testbed.core.pod_metrics import PodUsage
+from testbed.core.profile import KUBERNETES
+
+Json = dict[str, Any]
+
+
+class Load:
+    """``milli`` of CPU in all, shared by the ready pods of the world."""
+
+    def __init__(self, w: World) -> None:
+        self.world, self.milli = w, 0
+
+    async def pod_usages(self, namespace: str) -> Mapping[str, PodUsage]:
+        names = [pod["metadata"]["name"] for pod in await self.world.ready_pods()]
+        each = Decimal(self.milli) / 1000 / max(len(names), 1)
+        return {name: PodUsage(self.world.clock.now(), 1.0, {"web": {"cpu": each, "memory": Decimal(2**20)}})
+                for name in names}
+
+
+async def start(w: World, replicas: int, request: str, target: int, low: int = 1, high: int = 5, **spec: Any) -> Load:
+    """A world's Deployment ``web`` with an autoscaler, measured by a load that tests set."""
+    load = Load(w)
+    for controller in w.control_plane.controllers:
+        object.__setattr__(controller.tools, "usage", load)
+    made = {**container(), "resources": {"requests": {"cpu": request}}}
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [made]}}
+    await w.apply_deployment(replicas=replicas, template=template)
+    await w.until(w.complete, within_s=120)
+    load.milli = replicas * target * int(request.rstrip("m")) // 100  # just right
+    await asyncio.sleep(310)  # nobody is young any more
+    metric = {"type": "Resource", "resource": {"name": "cpu", "target": {
+        "type": "Utilization", "averageUtilization": target}}}
+    await w.client.create(AUTOSCALERS, {"metadata": {"name": "web"}, "spec": {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}, "minReplicas": low,
+        "maxReplicas": high, "metrics": [metric], **spec}}, "default")
+    return load
+
+
+async def replicas(w: World) -> int:
+    return int((await w.deployment())["spec"]["replicas"])
+
+
+async def reaches(w: World, number: int, within_s: float) -> float:
+    """Seconds until the Deployment has ``number`` replicas."""
+    begin_s = asyncio.get_running_loop().time()
+    while await replicas(w) != number:
+        await asyncio.sleep(0.5)
+        assert asyncio.get_running_loop().time() - begin_s < within_s, f"not {number} within {within_s} s"
+    return asyncio.get_running_loop().time() - begin_s
+
+
+def slow() -> Any:
+    return world(["n1", "n2", "n3"], profile=KUBERNETES)
+
+
+@virtual
+async def test_hp_01_from_1_to_3_and_then_to_5() -> None:
+    async with slow() as w:
+        load = await start(w, 1, "500m", 20)
+        load.milli = 250
+        assert await reaches(w, 3, 900) <= 60
+        load.milli = 700
+        await reaches(w, 5, 900)
+        await asyncio.sleep(100)
+        assert await replicas(w) == 5
+        scaler = await w.client.get(AUTOSCALERS, "web", "default")
+        assert [condition_of(scaler, kind)["status"] for kind in ("AbleToScale", "ScalingActive")] == ["True", "True"]
+        assert condition_of(scaler, "ScalingLimited")["reason"] == "TooManyReplicas"
+        assert scaler["status"]["currentMetrics"][0]["resource"]["current"] == {
+            "averageUtilization": 28, "averageValue": "140m"}
+        assert "SuccessfulRescale" in await w.event_reasons("web")
+
+
+@virtual
+async def test_hp_02_from_5_to_3_and_then_to_1_after_the_window_of_five_minutes() -> None:
+    async with slow() as w:
+        load = await start(w, 5, "500m", 30)
+        await asyncio.sleep(20)
+        load.milli = 325
+        assert 270 <= await reaches(w, 3, 900) <= 320
+        load.milli = 10
+        assert 270 <= await reaches(w, 1, 900) <= 320
+
+
+@virtual
+async def test_hp_03_from_1_to_2_and_back() -> None:
+    async with slow() as w:
+        load = await start(w, 1, "200m", 50)
+        load.milli = 150
+        await reaches(w, 2, 60)
+        load.milli = 50
+        await reaches(w, 1, 900)
+
+
+@virtual
+async def test_hp_06_up_only_after_the_stabilization_period() -> None:
+    async with slow() as w:
+        load = await start(w, 1, "500m", 20, behavior={"scaleUp": {"stabilizationWindowSeconds": 180}})
+        await asyncio.sleep(20)
+        load.milli = 250
+        assert 165 < await reaches(w, 3, 900) < 330
+
+
+@pytest.mark.parametrize(("direction", "first", "milli"), [("scaleUp", 1, 800), ("scaleDown", 5, 100)])
+def test_hp_07_disabled_does_not_scale(direction: str, first: int, milli: int) -> None:
+    @virtual
+    async def run() -> None:
+        async with slow() as w:
+            load = await start(w, first, "500m", 20, behavior={direction: {"selectPolicy": "Disabled"}})
+            load.milli = milli
+            await asyncio.sleep(450)
+            assert await replicas(w) == first
+
+    run()
+
+
+@pytest.mark.parametrize(("direction", "first", "milli"), [("scaleUp", 1, 300), ("scaleDown", 4, 100)])
+def test_hp_08_one_pod_a_minute(direction: str, first: int, milli: int) -> None:
+    @virtual
+    async def run() -> None:
+        async with slow() as w:
+            load = await start(w, first, "500m", 20, behavior={direction: {
+                "stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}]}})
+            await asyncio.sleep(20)
+            load.milli = milli
+            step = 1 if direction == "scaleUp" else -1
+            await reaches(w, first + step, 60)
+            assert 59 < await reaches(w, first + 2 * step, 300) < 210
+
+    run()
+
+
+@virtual
+async def test_hp_10_two_windows_keep_the_recommendation_in_range() -> None:
+    async with slow() as w:
+        load = await start(w, 2, "500m", 20, behavior={"scaleUp": {"stabilizationWindowSeconds": 180},
+                                                       "scaleDown": {"stabilizationWindowSeconds": 180}})
+        await asyncio.sleep(20)
+        load.milli = 380
+        assert await reaches(w, 4, 270) >= 165
+        load.milli = 90
+        assert await reaches(w, 1, 270) >= 165
+
+
+@virtual
+async def test_a_target_that_is_not_there_and_one_of_zero() -> None:
+    async with slow() as w:
+        await start(w, 1, "100m", 50)
+        await w.client.patch(AUTOSCALERS, "web", {"spec": {"scaleTargetRef": {"name": "gone"}}}, "default")
+
+        async def reason(kind: str, wanted: str) -> bool:
+            scaler = await w.client.get(AUTOSCALERS, "web", "default")
+            return bool(condition_of(scaler, kind).get("reason") == wanted)
+
+        await w.until(lambda: reason("AbleToScale", "FailedGetScale"))
+        await w.client.patch(AUTOSCALERS, "web", {"spec": {"scaleTargetRef": {"name": "web"}}}, "default")
+        await w.change_deployment({"spec": {"replicas": 0}})
+        await w.until(lambda: reason("ScalingActive", "ScalingDisabled"))
+        assert await replicas(w) == 0
+
+
+@virtual
+async def test_a_replica_set_of_its_own_is_scaled_too() -> None:
+    async with slow() as w:
+        load = await start(w, 1, "100m", 50)
+        template = {"metadata": {"labels": {"app": "own"}}, "spec": {"containers": [
+            {**container(), "resources": {"requests": {"cpu": "100m"}}}]}}
+        await w.client.create(REPLICA_SETS, {"metadata": {"name": "own"}, "spec": {
+            "replicas": 1, "selector": {"matchLabels": {"app": "own"}}, "template": template}}, "default")
+        await w.client.patch(AUTOSCALERS, "web", {"spec": {"scaleTargetRef": {"kind": "ReplicaSet", "name": "own"}}},
+                             "default")
+        await asyncio.sleep(310)
+        load.milli = 400
+
+        async def grown() -> bool:
+            return bool((await w.client.get(REPLICA_SETS, "own", "default"))["spec"]["replicas"] == 4)
+
+        await w.until(grown)
