@@ -51,6 +51,7 @@ DEPLOYMENTS = ResourceType("apps", "v1", "deployments", "Deployment", short_name
 REPLICA_SETS = ResourceType("apps", "v1", "replicasets", "ReplicaSet", short_names=("rs",), categories=("all",))
 STATEFUL_SETS = ResourceType("apps", "v1", "statefulsets", "StatefulSet", short_names=("sts",), categories=("all",))
 DAEMON_SETS = ResourceType("apps", "v1", "daemonsets", "DaemonSet", short_names=("ds",), categories=("all",))
+JOBS = ResourceType("batch", "v1", "jobs", "Job", categories=("all",))
 CONTROLLER_REVISIONS = ResourceType("apps", "v1", "controllerrevisions", "ControllerRevision")
 ENDPOINT_SLICES = ResourceType("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 LEASES = ResourceType("coordination.k8s.io", "v1", "leases", "Lease")
@@ -74,18 +75,14 @@ CUSTOM_RESOURCE_DEFINITIONS = ResourceType(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False,
     short_names=("crd", "crds"),
 )
-AUTOSCALERS = ResourceType(
-    "autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", short_names=("hpa",),
-    categories=("all",),
-)
 RESOURCE_QUOTAS = ResourceType("", "v1", "resourcequotas", "ResourceQuota", short_names=("quota",))
 LIMIT_RANGES = ResourceType("", "v1", "limitranges", "LimitRange", short_names=("limits",))
 
 BUILT_IN: tuple[ResourceType, ...] = (
     NAMESPACES, NODES, PODS, SERVICES, CONFIG_MAPS, SECRETS, EVENTS, SERVICE_ACCOUNTS, ENDPOINTS, DEPLOYMENTS,
-    REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, CONTROLLER_REVISIONS,
+    REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, JOBS, CONTROLLER_REVISIONS,
     ENDPOINT_SLICES, LEASES, PRIORITY_CLASSES, STORAGE_CLASSES, NETWORK_POLICIES,
-    RESOURCE_QUOTAS, LIMIT_RANGES, AUTOSCALERS,
+    RESOURCE_QUOTAS, LIMIT_RANGES,
     DISRUPTION_BUDGETS, ROLES, ROLE_BINDINGS, CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, CUSTOM_RESOURCE_DEFINITIONS,
 )
 

@@ -10,7 +10,6 @@ from random import Random
 
 from testbed.api.clock import WallClock
 from testbed.client.protocol import Client
-from testbed.controlplane.autoscaling import AutoscalerController
 from testbed.controlplane.caches import Caches
 from testbed.controlplane.controller import Controller, Tools
 from testbed.controlplane.daemonsets import DaemonSetController
@@ -19,6 +18,7 @@ from testbed.controlplane.disruption import DisruptionController
 from testbed.controlplane.endpoints import EndpointsController
 from testbed.controlplane.eviction import TaintEvictionController
 from testbed.controlplane.garbage import GarbageCollector
+from testbed.controlplane.jobs import JobController
 from testbed.controlplane.namespaces import NamespaceController
 from testbed.controlplane.nodes import NodeLifecycleController
 from testbed.controlplane.podgc import PodGarbageCollector
@@ -27,25 +27,22 @@ from testbed.controlplane.replicasets import ReplicaSetController
 from testbed.controlplane.scheduler import Scheduler
 from testbed.controlplane.stale_disruptions import StaleDisruptionController
 from testbed.controlplane.statefulsets import StatefulSetController
-from testbed.controlplane.usage import NoUsage, UsageSource
 from testbed.core.profile import Profile
 
 CONTROLLERS: tuple[type[Controller], ...] = (
     EndpointsController, ReplicaSetController, DeploymentController, Scheduler, NodeLifecycleController,
     TaintEvictionController, GarbageCollector, NamespaceController, PodGarbageCollector, DisruptionController,
-    StatefulSetController, DaemonSetController,
-    QuotaController, StaleDisruptionController, AutoscalerController,
+    StatefulSetController, DaemonSetController, JobController,
+    QuotaController, StaleDisruptionController,
 )
 
 
 class ControlPlane:
     """``run`` works until cancelled. ``controllers`` and ``caches`` are for metrics and tests to read."""
 
-    def __init__(
-        self, client: Client, *, profile: Profile, clock: WallClock, random: Random, usage: UsageSource | None = None,
-    ) -> None:
+    def __init__(self, client: Client, *, profile: Profile, clock: WallClock, random: Random) -> None:
         self.caches = Caches()
-        tools = Tools(client, self.caches, profile, clock, random, usage or NoUsage())
+        tools = Tools(client, self.caches, profile, clock, random)
         self.controllers: tuple[Controller, ...] = tuple(kind(tools) for kind in CONTROLLERS)
         self._informers = self.caches.informers(client, random)
         self.started = asyncio.Event()

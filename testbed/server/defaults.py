@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from testbed.api import resources as r
-from testbed.server.autoscalers import autoscaler_defaults
 from testbed.server.policies import limit_range_defaults
+from testbed.server.validation_jobs import job_defaults, name_job_labels
 
 Json = dict[str, Any]
 
@@ -170,6 +170,13 @@ def _daemon_set(obj: Json) -> None:
     _template(spec)
 
 
+def _job(obj: Json) -> None:
+    spec = _map(obj, "spec")
+    job_defaults(spec)
+    _template(spec)
+    name_job_labels(obj)
+
+
 # --- Services, config, the rest
 
 
@@ -243,10 +250,10 @@ _DEFAULTS: dict[str, Callable[[Json], None]] = {
     r.REPLICA_SETS.group_resource: _replica_set,
     r.STATEFUL_SETS.group_resource: _stateful_set,
     r.DAEMON_SETS.group_resource: _daemon_set,
+    r.JOBS.group_resource: _job,
     r.SERVICES.group_resource: _service,
     r.SECRETS.group_resource: _secret,
     r.LIMIT_RANGES.group_resource: limit_range_defaults,
-    r.AUTOSCALERS.group_resource: autoscaler_defaults,
     r.NAMESPACES.group_resource: _namespace,
     r.ROLE_BINDINGS.group_resource: _role_binding,
     r.CLUSTER_ROLE_BINDINGS.group_resource: _role_binding,

@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from testbed.api import resources as r
+from testbed.api.meta import parse_time
+from testbed.server.human import since
 from testbed.server.printer import Printer, age_of, name_of
 from testbed.server.scaling import selector_text
 
@@ -58,6 +60,28 @@ def _daemon_set(obj: Json, now: datetime) -> list[Any]:
             images, selector_text(spec.get("selector") or {})]
 
 
+def _job(obj: Json, now: datetime) -> list[Any]:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    template = (spec.get("template") or {}).get("spec") or {}
+    done, wanted, parallel = status.get("succeeded", 0), spec.get("completions"), spec.get("parallelism", 1)
+    text = f"{done}/{wanted}" if wanted is not None else f"{done}/1 of {parallel}" if parallel > 1 else f"{done}/1"
+    start, end = status.get("startTime"), status.get("completionTime")
+    duration = since(start, parse_time(end) if end else now) if start else ""
+    names, images = _containers(template)
+    return [name_of(obj), _job_state(obj, status), text, duration, age_of(obj, now), names, images,
+            selector_text(spec.get("selector") or {})]
+
+
+def _job_state(obj: Json, status: Json) -> str:
+    holding = {item.get("type") for item in status.get("conditions") or () if item.get("status") == "True"}
+    for kind in ("Complete", "Failed"):
+        if kind in holding:
+            return kind
+    if obj["metadata"].get("deletionTimestamp"):
+        return "Terminating"
+    return next((kind for kind in ("Suspended", "FailureTarget", "SuccessCriteriaMet") if kind in holding), "Running")
+
+
 def _controller_revision(obj: Json, now: datetime) -> list[Any]:
     owner = next((item for item in obj["metadata"].get("ownerReferences") or () if item.get("controller")), None)
     text = "<none>"
@@ -78,5 +102,6 @@ WORKLOAD_PRINTERS: dict[str, Printer] = {
     r.DAEMON_SETS.group_resource: Printer(
         ("Name", "Desired#", "Current#", "Ready#", "Up-to-date#", "Available#", "Node Selector", "Age", *_WORKLOAD),
         _daemon_set),
+    r.JOBS.group_resource: Printer(("Name", "Status", "Completions", "Duration", "Age", *_WORKLOAD), _job),
     r.CONTROLLER_REVISIONS.group_resource: Printer(("Name", "Controller", "Revision#", "Age"), _controller_revision),
 }

@@ -14,7 +14,6 @@ from typing import Any
 
 from testbed.api import resources as r
 from testbed.server.admission import SYSTEM_PRIORITIES
-from testbed.server.autoscalers import check_autoscaler
 from testbed.server.causes import Causes
 from testbed.server.names import (
     check_label_name,
@@ -26,6 +25,7 @@ from testbed.server.names import (
 from testbed.server.policies import check_limit_range, check_quota, check_quota_update
 from testbed.server.served import Served
 from testbed.server.validation_containers import check_port_name, check_port_number
+from testbed.server.validation_jobs import check_job, check_job_update
 from testbed.server.validation_pods import check_config_keys, check_pod_spec, check_pod_update
 from testbed.server.validation_workloads import (
     check_daemon_set,
@@ -234,18 +234,19 @@ def _priority_class_update(old: Json, new: Json, causes: Causes) -> None:
 _CHECKS: dict[str, Check] = {
     r.PODS.group_resource: _pod, r.DEPLOYMENTS.group_resource: check_deployment,
     r.REPLICA_SETS.group_resource: check_replica_set, r.STATEFUL_SETS.group_resource: check_stateful_set,
-    r.DAEMON_SETS.group_resource: check_daemon_set,
+    r.DAEMON_SETS.group_resource: check_daemon_set, r.JOBS.group_resource: check_job,
     r.SERVICES.group_resource: _service, r.CONFIG_MAPS.group_resource: _config_map, r.SECRETS.group_resource: _secret,
     r.NODES.group_resource: _node, r.ENDPOINT_SLICES.group_resource: _endpoint_slice,
     r.DISRUPTION_BUDGETS.group_resource: _budget, r.EVENTS.group_resource: _event,
     r.PRIORITY_CLASSES.group_resource: _priority_class, r.LIMIT_RANGES.group_resource: check_limit_range,
-    r.RESOURCE_QUOTAS.group_resource: check_quota, r.AUTOSCALERS.group_resource: check_autoscaler,
+    r.RESOURCE_QUOTAS.group_resource: check_quota,
 }
 _UPDATES: dict[str, UpdateCheck] = {
     r.RESOURCE_QUOTAS.group_resource: check_quota_update,
     r.PODS.group_resource: check_pod_update, r.DEPLOYMENTS.group_resource: check_selector_immutable,
     r.REPLICA_SETS.group_resource: check_selector_immutable,
     r.STATEFUL_SETS.group_resource: check_stateful_set_update, r.DAEMON_SETS.group_resource: check_selector_immutable,
+    r.JOBS.group_resource: check_job_update,
     r.CONTROLLER_REVISIONS.group_resource: check_revision_update, r.CONFIG_MAPS.group_resource: _immutable_data,
     r.SECRETS.group_resource: _immutable_data, r.PRIORITY_CLASSES.group_resource: _priority_class_update,
 }

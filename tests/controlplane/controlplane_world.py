@@ -95,9 +95,11 @@ class FakeAgent:
 
     def __init__(
         self, world: World, name: str, *, start_s: float = 0.2, stop_s: float = 0.2,
-        healthy: Callable[[Json], bool] = lambda pod: True,
+        healthy: Callable[[Json], bool] = lambda pod: True, run_s: float = 1.0,
+        result: Callable[[Json], int | None] = lambda pod: None,
     ) -> None:
         self.world, self.name, self.start_s, self.stop_s, self.healthy = world, name, start_s, stop_s, healthy
+        self.run_s, self.result = run_s, result
         self.connected = True
         self._tasks: set[asyncio.Task[None]] = set()
         self._busy: set[str] = set()
@@ -150,7 +152,8 @@ class FakeAgent:
         if uid in self._busy:
             return
         stopping = bool(pod["metadata"].get("deletionTimestamp"))
-        if not stopping and is_ready(pod) == self.healthy(pod):
+        ended = phase(pod) in ("Succeeded", "Failed")
+        if not stopping and (ended or (is_ready(pod) == self.healthy(pod) and self._result_of(pod) is None)):
             return
         self._busy.add(uid)
         task = asyncio.get_running_loop().create_task(self._stop(pod) if stopping else self._start(pod))
@@ -162,6 +165,9 @@ class FakeAgent:
         meta = pod["metadata"]
         try:
             await self._write_status(meta, self.healthy(pod))
+            if (code := self._result_of(pod)) is not None:
+                await asyncio.sleep(self.run_s)
+                await self._write_end(meta, code)
         except ApiError:
             pass
         finally:
@@ -193,10 +199,30 @@ class FakeAgent:
         }
         await self.world.client.patch(PODS, meta["name"], {"status": status}, meta["namespace"], subresource="status")
 
+    def _result_of(self, pod: Json) -> int | None:
+        """Exit code of what does not run for ever."""
+        return None if pod["spec"].get("restartPolicy") == "Always" else self.result(pod)
+
+    async def _write_end(self, meta: Json, code: int) -> None:
+        """As a kubelet does when all containers have ended for good."""
+        current = await self.world.client.get(PODS, meta["name"], meta["namespace"])
+        if not self.connected or current["metadata"]["uid"] != meta["uid"] or phase(current) in ("Succeeded", "Failed"):
+            return
+        now = format_time(self.world.clock.now())
+        ended = {"name": "web", "state": {"terminated": {"exitCode": code, "finishedAt": now}}}
+        conditions = [
+            {**item, "status": "False", "lastTransitionTime": now} if item["type"] == "Ready" else item
+            for item in current["status"].get("conditions") or ()
+        ]
+        status = {"phase": "Failed" if code else "Succeeded", "containerStatuses": [ended], "conditions": conditions}
+        await self.world.client.patch(PODS, meta["name"], {"status": status}, meta["namespace"], subresource="status")
+
     async def _stop(self, pod: Json) -> None:
         await asyncio.sleep(self.stop_s)
         meta = pod["metadata"]
         try:
+            if self.connected and pod["spec"].get("restartPolicy") != "Always":
+                await self._write_end(meta, 143)
             if self.connected:
                 await self.world.client.delete(
                     PODS, meta["name"], meta["namespace"], grace_period_s=0, uid=meta["uid"]

@@ -139,3 +139,47 @@ def test_a_daemon_set_gets_upstreams_defaults_and_no_scale(registry: Registry) -
 ])
 def test_a_wrong_daemon_set_is_refused_in_upstreams_words(registry: Registry, strategy: Json, message: str) -> None:
     assert causes(registry, r.DAEMON_SETS, workload("DaemonSet", updateStrategy=strategy)) == [message]
+
+
+def job(**spec: Any) -> Json:
+    template = {"spec": {**pod()["spec"], "restartPolicy": "Never"}}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"},
+            "spec": {"template": template, **spec}}
+
+
+def test_a_job_gets_upstreams_defaults_and_a_selector_of_its_own(registry: Registry) -> None:
+    made = registry.create(r.JOBS, job(), "default").value
+    spec, uid = made["spec"], made["metadata"]["uid"]
+    assert (spec["completions"], spec["parallelism"], spec["backoffLimit"]) == (1, 1, 6)
+    assert (spec["completionMode"], spec["podReplacementPolicy"]) == ("NonIndexed", "TerminatingOrFailed")
+    assert spec["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+    assert spec["template"]["metadata"]["labels"]["job-name"] == "job"
+    made["status"] = {"startTime": "2026-01-01T12:00:00Z", "succeeded": 1, "completionTime": "2026-01-01T12:00:07Z",
+                      "conditions": [{"type": "Complete", "status": "True"}]}
+    assert row(registry, r.JOBS, made)[:5] == ["job", "Complete", "1/1", "7s", "60s"]
+    queue = registry.create(r.JOBS, {**job(parallelism=2), "metadata": {"name": "queue"}}, "default").value
+    assert "completions" not in queue["spec"] and row(registry, r.JOBS, queue)[1:3] == ["Running", "0/1 of 2"]
+    with pytest.raises(Invalid, match="spec.template: Invalid value"):
+        registry.patch(r.JOBS, "job", {"spec": {"template": {"spec": {"hostname": "x"}}}}, "default")
+    registry.patch(r.JOBS, "job", {"spec": {"suspend": True, "parallelism": 3}}, "default")
+
+
+@pytest.mark.parametrize(("spec", "message"), [
+    ({"completions": -1}, "spec.completions: Invalid value: -1: must be greater than or equal to 0"),
+    ({"completionMode": "Some"},
+     "spec.completionMode: Unsupported value: \"Some\": supported values: \"Indexed\", \"NonIndexed\""),
+    ({"completionMode": "Indexed", "parallelism": 1},
+     "spec.completions: Required value: when completion mode is Indexed"),
+    ({"backoffLimitPerIndex": 1}, "spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode"),
+    ({"podReplacementPolicy": "Never"},
+     "spec.podReplacementPolicy: Unsupported value: \"Never\": supported values: \"Failed\", \"TerminatingOrFailed\""),
+    ({"podFailurePolicy": {"rules": [{"action": "Stop", "onExitCodes": {"operator": "In", "values": [1]}}]}},
+     "spec.podFailurePolicy.rules[0].action: Unsupported value: \"Stop\": supported values: \"Count\", \"FailIndex\", "
+     "\"FailJob\", \"Ignore\""),
+    ({"podFailurePolicy": {"rules": [{"action": "Count", "onExitCodes": {"operator": "In", "values": [0]}}]}},
+     "spec.podFailurePolicy.rules[0].onExitCodes.values[0]: Invalid value: 0: must not be 0 for the In operator"),
+    ({"template": {"spec": pod()["spec"]}},
+     "spec.template.spec.restartPolicy: Unsupported value: \"Always\": supported values: \"Never\", \"OnFailure\""),
+])
+def test_a_wrong_job_is_refused_in_upstreams_words(registry: Registry, spec: Json, message: str) -> None:
+    assert causes(registry, r.JOBS, job(**spec)) == [message]
