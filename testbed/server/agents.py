@@ -20,6 +20,7 @@ Json = dict[str, Any]
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 ANSWER_DEADLINE_S = 5.0  # until an agent begins to answer
+FRESH_S = 2.0  # how long a node's summary is used
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 _AGENT_DOCUMENTS = frozenset({"healthz", "metrics", "stats/summary"})
 _LOG_OPTIONS = ("follow", "previous", "sinceSeconds", "sinceTime", "tailLines", "timestamps", "limitBytes")
@@ -32,6 +33,8 @@ class Agents:
         self._instance = instance
         self._seen = (0, 0)
         self._session: aiohttp.ClientSession | None = None
+        self._measured: dict[str, tuple[float, Json | None]] = {}  # by node: when it was asked, its summary
+        self._measuring: dict[str, asyncio.Lock] = {}
 
     async def close(self) -> None:
         if self._session is not None:
@@ -78,7 +81,20 @@ class Agents:
         return web.Response(body=body, status=status, headers={"Content-Type": content_type})
 
     async def summary(self, node: str) -> Json:
-        """What a node and its pods use. Raises: ApiUnavailable, or what the agent answers."""
+        """What a node and its pods use. Agents tell the mean since they were asked before: who asks within
+        ``FRESH_S`` gets the same answer, so that nobody is told of the last millisecond.
+
+        Raises: ApiUnavailable, or what the agent answers.
+        """
+        loop = asyncio.get_running_loop()
+        async with self._measuring.setdefault(node, asyncio.Lock()):
+            asked_s, known = self._measured.get(node, (0.0, None))
+            if known is None or loop.time() - asked_s >= FRESH_S:
+                known = await self._ask_summary(node)
+                self._measured[node] = (loop.time(), known)
+        return known
+
+    async def _ask_summary(self, node: str) -> Json:
         try:
             url = f"{self._url(node)}/stats/summary"
             async with asyncio.timeout(ANSWER_DEADLINE_S), self._open().get(url) as answer:

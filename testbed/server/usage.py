@@ -16,13 +16,12 @@ from testbed.api.meta import parse_time
 from testbed.api.resources import NODES, PODS
 from testbed.core.pod_metrics import PodUsage
 from testbed.errors import ApiError, MethodNotAllowed, NotFound
-from testbed.server.agents import Agents
+from testbed.server.agents import FRESH_S, Agents
 from testbed.server.paths import Target
 from testbed.server.registry import Registry
 
 Json = dict[str, Any]
 GROUP, VERSION = "metrics.k8s.io", "v1beta1"
-WINDOW_S = 1.0  # over which an agent measures CPU
 _log = logging.getLogger(__name__)
 
 
@@ -39,7 +38,7 @@ class Usages:
                 containers = [item for item in pod.get("containers", ()) if "cpu" in item and "memory" in item]
                 if pod["podRef"]["namespace"] == namespace and containers:
                     found[pod["podRef"]["name"]] = PodUsage(
-                        parse_time(containers[0]["cpu"]["time"]), WINDOW_S,
+                        parse_time(containers[0]["cpu"]["time"]), FRESH_S,
                         {item["name"]: {"cpu": Decimal(item["cpu"]["usageNanoCores"]) / 10**9,
                                         "memory": Decimal(item["memory"]["workingSetBytes"])} for item in containers})
         return found
@@ -102,7 +101,7 @@ def _pod(pod: Json, summaries: dict[str, Json]) -> Json | None:
 def _measured(obj: Json, at: str, rest: Json) -> Json:
     meta = obj["metadata"]
     kept = {key: meta[key] for key in ("name", "namespace", "labels") if key in meta}
-    return {"metadata": {**kept, "creationTimestamp": at}, "timestamp": at, "window": f"{WINDOW_S:g}s", **rest}
+    return {"metadata": {**kept, "creationTimestamp": at}, "timestamp": at, "window": f"{FRESH_S:g}s", **rest}
 
 
 def _usage(part: Json) -> Json:

@@ -2,53 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from http_world import http_world
-from server_world import make_registry, pod
+from server_world import make_registry
+from usage_world import AT, answering, filled, part
 
-from testbed.api.resources import AUTOSCALERS, NODES, PODS
-from testbed.errors import ApiUnavailable, Invalid
+from testbed.api.resources import AUTOSCALERS
+from testbed.errors import Invalid
 from testbed.server.agents import Agents
 from testbed.server.options import WriteOptions
 from testbed.server.printers import PRINTERS
-from testbed.server.registry import Registry
 from testbed.server.usage import Usages
 
 Json = dict[str, Any]
-AT = "2026-01-01T12:00:00Z"
-
-
-def part(nano: int, memory: int, **more: Any) -> Json:
-    return {"cpu": {"time": AT, "usageNanoCores": nano}, "memory": {"time": AT, "workingSetBytes": memory}, **more}
 
 
 def scaler(**spec: Any) -> Json:
     return {"metadata": {"name": "web"}, "spec": {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}, "maxReplicas": 5, **spec}}
-
-
-def filled(registry: Registry) -> str:
-    """Two nodes, of which n2 does not answer, with one running pod each. Returns the first one's UID."""
-    for name in ("n1", "n2"):
-        registry.create(NODES, {"metadata": {"name": name, "labels": {"disk": name}}})
-        registry.create(PODS, pod(f"on-{name}", nodeName=name), "default")
-        registry.patch(PODS, f"on-{name}", {"status": {"phase": "Running"}}, "default", subresource="status")
-    return str(registry.get(PODS, "on-n1", "default").value["metadata"]["uid"])
-
-
-def answering(monkeypatch: pytest.MonkeyPatch, uid: str) -> None:
-    async def summary(self: Agents, node: str) -> Json:
-        if node != "n1":
-            raise ApiUnavailable("the cable is cut")
-        reference = {"name": "on-n1", "namespace": "default", "uid": uid}
-        return {"node": part(1_500_000_000, 2**30), "pods": [{"podRef": reference, "containers": [
-            part(250_000_000, 64 * 2**20, name="main")]}]}
-
-    monkeypatch.setattr(Agents, "summary", summary)
 
 
 async def test_what_kubectl_top_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,6 +50,21 @@ async def test_what_kubectl_top_reads(tmp_path: Path, monkeypatch: pytest.Monkey
         assert status == 405
         usage = await Usages(world.registry, Agents(world.instance)).pod_usages("default")
         assert usage.keys() == {"on-n1"} and str(usage["on-n1"].containers["main"]["cpu"]) == "0.25"
+
+
+async def test_an_agent_is_asked_once_by_all_who_ask_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def ask(self: Agents, node: str) -> Json:
+        asked.append(node)
+        await asyncio.sleep(0)
+        return {"node": part(1, 1024), "pods": []}
+
+    monkeypatch.setattr(Agents, "_ask_summary", ask)
+    async with http_world(tmp_path) as world:
+        agents = Agents(world.instance)
+        await asyncio.gather(*(agents.summary(node) for node in ("n1", "n1", "n2", "n1")))
+        assert sorted(asked) == ["n1", "n2"]
 
 
 async def test_both_forms_of_discovery_name_what_is_not_stored(tmp_path: Path) -> None:
