@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from typing import Any
 
 import pytest
@@ -120,3 +122,29 @@ async def test_stale_marks_of_disruption_are_taken_back_after_two_minutes() -> N
             return bool(condition_of(now, "DisruptionTarget")["status"] == "False")
 
         assert 118 <= await w.until(taken_back, within_s=180) <= 122
+
+
+@virtual
+async def test_whatever_comes_and_goes_there_is_never_more_than_the_quota() -> None:
+    async with world(["n1"], start_s=0.01, stop_s=0.01) as w:
+        await make_quota(w, {"pods": "3"})
+        dice, most, refused = random.Random(7), 0, 0
+        for number in range(150):
+            pods = [pod["metadata"]["name"] for pod in await w.pods(active=True)]
+            if pods and dice.random() < 0.4:
+                await w.client.delete(PODS, dice.choice(pods), "default", grace_period_s=dice.choice((0, None)))
+            try:
+                await w.client.create(PODS, pod_json(f"p{number}"), "default")
+            except Forbidden:
+                refused += 1
+            most = max(most, len(await w.pods(active=True)))
+            for _ in range(dice.choice((0, 1, 5, 20))):
+                await asyncio.sleep(0)
+            if dice.random() < 0.3:
+                await asyncio.sleep(0.02)
+        assert most == 3 and refused > 10
+
+        async def exact() -> bool:
+            return (await used(w))["pods"] == str(len(await w.pods()))
+
+        await w.until(exact)
