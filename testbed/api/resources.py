@@ -75,6 +75,10 @@ CUSTOM_RESOURCE_DEFINITIONS = ResourceType(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False,
     short_names=("crd", "crds"),
 )
+AUTOSCALERS = ResourceType(
+    "autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", short_names=("hpa",),
+    categories=("all",),
+)
 RESOURCE_QUOTAS = ResourceType("", "v1", "resourcequotas", "ResourceQuota", short_names=("quota",))
 LIMIT_RANGES = ResourceType("", "v1", "limitranges", "LimitRange", short_names=("limits",))
 
@@ -82,7 +86,7 @@ BUILT_IN: tuple[ResourceType, ...] = (
     NAMESPACES, NODES, PODS, SERVICES, CONFIG_MAPS, SECRETS, EVENTS, SERVICE_ACCOUNTS, ENDPOINTS, DEPLOYMENTS,
     REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, JOBS, CONTROLLER_REVISIONS,
     ENDPOINT_SLICES, LEASES, PRIORITY_CLASSES, STORAGE_CLASSES, NETWORK_POLICIES,
-    RESOURCE_QUOTAS, LIMIT_RANGES,
+    RESOURCE_QUOTAS, LIMIT_RANGES, AUTOSCALERS,
     DISRUPTION_BUDGETS, ROLES, ROLE_BINDINGS, CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, CUSTOM_RESOURCE_DEFINITIONS,
 )
 

@@ -10,6 +10,7 @@ from random import Random
 
 from testbed.api.clock import WallClock
 from testbed.client.protocol import Client
+from testbed.controlplane.autoscaling import AutoscalerController
 from testbed.controlplane.caches import Caches
 from testbed.controlplane.controller import Controller, Tools
 from testbed.controlplane.daemonsets import DaemonSetController
@@ -27,22 +28,25 @@ from testbed.controlplane.replicasets import ReplicaSetController
 from testbed.controlplane.scheduler import Scheduler
 from testbed.controlplane.stale_disruptions import StaleDisruptionController
 from testbed.controlplane.statefulsets import StatefulSetController
+from testbed.controlplane.usage import NoUsage, UsageSource
 from testbed.core.profile import Profile
 
 CONTROLLERS: tuple[type[Controller], ...] = (
     EndpointsController, ReplicaSetController, DeploymentController, Scheduler, NodeLifecycleController,
     TaintEvictionController, GarbageCollector, NamespaceController, PodGarbageCollector, DisruptionController,
     StatefulSetController, DaemonSetController, JobController,
-    QuotaController, StaleDisruptionController,
+    QuotaController, StaleDisruptionController, AutoscalerController,
 )
 
 
 class ControlPlane:
     """``run`` works until cancelled. ``controllers`` and ``caches`` are for metrics and tests to read."""
 
-    def __init__(self, client: Client, *, profile: Profile, clock: WallClock, random: Random) -> None:
+    def __init__(
+        self, client: Client, *, profile: Profile, clock: WallClock, random: Random, usage: UsageSource | None = None,
+    ) -> None:
         self.caches = Caches()
-        tools = Tools(client, self.caches, profile, clock, random)
+        tools = Tools(client, self.caches, profile, clock, random, usage or NoUsage())
         self.controllers: tuple[Controller, ...] = tuple(kind(tools) for kind in CONTROLLERS)
         self._informers = self.caches.informers(client, random)
         self.started = asyncio.Event()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from testbed.api import resources as r
+from testbed.server.autoscalers import autoscaler_defaults
 from testbed.server.policies import limit_range_defaults
 from testbed.server.validation_jobs import job_defaults, name_job_labels
 
@@ -254,6 +255,7 @@ _DEFAULTS: dict[str, Callable[[Json], None]] = {
     r.SERVICES.group_resource: _service,
     r.SECRETS.group_resource: _secret,
     r.LIMIT_RANGES.group_resource: limit_range_defaults,
+    r.AUTOSCALERS.group_resource: autoscaler_defaults,
     r.NAMESPACES.group_resource: _namespace,
     r.ROLE_BINDINGS.group_resource: _role_binding,
     r.CLUSTER_ROLE_BINDINGS.group_resource: _role_binding,

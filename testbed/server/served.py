@@ -62,6 +62,7 @@ BUILT_IN: tuple[Served, ...] = (
     _built_in(r.DISRUPTION_BUDGETS, "status", generation=True),
     _built_in(r.RESOURCE_QUOTAS, "status"),
     _built_in(r.LIMIT_RANGES),
+    _built_in(r.AUTOSCALERS, "status"),
     _built_in(r.ROLES),
     _built_in(r.ROLE_BINDINGS),
     _built_in(r.CLUSTER_ROLES),

@@ -14,6 +14,7 @@ from typing import Any
 
 from testbed.api import resources as r
 from testbed.server.admission import SYSTEM_PRIORITIES
+from testbed.server.autoscalers import check_autoscaler
 from testbed.server.causes import Causes
 from testbed.server.names import (
     check_label_name,
@@ -239,7 +240,7 @@ _CHECKS: dict[str, Check] = {
     r.NODES.group_resource: _node, r.ENDPOINT_SLICES.group_resource: _endpoint_slice,
     r.DISRUPTION_BUDGETS.group_resource: _budget, r.EVENTS.group_resource: _event,
     r.PRIORITY_CLASSES.group_resource: _priority_class, r.LIMIT_RANGES.group_resource: check_limit_range,
-    r.RESOURCE_QUOTAS.group_resource: check_quota,
+    r.RESOURCE_QUOTAS.group_resource: check_quota, r.AUTOSCALERS.group_resource: check_autoscaler,
 }
 _UPDATES: dict[str, UpdateCheck] = {
     r.RESOURCE_QUOTAS.group_resource: check_quota_update,
