@@ -52,6 +52,7 @@ REPLICA_SETS = ResourceType("apps", "v1", "replicasets", "ReplicaSet", short_nam
 STATEFUL_SETS = ResourceType("apps", "v1", "statefulsets", "StatefulSet", short_names=("sts",), categories=("all",))
 DAEMON_SETS = ResourceType("apps", "v1", "daemonsets", "DaemonSet", short_names=("ds",), categories=("all",))
 JOBS = ResourceType("batch", "v1", "jobs", "Job", categories=("all",))
+CRON_JOBS = ResourceType("batch", "v1", "cronjobs", "CronJob", short_names=("cj",), categories=("all",))
 CONTROLLER_REVISIONS = ResourceType("apps", "v1", "controllerrevisions", "ControllerRevision")
 ENDPOINT_SLICES = ResourceType("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 LEASES = ResourceType("coordination.k8s.io", "v1", "leases", "Lease")
@@ -84,7 +85,7 @@ LIMIT_RANGES = ResourceType("", "v1", "limitranges", "LimitRange", short_names=(
 
 BUILT_IN: tuple[ResourceType, ...] = (
     NAMESPACES, NODES, PODS, SERVICES, CONFIG_MAPS, SECRETS, EVENTS, SERVICE_ACCOUNTS, ENDPOINTS, DEPLOYMENTS,
-    REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, JOBS, CONTROLLER_REVISIONS,
+    REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, JOBS, CRON_JOBS, CONTROLLER_REVISIONS,
     ENDPOINT_SLICES, LEASES, PRIORITY_CLASSES, STORAGE_CLASSES, NETWORK_POLICIES,
     RESOURCE_QUOTAS, LIMIT_RANGES, AUTOSCALERS,
     DISRUPTION_BUDGETS, ROLES, ROLE_BINDINGS, CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, CUSTOM_RESOURCE_DEFINITIONS,

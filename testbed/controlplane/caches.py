@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from testbed.api.apps_v1 import ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet
-from testbed.api.batch_v1 import Job
+from testbed.api.batch_v1 import CronJob, Job
 from testbed.api.coordination_v1 import Lease
 from testbed.api.core_v1 import Namespace, Node, Pod, Service
 from testbed.api.discovery_v1 import EndpointSlice
@@ -17,6 +17,7 @@ from testbed.api.policy_v1 import DisruptionBudget
 from testbed.api.resources import (
     BUILT_IN,
     CONTROLLER_REVISIONS,
+    CRON_JOBS,
     CUSTOM_RESOURCE_DEFINITIONS,
     DAEMON_SETS,
     DEPLOYMENTS,
@@ -74,6 +75,7 @@ class Caches:
         self.stateful_sets = Cache(STATEFUL_SETS, StatefulSet, {"namespace": _namespace, "uid": _uid})
         self.daemon_sets = Cache(DAEMON_SETS, DaemonSet, {"namespace": _namespace, "uid": _uid})
         self.jobs = Cache(JOBS, Job, {"namespace": _namespace, "uid": _uid, "controller": controller_uid})
+        self.cron_jobs = Cache(CRON_JOBS, CronJob, {"namespace": _namespace, "uid": _uid})
         self.controller_revisions = Cache(
             CONTROLLER_REVISIONS, ControllerRevision, {"namespace": _namespace, "controller": controller_uid}
         )
@@ -82,7 +84,7 @@ class Caches:
         self.budgets = Cache(DISRUPTION_BUDGETS, DisruptionBudget, {"namespace": _namespace})
         known: tuple[Cache[Any], ...] = (
             self.pods, self.nodes, self.services, self.slices, self.endpoints, self.deployments, self.replica_sets,
-            self.stateful_sets, self.daemon_sets, self.jobs, self.controller_revisions,
+            self.stateful_sets, self.daemon_sets, self.jobs, self.cron_jobs, self.controller_revisions,
             self.leases, self.namespaces, self.budgets,
         )
         self.all: dict[str, Cache[Any]] = {cache.resource.group_resource: cache for cache in known}

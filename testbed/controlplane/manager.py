@@ -13,6 +13,7 @@ from testbed.client.protocol import Client
 from testbed.controlplane.autoscaling import AutoscalerController
 from testbed.controlplane.caches import Caches
 from testbed.controlplane.controller import Controller, Tools
+from testbed.controlplane.cronjobs import CronJobController
 from testbed.controlplane.daemonsets import DaemonSetController
 from testbed.controlplane.deployments import DeploymentController
 from testbed.controlplane.disruption import DisruptionController
@@ -34,7 +35,7 @@ from testbed.core.profile import Profile
 CONTROLLERS: tuple[type[Controller], ...] = (
     EndpointsController, ReplicaSetController, DeploymentController, Scheduler, NodeLifecycleController,
     TaintEvictionController, GarbageCollector, NamespaceController, PodGarbageCollector, DisruptionController,
-    StatefulSetController, DaemonSetController, JobController,
+    StatefulSetController, DaemonSetController, JobController, CronJobController,
     QuotaController, StaleDisruptionController, AutoscalerController,
 )
 

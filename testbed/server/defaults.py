@@ -178,6 +178,15 @@ def _job(obj: Json) -> None:
     name_job_labels(obj)
 
 
+def _cron_job(obj: Json) -> None:
+    spec = _map(obj, "spec")
+    _fill(spec, concurrencyPolicy="Allow", suspend=False, successfulJobsHistoryLimit=3, failedJobsHistoryLimit=1)
+    job = _map(_map(spec, "jobTemplate"), "spec")
+    if isinstance(job.get("template"), dict):
+        _map(job["template"], "metadata")
+        pod_spec(_map(job["template"], "spec"))
+
+
 # --- Services, config, the rest
 
 
@@ -252,6 +261,7 @@ _DEFAULTS: dict[str, Callable[[Json], None]] = {
     r.STATEFUL_SETS.group_resource: _stateful_set,
     r.DAEMON_SETS.group_resource: _daemon_set,
     r.JOBS.group_resource: _job,
+    r.CRON_JOBS.group_resource: _cron_job,
     r.SERVICES.group_resource: _service,
     r.SECRETS.group_resource: _secret,
     r.LIMIT_RANGES.group_resource: limit_range_defaults,

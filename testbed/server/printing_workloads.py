@@ -82,6 +82,17 @@ def _job_state(obj: Json, status: Json) -> str:
     return next((kind for kind in ("Suspended", "FailureTarget", "SuccessCriteriaMet") if kind in holding), "Running")
 
 
+def _cron_job(obj: Json, now: datetime) -> list[Any]:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    job = (spec.get("jobTemplate") or {}).get("spec") or {}
+    last = status.get("lastScheduleTime")
+    names, images = _containers((job.get("template") or {}).get("spec") or {})
+    return [name_of(obj), spec.get("schedule", ""), spec.get("timeZone") or "<none>",
+            "True" if spec.get("suspend") else "False", len(status.get("active") or ()),
+            since(last, now) if last else "<none>", age_of(obj, now), names, images,
+            selector_text(job.get("selector") or {})]
+
+
 def _controller_revision(obj: Json, now: datetime) -> list[Any]:
     owner = next((item for item in obj["metadata"].get("ownerReferences") or () if item.get("controller")), None)
     text = "<none>"
@@ -103,5 +114,7 @@ WORKLOAD_PRINTERS: dict[str, Printer] = {
         ("Name", "Desired#", "Current#", "Ready#", "Up-to-date#", "Available#", "Node Selector", "Age", *_WORKLOAD),
         _daemon_set),
     r.JOBS.group_resource: Printer(("Name", "Status", "Completions", "Duration", "Age", *_WORKLOAD), _job),
+    r.CRON_JOBS.group_resource: Printer(
+        ("Name", "Schedule", "Timezone", "Suspend", "Active#", "Last Schedule", "Age", *_WORKLOAD), _cron_job),
     r.CONTROLLER_REVISIONS.group_resource: Printer(("Name", "Controller", "Revision#", "Age"), _controller_revision),
 }

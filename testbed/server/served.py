@@ -53,6 +53,7 @@ BUILT_IN: tuple[Served, ...] = (
     _built_in(r.STATEFUL_SETS, "status", "scale", generation=True),
     _built_in(r.DAEMON_SETS, "status", generation=True),
     _built_in(r.JOBS, "status", generation=True),
+    _built_in(r.CRON_JOBS, "status", generation=True),
     _built_in(r.CONTROLLER_REVISIONS),
     _built_in(r.ENDPOINT_SLICES, generation=True),
     _built_in(r.LEASES),

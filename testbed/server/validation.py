@@ -26,7 +26,7 @@ from testbed.server.names import (
 from testbed.server.policies import check_limit_range, check_quota, check_quota_update
 from testbed.server.served import Served
 from testbed.server.validation_containers import check_port_name, check_port_number
-from testbed.server.validation_jobs import check_job, check_job_update
+from testbed.server.validation_jobs import check_cron_job, check_job, check_job_update
 from testbed.server.validation_pods import check_config_keys, check_pod_spec, check_pod_update
 from testbed.server.validation_workloads import (
     check_daemon_set,
@@ -236,6 +236,7 @@ _CHECKS: dict[str, Check] = {
     r.PODS.group_resource: _pod, r.DEPLOYMENTS.group_resource: check_deployment,
     r.REPLICA_SETS.group_resource: check_replica_set, r.STATEFUL_SETS.group_resource: check_stateful_set,
     r.DAEMON_SETS.group_resource: check_daemon_set, r.JOBS.group_resource: check_job,
+    r.CRON_JOBS.group_resource: check_cron_job,
     r.SERVICES.group_resource: _service, r.CONFIG_MAPS.group_resource: _config_map, r.SECRETS.group_resource: _secret,
     r.NODES.group_resource: _node, r.ENDPOINT_SLICES.group_resource: _endpoint_slice,
     r.DISRUPTION_BUDGETS.group_resource: _budget, r.EVENTS.group_resource: _event,

@@ -1,4 +1,4 @@
-"""Which Jobs are valid, and which changes of one are allowed.
+"""Which Jobs and CronJobs are valid, and which changes of one are allowed.
 
 Sources: kubernetes pkg/apis/batch/validation/validation.go, pkg/apis/batch/v1/defaults.go, pkg/registry/batch/job.
 """
@@ -6,7 +6,9 @@ Sources: kubernetes pkg/apis/batch/validation/validation.go, pkg/apis/batch/v1/d
 from __future__ import annotations
 
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from testbed.core import cron
 from testbed.server.causes import Causes
 from testbed.server.names import check_annotations, check_labels
 from testbed.server.validation_pods import check_pod_spec
@@ -16,6 +18,7 @@ Json = dict[str, Any]
 
 _IMMUTABLE = ("selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "manualSelector",
               "podReplacementPolicy", "successPolicy", "template")
+_LONGEST_CRON_NAME = 52  # a Job's name is 11 characters longer
 _ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
 
 
@@ -89,6 +92,42 @@ def _check_failure_policy(spec: Json, policy: Json, path: str, causes: Causes) -
             elif codes.get("operator") == "In" and 0 in values:
                 causes.invalid(f"{place}.onExitCodes.values[{values.index(0)}]", 0,
                                "must not be 0 for the In operator")
+
+
+def check_cron_job(obj: Json, causes: Causes) -> None:
+    spec, name = obj.get("spec") or {}, (obj.get("metadata") or {}).get("name", "")
+    if len(name) > _LONGEST_CRON_NAME:
+        causes.invalid("metadata.name", name, f"must be no more than {_LONGEST_CRON_NAME} characters")
+    schedule = spec.get("schedule") or ""
+    if not schedule:
+        causes.required("spec.schedule")
+    elif "TZ" in schedule:
+        causes.invalid("spec.schedule", schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead")
+    else:
+        try:
+            cron.parse(schedule)
+        except ValueError as error:
+            causes.invalid("spec.schedule", schedule, str(error))
+    zone = spec.get("timeZone")
+    if zone is not None and (not zone or zone.lower() == "local" or not _is_zone(zone)):
+        causes.invalid("spec.timeZone", zone, f"unknown time zone {zone}")
+    if spec.get("concurrencyPolicy") not in ("Allow", "Forbid", "Replace"):
+        causes.not_supported("spec.concurrencyPolicy", spec.get("concurrencyPolicy"), ("Allow", "Forbid", "Replace"))
+    for key in ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
+        if isinstance(spec.get(key), int) and spec[key] < 0:
+            causes.invalid(f"spec.{key}", spec[key], "must be greater than or equal to 0")
+    job = (spec.get("jobTemplate") or {}).get("spec") or {}
+    if job.get("manualSelector"):
+        causes.not_supported("spec.jobTemplate.spec.manualSelector", True, ("nil", "false"))
+    check_job_spec(job, "spec.jobTemplate.spec", causes)
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return False
+    return True
 
 
 def check_job_update(old: Json, new: Json, causes: Causes) -> None:

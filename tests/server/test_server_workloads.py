@@ -183,3 +183,33 @@ def test_a_job_gets_upstreams_defaults_and_a_selector_of_its_own(registry: Regis
 ])
 def test_a_wrong_job_is_refused_in_upstreams_words(registry: Registry, spec: Json, message: str) -> None:
     assert causes(registry, r.JOBS, job(**spec)) == [message]
+
+
+def cron_job(**spec: Any) -> Json:
+    return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "cj"}, "spec": {
+        "schedule": "*/5 * * * *", "jobTemplate": {"spec": {"template": job()["spec"]["template"]}}, **spec}}
+
+
+def test_a_cron_job_gets_upstreams_defaults(registry: Registry) -> None:
+    made = registry.create(r.CRON_JOBS, cron_job(), "default").value
+    spec = made["spec"]
+    assert (spec["concurrencyPolicy"], spec["suspend"]) == ("Allow", False)
+    assert (spec["successfulJobsHistoryLimit"], spec["failedJobsHistoryLimit"]) == (3, 1)
+    assert row(registry, r.CRON_JOBS, made)[:7] == ["cj", "*/5 * * * *", "<none>", "False", 0, "<none>", "60s"]
+
+
+@pytest.mark.parametrize(("spec", "start"), [
+    ({"schedule": ""}, "spec.schedule: Required value"),
+    ({"schedule": "61 * * * *"}, "spec.schedule: Invalid value: \"61 * * * *\": value 61 is not between 0 and 59"),
+    ({"schedule": "TZ=UTC 0 * * * *"},
+     "spec.schedule: Invalid value: \"TZ=UTC 0 * * * *\": cannot use TZ or CRON_TZ in schedule, use timeZone field "
+     "instead"),
+    ({"timeZone": "Mars/Olympus"}, "spec.timeZone: Invalid value: \"Mars/Olympus\": unknown time zone Mars/Olympus"),
+    ({"concurrencyPolicy": "Some"},
+     "spec.concurrencyPolicy: Unsupported value: \"Some\": supported values: \"Allow\", \"Forbid\", \"Replace\""),
+    ({"jobTemplate": {"spec": {"template": {"spec": pod()["spec"]}}}},
+     "spec.jobTemplate.spec.template.spec.restartPolicy: Unsupported value: \"Always\": supported values: \"Never\", "
+     "\"OnFailure\""),
+])
+def test_a_wrong_cron_job_is_refused_in_upstreams_words(registry: Registry, spec: Json, start: str) -> None:
+    assert causes(registry, r.CRON_JOBS, cron_job(**spec)) == [start]
