@@ -21,7 +21,9 @@ class Life(StrEnum):
 @dataclass(frozen=True)
 class ContainerSeen:
     """``exit_code`` is None while the process is seen to have ended and the engine has not yet told its code.
-    ``sandbox``: id of the one it lives in. ``stopping``: a kill of ours is under way. ``restart_anyway``: we ended it so that it is restarted."""
+    ``sandbox``: id of the one it lives in. ``stopping``: a kill of ours is under way.
+    ``restart_anyway``: we ended it so that it is restarted.
+    """
 
     name: str
     id: str
