@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("logs", "Print a container's log."),
     "exec": ("exec", "Run a program in a container."),
     "scale": ("scale", "Set the number of replicas."),
-    "rollout": ("rollout", "Status, undo, history, restart, pause and resume of a Deployment."),
+    "rollout": ("rollout", "Status, undo, history, restart of a Deployment, StatefulSet or DaemonSet."),
     "drain": ("drain", "Move all pods off a node."),
     "cordon": ("drain", "Take a node out of scheduling."),
     "uncordon": ("drain", "Take a node back into scheduling."),

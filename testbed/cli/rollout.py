@@ -1,4 +1,4 @@
-"""``testbed rollout``: what kubectl's rollout does for Deployments."""
+"""``testbed rollout``: what kubectl's rollout does for Deployments, StatefulSets and DaemonSets."""
 
 from __future__ import annotations
 
@@ -10,51 +10,39 @@ from typing import Any
 import typer
 
 from testbed.api.labels import POD_TEMPLATE_HASH, REVISION
-from testbed.api.resources import DEPLOYMENTS, REPLICA_SETS
+from testbed.api.resources import (
+    CONTROLLER_REVISIONS,
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    REPLICA_SETS,
+    STATEFUL_SETS,
+    ResourceType,
+)
 from testbed.cli import output as printing
 from testbed.cli.connection import Api, connect
+from testbed.cli.rollout_progress import progress
 from testbed.errors import EnvironmentProblem, InvalidInput, UsageError
 
 app = typer.Typer()
-rollout = typer.Typer(no_args_is_help=True, help="Status, undo, history, restart, pause and resume of a Deployment.")
+rollout = typer.Typer(
+    no_args_is_help=True,
+    help="Status, undo, history, restart of a Deployment, StatefulSet or DaemonSet; pause, resume of a Deployment.",
+)
 app.add_typer(rollout, name="rollout")
 
-Target = typer.Argument(..., metavar="DEPLOYMENT", help="web or deploy/web")
+ROLLED = (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS)
+Target = typer.Argument(..., metavar="[KIND/]NAME", help="web, deploy/web, sts/db or ds/agent")
 
 
-def deployment_name(api: Api, text: str) -> str:
-    """``web`` or ``deploy/web``. Raises: UsageError for another kind."""
+def target_of(api: Api, text: str) -> tuple[ResourceType, str]:
+    """``web``, ``deploy/web``, ``sts/db``, ``ds/agent``. Raises: UsageError for another kind."""
     if "/" not in text:
-        return text
+        return DEPLOYMENTS, text
     kind, object_name = text.split("/", 1)
-    if api.resource(kind) != DEPLOYMENTS:
-        raise UsageError(f"{kind} has no rollouts here", hint="rollouts are a Deployment's: deploy/NAME")
-    return object_name
-
-
-def progress(deployment: dict[str, Any]) -> tuple[bool, str]:
-    """(done, what to say) (kubernetes: kubectl/pkg/polymorphichelpers/rollout_status.go).
-
-    Raises: EnvironmentProblem when the progress deadline was exceeded.
-    """
-    spec, status = deployment["spec"], deployment.get("status", {})
-    title = f'deployment "{deployment["metadata"]["name"]}"'
-    if deployment["metadata"].get("generation", 0) > status.get("observedGeneration", 0):
-        return False, "Waiting for deployment spec update to be observed..."
-    for condition in status.get("conditions", []):
-        if condition["type"] == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded":
-            raise EnvironmentProblem(f"{title} exceeded its progress deadline", hint="see: testbed describe deploy/"
-                                     + deployment["metadata"]["name"])
-    wanted, total = spec.get("replicas", 1), status.get("replicas", 0)
-    updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
-    waiting = f"Waiting for {title} rollout to finish: "
-    if updated < wanted:
-        return False, f"{waiting}{updated} out of {wanted} new replicas have been updated..."
-    if total > updated:
-        return False, f"{waiting}{total - updated} old replicas are pending termination..."
-    if available < updated:
-        return False, f"{waiting}{available} of {updated} updated replicas are available..."
-    return True, f"{title} successfully rolled out"
+    resource = api.resource(kind)
+    if resource not in ROLLED:
+        raise UsageError(f"{kind} has no rollouts", hint="deploy/NAME, sts/NAME and ds/NAME have")
+    return resource, object_name
 
 
 @rollout.command()
@@ -65,10 +53,11 @@ def status(
 ) -> None:
     """Follow a rollout until it is done or has failed."""
     api, limit_s = connect(name), printing.seconds(timeout)
-    path = DEPLOYMENTS.path(namespace, deployment_name(api, target))
+    resource, object_name = target_of(api, target)
+    path = resource.path(namespace, object_name)
     deadline, said = time.monotonic() + limit_s if limit_s else None, ""
     while True:
-        done, text = progress(api.json("GET", path))
+        done, text = progress(resource.kind, api.json("GET", path))
         if text != said:
             printing.out(text)
             said = text
@@ -79,16 +68,26 @@ def status(
         time.sleep(0.2)
 
 
-def revisions(api: Api, namespace: str, deployment: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """The Deployment's ReplicaSets by revision."""
-    uid = deployment["metadata"]["uid"]
-    found = {}
-    for item in api.json("GET", REPLICA_SETS.path(namespace))["items"]:
+def revisions(api: Api, resource: ResourceType, namespace: str, obj: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """What keeps the revisions, by number: a Deployment's ReplicaSets, ControllerRevisions of the others."""
+    uid, found = obj["metadata"]["uid"], {}
+    keeper = REPLICA_SETS if resource == DEPLOYMENTS else CONTROLLER_REVISIONS
+    for item in api.json("GET", keeper.path(namespace))["items"]:
         owners = item["metadata"].get("ownerReferences") or []
-        number = (item["metadata"].get("annotations") or {}).get(REVISION)
+        noted = (item["metadata"].get("annotations") or {}).get(REVISION)
+        number = noted if keeper == REPLICA_SETS else item["revision"]
         if number and any(owner["uid"] == uid for owner in owners):
             found[int(number)] = item
     return found
+
+
+def template_of(revision: dict[str, Any]) -> dict[str, Any]:
+    """The pod template of a ReplicaSet or ControllerRevision, without what only marks the revision."""
+    spec = (revision.get("data") or revision)["spec"]
+    template: dict[str, Any] = json.loads(json.dumps(spec["template"]))
+    template.pop("$patch", None)
+    (template["metadata"].get("labels") or {}).pop(POD_TEMPLATE_HASH, None)
+    return template
 
 
 @rollout.command()
@@ -98,15 +97,15 @@ def history(
 ) -> None:
     """List the revisions."""
     api = connect(name)
-    object_name = deployment_name(api, target)
-    found = revisions(api, namespace, api.json("GET", DEPLOYMENTS.path(namespace, object_name)))
+    resource, object_name = target_of(api, target)
+    found = revisions(api, resource, namespace, api.json("GET", resource.path(namespace, object_name)))
     if revision:
         if revision not in found:
             raise InvalidInput(f"there is no revision {revision}", hint="known: " + ", ".join(map(str, sorted(found))))
-        printing.out(printing.yaml_text(found[revision]["spec"]["template"]))
+        printing.out(printing.yaml_text(template_of(found[revision])))
         return
     rows = [(number, (item["metadata"].get("annotations") or {}).get("kubernetes.io/change-cause", "<none>"),
-             ", ".join(container["image"] for container in item["spec"]["template"]["spec"]["containers"]))
+             ", ".join(container["image"] for container in template_of(item)["spec"]["containers"]))
             for number, item in sorted(found.items())]
     printing.out(printing.columns(("REVISION", "CHANGE-CAUSE", "IMAGES"), rows))
 
@@ -118,29 +117,39 @@ def undo(
 ) -> None:
     """Go back to an earlier revision."""
     api = connect(name)
-    object_name = deployment_name(api, target)
-    deployment = api.json("GET", DEPLOYMENTS.path(namespace, object_name))
-    if deployment["spec"].get("paused"):
+    resource, object_name = target_of(api, target)
+    obj = api.json("GET", resource.path(namespace, object_name))
+    if obj["spec"].get("paused"):
         raise InvalidInput("a paused Deployment cannot be undone", hint=f"testbed rollout resume {object_name}")
-    found = revisions(api, namespace, deployment)
-    current = int((deployment["metadata"].get("annotations") or {}).get(REVISION, 0))
+    found = revisions(api, resource, namespace, obj)
+    if resource == DEPLOYMENTS:
+        current = int((obj["metadata"].get("annotations") or {}).get(REVISION, 0))
+    else:
+        current = max(found, default=0)
     earlier = sorted(number for number in found if number < current)
     number = to_revision or (earlier[-1] if earlier else 0)
     if number not in found:
         raise InvalidInput(f"there is no revision {number}" if to_revision else "there is no earlier revision")
-    template = json.loads(json.dumps(found[number]["spec"]["template"]))
-    (template["metadata"].get("labels") or {}).pop(POD_TEMPLATE_HASH, None)
-    api.request("PATCH", DEPLOYMENTS.path(namespace, object_name), content_type="application/json-patch+json",
-                body=[{"op": "replace", "path": "/spec/template", "value": template}])
-    printing.out(f"deployment.apps/{object_name} rolled back")
+    api.request("PATCH", resource.path(namespace, object_name), content_type="application/json-patch+json",
+                body=[{"op": "replace", "path": "/spec/template", "value": template_of(found[number])}])
+    printing.out(f"{_word(resource)}/{object_name} rolled back")
 
 
-def _patch(target: str, name: str, namespace: str, body: dict[str, Any], word: str) -> None:
+def _word(resource: ResourceType) -> str:
+    return f"{resource.kind.lower()}.{resource.group}"
+
+
+def _patch(
+    target: str, name: str, namespace: str, body: dict[str, Any], word: str, *, only: ResourceType | None = None
+) -> None:
+    """``only``: the one kind that has this."""
     api = connect(name)
-    object_name = deployment_name(api, target)
-    api.request("PATCH", DEPLOYMENTS.path(namespace, object_name), body=body,
+    resource, object_name = target_of(api, target)
+    if only is not None and resource != only:
+        raise UsageError(f"a {resource.kind} cannot be {word}", hint=f"only a {only.kind} can")
+    api.request("PATCH", resource.path(namespace, object_name), body=body,
                 content_type="application/strategic-merge-patch+json")
-    printing.out(f"deployment.apps/{object_name} {word}")
+    printing.out(f"{_word(resource)}/{object_name} {word}")
 
 
 @rollout.command()
@@ -154,10 +163,10 @@ def restart(target: str = Target, name: str = printing.Name, namespace: str = pr
 @rollout.command()
 def pause(target: str = Target, name: str = printing.Name, namespace: str = printing.Namespace) -> None:
     """Changes of the template wait."""
-    _patch(target, name, namespace, {"spec": {"paused": True}}, "paused")
+    _patch(target, name, namespace, {"spec": {"paused": True}}, "paused", only=DEPLOYMENTS)
 
 
 @rollout.command()
 def resume(target: str = Target, name: str = printing.Name, namespace: str = printing.Namespace) -> None:
     """Carry on."""
-    _patch(target, name, namespace, {"spec": {"paused": None}}, "resumed")
+    _patch(target, name, namespace, {"spec": {"paused": None}}, "resumed", only=DEPLOYMENTS)
