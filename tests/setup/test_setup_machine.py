@@ -92,7 +92,7 @@ def test_processes_are_found_by_name() -> None:
 
 def test_doctor_without_an_engine_says_so_and_what_mends_it(no_engine: None) -> None:
     checks = {check.name: check for check in doctor.examine()}
-    assert checks["engine"].ok is False and checks["engine"].mend == "run: testbed setup"
+    assert checks["engine"].ok is False and "unset DOCKER_HOST" in checks["engine"].mend
     assert not doctor.healthy(tuple(checks.values()))
 
 
