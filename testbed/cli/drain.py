@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from testbed.api.resources import NODES, PODS
+from testbed.api.resources import DAEMON_SETS, NODES, PODS
 from testbed.cli import output as printing
 from testbed.cli.connection import Api, connect
 from testbed.errors import EnvironmentProblem, NotFound, TooManyRequests
@@ -47,10 +47,14 @@ def drain(
     timeout: str = typer.Option("0s", "--timeout", help="Give up after this; 0 waits for ever."),
     force: bool = typer.Option(False, "--force", help="Also pods that no controller would replace."),
 ) -> None:
-    """Move all pods off a node: cordon it, then evict every pod, respecting disruption budgets."""
+    """Move all pods off a node, DaemonSets' apart: cordon it, then evict every pod, respecting disruption budgets."""
     api, limit_s = connect(name), printing.seconds(timeout)
     set_unschedulable(api, node, True)
     pods = api.json("GET", PODS.path(), query={"fieldSelector": f"spec.nodeName={node}"})["items"]
+    daemons = [pod["metadata"]["name"] for pod in pods if _is_daemon(pod)]
+    if daemons:  # a cordon keeps none away: their DaemonSet would make them anew at once
+        printing.say(f"ignoring pods of DaemonSets: {', '.join(daemons)}")
+        pods = [pod for pod in pods if not _is_daemon(pod)]
     alone = [pod["metadata"]["name"] for pod in pods if not pod["metadata"].get("ownerReferences")]
     if alone and not force:
         raise EnvironmentProblem(f"pods without a controller would be lost: {', '.join(alone)}",
@@ -62,6 +66,11 @@ def drain(
         _wait_gone(api, pod, deadline)
         printing.out(f"pod/{pod['metadata']['name']} evicted")
     printing.out(f"node/{node} drained")
+
+
+def _is_daemon(pod: dict[str, Any]) -> bool:
+    owners = pod["metadata"].get("ownerReferences") or []
+    return any(owner.get("controller") and owner.get("kind") == DAEMON_SETS.kind for owner in owners)
 
 
 def _evict(api: Api, pod: dict[str, Any], grace_s: int, deadline: float | None) -> None:
