@@ -23,7 +23,7 @@ PROPAGATIONS = ("Background", "Foreground", "Orphan")
 
 @dataclass(frozen=True)
 class DeleteOptions:
-    """``grace_s``: None is the kind's own. ``propagation``: "" is Background."""
+    """``grace_s``: None is the kind's own. ``propagation``: "" is Background, of Jobs Orphan."""
 
     grace_s: int | None = None
     propagation: str = ""
@@ -93,7 +93,7 @@ def plan_deletion(obj: Json, options: DeleteOptions, now: datetime, *, graceful:
     finalizers (a namespace's content) keeps it."""
     metadata = obj["metadata"]
     before = dict(metadata)
-    _set_propagation(metadata, options.propagation)
+    _set_propagation(metadata, options.propagation or _own_propagation(obj))
     if graceful:
         grace = pod_grace_s(obj, options.grace_s)
         if grace > 0:
@@ -103,6 +103,13 @@ def plan_deletion(obj: Json, options: DeleteOptions, now: datetime, *, graceful:
     if not metadata.get("finalizers") and not held:
         return Deletion(remove=True)
     return Deletion(remove=False, marked=None if metadata == before else obj)
+
+
+def _own_propagation(obj: Json) -> str:
+    """What a delete that says nothing means: Jobs leave their pods behind, all others take them along (kubernetes:
+    pkg/registry/batch/job/strategy.go DefaultGarbageCollectionPolicy). kubectl and our clients always say."""
+    is_job = obj.get("kind") == "Job" and str(obj.get("apiVersion", "")).startswith("batch/")
+    return "Orphan" if is_job and not obj["metadata"].get("deletionTimestamp") else ""
 
 
 def _mark_gracefully(obj: Json, before: Json, grace: int, asked: int | None, now: datetime) -> Deletion:

@@ -247,6 +247,22 @@ async def test_jb_12_pods_go_with_their_job_and_change_hands() -> None:
 
 
 @virtual
+async def test_a_job_deleted_without_a_word_about_its_pods_leaves_them() -> None:
+    """As upstream's API does by default; clients say Background."""
+    async with world() as cluster:
+        await create(cluster, parallelism=2, completions=2)
+        await cluster.until(lambda: shows(cluster, ready=2))
+        cluster.registry.delete(JOBS, "job", "default")
+
+        async def alone() -> bool:
+            pods = await cluster.ready_pods()
+            return not await cluster.items(JOBS) and len(pods) == 2 and not any(
+                pod["metadata"].get("ownerReferences") or pod["metadata"].get("finalizers") for pod in pods)
+
+        await cluster.until(alone)
+
+
+@virtual
 async def test_jb_13_ready_follows_and_others_may_manage() -> None:
     async with world() as cluster:
         await create(cluster, parallelism=2, completions=2)
