@@ -39,7 +39,7 @@ test: $(READY) tools
 
 test-long: $(READY) tools
 	$(BIN)/testbed setup
-	$(PYTEST) -m long
+	$(PYTEST) -n 2 -m long
 
 lint: $(READY)
 	$(BIN)/ruff check .
