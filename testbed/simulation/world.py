@@ -214,6 +214,8 @@ class World:
                 return f"container {container.spec.name} is of no pod"
             if container.running and container.application is not None and container.application.hung:
                 return f"container {container.spec.name} hangs"
+            if container.running and any(by.startswith("agent") for _, _, by in container.signals):
+                return f"container {container.spec.name} is asked to end"  # and has its grace
         return ""
 
     async def until(
