@@ -35,6 +35,8 @@ def main() -> int:
     parser.add_argument("--node", required=True)
     arguments = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    # The loop must not wait 5 ms for its turn behind a thread that talks to the engine: a death is acted on at once.
+    sys.setswitchinterval(0.0005)
     try:
         instance = load_instance(arguments.instance)
         asyncio.run(_run(instance, instance.node(arguments.node)))
