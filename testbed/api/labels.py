@@ -36,6 +36,7 @@ STATEFUL_POD_NAME = "statefulset.kubernetes.io/pod-name"
 POD_INDEX = "apps.kubernetes.io/pod-index"
 DRAIN_BEFORE_STOP = "testbed.io/drain-before-stop"  # on a pod: endpoints first, SIGTERM after
 MONOTONIC_NS = "testbed.io/monotonic-ns"  # on an Event: CLOCK_MONOTONIC of what it tells, for timelines
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # the manifest of the last `apply`
 DISRUPTION = "testbed.io/disruption"  # on a fault object: name of the experiment step that made it
 RUN = "testbed.io/run"
 

@@ -4,7 +4,6 @@ sent as a dry run, so that either all mistakes are told and nothing is applied, 
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ import typer
 
 from testbed.cli import output as printing
 from testbed.cli.connection import Answer, Api, connect
+from testbed.client.applying import three_way_patch, with_last_applied
 from testbed.errors import ApiError, InvalidInput, Mistake, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _STEP = re.compile(r"\[(\d+)\]|\[\"?([^\]\"]+)\"?\]|([^.\[\]]+)")
 
 
@@ -158,61 +157,16 @@ def send(api: Api, obj: Mapping[str, Any], namespace: str, *, dry_run: bool) -> 
     query = {"fieldManager": "kubectl-client-side-apply", "fieldValidation": "Strict"}
     if dry_run:
         query["dryRun"] = "All"
-    wanted = annotated(obj)
+    wanted = with_last_applied(dict(obj))
     try:
-        current = api.json("GET", resource.path(scope, metadata["name"]))
+        found = api.request("GET", resource.path(scope, metadata["name"]))
     except NotFound:
         return api.request("POST", resource.path(scope), query=query, body=wanted), "created"
-    last = json.loads((current["metadata"].get("annotations") or {}).get(LAST_APPLIED, "{}"))
-    custom = "." in resource.group and resource.group not in _STRATEGIC_GROUPS
-    patch = difference(last, wanted, merge_lists=not custom)
-    answer = api.request(
-        "PATCH", resource.path(scope, metadata["name"]), query=query, body=patch,
-        content_type=f"application/{'merge' if custom else 'strategic-merge'}-patch+json",
-    )
+    current = found.json()
+    patch = three_way_patch(current, wanted)
+    if not patch:
+        return found, "unchanged"
+    answer = api.request("PATCH", resource.path(scope, metadata["name"]), query=query, body=patch,
+                         content_type="application/merge-patch+json")
     same = answer.json()["metadata"].get("resourceVersion") == current["metadata"].get("resourceVersion")
     return answer, "unchanged" if same and not dry_run else "configured"
-
-
-_STRATEGIC_GROUPS = ("discovery.k8s.io", "coordination.k8s.io", "scheduling.k8s.io", "storage.k8s.io",
-                     "networking.k8s.io", "rbac.authorization.k8s.io")
-
-
-def annotated(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """The object with itself as its last applied configuration, so that the next apply knows what was dropped."""
-    copy: dict[str, Any] = json.loads(json.dumps(obj))
-    annotations = copy["metadata"].setdefault("annotations", {})
-    annotations.pop(LAST_APPLIED, None)
-    annotations[LAST_APPLIED] = json.dumps(copy, separators=(",", ":"), sort_keys=True)
-    return copy
-
-
-def difference(last: Mapping[str, Any], wanted: Mapping[str, Any], *, merge_lists: bool) -> dict[str, Any]:
-    """``wanted`` as a patch that also removes what ``last`` had and ``wanted`` has not.
-
-    ``merge_lists``: the server merges lists of named things by name (strategic merge); what was dropped from such a
-    list is deleted by a directive.
-    """
-    patch: dict[str, Any] = {}
-    for key, value in wanted.items():
-        before = last.get(key)
-        if isinstance(value, dict) and isinstance(before, dict):
-            patch[key] = difference(before, value, merge_lists=merge_lists)
-        elif merge_lists and isinstance(before, list) and _named(value) and _named(before):
-            patch[key] = _list_difference(before, value)
-        else:
-            patch[key] = value
-    patch.update({key: None for key in last if key not in wanted})
-    return patch
-
-
-def _named(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) and "name" in item for item in value)
-
-
-def _list_difference(before: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    earlier = {item["name"]: item for item in before}
-    names = {item["name"] for item in wanted}
-    changed = [difference(earlier[item["name"]], item, merge_lists=True) if item["name"] in earlier else item
-               for item in wanted]
-    return changed + [{"$patch": "delete", "name": name} for name in earlier if name not in names]

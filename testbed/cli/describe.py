@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from testbed.api.labels import LAST_APPLIED
 from testbed.api.resources import EVENTS, ResourceType
 from testbed.cli import output as printing
 from testbed.cli.connection import Api, connect
@@ -16,7 +17,7 @@ app = typer.Typer()
 # Bookkeeping of machines, which a person does not read.
 _HIDDEN_METADATA = ("managedFields", "resourceVersion", "generation", "uid", "selfLink", "name", "namespace", "labels",
                     "annotations", "ownerReferences", "creationTimestamp")
-_HIDDEN_ANNOTATIONS = ("kubectl.kubernetes.io/last-applied-configuration",)
+_HIDDEN_ANNOTATIONS = (LAST_APPLIED,)
 
 
 @app.command()

@@ -11,9 +11,9 @@ import copy
 import json
 from typing import Any
 
-Json = dict[str, Any]
+from testbed.api.labels import LAST_APPLIED
 
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+Json = dict[str, Any]
 
 
 def with_last_applied(obj: Json) -> Json:
@@ -40,13 +40,12 @@ def three_way_patch(current: Json, wanted: Json) -> Json:
 def _difference(last: Json, wanted: Json, current: Json) -> Json:
     patch: Json = {}
     for key, value in wanted.items():
-        have = current.get(key)
+        have, before = current.get(key), last.get(key)
         if isinstance(value, dict) and isinstance(have, dict):
-            before = last.get(key)
             inner = _difference(before if isinstance(before, dict) else {}, value, have)
             if inner:
                 patch[key] = inner
-        elif not _says_the_same(value, have):
+        elif value != have and not (value == before and _says_the_same(value, have)):
             patch[key] = value
     for key in last:
         if key not in wanted and key in current:
@@ -55,7 +54,8 @@ def _difference(last: Json, wanted: Json, current: Json) -> Json:
 
 
 def _says_the_same(wanted: Any, have: Any) -> bool:
-    """Whether ``have`` is ``wanted`` with nothing but the server's defaults added inside list items."""
+    """Whether ``have`` is ``wanted`` with more keys inside list items: the server's defaults, where ``wanted`` is what
+    was applied last. (A key that the last manifest had and this one has not is no default: it must go.)"""
     if isinstance(wanted, list) and isinstance(have, list):
         return len(wanted) == len(have) and all(_says_the_same(*pair) for pair in zip(wanted, have, strict=True))
     if isinstance(wanted, dict) and isinstance(have, dict):

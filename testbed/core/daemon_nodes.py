@@ -6,12 +6,11 @@ AddOrUpdateDaemonPodTolerations, ReplaceDaemonSetPodNodeNameNodeAffinity.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from testbed.api.core_v1 import Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Toleration
+from testbed.api.core_v1 import Node, Pod, PodSpec, Toleration
 from testbed.api.labels import TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE
-from testbed.api.meta import LabelSelectorRequirement
+from testbed.core.node_affinity import selects
 from testbed.core.tolerations import first_intolerable
 
 _NODE = "node.kubernetes.io/"
@@ -38,7 +37,7 @@ def tolerations(host_network: bool) -> tuple[tuple[str, str], ...]:
 
 def eligibility(template: PodSpec, node: Node) -> Eligibility:
     """A pod that a new NoSchedule taint would keep out stays; one that no longer matches, or NoExecute, goes."""
-    if template.node_name not in ("", node.metadata.name) or not _selects(template, node):
+    if template.node_name not in ("", node.metadata.name) or not selects(template, node):
         return Eligibility(False, False)
     own = (*template.tolerations, *(
         Toleration(key=key, operator="Exists", effect=effect) for key, effect in tolerations(template.host_network)
@@ -59,24 +58,3 @@ def target_node(pod: Pod) -> str:
             if item.key == "metadata.name" and item.operator == "In" and len(item.values) == 1:
                 return item.values[0]
     return ""
-
-
-def _selects(template: PodSpec, node: Node) -> bool:
-    if any(node.metadata.labels.get(key) != value for key, value in template.node_selector.items()):
-        return False
-    affinity = template.affinity.node_affinity if template.affinity is not None else None
-    required = affinity.required_during_scheduling_ignored_during_execution if affinity is not None else None
-    return required is None or any(_term(term, node) for term in required.node_selector_terms)
-
-
-def _term(term: NodeSelectorTerm, node: Node) -> bool:
-    """All requirements of a term; a term without any matches nothing."""
-    if not term.match_expressions and not term.match_fields:
-        return False
-    return all(_requirement(item, node.metadata.labels) for item in term.match_expressions) and all(
-        _requirement(item, {"metadata.name": node.metadata.name}) for item in term.match_fields
-    )
-
-
-def _requirement(item: NodeSelectorRequirement, labels: Mapping[str, str]) -> bool:
-    return LabelSelectorRequirement(key=item.key, operator=item.operator, values=item.values).matches(labels)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from testbed.api.labels import REVISION
+from testbed.api.labels import LAST_APPLIED, REVISION
 from testbed.core.deployment_state import DESIRED_REPLICAS, MAX_REPLICAS, REVISION_HISTORY
 
 HISTORY_CHARS = 2000
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _NOT_COPIED = (LAST_APPLIED, REVISION, REVISION_HISTORY, DESIRED_REPLICAS, MAX_REPLICAS,
                "deprecated.deployment.rollback.to")
 

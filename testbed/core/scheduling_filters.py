@@ -7,13 +7,12 @@ noderesources}; their order is that of apis/config/v1/default_plugins.go.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from testbed.api.core_v1 import NodeSelectorRequirement, NodeSelectorTerm, Pod
 from testbed.api.labels import TAINT_UNSCHEDULABLE
-from testbed.api.meta import LabelSelectorRequirement
+from testbed.core.node_affinity import selects
 from testbed.core.scheduling_state import ZERO, HostPort, NodeInfo, PodInfo
 from testbed.core.tolerations import first_intolerable
 
@@ -50,29 +49,7 @@ def _tainted(pod: PodInfo, node: NodeInfo) -> Refusal | None:
 
 
 def _unselected(pod: PodInfo, node: NodeInfo) -> Refusal | None:
-    return None if selects(pod.pod, node) else Refusal(("node(s) didn't match Pod's node affinity/selector",))
-
-
-def selects(pod: Pod, node: NodeInfo) -> bool:
-    """nodeSelector and required node affinity."""
-    if any(node.labels.get(key) != value for key, value in pod.spec.node_selector.items()):
-        return False
-    affinity = pod.spec.affinity.node_affinity if pod.spec.affinity is not None else None
-    required = affinity.required_during_scheduling_ignored_during_execution if affinity is not None else None
-    return required is None or any(term_selects(term, node) for term in required.node_selector_terms)
-
-
-def term_selects(term: NodeSelectorTerm, node: NodeInfo) -> bool:
-    """All requirements of a term; a term without any matches nothing."""
-    if not term.match_expressions and not term.match_fields:
-        return False
-    return all(_requirement(item, node.labels) for item in term.match_expressions) and all(
-        _requirement(item, {"metadata.name": node.name}) for item in term.match_fields
-    )
-
-
-def _requirement(item: NodeSelectorRequirement, labels: Mapping[str, str]) -> bool:
-    return LabelSelectorRequirement(key=item.key, operator=item.operator, values=item.values).matches(labels)
+    return None if selects(pod.pod.spec, node.node) else Refusal(("node(s) didn't match Pod's node affinity/selector",))
 
 
 def _port_taken(pod: PodInfo, node: NodeInfo) -> Refusal | None:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from testbed.api.meta import LabelSelector
+from testbed.core.node_affinity import term_selects
 from testbed.core.scheduling_affinity import affinity_scores
-from testbed.core.scheduling_filters import term_selects
 from testbed.core.scheduling_spread import spread_scores
 from testbed.core.scheduling_state import ZERO, ClusterState, NodeInfo, PodInfo
 from testbed.core.tolerations import first_intolerable
@@ -48,7 +48,7 @@ def _preferred_nodes(pod: PodInfo, nodes: Sequence[NodeInfo]) -> dict[str, int]:
     preferred = affinity.preferred_during_scheduling_ignored_during_execution if affinity is not None else ()
     if not preferred:
         return {}
-    weights = {node.name: sum(item.weight for item in preferred if term_selects(item.preference, node))
+    weights = {node.name: sum(item.weight for item in preferred if term_selects(item.preference, node.node))
                for node in nodes}
     highest = max(weights.values())
     return {name: 0 if highest == 0 else 100 * weight // highest for name, weight in weights.items()}

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from testbed.api.affinity import TopologySpreadConstraint
 from testbed.api.labels import HOSTNAME
 from testbed.api.meta import LabelSelector
-from testbed.core.scheduling_filters import Refusal, selects
+from testbed.core.node_affinity import selects
+from testbed.core.scheduling_filters import Refusal
 from testbed.core.scheduling_state import ClusterState, Kind, NodeInfo, PodInfo
 from testbed.core.scheduling_terms import with_keys
 from testbed.core.tolerations import first_intolerable
@@ -38,7 +39,7 @@ class _Constraint:
         self._known: dict[Kind, bool] = {}
 
     def considers(self, node: NodeInfo) -> bool:
-        if self._by_affinity and not selects(self._pod, node):
+        if self._by_affinity and not selects(self._pod.spec, node.node):
             return False
         tolerations = self._pod.spec.tolerations
         return not self._by_taints or first_intolerable(
@@ -111,7 +112,7 @@ def spread_scores(
             continue
         for node in cluster.nodes.values():
             domain = node.labels.get(item.key, "")
-            if domain in domains and selects(pod.pod, node) and item.considers(node) and (
+            if domain in domains and selects(pod.pod.spec, node.node) and item.considers(node) and (
                 not own or _labelled(node, constraints)
             ):
                 item.counts[domain] += item.matching(node)

@@ -27,6 +27,7 @@ from testbed.server.policies import check_limit_range, check_quota, check_quota_
 from testbed.server.served import Served
 from testbed.server.validation_containers import check_port_name, check_port_number
 from testbed.server.validation_jobs import check_cron_job, check_job, check_job_update
+from testbed.server.validation_placement import check_selector
 from testbed.server.validation_pods import check_config_keys, check_pod_spec, check_pod_update
 from testbed.server.validation_workloads import (
     check_daemon_set,
@@ -34,7 +35,6 @@ from testbed.server.validation_workloads import (
     check_int_or_percent,
     check_replica_set,
     check_revision_update,
-    check_selector,
     check_selector_immutable,
     check_stateful_set,
     check_stateful_set_update,

@@ -9,7 +9,8 @@ from typing import Any
 
 from testbed.api import resources as r
 from testbed.server.causes import Causes
-from testbed.server.names import check_annotations, check_labels, check_qualified
+from testbed.server.names import check_annotations, check_labels
+from testbed.server.validation_placement import check_selector
 from testbed.server.validation_pods import check_pod_spec
 
 Json = dict[str, Any]
@@ -17,22 +18,6 @@ Json = dict[str, Any]
 _MUTABLE = ("replicas", "ordinals", "template", "updateStrategy", "persistentVolumeClaimRetentionPolicy",
             "minReadySeconds")
 _CLAIMS = "persistentvolumeclaims"
-
-
-def check_selector(selector: Any, path: str, causes: Causes) -> None:
-    check_labels(selector.get("matchLabels") or {}, f"{path}.matchLabels", causes)
-    for index, requirement in enumerate(selector.get("matchExpressions") or ()):
-        here = f"{path}.matchExpressions[{index}]"
-        check_qualified(requirement.get("key", ""), f"{here}.key", causes)
-        operator, values = requirement.get("operator"), requirement.get("values") or ()
-        if operator in ("In", "NotIn"):
-            if not values:
-                causes.required(f"{here}.values", "must be specified when `operator` is 'In' or 'NotIn'")
-        elif operator in ("Exists", "DoesNotExist"):
-            if values:
-                causes.forbidden(f"{here}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
-        else:
-            causes.invalid(f"{here}.operator", operator, "not a valid selector operator")
 
 
 def selector_matches(selector: Json, labels: Json) -> bool:
