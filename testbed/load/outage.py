@@ -77,7 +77,7 @@ class Quality:
     lateness_max_s: float
     cpu_share: float
 
-    def doubts(self, *, lateness_p99_limit_s: float = 0.02, cpu_limit: float = 0.8) -> tuple[str, ...]:
+    def doubts(self, *, lateness_p99_limit_s: float, cpu_limit: float = 0.8) -> tuple[str, ...]:
         """Why a run with this pulse must be declared void; empty when it need not be."""
         reasons = []
         if self.sent == 0:

@@ -113,7 +113,7 @@ async def test_volumes_environment_and_their_updates(w: World) -> None:
     ]}, container={
         "env": [{"name": "PASS", "valueFrom": {"secretKeyRef": {"name": "s", "key": "pass"}}}],
         "volumeMounts": [{"name": "config", "mountPath": "/config"}, {"name": "secret", "mountPath": "/secret"},
-                         {"name": "work", "mountPath": "/work"}, {"name": "fast", "mountPath": "/fast"},
+                         {"name": "work", "mountPath": "/scratch"}, {"name": "fast", "mountPath": "/fast"},
                          {"name": "about", "mountPath": "/about"}],
     }))
     await until(lambda: w.ready("web"), 60)
@@ -129,7 +129,7 @@ async def test_volumes_environment_and_their_updates(w: World) -> None:
         return result.output.decode().strip()
 
     assert await shell("echo $PASS; cat /config/key /secret/pass /about/name") == "word\nonewordweb"
-    assert await shell("echo x > /work/f && echo y > /fast/f && cat /work/f /fast/f") == "x\ny"
+    assert await shell("echo x > /scratch/f && echo y > /fast/f && cat /scratch/f /fast/f") == "x\ny"
     assert "tmpfs" in await shell("grep ' /fast ' /proc/mounts")
     await w.client.patch(CONFIG_MAPS, "c", {"data": {"key": "two"}}, "default")
 
