@@ -48,7 +48,7 @@ def test_traffic_goes_to_a_random_endpoint() -> None:
     name, = chains
     assert f"chain {name} {{ meta l4proto tcp dnat ip addr . port to numgen random mod 2 map " \
            "{ 0 : 10.9.1.1 . 8080, 1 : 10.9.1.2 . 8080 }; }" in text
-    assert f"add element ip testbed service_ips {{ 10.9.128.20 . tcp . 80 : goto {name} }}" in text
+    assert f"add element ip testbed service_ips {{ 10.9.128.20 . tcp . 80 : jump {name} }}" in text
 
 
 def test_service_without_endpoints_has_an_address_but_no_chain() -> None:

@@ -2,6 +2,11 @@
 
 Services are translated as by kube-proxy (kubernetes: pkg/proxy/nftables/proxier.go): a random endpoint,
 refused when there is none, masqueraded only when the host or the endpoint itself asks. Pure; ``gateway`` applies it.
+
+A transaction is not quite one moment for a packet that is under way: it goes on with the rules it began with, but finds
+sets and maps as they are now, and the map inside an old rule is then empty. It would be translated by nothing and be
+refused. So whatever falls through a Service's chain meets a last resort: a map by the Service's own address, which
+always stands.
 """
 
 from __future__ import annotations
@@ -11,6 +16,12 @@ from typing import Any
 
 TABLE = "ip testbed"
 MASQUERADE = "0x4000"  # kubernetes: masqueradeBit 14
+MAPS = {
+    "service_ips": "ipv4_addr . inet_proto . inet_service : verdict",
+    "node_ports": "inet_proto . inet_service : verdict",
+    "resort_ips": "ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service",
+    "resort_ports": "inet_proto . inet_service : ipv4_addr . inet_service",
+}
 
 
 class Settings:
@@ -55,6 +66,8 @@ class Ruleset:
         body: list[str] = []
         by_address: list[str] = []
         by_node_port: list[str] = []
+        resort: list[str] = []
+        resort_by_node_port: list[str] = []
         hairpin: dict[str, None] = {}
         for service in services:
             endpoints = [(str(address), int(port)) for address, port in service["endpoints"]]
@@ -62,9 +75,13 @@ class Ruleset:
                 continue
             body += self._service(service, endpoints, chains, sets)
             name = chain_name(service)
-            by_address.append(f"{service['address']} . {service['protocol']} . {service['port']} : goto {name}")
-            if service.get("node_port"):
-                by_node_port.append(f"{service['protocol']} . {service['node_port']} : goto {name}")
+            port, node_port = f"{service['protocol']} . {service['port']}", service.get("node_port")
+            first = f"{endpoints[0][0]} . {endpoints[0][1]}"
+            by_address.append(f"{service['address']} . {port} : jump {name}")
+            resort.append(f"{service['address']} . {port} : {first}")
+            if node_port:
+                by_node_port.append(f"{service['protocol']} . {node_port} : jump {name}")
+                resort_by_node_port.append(f"{service['protocol']} . {node_port} : {first}")
             hairpin |= dict.fromkeys(f"{address} . {address}" for address, _ in endpoints)
         addresses = dict.fromkeys(str(service["address"]) for service in services)
         lines = ["add table " + TABLE]
@@ -72,19 +89,19 @@ class Ruleset:
             lines += ["delete table " + TABLE, "add table " + TABLE]
         else:
             lines += [f"flush table {TABLE}"]
-            lines += [f"flush map {TABLE} {name}" for name in ("service_ips", "node_ports")]
+            lines += [f"flush map {TABLE} {name}" for name in MAPS]
             lines += [f"flush set {TABLE} {name}" for name in ("cluster_ips", "hairpin")]
             lines += [f"delete chain {TABLE} {name}" for name in self.chains if name not in chains]
             lines += [f"delete set {TABLE} {name}" for name in self.sets if name not in sets]
         lines += [f"table {TABLE} {{"]
         lines += [
-            _elements("map service_ips", "ipv4_addr . inet_proto . inet_service : verdict", ()),
-            _elements("map node_ports", "inet_proto . inet_service : verdict", ()),
+            *(_elements(f"map {name}", kind, ()) for name, kind in MAPS.items()),
             _elements("set cluster_ips", "ipv4_addr", addresses),
             _elements("set hairpin", "ipv4_addr . ipv4_addr", hairpin),
         ]
         lines += self._base() + body + ["}"]
         lines += _add_elements("service_ips", by_address) + _add_elements("node_ports", by_node_port)
+        lines += _add_elements("resort_ips", resort) + _add_elements("resort_ports", resort_by_node_port)
         return "\n".join(lines) + "\n", chains, sets
 
     def applied(self, chains: dict[str, None], sets: dict[str, None]) -> None:
@@ -100,6 +117,10 @@ class Ruleset:
             f"  ip saddr {settings.host} meta mark set meta mark | {MASQUERADE}",
             "  ip daddr . meta l4proto . th dport vmap @service_ips",
             f"  ip daddr {settings.gateway} meta l4proto . th dport vmap @node_ports",
+            *(f"  meta l4proto {protocol} dnat ip addr . port to ip daddr . meta l4proto . th dport map @resort_ips"
+              for protocol in ("tcp", "udp")),
+            *(f"  ip daddr {settings.gateway} meta l4proto {protocol}"
+              " dnat ip addr . port to meta l4proto . th dport map @resort_ports" for protocol in ("tcp", "udp")),
             " }",
             " chain postrouting { type nat hook postrouting priority srcnat; policy accept;",
             f"  ct status dnat meta mark & {MASQUERADE} != 0 masquerade",
