@@ -39,12 +39,15 @@ def up(
 def down(
     name: str = printing.Name,
     everything: bool = typer.Option(False, "--all", help="All clusters of this user."),
+    lost: bool = typer.Option(False, "--lost", help="Its state directory is lost: remove what the engine has of it."),
 ) -> None:
     """Take a cluster down and remove exactly what it made."""
     from testbed.machines.up import take_down
 
+    if everything and lost:
+        raise UsageError("--lost goes with the name of one cluster", hint="testbed down --lost --name NAME")
     for each in _known() if everything else [name]:
-        take_down(each, progress=printing.say)
+        take_down(each, lost=lost, progress=printing.say)
         printing.say(f"cluster {each!r} is down")
 
 

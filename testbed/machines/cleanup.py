@@ -132,17 +132,7 @@ async def clean(
         await host.close()
     await ending
     for identity in sorted(instance_ids(directory)):
-        host = open_host(identity, engine)
-        try:
-            say("removing containers")
-            with contextlib.suppress(HostError):  # the engine's forced removal kills it too
-                await host.kill_cgroup(f"/testbed-{identity}")
-            await _remove_from_engine(engine, identity, say)
-            with contextlib.suppress(HostError):
-                await host.remove_cgroup(f"/testbed-{identity}")
-        finally:
-            await host.close()
-        await remove_containers(engine, {labels.INSTANCE: identity})  # the helper that did host acts
+        await remove_instance(identity, engine, open_host, say)
     say("removing state")
     for identity in sorted(instance_ids(directory)):
         await remove_tree(engine, memory_directory(identity))
@@ -153,6 +143,37 @@ async def clean(
             raise
         await _remove_as_root(engine, directory, "nodes")
         remove_state(directory)
+
+
+async def remove_instance(
+    identity: str, engine: Engine, open_host: Callable[[str, Engine], Host], say: Callable[[str], None]
+) -> None:
+    """Removes what carries this id from the engine and the cgroups, whether or not its state is still known.
+
+    Raises: EngineUnavailable, EngineError.
+    """
+    host = open_host(identity, engine)
+    try:
+        say("removing containers")
+        with contextlib.suppress(HostError):  # the engine's forced removal kills it too
+            await host.kill_cgroup(f"/testbed-{identity}")
+        await _remove_from_engine(engine, identity, say)
+        with contextlib.suppress(HostError):
+            await host.remove_cgroup(f"/testbed-{identity}")
+    finally:
+        await host.close()
+    await remove_containers(engine, {labels.INSTANCE: identity})  # the helper that did host acts
+
+
+async def abandoned(engine: Engine, name: str) -> set[str]:
+    """Ids of the clusters of that name of which the engine has something.
+
+    Raises: EngineUnavailable, EngineError.
+    """
+    wanted = {labels.INSTANCE_NAME: name}
+    found = [state.labels for state in await engine.list(wanted)]
+    found += [network.labels for network in await engine.networks(wanted)]
+    return {carried[labels.INSTANCE] for carried in found if labels.INSTANCE in carried}
 
 
 async def _remove_from_engine(engine: Engine, identity: str, say: Callable[[str], None]) -> None:

@@ -19,11 +19,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from testbed.api import labels
-from testbed.api.instance import Instance, instance_directory, load_instance
-from testbed.errors import ApiError, EnvironmentProblem, NoSuchImage, TestbedError
+from testbed.api.instance import Instance, instance_directory, load_instance, memory_directory
+from testbed.errors import ApiError, EngineUnavailable, EnvironmentProblem, NoSuchImage, TestbedError
 from testbed.machines import addresses
-from testbed.machines.cleanup import clean
+from testbed.machines.cleanup import abandoned, clean, remove_instance, remove_tree
 from testbed.machines.client import RoomClient, room_status
 from testbed.machines.processes import (
     ROOM_RECORD,
@@ -83,24 +82,47 @@ def _end_by_signals() -> None:
             asyncio.get_running_loop().add_signal_handler(number, lambda: task and task.cancel())
 
 
-def take_down(name: str = "default", *, progress: Progress = _silent) -> None:
+def take_down(name: str = "default", *, lost: bool = False, progress: Progress = _silent) -> None:
     """Removes exactly what the cluster of that name made; its ``runs`` stay. Twice is harmless.
 
-    Raises: EngineUnavailable (repeat it when the engine is back), EnvironmentProblem.
+    ``lost``: also what the engine has of a cluster of that name whose state directory is gone.
+
+    Raises: EngineUnavailable (repeat it when the engine is back), EnvironmentProblem (only the engine knows the
+    cluster, and it was not said that its state is lost).
     """
-    asyncio.run(take_down_async(name, progress=progress))
+    asyncio.run(take_down_async(name, lost=lost, progress=progress))
 
 
-async def take_down_async(name: str = "default", *, progress: Progress = _silent) -> None:
+async def take_down_async(name: str = "default", *, lost: bool = False, progress: Progress = _silent) -> None:
     """``take_down`` in a running event loop."""
     directory = instance_directory(name)
-    if not directory.is_dir():
-        return
+    known = directory.is_dir()
     engine = open_engine(_engine_url(directory))
     try:
-        await clean(directory, engine, open_host, progress)
+        if known:
+            await clean(directory, engine, open_host, progress)
+        try:
+            left = await abandoned(engine, name)
+        except EngineUnavailable:
+            if lost:
+                raise
+            return
+        if left and not lost and not known:
+            raise _other_cluster(name)
+        if lost:
+            for identity in sorted(left):
+                await remove_instance(identity, engine, open_host, progress)
+                await remove_tree(engine, memory_directory(identity))
     finally:
         await engine.close()
+
+
+def _other_cluster(name: str) -> EnvironmentProblem:
+    return EnvironmentProblem(
+        f"the engine has a cluster named {name!r} whose state is not here (another user's, or of another "
+        "XDG_STATE_HOME)",
+        hint=f"use another name: --name NAME; or, when its state is lost: testbed down --lost --name {name}",
+    )
 
 
 def _engine_url(directory: Path) -> str:
@@ -160,11 +182,8 @@ async def _check_engine(engine: Engine, name: str) -> None:
             await engine.image(image)
         except NoSuchImage as error:
             raise EnvironmentProblem(f"image {image} is missing", hint="build our images: testbed setup") from error
-    for network in await engine.networks({labels.INSTANCE_NAME: name}):
-        raise EnvironmentProblem(
-            f"network {network.name} of another cluster named {name!r} is on this engine (another user, or another "
-            "XDG_STATE_HOME)", hint="choose another name: --name NAME",
-        )
+    if await abandoned(engine, name):
+        raise _other_cluster(name)
 
 
 async def _reserve(

@@ -43,3 +43,20 @@ def test_down_removes_everything_after_all_processes_were_killed(state_home: Pat
         run_testbed("down", "--name", cluster.name)
         assert not [line for line in leaks.footprint().processes if str(cluster.directory) in line]
         assert not cluster.directory.exists()
+
+
+def test_a_cluster_whose_state_is_lost_is_named_and_taken_away(state_home: Path, tmp_path: Path) -> None:
+    """A machine that lost its power in the middle of a run, or a CI job that was killed: only the engine remembers."""
+    with bring_up_for_test("lost", state_home, nodes=1) as cluster:
+        for line in leaks.footprint().processes:
+            if str(cluster.directory) in line:
+                os.kill(int(line.split()[0]), signal.SIGKILL)
+        elsewhere = str(tmp_path)
+        for command in ("up", "down"):
+            done = run_testbed(command, "--name", cluster.name, check=False, XDG_STATE_HOME=elsewhere)
+            assert done.returncode == 4
+            assert f"testbed down --lost --name {cluster.name}" in done.stderr
+        run_testbed("down", "--lost", "--name", cluster.name, XDG_STATE_HOME=elsewhere)
+        left = leaks.footprint()
+        assert not [line for line in (*left.containers, *left.networks, *left.cgroups) if cluster.name in line]
+        run_testbed("down", "--name", cluster.name, XDG_STATE_HOME=elsewhere)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.cluster import unique_name
 
 from testbed.api import labels
 from testbed.api.instance import Instance, instance_directory, memory_directory
@@ -26,7 +27,8 @@ from testbed.machines.up import bring_up, start_room, take_down
 from testbed.runtime.factory import open_engine
 
 pytestmark = pytest.mark.engine
-NAME = "machines-up"
+NAME = unique_name("machines")
+OWNED = unique_name("owner")
 POD: dict[str, Any] = {
     "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "default"},
     "spec": {
@@ -208,20 +210,20 @@ time.sleep(600)
 
 @contextmanager
 def running(script: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen([sys.executable, "-c", script, "machines-owner"], stdout=subprocess.PIPE, text=True,
+    process = subprocess.Popen([sys.executable, "-c", script, OWNED], stdout=subprocess.PIPE, text=True,
                                cwd=Path(__file__).parents[2])
     try:
         yield process
     finally:
         process.kill()
         process.communicate()
-        take_down("machines-owner")
+        take_down(OWNED)
 
 
 def test_cluster_ends_with_the_process_it_was_made_for() -> None:
     with running(OWNER) as process:
         assert process.stdout and process.stdout.readline() == "up\n"
-        directory = instance_directory("machines-owner")
+        directory = instance_directory(OWNED)
         assert processes_of(directory)
         process.kill()
         process.wait()
@@ -230,7 +232,7 @@ def test_cluster_ends_with_the_process_it_was_made_for() -> None:
 
 def test_interrupted_up_takes_away_what_it_made() -> None:
     with running(OWNER) as process:
-        directory = instance_directory("machines-owner")
+        directory = instance_directory(OWNED)
         until(lambda: (directory / "room.sock").exists())
         identity = (directory / "id").read_text()
         process.send_signal(signal.SIGTERM)
@@ -243,9 +245,9 @@ def test_what_lies_in_the_way_is_said_and_nothing_is_made(state_home: Path, monk
     deep = state_home / ("x" * 90)
     monkeypatch.setenv("XDG_STATE_HOME", str(deep))
     with pytest.raises(EnvironmentProblem, match="too long"):
-        bring_up("machines-deep", nodes=1)
-    assert not (deep / "testbed" / "machines-deep").exists()
+        bring_up("test-deep", nodes=1)
+    assert not (deep / "testbed" / "test-deep").exists()
     monkeypatch.setattr("testbed.machines.up.GATEWAY_IMAGE", "testbed-no-such-image:1")
     with pytest.raises(EnvironmentProblem, match="is missing") as caught:
-        bring_up("machines-image", nodes=1)
+        bring_up("test-image", nodes=1)
     assert "testbed setup" in caught.value.hint

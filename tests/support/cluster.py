@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import subprocess
 import sys
 import time
@@ -19,6 +20,12 @@ from support import leaks
 from testbed.api.instance import Instance, load_instance
 
 ROOT = Path(__file__).parents[2]
+_SESSION = secrets.token_hex(2)
+
+
+def unique_name(stem: str) -> str:
+    """A cluster's name that no other session of tests has, and none had that was killed and left something."""
+    return "test-" + re.sub(r"[^a-z0-9]+", "-", stem.removeprefix("test_").lower())[:16].strip("-") + "-" + _SESSION
 
 
 def run_testbed(
@@ -104,7 +111,7 @@ class Cluster:
 @contextmanager
 def bring_up_for_test(module: str, state_home: Path, *, nodes: int = 3) -> Iterator[Cluster]:
     """A cluster named after the test's module."""
-    name = "test-" + re.sub(r"[^a-z0-9]+", "-", module.removeprefix("test_").lower())[:20].strip("-")
+    name = unique_name(module)
     directory = state_home / "testbed" / name
     try:
         run_testbed("up", "--name", name, "--nodes", str(nodes))
