@@ -1,20 +1,17 @@
 """What a simulated container does: it listens, gets ready, answers, hangs and ends, as its spec says.
 
 Decides nothing about engines or time: it is asked, with the container's age in seconds. Chosen by image and
-environment: ``sample:*`` behaves as our sample application does with the same variables; a few plain programs
-(``sleep``, ``sh -c "exit N"``, ...) behave as themselves, so that one conformance body runs on real containers too.
-Variables that only the simulation knows begin with ``SIM_``.
+environment: ``sample:*`` behaves as our sample application does with the same variables. What a container's own command
+does is ``simulated_programs``. Variables that only the simulation knows begin with ``SIM_``.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from testbed.runtime.protocol import ContainerSpec, ExecResult
+from testbed.runtime.protocol import ContainerSpec
 
-_EXIT = re.compile(r"(?:.*;\s*)?exit (\d+)\s*")
 SIGTERM_CODE = 143
 
 
@@ -32,7 +29,6 @@ class Behaviour:
     drain_s: float | None = None
     term_code: int = 0
     version: str = ""
-    output: tuple[bytes, ...] = ()
 
 
 @dataclass
@@ -70,11 +66,15 @@ class Application:
         return 200, f'{{"pod": "{self.name}", "version": "{behaviour.version}"}}', self.delay_s
 
 
+def argv_of(spec: ContainerSpec) -> tuple[str, ...]:
+    """The command that it was given; empty: the image's own."""
+    return (*(spec.command or ()), *(spec.args or ()))
+
+
 def behaviour_of(spec: ContainerSpec) -> Behaviour:
     environment = dict(spec.env)
-    argv = (*(spec.command or ()), *(spec.args or ()))
-    if argv:
-        return _program(argv, environment, init=spec.init)
+    if argv_of(spec):
+        return Behaviour()
     name, _, tag = spec.image.rpartition(":")
     if "pause" in name:
         return Behaviour(drain_s=0.0)
@@ -95,40 +95,3 @@ def _sample(tag: str, environment: Mapping[str, str]) -> Behaviour:
 
 def _number(environment: Mapping[str, str], name: str) -> float | None:
     return float(environment[name]) if name in environment else None
-
-
-def _program(argv: tuple[str, ...], environment: Mapping[str, str], *, init: bool) -> Behaviour:
-    ends = {"drain_s": 0.0, "term_code": SIGTERM_CODE} if init else {}
-    if argv[0] == "sleep":
-        seconds = float("inf") if argv[1] == "infinity" else float(argv[1])
-        return Behaviour(exit_after_s=seconds, **ends)  # type: ignore[arg-type]
-    result = run_program(argv, environment)
-    output = (result.output,) if result.output else ()
-    return Behaviour(exit_after_s=0.001, exit_code=result.exit_code, output=output)
-
-
-def sleeps_s(argv: tuple[str, ...]) -> float:
-    """How long a program takes that is run inside a container."""
-    return float(argv[1]) if argv[0] == "sleep" else 0.0
-
-
-def known(argv: tuple[str, ...]) -> bool:
-    return "/" in argv[0] or argv[0] in ("true", "false", "sleep", "sh", "echo", "printenv", "cat", "ip")
-
-
-def run_program(argv: tuple[str, ...], environment: Mapping[str, str], stdin: bytes = b"") -> ExecResult:
-    """What a short program prints and returns. One that is not known here succeeds silently."""
-    if argv[0] == "false":
-        return ExecResult(1, b"")
-    if argv[0] == "echo":
-        return ExecResult(0, " ".join(argv[1:]).encode() + b"\n")
-    if argv[0] == "printenv":
-        value = environment.get(argv[1])
-        return ExecResult(1, b"") if value is None else ExecResult(0, value.encode() + b"\n")
-    if argv[0] == "cat":
-        return ExecResult(0, stdin)
-    if argv[0] == "sh" and len(argv) > 2:
-        said = b"".join(part.encode() + b"\n" for part in re.findall(r"echo (\S+?)\s*(?:;|$)", argv[2]))
-        code = _EXIT.fullmatch(argv[2])
-        return ExecResult(int(code.group(1)) if code else 0, said)
-    return ExecResult(0, b"")

@@ -24,9 +24,10 @@ from testbed.runtime.protocol import (
     Limits,
     NetworkState,
 )
-from testbed.runtime.simulated_behaviour import known
+from testbed.runtime.simulated_behaviour import argv_of
 from testbed.runtime.simulated_exec import SimulatedExec, run_inside
 from testbed.runtime.simulated_machine import SimulatedContainer, SimulatedMachine
+from testbed.runtime.simulated_programs import known
 
 _CALL_S = 10.0
 _START_S = 30.0
@@ -139,6 +140,7 @@ class SimulatedEngine:
                 raise EngineError(f"container {found.id} is marked for removal and cannot be started")
             if not found.running:
                 self._refuse_unjoinable(found)
+                self._refuse_unknown_program(found)
                 self.machine.run(found)
             if self.machine.draw.random() < self.machine.hiccups.failed_start_answers:
                 raise EngineUnavailable(f"the container engine did not answer within {_START_S:g} s")
@@ -164,6 +166,13 @@ class SimulatedEngine:
         )
         if taken:
             raise EngineError("Address already in use")
+
+    @staticmethod
+    def _refuse_unknown_program(container: SimulatedContainer) -> None:
+        argv = argv_of(container.spec)
+        if argv and not known(argv):
+            container.status, container.exit_code = "exited", 127
+            raise EngineError(f'OCI runtime create failed: exec: "{argv[0]}": executable file not found in $PATH')
 
     async def signal(self, container: str, signal: str) -> None:
         await self._asked(container=self._id(container))
@@ -245,7 +254,7 @@ class SimulatedEngine:
             await self._asked(container=self._id(container))
             return self._get(container)
 
-        return SimulatedExec(find, argv)
+        return SimulatedExec(self.machine, find, argv)
 
     async def logs(
         self, container: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None,

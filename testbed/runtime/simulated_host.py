@@ -9,9 +9,9 @@ from testbed.api import labels
 from testbed.errors import HostError
 from testbed.runtime.host_acts import NotOurs
 from testbed.runtime.protocol import ExecResult, ProcessIdentity, RunResult
-from testbed.runtime.simulated_behaviour import known, run_program
-from testbed.runtime.simulated_exec import run_inside
+from testbed.runtime.simulated_exec import program_of, run_inside
 from testbed.runtime.simulated_machine import Process, SimulatedMachine
+from testbed.runtime.simulated_programs import known
 
 _SIGKILL = 9
 
@@ -131,8 +131,9 @@ class SimulatedHost:
         container = self.machine.container_of(found)
         if container is not None and argv[:4] == ("ip", "link", "set", "dev"):
             container.link_up = argv[-1] != "down"
-        result = run_program(argv, {}, stdin)
-        return RunResult(result.exit_code, result.output, b"")
+        output = bytearray()
+        code = await program_of(self.machine, found, container, output.extend, stdin).run(argv) if known(argv) else 0
+        return RunResult(code, bytes(output), b"")
 
     async def exec_in_container(
         self, process: ProcessIdentity, argv: tuple[str, ...], *, env: Mapping[str, str] | None = None,

@@ -19,7 +19,9 @@ from typing import Any, TypeVar
 
 from testbed.api.clock import WallClock
 from testbed.runtime.protocol import ContainerSpec, ContainerState, EngineEvent, ImageState, Limits, NetworkState
-from testbed.runtime.simulated_behaviour import SIGTERM_CODE, Application, behaviour_of
+from testbed.runtime.simulated_behaviour import SIGTERM_CODE, Application, argv_of, behaviour_of
+from testbed.runtime.simulated_files import SimulatedFiles
+from testbed.runtime.simulated_programs import Program
 
 Result = TypeVar("Result")
 
@@ -70,6 +72,8 @@ class SimulatedContainer:
     status: str = "created"
     process: Process | None = None
     application: Application | None = None
+    program: Program | None = None  # of its own command; None where it runs what its image says
+    files: SimulatedFiles = field(init=False)
     started_s: float = 0.0
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -82,6 +86,10 @@ class SimulatedContainer:
     logs: list[tuple[datetime, bytes]] = field(default_factory=list)
     signals: list[tuple[float, int, str]] = field(default_factory=list)  # when (loop time), which, by whom
     grown: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self.files = SimulatedFiles(self.spec.mounts, read_only=self.spec.read_only_root)
 
     @property
     def running(self) -> bool:
@@ -224,11 +232,22 @@ class SimulatedMachine:
         container.signals = []
         container.started_s, container.started_at = loop.time(), self.clock.now()
         self.starts += 1
-        for line in behaviour.output:
-            self.write_log(container, line)
-        if behaviour.exit_after_s is not None and behaviour.exit_after_s != float("inf"):
+        if argv := argv_of(container.spec):
+            container.task = loop.create_task(self.run_main(container, argv), context=self.context)
+        if behaviour.exit_after_s is not None:
             container.timers.append(self.later(behaviour.exit_after_s, self._out_of_time, container))
         self.emit("start", container)
+
+    async def run_main(self, container: SimulatedContainer, argv: tuple[str, ...]) -> None:
+        from testbed.runtime.simulated_exec import run_main  # which sees this machine
+
+        await run_main(self, container, argv)
+
+    def hostname_of(self, container: SimulatedContainer) -> str:
+        """Its own, or its sandbox's."""
+        network = container.spec.network
+        sandbox = self.find(network[10:]) if network.startswith("container:") else None
+        return (sandbox or container).spec.hostname or container.id[:12]
 
     def write_log(self, container: SimulatedContainer, line: bytes) -> None:
         container.logs.append((self.clock.now(), line))
@@ -250,14 +269,17 @@ class SimulatedMachine:
         application = container.application
         if application is None or not container.running:
             return
-        if number == signal.SIGTERM:
+        if number in (signal.SIGKILL, signal.SIGABRT, signal.SIGILL):
+            self.exit(container, 128 + number)
+        elif container.program is not None:
+            if not container.program.signalled(number) and container.spec.init:
+                self.exit(container, 128 + number)
+        elif number == signal.SIGTERM:
             if application.behaviour.drain_s is None or application.draining or application.hung:
                 return
             application.draining = True
             timer = self.later(application.behaviour.drain_s, self._drained, container, container.process)
             container.timers.append(timer)
-        elif number in (signal.SIGKILL, signal.SIGABRT, signal.SIGILL):
-            self.exit(container, 128 + number)
 
     def _drained(self, container: SimulatedContainer, process: Process | None) -> None:
         if process is not None and container.process is process and container.application is not None:
@@ -274,6 +296,9 @@ class SimulatedMachine:
         for timer in container.timers:
             timer.cancel()
         container.timers.clear()
+        if container.task is not None and container.task is not asyncio.current_task():
+            container.task.cancel()
+        container.task = container.program = None
         self.end(process)
         self.log(f"exit {container.spec.name} {code}")
         for listener in self.exits:

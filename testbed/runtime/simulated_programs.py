@@ -1,0 +1,479 @@
+"""Runs the commands of simulated containers in the loop's time: a shell with traps, and the small programs it calls.
+
+Decides what a command does to files, output and time, and what a signal does to it. As process 1 a shell dies of no
+signal that it has no trap for; a trap runs when the command before it has ended, or at once during ``wait``. A frozen
+process does nothing: what was due meanwhile happens when it is thawed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from testbed.errors import InvalidInput
+from testbed.runtime.simulated_files import SimulatedFiles
+from testbed.runtime.simulated_shell import NAME, Both, For, If, Loop, Node, Not, Sequence, Simple, Word, parse
+
+_STEP_S = 0.0005  # of one command: no loop is endless in no time
+_FROZEN_LOOK_S = 0.02
+_GIGABYTE_S = 0.5  # time in which a program that takes memory takes a gigabyte
+_SIGNALS = {"TERM": int(signal.SIGTERM), "INT": int(signal.SIGINT), "USR1": int(signal.SIGUSR1)}
+_UNITS = {"": 1, "k": 1 << 10, "K": 1 << 10, "M": 1 << 20, "m": 1 << 20, "G": 1 << 30}
+
+
+class Surroundings(Protocol):
+    """What a program can see of the container it runs in."""
+
+    files: SimulatedFiles
+    hostname: str
+    memory_limit_bytes: int
+
+    def frozen(self) -> bool: ...
+
+    async def fetch(self, url: str) -> tuple[int, bytes]:
+        """Status and body of a GET. Raises: OSError."""
+        ...
+
+
+class Exit(Exception):
+    """The program ends with this code."""
+
+    def __init__(self, code: int, *, out_of_memory: bool = False) -> None:
+        super().__init__(code)
+        self.code, self.out_of_memory = code, out_of_memory
+
+
+class _Leave(Exception):
+    """``break`` or ``continue`` of the innermost loop."""
+
+    def __init__(self, *, goes_on: bool) -> None:
+        super().__init__()
+        self.goes_on = goes_on
+
+
+@dataclass
+class Program:
+    """One run. ``write``: takes its output, lines whole. ``stdin``: what it reads."""
+
+    around: Surroundings
+    variables: dict[str, str]
+    write: Callable[[bytes], None]
+    stdin: bytes = b""
+    traps: dict[str, str] = field(default_factory=dict)
+    status: int = 0
+    waiting: bool = False
+    _pending: list[str] = field(default_factory=list)
+    _signal: asyncio.Event = field(default_factory=asyncio.Event)
+    _jobs: list[asyncio.Task[int]] = field(default_factory=list)
+
+    def signalled(self, number: int) -> bool:
+        """False when it has no trap for it."""
+        name = next((name for name, value in _SIGNALS.items() if value == number), "")
+        if name not in self.traps:
+            return False
+        self._pending.append(name)
+        self._signal.set()
+        return True
+
+    async def run(self, argv: tuple[str, ...]) -> int:
+        """The exit code. Raises: Exit only when it ran out of memory."""
+        try:
+            code = await self._call(list(argv))
+            await self._take_signals()
+        except Exit as ended:
+            code = ended.code
+            if ended.out_of_memory:
+                raise
+        finally:
+            for job in self._jobs:
+                job.cancel()
+        return code
+
+    async def script(self, text: str) -> int:
+        try:
+            tree = parse(text)
+        except InvalidInput as error:
+            self.write(f"sh: {error}\n".encode())
+            return 2
+        self.status = await self._execute(tree)
+        if "EXIT" in self.traps:
+            code, self.status = self.status, await self._execute(parse(self.traps.pop("EXIT")))
+            return code
+        return self.status
+
+    async def pause(self, seconds: float) -> None:
+        """Sleeps; a frozen process is late."""
+        await asyncio.sleep(seconds)
+        while self.around.frozen():  # noqa: ASYNC110  (a cgroup tells nobody)
+            await asyncio.sleep(_FROZEN_LOOK_S)
+
+    async def _take_signals(self) -> None:
+        while self._pending:
+            self._signal.clear()
+            await self._execute(parse(self.traps[self._pending.pop(0)]))
+
+    # --- the tree
+
+    async def _execute(self, node: Node) -> int:
+        match node:
+            case Sequence(commands):
+                for command, background in commands:
+                    if background:
+                        self._jobs.append(asyncio.get_running_loop().create_task(self._in_background(command)))
+                        self.status = 0
+                    else:
+                        self.status = await self._execute(command)
+                return self.status
+            case Both(first, second, on_success):
+                self.status = await self._execute(first)
+                return await self._execute(second) if (self.status == 0) is on_success else self.status
+            case Not(command):
+                return int(await self._execute(command) == 0)
+            case If(condition, then, otherwise):
+                if await self._execute(condition) == 0:
+                    return await self._execute(then)
+                return await self._execute(otherwise) if otherwise is not None else 0
+            case Loop() | For():
+                return await self._loop(node)
+            case Simple():
+                return await self._simple(node)
+
+    async def _loop(self, node: Loop | For) -> int:
+        code = 0
+        if isinstance(node, For):
+            for value in [text for word in node.words for text in self._expand(word)]:
+                self.variables[node.name] = value
+                try:
+                    code = await self._execute(node.body)
+                except _Leave as leave:
+                    if not leave.goes_on:
+                        break
+            return code
+        while (await self._execute(node.condition) == 0) is node.wanted:
+            try:
+                code = await self._execute(node.body)
+            except _Leave as leave:
+                if not leave.goes_on:
+                    break
+        return code
+
+    async def _in_background(self, command: Node) -> int:
+        try:
+            return await self._execute(command)
+        except Exit as ended:
+            return ended.code
+
+    async def _simple(self, node: Simple) -> int:
+        values = {name: "".join(self._expand(word)) for name, word in node.assignments}
+        words = [text for word in node.words for text in self._expand(word)]
+        if not words:
+            self.variables |= values
+            if not node.redirects:
+                return 0
+            words = [":"]
+        before, self.variables = self.variables, self.variables | values
+        restored = self.write
+        try:
+            return await self._redirected(node, words)
+        except OSError as error:
+            restored(f"{words[0]}: {error.filename or ''}: {error.strerror or error}\n".encode())
+            return 1
+        finally:
+            self.write = restored
+            if values:
+                self.variables = before
+            await self._take_signals()
+
+    async def _redirected(self, node: Simple, words: list[str]) -> int:
+        output = bytearray()
+        target, append = "", False
+        for operator, word in node.redirects:
+            name = "".join(self._expand(word))
+            if operator in (">", ">>"):
+                target, append = name, operator == ">>"
+                if name not in ("/dev/stdout", "/dev/stderr"):
+                    self.around.files.write(name, b"", append=append)
+                    self.write = output.extend
+            elif operator == "<":
+                self.stdin = self.around.files.read(name)
+        code = await self._call(words)
+        if target and output:
+            self.around.files.write(target, bytes(output), append=True)
+        return code
+
+    def _expand(self, word: Word) -> list[str]:
+        text, kept = "", False
+        for part in word:
+            kept = kept or part.quoted
+            text += NAME.sub(lambda found: self._value(found.group(1) or found.group(2)), part.text) \
+                if part.expands else part.text
+        if any(part.expands and not part.quoted and "$" in part.text for part in word) and not kept:
+            return text.split()
+        return [text] if text or kept else []
+
+    def _value(self, name: str) -> str:
+        special = {"?": str(self.status), "$": "1", "!": str(len(self._jobs))}
+        return special[name] if name in special else self.variables.get(name, "")
+
+    # --- programs
+
+    async def _call(self, words: list[str]) -> int:
+        await self.pause(_STEP_S)
+        name, arguments = words[0].rsplit("/", 1)[-1], words[1:]
+        if name == "busybox" and arguments:
+            name, arguments = arguments[0], arguments[1:]
+        program = _PROGRAMS.get(name)
+        if program is None:
+            self.write(f"sh: {words[0]}: not found\n".encode())
+            return 127
+        return await program(self, arguments)
+
+    async def wait_for_jobs(self) -> int:
+        """``wait``: until all jobs have ended, or a signal comes that there is a trap for."""
+        jobs = {job for job in self._jobs if not job.done()}
+        while jobs and not self._pending:
+            woken = asyncio.get_running_loop().create_task(self._signal.wait())
+            done, _ = await asyncio.wait({*jobs, woken}, return_when=asyncio.FIRST_COMPLETED)
+            woken.cancel()
+            jobs -= done
+            await self.pause(0)
+        return 143 if self._pending else 0
+
+
+def known(argv: tuple[str, ...]) -> bool:
+    """Whether there is such a program in a simulated container."""
+    return argv[0].rsplit("/", 1)[-1] in _PROGRAMS
+
+
+_Run = Callable[[Program, list[str]], Awaitable[int]]
+_PROGRAMS: dict[str, _Run] = {}
+
+
+def _program(*names: str) -> Callable[[_Run], _Run]:
+    def register(run: _Run) -> _Run:
+        _PROGRAMS.update(dict.fromkeys(names, run))
+        return run
+
+    return register
+
+
+@_program("true", ":", "export", "cd", "umask", "set", "ip", "sync")
+async def _nothing(program: Program, arguments: list[str]) -> int:
+    return 0
+
+
+@_program("false")
+async def _false(program: Program, arguments: list[str]) -> int:
+    return 1
+
+
+@_program("sh", "bash", "dash")
+async def _shell(program: Program, arguments: list[str]) -> int:
+    if arguments[:1] == ["-c"] and len(arguments) > 1:
+        return await program.script(arguments[1])
+    return await program.script(program.stdin.decode() if not arguments
+                                else program.around.files.read(arguments[0]).decode())
+
+
+@_program("sleep")
+async def _sleep(program: Program, arguments: list[str]) -> int:
+    if arguments[0] == "infinity":
+        await asyncio.get_running_loop().create_future()
+    await program.pause(sum(float(word.rstrip("s")) for word in arguments))
+    return 0
+
+
+@_program("echo")
+async def _echo(program: Program, arguments: list[str]) -> int:
+    ending = b"\n"
+    if arguments[:1] == ["-n"]:
+        arguments, ending = arguments[1:], b""
+    program.write(" ".join(arguments).encode() + ending)
+    return 0
+
+
+@_program("printf")
+async def _printf(program: Program, arguments: list[str]) -> int:
+    text = arguments[0].replace("\\n", "\n")
+    for value in arguments[1:]:
+        text = text.replace("%s", value, 1)
+    program.write(text.encode())
+    return 0
+
+
+@_program("printenv")
+async def _printenv(program: Program, arguments: list[str]) -> int:
+    if not arguments:
+        for name, value in sorted(program.variables.items()):
+            program.write(f"{name}={value}\n".encode())
+        return 0
+    if arguments[0] not in program.variables:
+        return 1
+    program.write(program.variables[arguments[0]].encode() + b"\n")
+    return 0
+
+
+@_program("hostname")
+async def _hostname(program: Program, arguments: list[str]) -> int:
+    program.write(program.around.hostname.encode() + b"\n")
+    return 0
+
+
+@_program("cat")
+async def _cat(program: Program, arguments: list[str]) -> int:
+    if not arguments:
+        program.write(program.stdin)
+    code = 0
+    for name in arguments:
+        try:
+            program.write(program.around.files.read(name))
+        except OSError as error:
+            program.write(f"cat: {name}: {error.strerror}\n".encode())
+            code = 1
+    return code
+
+
+@_program("ls")
+async def _ls(program: Program, arguments: list[str]) -> int:
+    for name in [word for word in arguments if not word.startswith("-")] or ["/"]:
+        program.write("".join(f"{entry}\n" for entry in program.around.files.entries(name)).encode())
+    return 0
+
+
+@_program("touch")
+async def _touch(program: Program, arguments: list[str]) -> int:
+    for name in arguments:
+        program.around.files.write(name, b"", append=True)
+    return 0
+
+
+@_program("rm")
+async def _rm(program: Program, arguments: list[str]) -> int:
+    force = any(word.startswith("-") and "f" in word for word in arguments)
+    code = 0
+    for name in [word for word in arguments if not word.startswith("-")]:
+        try:
+            program.around.files.remove(name)
+        except OSError:
+            code = code if force else 1
+    return code
+
+
+@_program("mkdir")
+async def _mkdir(program: Program, arguments: list[str]) -> int:
+    for name in [word for word in arguments if not word.startswith("-")]:
+        program.around.files.make_directory(name)
+    return 0
+
+
+@_program("test", "[")
+async def _test(program: Program, arguments: list[str]) -> int:
+    words = [word for word in arguments if word != "]"]
+    if words[:1] == ["!"]:
+        return int(await _test(program, words[1:]) == 0)
+    files = program.around.files
+    match words:
+        case ["-f", name]:
+            return int(not files.is_file(name))
+        case ["-e", name]:
+            return int(not (files.is_file(name) or files.is_directory(name)))
+        case ["-d", name]:
+            return int(not files.is_directory(name))
+        case ["-s", name]:
+            return int(not (files.is_file(name) and files.read(name)))
+        case ["-n", text] | [text]:
+            return int(not text)
+        case ["-z", text]:
+            return int(bool(text))
+        case [left, "=" | "==", right]:
+            return int(left != right)
+        case [left, "!=", right]:
+            return int(left == right)
+        case [left, ("-eq" | "-ne" | "-lt" | "-le" | "-gt" | "-ge") as operator, right]:
+            return int(not _COMPARED[operator](int(left), int(right)))
+    program.write(f"test: {' '.join(words)}: not understood\n".encode())
+    return 2
+
+
+_COMPARED: dict[str, Callable[[int, int], bool]] = {
+    "-eq": int.__eq__, "-ne": int.__ne__, "-lt": int.__lt__, "-le": int.__le__, "-gt": int.__gt__, "-ge": int.__ge__,
+}
+
+
+@_program("head")
+async def _head(program: Program, arguments: list[str]) -> int:
+    """``head -c SIZE FILE``, of ``/dev/zero`` too."""
+    size = re.fullmatch(r"(\d+)([kKmMG]?)", arguments[1])
+    if arguments[0] != "-c" or size is None or len(arguments) < 3:
+        program.write(b"head: only: head -c SIZE FILE\n")
+        return 2
+    count = int(size.group(1)) * _UNITS[size.group(2)]
+    program.write(b"\0" * count if arguments[2] == "/dev/zero" else program.around.files.read(arguments[2])[:count])
+    return 0
+
+
+@_program("tail")
+async def _tail(program: Program, arguments: list[str]) -> int:
+    """``tail /dev/zero`` takes memory until none is left."""
+    if arguments != ["/dev/zero"]:
+        program.write(b"tail: only: tail /dev/zero\n")
+        return 2
+    limit_bytes = program.around.memory_limit_bytes
+    if not limit_bytes:
+        await asyncio.get_running_loop().create_future()
+    await program.pause(limit_bytes / _UNITS["G"] * _GIGABYTE_S)
+    raise Exit(137, out_of_memory=True)
+
+
+@_program("wget")
+async def _wget(program: Program, arguments: list[str]) -> int:
+    url = arguments[-1]
+    try:
+        status, body = await program.around.fetch(url)
+    except OSError as error:
+        program.write(f"wget: {error.strerror or error}\n".encode())
+        return 1
+    if status >= 400:
+        program.write(f"wget: server returned error: HTTP/1.1 {status}\n".encode())
+        return 1
+    program.write(body)
+    return 0
+
+
+@_program("exit")
+async def _exit(program: Program, arguments: list[str]) -> int:
+    raise Exit(int(arguments[0]) if arguments else program.status)
+
+
+@_program("exec")
+async def _exec(program: Program, arguments: list[str]) -> int:
+    program.traps.clear()
+    raise Exit(await program._call(arguments))
+
+
+@_program("trap")
+async def _trap(program: Program, arguments: list[str]) -> int:
+    for name in arguments[1:]:
+        program.traps[name.removeprefix("SIG")] = ":" if arguments[0] in ("", "-") else arguments[0]
+    return 0
+
+
+@_program("wait")
+async def _wait(program: Program, arguments: list[str]) -> int:
+    return await program.wait_for_jobs()
+
+
+@_program("break")
+async def _break(program: Program, arguments: list[str]) -> int:
+    raise _Leave(goes_on=False)
+
+
+@_program("continue")
+async def _continue(program: Program, arguments: list[str]) -> int:
+    raise _Leave(goes_on=True)
+
+
