@@ -3,6 +3,7 @@
 # make lint         ruff, mypy --strict, import contracts
 # make bench        the numbers, as a table with ratios
 # make test-long    what is too slow for `make test`
+# make conformance  Kubernetes' own cases on both engines (about an hour), and docs/conformance.md
 # make wheel        the package, in dist
 # make lock         the requirements locks, from pyproject.toml (UPGRADE=--upgrade for newer versions)
 # make dashboards   Grafana dashboards, from their Python source
@@ -16,11 +17,11 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 OUT    := build
 
-.PHONY: demo test lint bench test-long wheel lock dashboards clean tools help
+.PHONY: demo test lint bench conformance test-long wheel lock dashboards clean tools help
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# //p' Makefile | head -9
+	@sed -n 's/^# //p' Makefile | head -10
 
 demo: $(READY)
 	$(BIN)/testbed setup
@@ -40,6 +41,13 @@ test: $(READY) tools
 test-long: $(READY) tools
 	$(BIN)/testbed setup
 	$(PYTEST) -n 2 -m long
+
+# All cases on both engines, afresh; the table in docs/conformance.md is written from what they did.
+conformance: $(READY)
+	$(BIN)/testbed setup
+	rm -rf $(OUT)/conformance
+	-$(PYTEST) -n 2 tests/conformance/test_conformance_cases.py tests/conformance/test_conformance_cases_docker.py
+	PYTHONPATH=tests:tests/conformance $(BIN)/python tests/conformance/document.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ does is ``simulated_programs``. Variables that only the simulation knows begin w
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -26,6 +27,8 @@ class Behaviour:
     start_delay_s: float = 0.0
     never_ready: bool = False
     hang_after_s: float | None = None
+    unhealthy_after_s: float | None = None
+    grpc_port: int = 0
     drain_s: float | None = None
     term_code: int = 0
     version: str = ""
@@ -43,8 +46,13 @@ class Application:
     unhealthy: bool = False
     delay_s: float = 0.0
     requests: int = 0
+    remembered: list[str] = field(default_factory=list)
     answers: dict[str, int] = field(default_factory=dict)
     proven: set[str] = field(default_factory=set)  # paths that were answered well at least once
+
+    def healthy(self, age_s: float) -> bool:
+        after_s = self.behaviour.unhealthy_after_s
+        return not self.unhealthy and (after_s is None or age_s < after_s)
 
     def answer(self, path: str, age_s: float) -> tuple[int, str, float] | None:
         """(status, body, seconds until it is sent) of a GET; None when it answers nothing."""
@@ -53,7 +61,8 @@ class Application:
             return None
         started = age_s >= behaviour.start_delay_s
         ready = started and not (self.unready or self.draining or behaviour.never_ready)
-        path = path.split("?", 1)[0]
+        path, _, query = path.partition("?")
+        argument = query.partition("=")[2]
         if path in self.answers:
             return self.answers[path], "scripted", self.delay_s
         if path == "/readyz":
@@ -61,7 +70,15 @@ class Application:
         if path == "/startupz":
             return (200 if started else 503), "started" if started else "starting", 0.0
         if path == "/healthz":
-            return (503 if self.unhealthy else 200), "unhealthy" if self.unhealthy else "ok", 0.0
+            healthy = self.healthy(age_s)
+            return (200 if healthy else 503), "ok" if healthy else "unhealthy", 0.0
+        if path == "/remember":
+            self.remembered.append(argument)
+            return 200, "ok", 0.0
+        if path == "/remembered":
+            return 200, json.dumps(self.remembered), 0.0
+        if path == "/redirect":
+            return 302, argument, 0.0
         self.requests += 1
         return 200, f'{{"pod": "{self.name}", "version": "{behaviour.version}"}}', self.delay_s
 
@@ -85,11 +102,14 @@ def _sample(tag: str, environment: Mapping[str, str]) -> Behaviour:
     """compose/images/sample/sample.py, as far as probes and rollouts can tell."""
     version = environment.get("VERSION", tag)
     drain_s = 0.0 if environment.get("EXIT_AT_ONCE") == "1" else float(environment.get("DRAIN_S", "2"))
+    grpc_port = int(environment.get("GRPC_PORT", "9090"))
+    ports = (int(environment.get("PORT", "8080")), *((grpc_port,) if grpc_port else ()))
     return Behaviour(
-        ports=(int(environment.get("PORT", "8080")),), version=version, never_ready=version == "broken",
+        ports=ports, grpc_port=grpc_port, version=version, never_ready=version == "broken",
         start_delay_s=0.05 + float(environment.get("START_DELAY_S", "0")), drain_s=drain_s,
         exit_after_s=_number(environment, "SIM_EXIT_AFTER_S"), exit_code=int(environment.get("SIM_EXIT_CODE", "1")),
         hang_after_s=_number(environment, "SIM_HANG_AFTER_S"),
+        unhealthy_after_s=_number(environment, "UNHEALTHY_AFTER_S"),
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 from testbed.runtime.simulated_machine import Process, SimulatedContainer, SimulatedMachine
+from testbed.simulation.grpc import PREFACE, asked_service, health_answer
 from testbed.simulation.transport import MemoryTransport
 
 _UNREACHABLE_S = 3.0  # address resolution that nobody answers (Linux: mcast_solicit)
@@ -77,6 +78,9 @@ class SimulatedConnection(MemoryTransport):
 
     def received(self, data: bytes) -> None:
         self._received += data
+        if self._received.startswith(PREFACE):
+            self._later(self._network.machine.draw.uniform(0.0003, 0.001), self._answer_health)
+            return
         while b"\r\n\r\n" in self._received:
             head, self._received = self._received.split(b"\r\n\r\n", 1)
             parts = head.split(b" ", 2)
@@ -109,6 +113,25 @@ class SimulatedConnection(MemoryTransport):
             status, body, delay_s = answer
             self._later(delay_s, partial(self._send, path, status, body))
 
+    def _answer_health(self) -> None:
+        """gRPC: what the sample says of the service that was asked for."""
+        machine, container = self._network.machine, self._container
+        application = container.application
+        if self._closed or not self._process.alive or application is None:
+            return
+        if self._stands():
+            self._later(_THAW_LOOK_S, self._answer_health)
+            return
+        service = asked_service(self._received)
+        if service is None:
+            return
+        self._received = b""
+        path = {"liveness": "/healthz", "startup": "/startupz", "": "/readyz", "readiness": "/readyz"}.get(service)
+        if path is None:
+            self.deliver(health_answer(None))
+        elif (answer := application.answer(path, machine.age_s(container))) is not None:
+            self.deliver(health_answer(answer[0] == 200))
+
     def _send(self, path: str, status: int, body: str) -> None:
         if self._closed or not self._process.alive or self._container.application is None:
             return
@@ -118,7 +141,8 @@ class SimulatedConnection(MemoryTransport):
         if status < 400:
             self._container.application.proven.add(path)
         data = body.encode()
-        self.deliver(f"HTTP/1.1 {status} -\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data)
+        place = f"Location: {body}\r\n" if status == 302 else ""
+        self.deliver(f"HTTP/1.1 {status} -\r\n{place}Content-Length: {len(data)}\r\n\r\n".encode() + data)
 
     def _link_up(self) -> bool:
         network = self._container.spec.network

@@ -109,12 +109,12 @@ class Cluster:
 
 
 @contextmanager
-def bring_up_for_test(module: str, state_home: Path, *, nodes: int = 3) -> Iterator[Cluster]:
+def bring_up_for_test(module: str, state_home: Path, *, nodes: int = 3, profile: str = "fast") -> Iterator[Cluster]:
     """A cluster named after the test's module."""
     name = unique_name(module)
     directory = state_home / "testbed" / name
     try:
-        run_testbed("up", "--name", name, "--nodes", str(nodes))
+        run_testbed("up", "--name", name, "--nodes", str(nodes), "--profile", profile)
         leaks.INSTANCE_IDS.add(load_instance(directory).id)
         yield Cluster(name, directory)
     finally:

@@ -5,6 +5,8 @@
     GET  /readyz             503 while unready, draining, still starting, or when VERSION is "broken"
     GET  /startupz           503 while still starting
     GET  /control            the present settings
+    GET  /redirect?to=/path  302 to that path
+    GET  /remember?what=word keeps the word              GET  /remembered             the words, as JSON
     POST /control/crash      dies by a signal           POST /control/exit?code=3     ends with this code
     POST /control/hang?s=    answers nothing any more (for s seconds; without s, until it is killed)
     POST /control/slow-start?s=10   starting again: /startupz and /readyz fail for s seconds
@@ -21,7 +23,8 @@ rotation, and requests that come meanwhile must not be lost), lets running reque
 EXIT_AT_ONCE=1: it ends at once, as applications do that know nothing of rolling updates, and loses requests.
 
 Environment: VERSION, POD_NAME (default: the host name), PORT 8080, GRPC_PORT 9090 (0: none), DRAIN_S, EXIT_AT_ONCE,
-START_DELAY_S (time until it is started), and SLOW_MS, ERROR_RATIO as first settings.
+START_DELAY_S (time until it is started), UNHEALTHY_AFTER_S (/healthz fails from then on), and SLOW_MS, ERROR_RATIO as
+first settings.
 """
 
 import sys
@@ -44,10 +47,12 @@ GRPC_PORT = int(os.environ.get("GRPC_PORT", "9090"))
 DRAIN_S = 0.0 if os.environ.get("EXIT_AT_ONCE") == "1" else float(os.environ.get("DRAIN_S", "2"))
 MAX_REQUEST_BYTES = 64 * 1024
 QUEUE = 1024
+MAX_REMEMBERED = 1000
 # asyncio would accept all connections that wait before it reads from any of them: after a pause the first answer would
 # come only then. (Its backlog is both: the kernel's queue, and how many are accepted in one turn of the loop.)
 ACCEPTED_IN_A_ROW = 8
-REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 413: "Content Too Large",
+REASONS = {200: "OK", 302: "Found", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed",
+           413: "Content Too Large",
            500: "Internal Server Error", 503: "Service Unavailable"}
 
 
@@ -59,7 +64,9 @@ class Application:
         self.draining = False
         self.busy = 0
         self.leaked = []
+        self.remembered = []
         self.reset()
+        self.unhealthy_at = time.monotonic() + float(os.environ.get("UNHEALTHY_AFTER_S", "inf"))
         self.started_at = time.monotonic() + float(os.environ.get("START_DELAY_S", "0"))
         self.delay_s = float(os.environ.get("SLOW_MS", "0")) / 1000
         self.error_ratio = float(os.environ.get("ERROR_RATIO", "0"))
@@ -70,6 +77,7 @@ class Application:
         self.error_ratio = 0.0
         self.unready = False
         self.unhealthy = False
+        self.unhealthy_at = float("inf")
         self.leaked.clear()
 
     @property
@@ -80,12 +88,16 @@ class Application:
     def ready(self):
         return self.started and not self.unready and not self.draining and VERSION != "broken"
 
+    @property
+    def healthy(self):
+        return not self.unhealthy and time.monotonic() < self.unhealthy_at
+
     def settings(self):
-        return {"started": self.started, "ready": self.ready, "draining": self.draining, "healthy": not self.unhealthy,
+        return {"started": self.started, "ready": self.ready, "draining": self.draining, "healthy": self.healthy,
                 "slow_ms": self.delay_s * 1000, "error_ratio": self.error_ratio,
                 "leaked_mb": sum(map(len, self.leaked)) >> 20}
 
-    def get(self, path):
+    def get(self, path, query):
         """(status, value, seconds to wait before answering) of a GET."""
         if path == "/":
             self.requests += 1
@@ -93,13 +105,20 @@ class Application:
                 return 500, {"error": "told to fail", "pod": POD_NAME}, self.delay_s
             return 200, {"pod": POD_NAME, "version": VERSION, "requests": self.requests}, self.delay_s
         if path == "/healthz":
-            return (503, "unhealthy", 0) if self.unhealthy else (200, "ok", 0)
+            return (200, "ok", 0) if self.healthy else (503, "unhealthy", 0)
         if path == "/readyz":
             return (200, "ok", 0) if self.ready else (503, "draining" if self.draining else "unready", 0)
         if path == "/startupz":
             return (200, "ok", 0) if self.started else (503, "starting", 0)
         if path == "/control":
             return 200, self.settings(), 0
+        if path == "/remember":
+            self.remembered = [*self.remembered, query.get("what", "")][-MAX_REMEMBERED:]
+            return 200, "ok", 0
+        if path == "/remembered":
+            return 200, self.remembered, 0
+        if path == "/redirect":
+            return 302, query.get("to", "/"), 0
         return 404, {"error": f"no such path: {path}"}, 0
 
     def control(self, act, query):
@@ -198,8 +217,8 @@ class Http(asyncio.Protocol):
     def serve(self, method, target, close):
         path, _, text = target.partition("?")
         delay_s = 0
+        query = dict(part.split("=", 1) for part in text.split("&") if "=" in part)
         if method == "POST" and path.startswith("/control/"):
-            query = dict(part.split("=", 1) for part in text.split("&") if "=" in part)
             act = path.removeprefix("/control/")
             try:
                 self.application.control(act, query)
@@ -209,7 +228,7 @@ class Http(asyncio.Protocol):
             except (ValueError, OverflowError, MemoryError, OSError) as error:
                 status, value = 400, {"error": f"{act}: {error}"}
         elif method in ("GET", "HEAD"):
-            status, value, delay_s = self.application.get(path)
+            status, value, delay_s = self.application.get(path, query)
         else:
             status, value = 405, {"error": f"{method} {path} is not served"}
         if not delay_s:
@@ -229,8 +248,9 @@ class Http(asyncio.Protocol):
         content = value.encode() if text else json.dumps(value).encode()
         close = close or self.application.draining  # clients with kept connections must go elsewhere
         self.transport.write(
-            b"HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: %s\r\n\r\n%s" % (
-                status, REASONS[status].encode(), b"text/plain" if text else b"application/json", len(content),
+            b"HTTP/1.1 %d %s\r\n%sContent-Type: %s\r\nContent-Length: %d\r\nConnection: %s\r\n\r\n%s" % (
+                status, REASONS[status].encode(), b"Location: %s\r\n" % content if status == 302 else b"",
+                b"text/plain" if text else b"application/json", len(content),
                 b"close" if close else b"keep-alive", content if body else b""))
         if close:
             self.transport.close()
@@ -304,7 +324,7 @@ class GrpcHealth(asyncio.Protocol):
         message = body[5:]  # gRPC: one byte "compressed", four bytes of length
         service = message[2:2 + message[1]].decode("utf-8", "replace") if message[:1] == b"\x0a" else ""
         states = {"": self.application.ready, "readiness": self.application.ready,
-                  "liveness": not self.application.unhealthy, "startup": self.application.started}
+                  "liveness": self.application.healthy, "startup": self.application.started}
         first = b"\x88" + header(b"content-type", b"application/grpc")  # 0x88: ":status: 200" of the static table
         if service not in states:
             trailers = header(b"grpc-status", b"5") + header(b"grpc-message", b"unknown service")
