@@ -6,14 +6,15 @@ from collections.abc import Iterator
 
 from testbed.api.resources import ResourceType
 from testbed.errors import NotFound
-from testbed.server.served import BUILT_IN, Served
+from testbed.server.served import BUILT_IN, VIEWS, Served
 
 
 class Catalog:
     """``revision`` grows with each change; documents made from the catalog are kept by it."""
 
     def __init__(self) -> None:
-        self._served = {(item.resource.group, item.resource.version, item.resource.plural): item for item in BUILT_IN}
+        self._served = {(item.resource.group, item.resource.version, item.resource.plural): item
+                        for item in (*BUILT_IN, *VIEWS)}
         self._by_key = {item.key: item for item in BUILT_IN}
         self.revision = 0
 

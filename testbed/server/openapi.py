@@ -87,7 +87,7 @@ def _add_schema(served: Served, schemas: Json) -> None:
                                 "metadata": {"type": "object"},
                                 **(schema.get("properties") or {})}
     else:
-        schema = _struct(served.resource.kind, schemas)
+        schema = _struct(served.type_name, schemas)
     schema["x-kubernetes-group-version-kind"] = [_gvk(served)]
     schemas[_schema_name(served)] = schema
 

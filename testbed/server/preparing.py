@@ -19,6 +19,7 @@ from testbed.server.judging import value_causes
 from testbed.server.options import WriteOptions
 from testbed.server.served import Served
 from testbed.server.structural import prune_and_default
+from testbed.server.versions import stored_form
 
 Json = dict[str, Any]
 
@@ -32,6 +33,7 @@ def decode(served: Served, obj: Any, options: WriteOptions, *, whole: bool = Tru
     """A copy of what was written, judged by field names and types.
 
     Args: whole: not only a subresource of an object.
+    Returns: the form that is stored.
     Raises: BadRequest for another kind, wrong types, and (Strict) unknown or duplicate fields, all at once.
     """
     resource = served.resource
@@ -50,13 +52,13 @@ def decode(served: Served, obj: Any, options: WriteOptions, *, whole: bool = Tru
         findings.unknown += [(f"metadata.{path}", close) for path, close in in_metadata.unknown]
         findings.wrong += [(f"metadata.{path}" if path else "metadata", what) for path, what in in_metadata.wrong]
     else:
-        cleaned, findings = examine(resource.kind, value)
+        cleaned, findings = examine(served.type_name, value)
     if cleaned.get("metadata") is None:
         cleaned["metadata"] = {}
     if served.key == "secrets":
         _merge_string_data(cleaned)
-    _judge(served, cleaned, findings, options, whole=whole)
-    return cleaned
+    _judge(served, cleaned, findings, options, whole=whole and served.view is None)
+    return stored_form(served, cleaned)
 
 
 def _merge_string_data(obj: Json) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from testbed.api.resources import ResourceType
 from testbed.errors import BadRequest, NotFound
 from testbed.server.catalog import Catalog
@@ -9,6 +11,7 @@ from testbed.server.options import Listing, Page
 from testbed.server.preparing import details
 from testbed.server.selectors import Predicate, both, parse_fields, parse_labels
 from testbed.server.served import Served
+from testbed.server.versions import shown
 from testbed.server.watching import WatchStream
 from testbed.store import Store, Stored
 
@@ -20,7 +23,8 @@ class Reader:
 
     def get(self, resource: ResourceType, name: str, namespace: str | None = None) -> Stored:
         """Raises: NotFound."""
-        return self.existing(self.catalog.of(resource), namespace, name)
+        served = self.catalog.of(resource)
+        return shown(served, self.existing(served, namespace, name))
 
     def existing(self, served: Served, namespace: str | None, name: str) -> Stored:
         stored = self.store.get(served.key, self.scope_of(served, namespace), name)
@@ -59,9 +63,10 @@ class Reader:
         if matches is not None:
             items = [item for item in items if matches(item.value)]
         if limit and len(items) > limit:
-            shown, last = items[:limit], items[limit - 1]
-            return Listing(shown, revision, Page(revision, last.namespace, last.name).token(), len(items) - limit)
-        return Listing(items, revision)
+            page_items, last = items[:limit], items[limit - 1]
+            return Listing([shown(served, item) for item in page_items], revision,
+                           Page(revision, last.namespace, last.name).token(), len(items) - limit)
+        return Listing([shown(served, item) for item in items] if served.view else items, revision)
 
     def watch(
         self, resource: ResourceType, namespace: str | None = None, *, resource_version: str = "",
@@ -74,9 +79,10 @@ class Reader:
         served = self.catalog.of(resource)
         matches = self.selector(resource, label_selector, field_selector)
         scope = namespace if served.resource.namespaced else None
+        convert = partial(shown, served) if served.view else None
         if resource_version in ("", "0"):
             present = [item for item in self.store.list(served.key, scope) if matches is None or matches(item.value)]
-            return WatchStream(self.store.watch(served.key, scope), matches, present)
+            return WatchStream(self.store.watch(served.key, scope), matches, present, convert)
         if not resource_version.isdigit():
             raise BadRequest(f"resourceVersion {resource_version!r} is not one of this server's")
-        return WatchStream(self.store.watch(served.key, scope, since=int(resource_version)), matches)
+        return WatchStream(self.store.watch(served.key, scope, since=int(resource_version)), matches, shown=convert)

@@ -27,6 +27,7 @@ from testbed.server.options import Listing, WriteOptions
 from testbed.server.patches import json_patch, merge_patch, strategic_patch
 from testbed.server.reading import Reader
 from testbed.server.served import Served
+from testbed.server.versions import shown, shown_value
 from testbed.store import Store, Stored
 
 Json = dict[str, Any]
@@ -83,12 +84,12 @@ class Registry(Reader):
             self._admit_definition(value)
         charged = self._admit_quota(served, value, scope)
         if options.dry_run:
-            return _unstored(value, self.store.revision)
+            return shown(served, _unstored(value, self.store.revision))
         for quota in charged:
             self.store.update(r.RESOURCE_QUOTAS.group_resource, scope, quota["metadata"]["name"], quota)
         stored = self.store.create(served.key, scope, name, value)
         self._after_create(served, stored)
-        return stored
+        return shown(served, stored)
 
     def _admit_new(self, served: Served, value: Json) -> None:
         if served.key == r.PODS.group_resource:
@@ -141,7 +142,7 @@ class Registry(Reader):
         metadata = obj.get("metadata") if isinstance(obj, Mapping) else None
         name = name or (metadata or {}).get("name", "")
         old = self.existing(served, namespace or (metadata or {}).get("namespace"), name)
-        return self._replace(served, old, obj, subresource, options or WriteOptions())
+        return shown(served, self._replace(served, old, obj, subresource, options or WriteOptions()))
 
     def _replace(self, served: Served, old: Stored, obj: Any, subresource: str, options: WriteOptions) -> Stored:
         self._check_subresource(served, subresource)
@@ -188,7 +189,7 @@ class Registry(Reader):
         served = self.catalog.of(resource)
         self._check_subresource(served, subresource)
         old = self.existing(served, namespace, name)
-        target = scaling.scale_of(served, old.value) if subresource == "scale" else old.fresh()
+        target = scaling.scale_of(served, old.value) if subresource == "scale" else shown_value(served, old.fresh())
         if patch_type == JSON_PATCH:
             patched = json_patch(target, patch)
         elif patch_type == MERGE_PATCH:
@@ -196,12 +197,12 @@ class Registry(Reader):
                 raise BadRequest("a merge patch is a map")
             patched = merge_patch(target, patch)
         elif patch_type == STRATEGIC_PATCH and not (served.custom and subresource != "scale"):
-            patched = strategic_patch(target, patch, served.resource.kind)
+            patched = strategic_patch(target, patch, served.type_name)
         else:
             raise UnsupportedMediaType(
                 "the body of the request was in an unknown format - accepted media types include: "
                 f"{JSON_PATCH}, {MERGE_PATCH}" + ("" if served.custom else f", {STRATEGIC_PATCH}"))
-        return self._replace(served, old, patched, subresource, options or WriteOptions())
+        return shown(served, self._replace(served, old, patched, subresource, options or WriteOptions()))
 
     # --- delete
 
@@ -213,7 +214,8 @@ class Registry(Reader):
         Raises: NotFound, Conflict (preconditions), Forbidden.
         """
         served = self.catalog.of(resource)
-        return self._delete(served, self.existing(served, namespace, name), options or DeleteOptions())
+        stored, gone = self._delete(served, self.existing(served, namespace, name), options or DeleteOptions())
+        return shown(served, stored), gone
 
     def delete_object(
         self, resource: ResourceType, name: str, namespace: str | None, *, grace_s: int | None, propagation: str,
@@ -272,8 +274,9 @@ class Registry(Reader):
         served = self.catalog.of(resource)
         listing = self.list(resource, namespace, label_selector=label_selector, field_selector=field_selector)
         for item in listing.items:
-            if self.store.get(served.key, item.namespace, item.name) is not None:
-                self._delete(served, item, options or DeleteOptions())
+            current = self.store.get(served.key, item.namespace, item.name)
+            if current is not None:
+                self._delete(served, current, options or DeleteOptions())
         return listing
 
     # --- definitions

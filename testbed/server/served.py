@@ -3,18 +3,30 @@ columns."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from testbed.api import resources as r
 from testbed.api.resources import ResourceType
+from testbed.server.autoscalers_v1 import from_v1, to_v1
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class View:
+    """Another version of a stored kind. ``type_name``: of its fields (``schema``)."""
+
+    type_name: str
+    to_stored: Callable[[Json], Json]
+    from_stored: Callable[[Json], Json]
+
+
+@dataclass(frozen=True)
 class Served:
-    """``schema``, ``columns``, ``scale``: of a custom resource, as its definition gives them."""
+    """``schema``, ``columns``, ``scale``: of a custom resource, as its definition gives them. ``view``: of a version
+    that is not the stored one."""
 
     resource: ResourceType
     subresources: frozenset[str] = frozenset()
@@ -23,11 +35,17 @@ class Served:
     schema: Json = field(default_factory=dict, hash=False, compare=False)
     columns: tuple[Json, ...] = field(default=(), hash=False, compare=False)
     scale: Json = field(default_factory=dict, hash=False, compare=False)
+    view: View | None = None
 
     @property
     def key(self) -> str:
         """The store's kind."""
         return self.resource.group_resource
+
+    @property
+    def type_name(self) -> str:
+        """Under which ``schema`` has the fields."""
+        return self.view.type_name if self.view is not None else self.resource.kind
 
     @property
     def has_status(self) -> bool:
@@ -69,4 +87,9 @@ BUILT_IN: tuple[Served, ...] = (
     _built_in(r.CLUSTER_ROLES),
     _built_in(r.CLUSTER_ROLE_BINDINGS),
     _built_in(r.CUSTOM_RESOURCE_DEFINITIONS, "status", generation=True),
+)
+# Other versions of kinds above; the first version of a kind is the preferred one.
+VIEWS: tuple[Served, ...] = (
+    Served(replace(r.AUTOSCALERS, version="v1"), frozenset({"status"}),
+           view=View("HorizontalPodAutoscalerV1", from_v1, to_v1)),
 )

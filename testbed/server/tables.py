@@ -16,6 +16,7 @@ from testbed.server.human import since
 from testbed.server.printer import definition
 from testbed.server.printers import PRINTERS
 from testbed.server.served import Served
+from testbed.server.versions import stored_form
 
 Json = dict[str, Any]
 
@@ -27,7 +28,7 @@ def table(served: Served, objects: Iterable[Json], now: datetime, metadata: Json
     """``include``: what each row carries of its object: Metadata, Object or None."""
     rows = []
     for obj in objects:
-        row: Json = {"cells": cells(served, obj, now)}
+        row: Json = {"cells": cells(served, stored_form(served, obj), now)}
         if include == "Object":
             row["object"] = obj
         elif include != "None":

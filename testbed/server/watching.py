@@ -7,17 +7,21 @@ of the change). Source: kubernetes apiserver pkg/storage/cacher/cacher.go (conve
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from testbed.server.selectors import Predicate
 from testbed.store import Change, Stored, Subscription
 
 
 class WatchStream:
-    """``initial`` are sent as ADDED first."""
+    """``initial`` are sent as ADDED first. ``shown``: the form in which objects leave, None as they are."""
 
-    def __init__(self, subscription: Subscription, selector: Predicate | None, initial: Iterable[Stored] = ()) -> None:
+    def __init__(
+        self, subscription: Subscription, selector: Predicate | None, initial: Iterable[Stored] = (),
+        shown: Callable[[Stored], Stored] | None = None,
+    ) -> None:
         self._subscription = subscription
+        self._shown = shown
         self._selector = selector
         self._initial = [("ADDED", stored) for stored in initial]
 
@@ -26,6 +30,11 @@ class WatchStream:
 
         Raises: Gone when the client fell too far behind.
         """
+        events = await self._next()
+        shown = self._shown
+        return events if shown is None else [(kind, shown(stored)) for kind, stored in events]
+
+    async def _next(self) -> list[tuple[str, Stored]]:
         if self._initial:
             events, self._initial = self._initial, []
             return events
