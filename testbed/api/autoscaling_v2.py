@@ -1,4 +1,4 @@
-"""Group autoscaling, version v2: HorizontalPodAutoscalers over CPU and memory."""
+"""Group autoscaling, version v2: HorizontalPodAutoscalers over CPU, memory and what Prometheus knows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import Field
 
 from testbed.api.base import View
-from testbed.api.meta import Condition, Resource
+from testbed.api.meta import Condition, LabelSelector, Resource
 
 
 class ScaleTarget(View):
@@ -31,10 +31,31 @@ class ResourceMetric(View):
     target: MetricTarget = Field(default_factory=MetricTarget)
 
 
+class MetricIdentifier(View):
+    name: str = ""
+    selector: LabelSelector | None = None
+
+
+class NamedMetric(View):
+    """A metric of each pod, of one ``described_object``, or of neither (External)."""
+
+    metric: MetricIdentifier = Field(default_factory=MetricIdentifier)
+    target: MetricTarget = Field(default_factory=MetricTarget)
+    described_object: ScaleTarget = Field(default_factory=ScaleTarget)
+
+
 class MetricSpec(View):
     type: str
     resource: ResourceMetric | None = None
     container_resource: ResourceMetric | None = None
+    pods: NamedMetric | None = None
+    object: NamedMetric | None = None
+    external: NamedMetric | None = None
+
+    @property
+    def named(self) -> NamedMetric | None:
+        """Of a metric that is not a resource."""
+        return {"Pods": self.pods, "Object": self.object, "External": self.external}.get(self.type)
 
 
 class ScalingPolicy(View):

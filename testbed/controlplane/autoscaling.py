@@ -15,8 +15,9 @@ from testbed.api.resources import AUTOSCALERS
 from testbed.client.informer import key_of
 from testbed.controlplane.cache import Cache
 from testbed.controlplane.controller import Controller, Tools
+from testbed.controlplane.named_metrics import read_metrics
 from testbed.core import autoscaling, conditions
-from testbed.core.autoscaling import Memory, Saying, ScalePlan
+from testbed.core.autoscaling import Measured, Memory, Saying, ScalePlan
 from testbed.core.reasons import Note
 
 Json = dict[str, Any]
@@ -66,10 +67,11 @@ class AutoscalerController(Controller):
         pods = [pod for pod in self.caches.pods.by("namespace", scaler.metadata.namespace)
                 if selector.matches(pod.metadata.labels)]
         usages = await self.tools.usage.pod_usages(scaler.metadata.namespace)
+        readings = await read_metrics(scaler, pods, self.caches, self.tools.usage)
         current = int(target["spec"].get("replicas", 1))
         observed = int((target.get("status") or {}).get("replicas", 0))
-        plan = autoscaling.plan(scaler, current, pods, usages, self._memories.get(uid, Memory()), self.clock.now(),
-                                now_s)
+        plan = autoscaling.plan(scaler, current, pods, Measured(usages, readings, observed),
+                                self._memories.get(uid, Memory()), self.clock.now(), now_s)
         self._memories[uid] = plan.memory
         said = dict(plan.conditions)
         if plan.failed:

@@ -13,6 +13,7 @@ from typing import Any
 
 from testbed.api.autoscaling_v2 import Autoscaler, ScalingRules
 from testbed.api.core_v1 import Pod
+from testbed.core.named_metrics import Reading, propose_named
 from testbed.core.pod_metrics import MetricError, PodUsage, Proposal, propose
 
 DOWN_WINDOW_S = 300.0
@@ -51,9 +52,19 @@ class ScalePlan:
     failed: str = ""
 
 
+@dataclass(frozen=True)
+class Measured:
+    """``usages`` by pod name; ``readings``: one per metric, None for resources; ``observed``: replicas by the target's
+    status."""
+
+    usages: Mapping[str, PodUsage]
+    readings: tuple[Reading | None, ...]
+    observed: int
+
+
 def plan(
-    scaler: Autoscaler, current: int, pods: Sequence[Pod], usages: Mapping[str, PodUsage], memory: Memory,
-    now: datetime, now_s: float,
+    scaler: Autoscaler, current: int, pods: Sequence[Pod], measured: Measured, memory: Memory, now: datetime,
+    now_s: float,
 ) -> ScalePlan:
     """
     Args:
@@ -73,7 +84,7 @@ def plan(
     if current < spec.min_replicas:
         return ScalePlan(spec.min_replicas, "Current number of replicas below Spec.MinReplicas",
                          {"AbleToScale": able}, (), memory)
-    proposals, errors = _proposals(scaler, current, pods, usages, now)
+    proposals, errors = _proposals(scaler, current, pods, measured, now)
     statuses = tuple(item.status for item in proposals)
     best = max(proposals, key=lambda item: item.replicas, default=None)
     if best is None or (errors and best.replicas < current):
@@ -90,13 +101,17 @@ def plan(
 
 
 def _proposals(
-    scaler: Autoscaler, current: int, pods: Sequence[Pod], usages: Mapping[str, PodUsage], now: datetime
+    scaler: Autoscaler, current: int, pods: Sequence[Pod], measured: Measured, now: datetime
 ) -> tuple[list[Proposal], list[MetricError]]:
     found: list[Proposal] = []
     errors: list[MetricError] = []
-    for metric in scaler.spec.metrics:
+    for metric, reading in zip(scaler.spec.metrics, measured.readings, strict=True):
+        named = metric.named
         try:
-            found.append(propose(metric, current, pods, usages, now))
+            if named is not None and reading is not None:
+                found.append(propose_named(metric, named, current, measured.observed, pods, reading))
+            else:
+                found.append(propose(metric, current, pods, measured.usages, now))
         except MetricError as error:
             errors.append(error)
     return found, errors

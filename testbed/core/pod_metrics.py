@@ -49,11 +49,27 @@ class Proposal:
 
 
 @dataclass
-class _Groups:
+class Groups:
+    """``ready``: how many of those that were measured are to be counted with."""
+
     ready: int = 0
     unready: list[Pod] = field(default_factory=list)
     missing: list[Pod] = field(default_factory=list)
     measured: dict[str, Decimal] = field(default_factory=dict)
+
+    def sort_in(self, pod: Pod, amount: Decimal | None, *, young: bool = False) -> None:
+        """``young``: its measurement says nothing yet."""
+        if pod.metadata.deleting or pod.status.phase == "Failed":
+            return
+        if pod.status.phase == "Pending":
+            self.unready.append(pod)
+        elif amount is None:
+            self.missing.append(pod)
+        elif young:
+            self.unready.append(pod)
+        else:
+            self.ready += 1
+            self.measured[pod.metadata.name] = amount
 
 
 def propose(
@@ -68,11 +84,16 @@ def propose(
     """
     metric = spec.resource if spec.type == "Resource" else spec.container_resource
     if metric is None or spec.type not in ("Resource", "ContainerResource"):
-        raise MetricError(f"FailedGet{spec.type}Metric", f"this cluster has no metrics of type {spec.type}")
+        raise MetricError("InvalidMetricSourceType", f'unknown metric source type "{spec.type}"')
     reason = f"FailedGet{spec.type}Metric"
     if not pods:
         raise MetricError(reason, "no pods returned by selector while calculating replica count")
-    groups = _grouped(metric, pods, usages, now)
+    groups = Groups()
+    for pod in pods:
+        usage = usages.get(pod.metadata.name)
+        amount = _used(metric, usage) if usage is not None else None
+        young = metric.name == "cpu" and usage is not None and _not_ready_yet(pod, usage, now)
+        groups.sort_in(pod, amount, young=young)
     if not groups.measured:
         raise MetricError(reason, f"failed to get {metric.name} utilization: did not receive metrics for targeted pods "
                                   "(pods might be unready)")
@@ -82,20 +103,20 @@ def propose(
         asked = {pod.metadata.name: _request(pod, metric, reason) for pod in pods}
         share = Decimal(target.average_utilization) / 100
         full = {pod: amount * max(share, Decimal(1)) for pod, amount in asked.items()}
-        wanted = _replicas(replicas, groups, {pod: amount * share for pod, amount in asked.items()}, full)
+        wanted = wanted_replicas(replicas, groups, {pod: amount * share for pod, amount in asked.items()}, full)
         name += " utilization (percentage of request)"
     elif target.average_value is not None:
         each = quantity(target.average_value)
         same = {pod.metadata.name: each for pod in pods}
         asked = {}
-        wanted = _replicas(replicas, groups, same, same)
+        wanted = wanted_replicas(replicas, groups, same, same)
     else:
         raise MetricError(reason, "invalid resource metric source: neither an average utilization target nor an "
                                   "average value (usage) target was set")
     return Proposal(wanted, name, _status(spec, metric, groups, asked))
 
 
-def _status(spec: MetricSpec, metric: ResourceMetric, groups: _Groups, asked: Mapping[str, Decimal]) -> Json:
+def _status(spec: MetricSpec, metric: ResourceMetric, groups: Groups, asked: Mapping[str, Decimal]) -> Json:
     used = sum(groups.measured.values(), Decimal(0))
     current: Json = {"averageValue": quantity_text(metric.name, used / len(groups.measured))}
     total = sum((asked[name] for name in groups.measured if name in asked), Decimal(0))
@@ -120,27 +141,6 @@ def _request(pod: Pod, metric: ResourceMetric, reason: str) -> Decimal:
     return total
 
 
-def _grouped(
-    metric: ResourceMetric, pods: Sequence[Pod], usages: Mapping[str, PodUsage], now: datetime
-) -> _Groups:
-    groups = _Groups()
-    for pod in pods:
-        if pod.metadata.deleting or pod.status.phase == "Failed":
-            continue
-        usage = usages.get(pod.metadata.name)
-        amount = _used(metric, usage) if usage is not None else None
-        if pod.status.phase == "Pending":
-            groups.unready.append(pod)
-        elif usage is None or amount is None:
-            groups.missing.append(pod)
-        elif metric.name == "cpu" and _not_ready_yet(pod, usage, now):
-            groups.unready.append(pod)
-        else:
-            groups.ready += 1
-            groups.measured[pod.metadata.name] = amount
-    return groups
-
-
 def _used(metric: ResourceMetric, usage: PodUsage) -> Decimal | None:
     if metric.container:
         return usage.containers.get(metric.container, {}).get(metric.name)
@@ -160,8 +160,8 @@ def _not_ready_yet(pod: Pod, usage: PodUsage, now: datetime) -> bool:
     return condition.status == "False" and started + INITIAL_READINESS_DELAY > changed
 
 
-def _replicas(
-    current: int, groups: _Groups, target: Mapping[str, Decimal], full: Mapping[str, Decimal]
+def wanted_replicas(
+    current: int, groups: Groups, target: Mapping[str, Decimal], full: Mapping[str, Decimal]
 ) -> int:
     """``target``: what each pod should use; ``full``: what one without a measurement counts for on the way down."""
     measured = dict(groups.measured)

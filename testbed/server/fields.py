@@ -24,7 +24,6 @@ UNENFORCED: dict[str, frozenset[str]] = {
         "overhead", "readinessGates", "resourceClaims", "runtimeClassName",
         "setHostnameAsFQDN", "shareProcessNamespace",
     }),
-    "MetricSpec": frozenset({"external", "object", "pods"}),
     "ContainerPort": frozenset({"hostIP", "hostPort"}),
     "Container": frozenset({"resizePolicy", "stdinOnce", "volumeDevices"}),
     "SecurityContext": frozenset({"appArmorProfile", "procMount", "seLinuxOptions", "seccompProfile",

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from testbed.api.meta import parse_time
 from testbed.api.resources import NODES, PODS
+from testbed.controlplane.usage import Sample
 from testbed.core.pod_metrics import PodUsage
 from testbed.errors import ApiError, MethodNotAllowed, NotFound
+from testbed.server import prometheus
 from testbed.server.agents import FRESH_S, Agents
 from testbed.server.paths import Target
 from testbed.server.registry import Registry
@@ -42,6 +44,9 @@ class Usages:
                         {item["name"]: {"cpu": Decimal(item["cpu"]["usageNanoCores"]) / 10**9,
                                         "memory": Decimal(item["memory"]["workingSetBytes"])} for item in containers})
         return found
+
+    async def query(self, address: str, promql: str) -> Sequence[Sample]:
+        return await prometheus.query(address, promql)
 
     async def answer(self, method: str, target: Target, label_selector: str, field_selector: str) -> Json:
         """One NodeMetrics or PodMetrics, or a list of them.

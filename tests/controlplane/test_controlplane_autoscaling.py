@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from controlplane_world import World, condition_of, container, virtual, world
 
-from testbed.api.resources import AUTOSCALERS, REPLICA_SETS
+from testbed.api.resources import AUTOSCALERS, NAMESPACES, REPLICA_SETS, SERVICES
+from testbed.controlplane.usage import Sample
 from testbed.core.pod_metrics import PodUsage
 from testbed.core.profile import KUBERNETES
 
@@ -22,6 +23,13 @@ class Load:
 
     def __init__(self, w: World) -> None:
         self.world, self.milli = w, 0
+        self.each, self.asked = Decimal(0), [""]  # of a metric that Prometheus has; whom it was asked
+
+    async def query(self, address: str, promql: str) -> Sequence[Sample]:
+        self.asked.append(address)
+        if "by (pod)" not in promql:
+            return [({}, self.each)]
+        return [({"pod": pod["metadata"]["name"]}, self.each) for pod in await self.world.ready_pods()]
 
     async def pod_usages(self, namespace: str) -> Mapping[str, PodUsage]:
         names = [pod["metadata"]["name"] for pod in await self.world.ready_pods()]
@@ -189,3 +197,46 @@ async def test_a_replica_set_of_its_own_is_scaled_too() -> None:
             return bool((await w.client.get(REPLICA_SETS, "own", "default"))["spec"]["replicas"] == 4)
 
         await w.until(grown)
+
+
+@virtual
+async def test_metrics_of_pods_come_from_the_prometheus_that_is_named() -> None:
+    async with world(["n1", "n2", "n3"]) as w:
+        pods = [{"type": "Pods", "pods": {"metric": {"name": "requests"}, "target": {
+            "type": "AverageValue", "averageValue": "10"}}}]
+        load = await start(w, 1, "100m", 50, metrics=pods)
+
+        async def active(status: str, reason: str) -> bool:
+            found = condition_of(await w.client.get(AUTOSCALERS, "web", "default"), "ScalingActive")
+            return (found.get("status"), found.get("reason")) == (status, reason)
+
+        await w.until(lambda: active("False", "FailedGetPodsMetric"))
+        told = condition_of(await w.client.get(AUTOSCALERS, "web", "default"), "ScalingActive")["message"]
+        assert "no Prometheus is named: set the annotation testbed.io/prometheus" in told
+        note = {"metadata": {"annotations": {"testbed.io/prometheus": "http://prom.tools.svc:9090/x"}}}
+        await w.client.patch(NAMESPACES, "default", note)
+        load.each = Decimal(30)
+        await reaches(w, 3, 60)
+        assert await active("True", "ValidMetricFound") and load.asked[-1] == "http://prom.tools.svc:9090/x"
+
+
+@virtual
+async def test_a_prometheus_in_the_cluster_is_reached_by_its_services_address() -> None:
+    async with world(["n1", "n2", "n3"]) as w:
+        of_one = [{"type": "Object", "object": {
+            "metric": {"name": "queue"}, "target": {"type": "Value", "value": "10"},
+            "describedObject": {"kind": "Service", "name": "web"}}}]
+        load = await start(w, 1, "100m", 50, metrics=of_one)
+        service = await w.client.create(SERVICES, {"metadata": {"name": "prom"}, "spec": {"ports": [{"port": 9090}]}},
+                                        "default")
+        for host in ("prom", "prom.default", "prom.default.svc.cluster.local"):
+            await w.client.patch(AUTOSCALERS, "web", {"metadata": {"annotations": {
+                "testbed.io/prometheus": f"http://{host}:9090"}}}, "default")
+            load.asked.clear()
+            await w.until(lambda: _asked(load))
+            await asyncio.sleep(5)
+            assert load.asked[-1] == f"http://{service['spec']['clusterIP']}:9090"
+
+
+async def _asked(load: Load) -> bool:
+    return bool(load.asked)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from testbed.api.autoscaling_v2 import Autoscaler
 from testbed.api.core_v1 import Pod
-from testbed.core import autoscaling
-from testbed.core.autoscaling import Memory, ScalePlan
+from testbed.core import autoscaling, promql
+from testbed.core.autoscaling import Measured, Memory, ScalePlan
+from testbed.core.named_metrics import Reading
 from testbed.core.pod_metrics import PodUsage
 
 
@@ -52,8 +53,10 @@ def uses(milli: int, side: int | None = None) -> PodUsage:
 
 
 def plan(item: Autoscaler, pods: list[Pod], usages: dict[str, PodUsage], *, current: int | None = None,
-         memory: Memory = Memory(((-10_000.0, 0),)), now_s: float = 0.0) -> ScalePlan:  # noqa: B008
-    return autoscaling.plan(item, len(pods) if current is None else current, pods, usages, memory, NOON, now_s)
+         memory: Memory = Memory(((-10_000.0, 0),)), now_s: float = 0.0,  # noqa: B008
+         readings: tuple[Reading | None, ...] | None = None) -> ScalePlan:
+    measured = Measured(usages, readings or (None,) * len(item.spec.metrics), len(pods))
+    return autoscaling.plan(item, len(pods) if current is None else current, pods, measured, memory, NOON, now_s)
 
 
 def group(*milli: int) -> tuple[list[Pod], dict[str, PodUsage]]:
@@ -114,8 +117,9 @@ def test_several_metrics_the_largest_and_only_up_when_one_fails() -> None:
     foreign = {"type": "Pods", "pods": {}}
     pods, usages = group(100, 100)
     assert plan(scaler(metrics=[cpu, memory]), pods, usages).replicas == 4
-    assert plan(scaler(metrics=[foreign, memory]), pods, usages).replicas == 4
-    held = plan(scaler(metrics=[foreign, cpu]), *group(10, 10))
+    unread = (Reading(failed="silence"), None)
+    assert plan(scaler(metrics=[foreign, memory]), pods, usages, readings=unread).replicas == 4
+    held = plan(scaler(metrics=[foreign, cpu]), *group(10, 10), readings=unread)
     assert held.replicas == 2 and held.conditions["ScalingActive"][:2] == ("False", "FailedGetPodsMetric")
 
 
@@ -192,3 +196,74 @@ def test_time_of_the_measurement_counts() -> None:
     early = PodUsage(NOON - timedelta(seconds=30), 1.0, uses(900).containers)
     starting = pod("b", changed_s=20, started_s=60)
     assert plan(scaler(), [pod("a"), starting], {"a": uses(20), "b": early}).replicas == 1
+
+
+# --- metrics that are not CPU or memory
+
+
+def named(kind: str, **target: str) -> Autoscaler:
+    metric = {"name": "load", "selector": {"matchLabels": {"verb": "GET"}}}
+    source: dict[str, Any] = {"metric": metric, "target": target}
+    if kind == "Object":
+        source["describedObject"] = {"apiVersion": "v1", "kind": "Service", "name": "web"}
+    return scaler(metrics=[{"type": kind, kind.lower(): source}])
+
+
+@pytest.mark.parametrize(("values", "wanted"), [
+    ((20, 20), 4), ((10, 10), 2), ((10, 11), 2), ((5, 5), 1), ((12, 12), 3),
+    ((30,), 3), ((5,), 2),  # one without a value: nothing on the way up, just right on the way down
+])
+def test_a_metric_of_the_pods_is_compared_with_what_each_should_have(values: tuple[int, ...], wanted: int) -> None:
+    pods = [pod("p0"), pod("p1")]
+    reading = Reading(pods={f"p{index}": Decimal(value) for index, value in enumerate(values)})
+    found = plan(named("Pods", averageValue="10"), pods, {}, readings=(reading,))
+    assert found.replicas == wanted
+    assert found.conditions["ScalingActive"][2].endswith("from pods metric load")
+    assert found.metrics[0]["pods"]["metric"] == {"name": "load", "selector": {"matchLabels": {"verb": "GET"}}}
+
+
+@pytest.mark.parametrize(("target", "total", "wanted", "current"), [
+    ({"value": "100"}, 150, 3, {"value": "150"}), ({"value": "100"}, 105, 2, {"value": "105"}),
+    ({"value": "100"}, 40, 1, {"value": "40"}), ({"averageValue": "30"}, 120, 4, {"averageValue": "60"}),
+    ({"averageValue": "30"}, 62, 2, {"averageValue": "31"}), ({"averageValue": "30"}, 20, 1, {"averageValue": "10"}),
+])
+@pytest.mark.parametrize("kind", ["Object", "External"])
+def test_a_metric_of_one_object_or_of_something_outside(
+    kind: str, target: dict[str, str], total: int, wanted: int, current: dict[str, str]
+) -> None:
+    found = plan(named(kind, **target), [pod("p0"), pod("p1")], {}, readings=(Reading(total=Decimal(total)),))
+    assert (found.replicas, found.metrics[0][kind.lower()]["current"]) == (wanted, current)
+
+
+@pytest.mark.parametrize("kind", ["Pods", "Object", "External"])
+def test_a_metric_that_cannot_be_read_changes_nothing_and_says_why(kind: str) -> None:
+    found = plan(named(kind, averageValue="1"), [pod("p0")], {}, readings=(Reading(failed="silence"),))
+    assert found.replicas == 1 and found.conditions["ScalingActive"] == (
+        "False", f"FailedGet{kind}Metric", "the HPA was unable to compute the replica count: failed to get "
+        f"{kind.lower()} metric value: unable to get metric load: silence")
+
+
+@pytest.mark.parametrize(("kind", "query"), [
+    ("Pods", 'sum by (pod) (load{namespace="ns",pod=~"web-1|web-2",verb="GET"}) or '
+             'sum by (pod) (rate(load_total{namespace="ns",pod=~"web-1|web-2",verb="GET"}[1m]))'),
+    ("Object", 'sum (load{namespace="ns",service="web",verb="GET"}) or '
+               'sum (rate(load_total{namespace="ns",service="web",verb="GET"}[1m]))'),
+    ("External", 'sum (load{verb="GET"}) or sum (rate(load_total{verb="GET"}[1m]))'),
+])
+def test_the_queries(kind: str, query: str) -> None:
+    spec = named(kind, averageValue="1").spec.metrics[0]
+    assert spec.named is not None
+    assert promql.query(spec, spec.named, "ns", ["web-2", "web-1"]) == query
+
+
+def test_a_selectors_values_cannot_break_out_of_a_query() -> None:
+    item = scaler(metrics=[{"type": "External", "external": {"target": {"value": "1"}, "metric": {
+        "name": "load", "selector": {"matchLabels": {"a/b": 'x"} or up{y="'}, "matchExpressions": [
+            {"key": "k", "operator": "In", "values": ["a.b", "c"]}, {"key": "l", "operator": "Exists"}]}}}}])
+    spec = item.spec.metrics[0]
+    assert spec.named is not None
+    assert promql.query(spec, spec.named, "ns", ()).startswith(
+        'sum (load{a_b="x\\"} or up{y=\\"",k=~"a\\\\.b|c",l!=""})')
+    broken = spec.named.model_copy(update={"metric": spec.named.metric.model_copy(update={"name": "up or up"})})
+    with pytest.raises(ValueError, match="no name of a Prometheus metric"):
+        promql.query(spec, broken, "ns", ())

