@@ -18,12 +18,13 @@ SIGTERM_CODE = 143
 
 @dataclass(frozen=True)
 class Behaviour:
-    """``exit_after_s`` None: runs until it is stopped. ``ports``: where it listens. ``drain_s`` None: SIGTERM is
-    ignored (as by a program without a handler that is process 1)."""
+    """``exit_after_s`` None: runs until it is stopped. ``ports``: where it listens, ``tls_ports``: those of them where
+    it speaks TLS. ``drain_s`` None: SIGTERM is ignored (as by a program without a handler that is process 1)."""
 
     exit_after_s: float | None = None
     exit_code: int = 0
     ports: tuple[int, ...] = ()
+    tls_ports: tuple[int, ...] = ()
     start_delay_s: float = 0.0
     never_ready: bool = False
     hang_after_s: float | None = None
@@ -103,10 +104,11 @@ def _sample(tag: str, environment: Mapping[str, str]) -> Behaviour:
     version = environment.get("VERSION", tag)
     drain_s = 0.0 if environment.get("EXIT_AT_ONCE") == "1" else float(environment.get("DRAIN_S", "2"))
     grpc_port = int(environment.get("GRPC_PORT", "9090"))
-    ports = (int(environment.get("PORT", "8080")), *((grpc_port,) if grpc_port else ()))
+    tls_port = int(environment.get("TLS_PORT", "0"))
+    ports = (int(environment.get("PORT", "8080")), *(port for port in (grpc_port, tls_port) if port))
     return Behaviour(
-        ports=ports, grpc_port=grpc_port, version=version, never_ready=version == "broken",
-        start_delay_s=0.05 + float(environment.get("START_DELAY_S", "0")), drain_s=drain_s,
+        ports=ports, tls_ports=(tls_port,) if tls_port else (), grpc_port=grpc_port, version=version,
+        never_ready=version == "broken", start_delay_s=0.05 + float(environment.get("START_DELAY_S", "0")), drain_s=drain_s,
         exit_after_s=_number(environment, "SIM_EXIT_AFTER_S"), exit_code=int(environment.get("SIM_EXIT_CODE", "1")),
         hang_after_s=_number(environment, "SIM_HANG_AFTER_S"),
         unhealthy_after_s=_number(environment, "UNHEALTHY_AFTER_S"),

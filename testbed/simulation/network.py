@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ssl
 from collections.abc import Callable
 from functools import partial
 
@@ -28,6 +29,7 @@ class SimulatedNetwork:
         self.machine = machine
         self.translate: Callable[[str, int], tuple[str, int] | None] = lambda address, port: (address, port)
         self.sockets: dict[str, Callable[[asyncio.BaseProtocol], asyncio.BaseTransport]] = {}  # unix sockets by path
+        self.fronts: dict[tuple[str, int], Callable[[asyncio.BaseProtocol], asyncio.BaseTransport | None]] = {}
         self.open_connections = 0
 
     async def connect_unix(
@@ -41,9 +43,11 @@ class SimulatedNetwork:
         return transport, protocol
 
     async def connect(
-        self, protocol_factory: Callable[[], asyncio.BaseProtocol], host: str, port: int
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], host: str, port: int, *, tls: bool = False
     ) -> tuple[asyncio.BaseTransport, asyncio.BaseProtocol]:
         await asyncio.sleep(self.machine.draw.uniform(0.0001, 0.0004))
+        if (host, port) in self.fronts and not tls:
+            return self._connect_front(protocol_factory(), self.fronts[host, port])
         target = self.translate(host, port)
         if target is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
@@ -56,10 +60,45 @@ class SimulatedNetwork:
         if container is None or container.process is None:
             await asyncio.sleep(_SYN_S)
             raise OSError(errno.ETIMEDOUT, "Connection timed out")
+        speaks_tls = container.application is not None and target[1] in container.application.behaviour.tls_ports
+        if tls:
+            await self._shake_hands(container, container.process, speaks_tls=speaks_tls)
         protocol = protocol_factory()
         transport = SimulatedConnection(self, protocol, container, container.process)
+        transport.deaf = speaks_tls and not tls
         protocol.connection_made(transport)
         return transport, protocol
+
+    @staticmethod
+    def _connect_front(
+        protocol: asyncio.BaseProtocol, accept: Callable[[asyncio.BaseProtocol], asyncio.BaseTransport | None]
+    ) -> tuple[asyncio.BaseTransport, asyncio.BaseProtocol]:
+        transport = accept(protocol)
+        if transport is None:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+        protocol.connection_made(transport)
+        return transport, protocol
+
+    async def _shake_hands(self, container: SimulatedContainer, process: Process, *, speaks_tls: bool) -> None:
+        """Both sides take part in it: one that is frozen or cut off does not. Raises: OSError."""
+        await asyncio.sleep(self.machine.draw.uniform(0.001, 0.003))
+        while self.stands(container):  # noqa: ASYNC110  (a cgroup tells nobody)
+            await asyncio.sleep(_THAW_LOOK_S)
+        if not process.alive:
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+        if not speaks_tls:
+            refusal = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
+            refusal.reason = "WRONG_VERSION_NUMBER"
+            raise refusal
+
+    def stands(self, container: SimulatedContainer) -> bool:
+        """Nothing moves: the process is frozen, or no packet passes."""
+        return self.machine.is_frozen(container.cgroup) or not self.link_up(container)
+
+    def link_up(self, container: SimulatedContainer) -> bool:
+        network = container.spec.network
+        sandbox = self.machine.find(network[10:]) if network.startswith("container:") else container
+        return sandbox is None or sandbox.link_up
 
 
 class SimulatedConnection(MemoryTransport):
@@ -71,12 +110,16 @@ class SimulatedConnection(MemoryTransport):
     ) -> None:
         super().__init__(protocol)
         self._network, self._container, self._process = network, container, process
+        self.deaf = False  # it speaks TLS and was not spoken to so
         self._received = b""
         self._timers: set[asyncio.TimerHandle] = set()
         network.open_connections += 1
         process.ended.add_done_callback(self._peer_ended)
 
     def received(self, data: bytes) -> None:
+        if self.deaf:
+            self._later(self._network.machine.draw.uniform(0.0003, 0.001), self._hang_up)
+            return
         self._received += data
         if self._received.startswith(PREFACE):
             self._later(self._network.machine.draw.uniform(0.0003, 0.001), self._answer_health)
@@ -93,13 +136,18 @@ class SimulatedConnection(MemoryTransport):
             timer.cancel()
         self._process.ended.remove_done_callback(self._peer_ended)
 
+    def _hang_up(self) -> None:
+        if self._stands():
+            self._later(_THAW_LOOK_S, self._hang_up)
+        else:
+            self.lose(None)
+
     def _later(self, delay_s: float, act: Callable[[], None]) -> None:
         self._timers = {timer for timer in self._timers if timer.when() >= self._loop.time() and not timer.cancelled()}
         self._timers.add(self._network.machine.later(delay_s, act))
 
     def _stands(self) -> bool:
-        """Nothing moves: the process is frozen, or no packet passes."""
-        return self._network.machine.is_frozen(self._container.cgroup) or not self._link_up()
+        return self._network.stands(self._container)
 
     def _answer(self, path: str) -> None:
         machine, container = self._network.machine, self._container
@@ -144,11 +192,6 @@ class SimulatedConnection(MemoryTransport):
         place = f"Location: {body}\r\n" if status == 302 else ""
         self.deliver(f"HTTP/1.1 {status} -\r\n{place}Content-Length: {len(data)}\r\n\r\n".encode() + data)
 
-    def _link_up(self) -> bool:
-        network = self._container.spec.network
-        sandbox = self._network.machine.find(network[10:]) if network.startswith("container:") else self._container
-        return sandbox is None or sandbox.link_up
-
     def _peer_ended(self, _: asyncio.Future[None]) -> None:
-        if self._link_up():
+        if self._network.link_up(self._container):
             self.lose(ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"))

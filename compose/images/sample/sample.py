@@ -22,28 +22,32 @@ On SIGTERM it turns unready, serves on for DRAIN_S seconds (default 2: a Service
 rotation, and requests that come meanwhile must not be lost), lets running requests finish and ends with 0. DRAIN_S=0 or
 EXIT_AT_ONCE=1: it ends at once, as applications do that know nothing of rolling updates, and loses requests.
 
-Environment: VERSION, POD_NAME (default: the host name), PORT 8080, GRPC_PORT 9090 (0: none), DRAIN_S, EXIT_AT_ONCE,
+Environment: VERSION, POD_NAME (default: the host name), PORT 8080, GRPC_PORT 9090 (0: none), TLS_PORT (HTTPS too, with
+TLS_DIR/tls.crt and tls.key as a Secret of type kubernetes.io/tls has them; TLS_DIR /tls), DRAIN_S, EXIT_AT_ONCE,
 START_DELAY_S (time until it is started), UNHEALTHY_AFTER_S (/healthz fails from then on), and SLOW_MS, ERROR_RATIO as
 first settings.
 """
 
+import os
 import sys
 
-# asyncio does without ssl where there is none; nothing here needs it, and it is a tenth of the start-up time.
-sys.modules["ssl"] = None  # type: ignore[assignment]
+# asyncio does without ssl where there is none; only TLS_PORT needs it, and it is a tenth of the start-up time.
+if "TLS_PORT" not in os.environ:
+    sys.modules["ssl"] = None  # type: ignore[assignment]
 
-import asyncio  # noqa: E402
-import json  # noqa: E402
-import os  # noqa: E402
-import random  # noqa: E402
-import signal  # noqa: E402
-import socket  # noqa: E402
-import time  # noqa: E402
+import asyncio
+import json
+import random
+import signal
+import socket
+import time
 
 VERSION = os.environ.get("VERSION", "v1")
 POD_NAME = os.environ.get("POD_NAME") or socket.gethostname()
 PORT = int(os.environ.get("PORT", "8080"))
 GRPC_PORT = int(os.environ.get("GRPC_PORT", "9090"))
+TLS_PORT = int(os.environ.get("TLS_PORT", "0"))
+TLS_DIR = os.environ.get("TLS_DIR", "/tls")
 DRAIN_S = 0.0 if os.environ.get("EXIT_AT_ONCE") == "1" else float(os.environ.get("DRAIN_S", "2"))
 MAX_REQUEST_BYTES = 64 * 1024
 QUEUE = 1024
@@ -192,6 +196,8 @@ class Http(asyncio.Protocol):
         while not self.waiting and not self.transport.is_closing():
             head, separator, rest = self.buffer.partition(b"\r\n\r\n")
             if not separator:
+                if self.buffer[:1] == b"\x16":  # a TLS handshake
+                    self.answer(400, {"error": "this port does not speak TLS"}, close=True)
                 if len(self.buffer) > MAX_REQUEST_BYTES:
                     self.answer(413, {"error": "request too large"}, close=True)
                 break
@@ -347,6 +353,12 @@ async def main():
     listener = socket.create_server(("0.0.0.0", PORT))
     server = await loop.create_server(lambda: Http(application), sock=listener, backlog=ACCEPTED_IN_A_ROW)
     listener.listen(QUEUE)
+    if TLS_PORT:
+        import ssl
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{TLS_DIR}/tls.crt", f"{TLS_DIR}/tls.key")
+        await loop.create_server(lambda: Http(application), "0.0.0.0", TLS_PORT, ssl=context)
     if GRPC_PORT:
         await loop.create_server(lambda: GrpcHealth(application), "0.0.0.0", GRPC_PORT)
     await told.wait()
