@@ -26,6 +26,7 @@ from testbed.runtime.protocol import ContainerSpec, Engine, Host, Mount
 RECORD = "processes.json"
 KEPT = frozenset({"runs"})
 HELPER_IMAGE = "testbed-nettools:1"
+SWEEP_WITHIN_S = 15.0
 _ID = re.compile(r"\b[0-9a-f]{12}\b")
 
 
@@ -87,6 +88,20 @@ async def remove_containers(engine: Engine, wanted: dict[str, str], *, spared_ro
         failed = [result for result in results if isinstance(result, BaseException)]
     if failed:
         raise failed[0]
+
+
+async def sweep_containers(engine: Engine, wanted: dict[str, str]) -> None:
+    """Removes what a dead node left. A removal that does not end (moby/moby#23371) must not keep the node off: what
+    does not run is left to its agent, which collects such containers.
+
+    Raises: EngineUnavailable (one still runs, or nobody knows).
+    """
+    try:
+        async with asyncio.timeout(SWEEP_WITHIN_S):
+            await remove_containers(engine, wanted)
+    except (EngineUnavailable, EngineError, TimeoutError) as error:
+        if await engine.list(wanted, running_only=True):
+            raise EngineUnavailable("containers of a node without power still run") from error
 
 
 def remove_state(directory: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from testbed.api import labels
 from testbed.api.instance import Instance, load_instance, memory_directory
 from testbed.errors import HostError, NotFound, TestbedError
-from testbed.machines.cleanup import clean, remove_containers, remove_tree
+from testbed.machines.cleanup import clean, remove_tree, sweep_containers
 from testbed.machines.processes import start_ticks
 from testbed.runtime.factory import open_engine, open_host
 from testbed.runtime.protocol import Engine, Host
@@ -45,7 +45,7 @@ async def sweep(engine: Engine, host: Host, instance: Instance, node: str) -> Js
     cgroup = instance.node_cgroup(node)
     await host.thaw(cgroup)
     await host.kill_cgroup(cgroup)
-    await remove_containers(engine, {labels.INSTANCE: instance.id, labels.NODE: node})
+    await sweep_containers(engine, {labels.INSTANCE: instance.id, labels.NODE: node})
     await remove_tree(engine, memory_directory(instance.id) / node)
     return {}
 

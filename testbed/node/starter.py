@@ -205,7 +205,9 @@ class Starter:
         except NameConflict:
             state = await self.shared.engine.inspect(spec.name)
             wanted = spec.labels.get(CREATE_HASH)
-            if _ours(state, spec) and state.status == "created" and wanted == state.labels.get(CREATE_HASH):
+            # One that runs was started by a call whose answer was lost: starting it again changes nothing.
+            unfinished = state.status == "created" or state.running
+            if _ours(state, spec) and unfinished and wanted == state.labels.get(CREATE_HASH):
                 return state.id
             if not _ours(state, spec):
                 raise

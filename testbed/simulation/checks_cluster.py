@@ -134,10 +134,11 @@ class FaultsAreLeases(Watch):
     name = "I8"
 
     def __init__(self) -> None:
-        self._trouble_s = 0.0  # when the engine last gave no answers: a node is not switched on unswept
+        self._trouble_s = 0.0  # when the engine last gave no or late answers: a node is not switched on unswept
 
     def step(self, world: World) -> Iterator[str]:
-        if world.machine.hiccups.down or world.machine.hiccups.silent:
+        hiccups = world.machine.hiccups
+        if hiccups.down or hiccups.silent or hiccups.stuck_removals or hiccups.slow > 1:
             self._trouble_s = world.loop.time()
         entries = world.chaos.ledger.active()
         covered = {

@@ -13,6 +13,7 @@ from testbed.simulation.world import World
 Json = dict[str, Any]
 
 _ORPHAN_S = 20.0
+_YOUNG_S = 3.0  # within which one failure can complete a row that another container began: period times threshold
 _ROTATION_S = 1.5
 
 
@@ -56,9 +57,16 @@ class OneOfEach(Watch):
 
 
 class HealthyIsLeftAlone(Watch):
-    """I3: an agent ends a container only when its pod goes, or when the container is sick."""
+    """I3: an agent ends a container only when its pod goes, or when the container is sick.
+
+    Or when the one before it was: failures in a row are counted across restarts of a container, and only a verdict
+    begins anew (kubernetes: pkg/kubelet/prober/worker.go, resultRun).
+    """
 
     name = "I3"
+
+    def __init__(self) -> None:
+        self._sick: dict[tuple[str, str], int] = {}  # attempt of the last one that was sick
 
     def died(self, world: World, container: SimulatedContainer, code: int) -> Iterator[str]:
         ends = [(number, by) for _, number, by in container.signals if number in (SIGTERM, SIGKILL)]
@@ -79,6 +87,12 @@ class HealthyIsLeftAlone(Watch):
             application.hung or application.unhealthy or not application.behaviour.ports
             or wanted != container.spec.image
         )
+        attempt = int(container.spec.labels.get(labels.ATTEMPT, "0"))
+        if sick:
+            self._sick[uid, name] = attempt
+        asked_s = min(at for at, number, by in container.signals if by.startswith("agent"))
+        young = asked_s - container.started_s < _YOUNG_S
+        sick = sick or (young and self._sick.get((uid, name)) == attempt - 1)
         phase = (pod.get("status") or {}).get("phase")
         others = [item for item in world.machine.containers.values() if key_of(item) == (uid, "") and item.running]
         return sick or phase in ("Failed", "Succeeded") or not others
@@ -112,7 +126,7 @@ class RestartsOnlyGrow(Watch):
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str], int] = {}
-        self._crashes: dict[tuple[str, str], tuple[int, float]] = {}  # consecutive, last death
+        self._crashes: dict[tuple[str, str], tuple[int, float, str]] = {}  # consecutive, last death, image
         self._ended: set[tuple[str, str]] = set()  # whose last death was the agent's own act
         self._judged: set[tuple[str, float]] = set()
 
@@ -130,7 +144,9 @@ class RestartsOnlyGrow(Watch):
             key = key_of(container)
             if not container.running or key not in self._crashes:
                 continue
-            consecutive, died_s = self._crashes[key]
+            consecutive, died_s, image = self._crashes[key]
+            if image != container.spec.image:
+                continue  # a changed container begins anew (kubernetes: GetStableKey, with the container's hash)
             mark = (container.id, container.started_s)
             if container.started_s < died_s or mark in self._judged:
                 continue
@@ -151,9 +167,10 @@ class RestartsOnlyGrow(Watch):
     def died(self, world: World, container: SimulatedContainer, code: int) -> Iterator[str]:
         uid, name = key_of(container)
         if uid and name:
-            before, last_s = self._crashes.get((uid, name), (0, 0.0))
-            reset = world.loop.time() - last_s > world.profile.crash_backoff_reset_s - 1.0
-            self._crashes[(uid, name)] = (1 if reset else before + 1, world.loop.time())
+            image = container.spec.image
+            before, last_s, last_image = self._crashes.get((uid, name), (0, 0.0, image))
+            reset = world.loop.time() - last_s > world.profile.crash_backoff_reset_s - 1.0 or image != last_image
+            self._crashes[(uid, name)] = (1 if reset else before + 1, world.loop.time(), image)
             by_agent = any(by.startswith("agent") for _, _, by in container.signals)
             (self._ended.add if by_agent else self._ended.discard)((uid, name))
         yield from ()

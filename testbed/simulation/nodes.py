@@ -18,6 +18,7 @@ from testbed.api.clock import WallClock
 from testbed.client.events import EventRecorder
 from testbed.core.profile import Profile
 from testbed.errors import EngineUnavailable, NotFound
+from testbed.machines.cleanup import sweep_containers
 from testbed.machines.power import power_off
 from testbed.machines.protocol import NodeState, RoomStatus
 from testbed.node.agent import Agent
@@ -172,8 +173,7 @@ class SimulatedRoom:
         self._machine.log(f"power {name} {'on' if on else 'off'}")
 
     async def _sweep(self, name: str) -> None:
-        wanted = {labels.INSTANCE: self._id, labels.NODE: name}
-        await asyncio.gather(*(self._engine.remove(state.id) for state in await self._engine.list(wanted)))
+        await sweep_containers(self._engine, {labels.INSTANCE: self._id, labels.NODE: name})
 
     async def set_cable(self, name: str, *, cut: bool, deadline_s: float | None = None) -> None:
         node = self._node(name)

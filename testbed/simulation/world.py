@@ -208,6 +208,9 @@ class World:
     def _stray(self) -> str:
         """Containers that no pod owns, or that are not as the pods' statuses say."""
         uids = {pod["metadata"]["uid"] for pod in self.objects(PODS)}
+        for pod in self.pods():
+            if problem := self._told_otherwise(pod):
+                return problem
         for container in self.machine.containers.values():
             uid = container.spec.labels.get("io.kubernetes.pod.uid", "")
             if uid and uid not in uids:
@@ -216,6 +219,14 @@ class World:
                 return f"container {container.spec.name} hangs"
             if container.running and any(by.startswith("agent") for _, _, by in container.signals):
                 return f"container {container.spec.name} is asked to end"  # and has its grace
+        return ""
+
+    def _told_otherwise(self, pod: Json) -> str:
+        """A death of a moment ago that nobody has told yet is not a settled cluster."""
+        for status in (pod.get("status") or {}).get("containerStatuses") or ():
+            container = self.machine.containers.get(str(status.get("containerID", "")).rpartition("/")[2])
+            if "running" in status.get("state", {}) and (container is None or not container.running):
+                return f"pod {pod['metadata']['name']} is told to run {status['name']}, which has ended"
         return ""
 
     async def until(

@@ -152,6 +152,26 @@ def test_row17_an_agents_restart_changes_no_readiness(tmp_path: Path) -> None:
     simulated(tmp_path, body)
 
 
+def test_row17_a_start_whose_answer_is_lost_is_not_done_again(tmp_path: Path) -> None:
+    """Neither the answer nor an event tells that the container runs; the next try finds it, and ends nothing."""
+    async def body(w: SimulatedWorld) -> None:
+        await w.start_agent()
+        await w.create(pod("a"))
+        await until(lambda: bool(w.containers(status="running")))
+        w.machine.hiccups.failed_start_answers = w.machine.hiccups.lost_events = 1.0
+        w.machine.break_event_streams()
+        crashed = w.running().id
+        await w.crash()
+        await until(lambda: [item for item in w.containers(status="running") if item.id != crashed])
+        started = w.running().id
+        w.machine.hiccups.failed_start_answers = w.machine.hiccups.lost_events = 0.0
+        await asyncio.sleep(10)
+        assert w.running().id == started
+        assert (await w.container("a"))["restartCount"] == 1
+
+    simulated(tmp_path, body)
+
+
 def test_row19_one_container_that_hangs_the_engine_leaves_the_node_ready(tmp_path: Path) -> None:
     async def body(w: SimulatedWorld) -> None:
         await w.start_agent()

@@ -10,6 +10,7 @@ import pytest
 
 from testbed.api import labels
 from testbed.api.resources import DEPLOYMENTS, NODES, PODS
+from testbed.machines.cleanup import SWEEP_WITHIN_S
 from testbed.runtime.simulated import SimulatedEngine
 from testbed.runtime.simulated_machine import SimulatedContainer
 from testbed.simulation.invariants import key_of
@@ -80,6 +81,20 @@ def test_row_9_a_removal_that_never_ends_does_not_stop_the_pod(in_world: Run) ->
             victim = apps(world)[0]
             world.machine.exit(victim, 1)
             await replaced_within(world, victim, 20)
+        world.machine.hiccups.stuck_removals = 0.0
+
+    in_world(body)
+
+
+def test_row_9_a_removal_that_never_ends_does_not_keep_a_node_off(in_world: Run) -> None:
+    """The dead containers stay with the engine; the node is switched on without waiting for them for ever."""
+    async def body(world: World) -> None:
+        await world.room.set_power("n1", on=False)
+        world.machine.hiccups.stuck_removals = 1.0
+        began_s = world.loop.time()
+        await world.room.set_power("n1", on=True)
+        assert SWEEP_WITHIN_S <= world.loop.time() - began_s < SWEEP_WITHIN_S + 3
+        await world.until(lambda: nodes_ready(world), within_s=10, what="the node is back")
         world.machine.hiccups.stuck_removals = 0.0
 
     in_world(body)

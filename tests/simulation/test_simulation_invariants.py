@@ -108,6 +108,51 @@ def test_i3_sees_a_healthy_container_killed(in_world: Run) -> None:
     assert any("which was healthy" in line for line in in_world(body))
 
 
+@pytest.mark.parametrize(("after_s", "said"), [(1.0, False), (10.0, True)])
+def test_i3_knows_that_failures_in_a_row_are_counted_across_a_restart(
+    in_world: Run, after_s: float, said: bool
+) -> None:
+    """One failure of the new container completes the row of a hung one before it; later it takes a row of its own."""
+    async def body(world: World) -> list[str]:
+        checker, first = HealthyIsLeftAlone(), app(world)
+        assert first.application is not None
+        first.application.hung = True
+        first.signals = [(world.loop.time(), 15, "agent n1")]
+        second = replace(first, spec=replace(first.spec, labels={**first.spec.labels, labels.ATTEMPT: "1"}),
+                         started_s=world.loop.time(), signals=[(world.loop.time() + after_s, 15, "agent n1")])
+        assert not list(checker.died(world, first, 0))
+        first.application.hung = False
+        return list(checker.died(world, second, 0))
+
+    assert bool(in_world(body)) is said
+
+
+def test_i14_is_not_settled_while_a_death_is_untold(in_world: Run) -> None:
+    async def body(world: World) -> list[str]:
+        before = world.settled()
+        world.machine.exit(app(world), 137, oom=True)
+        return [before, world.settled()]
+
+    before, after = in_world(body)
+    assert before == "" and "has ended" in after
+
+
+def test_i7_knows_that_a_changed_container_begins_anew(in_world: Run) -> None:
+    async def body(world: World) -> list[str]:
+        checker, crashed = RestartsOnlyGrow(), app(world)
+        for _ in range(5):
+            list(checker.died(world, crashed, 1))
+        await asyncio.sleep(0.5)
+        same = replace(crashed, id="same", started_s=world.loop.time())
+        world.machine.containers = {"same": same}
+        said = list(checker.step(world))
+        world.machine.containers = {"other": replace(same, id="other", spec=replace(same.spec, image="sample:v2"))}
+        return said + list(checker.step(world))
+
+    found = in_world(body)
+    assert len(found) == 1 and "back-off is 8 s" in found[0]
+
+
 def test_i4_sees_too_many_and_too_few(in_world: Run) -> None:
     async def body(world: World) -> list[str]:
         async def sabotage() -> None:
