@@ -285,6 +285,10 @@ class PodSpec(View):
     volumes: tuple[Volume, ...] = ()
     restart_policy: str = "Always"
     termination_grace_period_seconds: int = 30
+class ReadinessGate(View):
+    condition_type: str = ""
+
+
     active_deadline_seconds: int | None = None
     node_name: str = ""
     node_selector: dict[str, str] = Field(default_factory=dict)
@@ -298,6 +302,7 @@ class PodSpec(View):
     scheduler_name: str = "default-scheduler"
     service_account_name: str = ""
     hostname: str = ""
+    readiness_gates: tuple[ReadinessGate, ...] = ()
     subdomain: str = ""
     dns_policy: str = "ClusterFirst"
     host_network: bool = False

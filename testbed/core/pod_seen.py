@@ -22,7 +22,8 @@ class Life(StrEnum):
 class ContainerSeen:
     """``exit_code`` is None while the process is seen to have ended and the engine has not yet told its code.
     ``sandbox``: id of the one it lives in. ``stopping``: a kill of ours is under way.
-    ``restart_anyway``: we ended it so that it is restarted.
+    ``restart_anyway``: we ended it so that it is restarted. ``message_pending``: its end is not told yet, because its
+    termination message is still being read.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ContainerSeen:
     oom_killed: bool = False
     error: str = ""
     message: str = ""
+    message_pending: bool = False
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None

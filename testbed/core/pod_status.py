@@ -16,6 +16,7 @@ from testbed.api.meta import format_time
 from testbed.core.pod_seen import ContainerSeen, Life, PodSeen
 from testbed.core.pods import Waiting, is_sidecar
 from testbed.core.resources import qos_class
+from testbed.core.termination_messages import share_bytes, shortened
 
 Json = dict[str, Any]
 
@@ -23,7 +24,8 @@ Json = dict[str, Any]
 @dataclass(frozen=True)
 class StatusInput:
     """``ready`` and ``started``: names of containers. ``waiting``: why a container does not run. ``failed``: a verdict
-    on the whole pod (reason, message). ``begun_at``: when the agent took the pod."""
+    on the whole pod (reason, message), told once nothing runs any more. ``disruption``: the condition that then says
+    who did it. ``begun_at``: when the agent took the pod."""
 
     pod: Pod
     seen: PodSeen
@@ -35,7 +37,7 @@ class StatusInput:
     waiting: Mapping[str, Waiting] = field(default_factory=dict)
     failed: Waiting | None = None
     ending: bool = False
-    gates: tuple[str, ...] = ()
+    disruption: Waiting | None = None
 
 
 def pod_status(given: StatusInput, before: Mapping[str, Any]) -> Json:
@@ -44,6 +46,7 @@ def pod_status(given: StatusInput, before: Mapping[str, Any]) -> Json:
     pod = given.pod
     init = [_container_status(given, item, before, "initContainerStatuses") for item in pod.spec.init_containers]
     regular = [_container_status(given, item, before, "containerStatuses") for item in pod.spec.containers]
+    _shorten_messages([*init, *regular])
     phase = _final_phase(given, before, init, regular)
     status: Json = {
         "phase": phase, "hostIP": given.host_ip, "hostIPs": [{"ip": given.host_ip}],
@@ -55,7 +58,7 @@ def pod_status(given: StatusInput, before: Mapping[str, Any]) -> Json:
     address = given.seen.sandbox.address if given.seen.sandbox is not None else str(before.get("podIP", ""))
     if address:
         status |= {"podIP": address, "podIPs": [{"ip": address}]}
-    if given.failed is not None:
+    if given.failed is not None and phase == "Failed":
         status |= {"reason": given.failed.reason, "message": given.failed.message}
     status["conditions"] = _conditions(given, phase, init, regular, before)
     return status
@@ -69,7 +72,9 @@ def _final_phase(given: StatusInput, before: Mapping[str, Any], init: Sequence[J
     if old in ("Succeeded", "Failed"):
         return old
     if given.failed is not None:
-        return "Failed"
+        # As upstream's status manager: a pod that may have running containers keeps its phase.
+        running = any("running" in item["state"] for item in [*regular, *init])
+        return old or "Pending" if running else "Failed"
     if given.ending:
         codes = [code for item in regular if (code := _exit_code(item)) is not None]
         all_ended = all("running" not in item["state"] for item in [*regular, *init])
@@ -130,7 +135,9 @@ def _container_status(given: StatusInput, container: Container, before: Mapping[
     last = _terminated(previous) if (previous := given.seen.previous.get(name)) is not None else None
     if item is None:
         state, last = _state_of_absent(given, container, old, waiting)
-    elif item.life is Life.RUNNING or (item.exited and item.exit_code is None and waiting is None):
+    elif item.life is Life.RUNNING or (
+        item.exited and waiting is None and (item.exit_code is None or item.message_pending)
+    ):
         # Of a process that just ended the code is not known yet; a guess could end the whole pod for good.
         state = {"running": {"startedAt": format_time(item.started_at or given.now)}}
     elif item.life is Life.EXITED:
@@ -177,6 +184,14 @@ def _state_of_absent(
             return {"terminated": last}, old_last
     default = "PodInitializing" if given.pod.spec.init_containers else "ContainerCreating"
     return {"waiting": _waiting(waiting or Waiting(default))}, last
+
+
+def _shorten_messages(statuses: Sequence[Json]) -> None:
+    most_bytes = share_bytes(len(statuses))
+    for item in statuses:
+        for state in (item["state"], item["lastState"]):
+            if (ended := state.get("terminated")) and ended.get("message"):
+                state["terminated"] = ended | {"message": shortened(ended["message"], most_bytes)}
 
 
 def _waiting(waiting: Waiting) -> Json:
@@ -232,6 +247,10 @@ def _conditions(
         {"type": "PodReadyToStartContainers", "status": "True" if sandbox else "False"},
         initialized, _ready(given, ready, before), ready,
     ]
+    if given.disruption is not None and phase == "Failed":
+        why = given.disruption
+        conditions.append(
+            {"type": "DisruptionTarget", "status": "True", "reason": why.reason, "message": why.message})
     return [_dated(item, before, given.now) for item in conditions]
 
 
@@ -239,10 +258,14 @@ def _ready(given: StatusInput, containers: Json, before: Mapping[str, Any]) -> J
     """ContainersReady, and every readiness gate of the pod True (kubernetes: status/generate.go)."""
     if containers["status"] != "True":
         return containers | {"type": "Ready"}
-    truths = {item.get("type") for item in before.get("conditions") or () if item.get("status") == "True"}
-    missing = [gate for gate in given.gates if gate not in truths]
-    return _verdict("Ready", not missing, "ReadinessGatesNotReady",
-                    f"the status of pod readiness gate {' '.join(missing)} is not \"True\", but False")
+    said = {item.get("type"): str(item.get("status")) for item in before.get("conditions") or ()}
+    wrong = []
+    for gate in given.pod.spec.readiness_gates:
+        if (told := said.get(gate.condition_type)) is None:
+            wrong.append(f'corresponding condition of pod readiness gate "{gate.condition_type}" does not exist.')
+        elif told != "True":
+            wrong.append(f'the status of pod readiness gate "{gate.condition_type}" is not "True", but {told}')
+    return _verdict("Ready", not wrong, "ReadinessGatesNotReady", ", ".join(wrong))
 
 
 def _verdict(kind: str, good: bool, reason: str, message: str) -> Json:

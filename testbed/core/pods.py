@@ -21,7 +21,8 @@ from testbed.core.termination import StopCause
 @dataclass(frozen=True)
 class PodWant:
     """``hashes``: of each container's spec. ``restarts``: restart counts told in the status so far. ``init_done``:
-    init containers that the status says completed in this sandbox."""
+    init containers that the status says completed in this sandbox. ``terminal``: it has ended or is condemned, then
+    ``end_cause`` is why what still runs is stopped."""
 
     name: str
     spec: PodSpec
@@ -30,6 +31,7 @@ class PodWant:
     init_done: frozenset[str] = frozenset()
     deleting: bool = False
     terminal: bool = False
+    end_cause: StopCause = StopCause.ENDED
     active_s: float | None = None
 
 
@@ -120,7 +122,7 @@ def decide(
     if want.deleting:
         return _ending(want, seen, StopCause.DELETED) or Plan((RemovePod(),))
     if want.terminal:
-        return _ending(want, seen, StopCause.ENDED) or _drop_sandbox(seen)
+        return _ending(want, seen, want.end_cause) or _drop_sandbox(seen)
     limit = want.spec.active_deadline_seconds
     if limit is not None and want.active_s is not None and want.active_s >= limit:
         return Plan((FailPod("DeadlineExceeded", "Pod was active on the node longer than the specified deadline"),))

@@ -12,6 +12,8 @@ from testbed.api.core_v1 import Container, PodSpec
 
 FLOOR_S = 2.0  # every container gets at least this after its preStop hook (minimumGracePeriodInSeconds)
 
+EVICTION_GRACE_S = 1.0  # kubernetes: pkg/kubelet/eviction/eviction_manager.go immediateEvictionGracePeriodSeconds
+
 
 class StopCause(StrEnum):
     """Why a container is stopped."""
@@ -24,6 +26,7 @@ class StopCause(StrEnum):
     HOOK = "hook"
     ENDED = "ended"
     STRAY = "stray"
+    EVICTED = "evicted"
 
 
 RESTARTING = frozenset({StopCause.STARTUP, StopCause.LIVENESS, StopCause.CHANGED, StopCause.HOOK})
@@ -32,8 +35,11 @@ RESTARTING = frozenset({StopCause.STARTUP, StopCause.LIVENESS, StopCause.CHANGED
 def grace_s(spec: PodSpec, container: Container | None, cause: StopCause, deletion_grace_s: int | None) -> float:
     """Seconds between the request to stop and SIGKILL, preStop included.
 
-    The pod's deletion grace goes first, then the probe's own (only for a kill by that probe), then the pod's.
+    An eviction by the node gives one second. Else the pod's deletion grace goes first, then the probe's own (only for
+    a kill by that probe), then the pod's.
     """
+    if cause is StopCause.EVICTED:
+        return EVICTION_GRACE_S
     if deletion_grace_s is not None:
         return float(max(deletion_grace_s, 1))
     probe = None

@@ -43,6 +43,7 @@ class Record:
     stopping: bool = False
     restart_anyway: bool = False
     message: str = ""
+    message_read: bool = False
     uid: str = field(init=False)
     name: str = field(init=False)
     attempt: int = field(init=False)
@@ -301,5 +302,5 @@ def _seen(record: Record) -> ContainerSeen:
     return replace(
         seen, life=Life.EXITED, exit_code=state.exit_code if record.exit_known else None, oom_killed=state.oom_killed,
         error=state.error, message=record.message, finished_at=record.finished_at, finished_s=record.finished_s,
-        started_at=state.started_at,
+        started_at=state.started_at, message_pending=record.exit_known and not record.message_read,
     )

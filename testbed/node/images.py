@@ -6,18 +6,17 @@ Source: kubernetes pkg/kubelet/images/image_manager.go EnsureImageExists.
 from __future__ import annotations
 
 import asyncio
-import re
 import signal
 from collections.abc import Callable
 
 from testbed.api.core_v1 import Container
 from testbed.core.backoff import BackoffEntry, BackoffRule, advanced, remaining_s
+from testbed.core.image_names import mistake
 from testbed.core.pods import Waiting
 from testbed.errors import EngineError, EngineUnavailable, NoSuchImage
 from testbed.node.facts import now_s
 from testbed.runtime.protocol import Engine, ImageState
 
-_REFERENCE = re.compile(r"[\w][\w.\-/:@]*")
 Tell = Callable[[str, str, str], None]  # type, reason, message
 
 
@@ -33,18 +32,20 @@ class ImageNotReady(Exception):
 class Images:
     def __init__(self, engine: Engine, rule: BackoffRule) -> None:
         self._engine, self._rule = engine, rule
-        self._failed: dict[str, tuple[BackoffEntry, float, str]] = {}  # reference: back-off, when, what was said
+        # By pod and reference: back-off, when, what was said.
+        self._failed: dict[tuple[str, str], tuple[BackoffEntry, float, str]] = {}
         self._present: dict[str, ImageState] = {}
         self._pulls = asyncio.Semaphore(2)
 
-    async def ensure(self, container: Container, tell: Tell) -> ImageState:
-        """The image, present on the engine.
+    async def ensure(self, uid: str, container: Container, tell: Tell) -> ImageState:
+        """The image, present on the engine. ``uid``: the pod's, each of which has back-offs of its own.
 
         Raises: ImageNotReady, EngineUnavailable.
         """
         reference = container.image
-        if not _REFERENCE.fullmatch(reference):
-            text = f'Failed to apply default image tag "{reference}": couldn\'t parse image name'
+        if wrong := mistake(reference):
+            text = f'Failed to apply default image tag "{reference}": couldn\'t parse image name "{reference}": {wrong}'
+            tell("Warning", "InspectFailed", text)
             raise ImageNotReady(Waiting("InvalidImageName", text), now_s() + self._rule.max_s)
         policy = container.image_pull_policy or default_policy(reference)
         found = await self._find(reference)
@@ -55,7 +56,7 @@ class Images:
             text = f'Container image "{reference}" is not present with pull policy of Never'
             tell("Warning", "ErrImageNeverPull", text)
             raise ImageNotReady(Waiting("ErrImageNeverPull", text), now_s() + self._rule.initial_s)
-        return await self._pull(reference, found, tell)
+        return await self._pull(uid, reference, found, tell)
 
     async def _find(self, reference: str) -> ImageState | None:
         if reference in self._present:
@@ -76,19 +77,23 @@ class Images:
         wanted = image.stop_signal if image is not None else ""
         return wanted if wanted in signal.Signals.__members__ else "SIGTERM"
 
+    def forget_pod(self, uid: str) -> None:
+        for key in [key for key in self._failed if key[0] == uid]:
+            del self._failed[key]
+
     def forget(self, reference: str) -> None:
         """The engine said that it has no such image: look again next time."""
         self._present.pop(reference, None)
 
-    async def _pull(self, reference: str, present: ImageState | None, tell: Tell) -> ImageState:
-        failed = self._failed.get(reference)
+    async def _pull(self, uid: str, reference: str, present: ImageState | None, tell: Tell) -> ImageState:
+        failed = self._failed.get((uid, reference))
         if failed is not None:
-            entry, failed_s, _ = failed
+            entry, failed_s, said = failed
             left_s = remaining_s(self._rule, entry, failed_s, now_s())
             if left_s > 0:
                 text = f'Back-off pulling image "{reference}"'
                 tell("Normal", "BackOff", text)
-                raise ImageNotReady(Waiting("ImagePullBackOff", text), now_s() + left_s)
+                raise ImageNotReady(Waiting("ImagePullBackOff", f"{text}: ErrImagePull: {said}"), now_s() + left_s)
         tell("Normal", "Pulling", f'Pulling image "{reference}"')
         begun = now_s()
         try:
@@ -104,12 +109,11 @@ class Images:
                 return present
             entry = advanced(self._rule, failed[0] if failed else None, failed[1] if failed else begun, now_s())
             told = f"{error.message} ({error.hint})" if error.hint else error.message
-            self._failed[reference] = (entry, now_s(), told)
+            self._failed[uid, reference] = (entry, now_s(), told)
             tell("Warning", "Failed", f'Failed to pull image "{reference}": {told}')
-            tell("Warning", "Failed", "Error: ErrImagePull")
             # Looked at again half-way through the back-off, so that the status says what it waits for, as upstream's.
             raise ImageNotReady(Waiting("ErrImagePull", told), now_s() + entry.delay_s / 2) from error
-        self._failed.pop(reference, None)
+        self._failed.pop((uid, reference), None)
         self._present[reference] = image
         took = now_s() - begun
         tell("Normal", "Pulled", f'Successfully pulled image "{reference}" in {took:.3f}s')

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from testbed.api.core_v1 import Container, Pod
 from testbed.core.pod_seen import PodSeen
 from testbed.core.pods import Waiting
+from testbed.core.termination import StopCause
 from testbed.node.container_specs import spec_hash
 from testbed.node.facts import now_ns, now_s
+from testbed.node.pod_messages import PodMessages
 from testbed.node.shared import Shared
 
 Json = dict[str, Any]
@@ -18,9 +20,10 @@ SANDBOX = ""  # the key of the sandbox in ``errors``
 
 class PodContext:
     """``status``: as composed last. ``errors``: by container, why a start failed and when it may be tried again.
-    ``gone``: the object is no longer in the API. ``failed``: a verdict on the whole pod."""
+    ``gone``: the object is no longer in the API. ``failed``: a verdict on the whole pod, ``end_cause`` why its
+    containers are then stopped, ``disruption`` the condition that says who did it."""
 
-    def __init__(self, shared: Shared, json: Json) -> None:
+    def __init__(self, shared: Shared, json: Json, wake: Callable[[], None]) -> None:
         self.shared = shared
         self.json = json
         self.pod = Pod.of(json)
@@ -29,14 +32,19 @@ class PodContext:
         self.waiting: dict[str, Waiting] = {}
         self.errors: dict[str, tuple[Waiting, float]] = {}
         self.failed: Waiting | None = None
+        self.end_cause = StopCause.ENDED
+        self.disruption: Waiting | None = None
         self.gone = False
         self.begun_at = shared.clock.now()
         self.hashes = _hashes(self.pod)
+        self.messages = PodMessages(shared.facts, shared.engine, self.uid, wake)
 
     def update(self, json: Json) -> None:
         before, self.json, self.pod = self.pod, json, Pod.of(json)
         if before.spec != self.pod.spec:
-            self.hashes = _hashes(self.pod)
+            old, self.hashes = self.hashes, _hashes(self.pod)
+            for name in [name for name in self.errors if old.get(name) != self.hashes.get(name)]:
+                del self.errors[name]  # what stood in the way of the old one
 
     @property
     def deleting(self) -> bool:
@@ -44,7 +52,7 @@ class PodContext:
 
     @property
     def terminal(self) -> bool:
-        return self.status.get("phase") in ("Succeeded", "Failed")
+        return self.failed is not None or self.status.get("phase") in ("Succeeded", "Failed")
 
     @property
     def full_name(self) -> str:
@@ -57,6 +65,7 @@ class PodContext:
 
     @property
     def seen(self) -> PodSeen:
+        self.messages.read(self.shared.view.of_pod(self.uid), self.containers)
         return self.shared.view.seen(self.uid)
 
     @property

@@ -52,6 +52,8 @@ class PodEnd:
                 await self.exit_code(record.id)
         await self._probes.close()
         if not context.gone:
+            context.messages.read(records, context.containers)
+            await context.messages.settled()
             self._reporter.publish(context.seen, ending=True)
             await shared.sender.flush(context.uid)
             await shared.sender.delete(context.uid, context.pod.metadata.namespace, context.pod.metadata.name)
@@ -67,6 +69,7 @@ class PodEnd:
         remove_volumes(shared.facts, context.uid)
         shared.checkpoint.forget(context.uid)
 
+        shared.images.forget_pod(context.uid)
     async def exit_code(self, container: str) -> None:
         """Waits, not for ever, until the engine tells it. Raises: EngineUnavailable."""
         deadline_s = now_s() + _EXIT_PATIENCE_S

@@ -12,7 +12,6 @@ from testbed.node import pod_context
 from testbed.node.engine_view import Record
 from testbed.node.pod_context import SANDBOX, PodContext
 from testbed.node.pod_probes import PodProbes
-from testbed.node.volumes import termination_message
 
 Json = dict[str, Any]
 
@@ -27,7 +26,6 @@ class PodReporter:
         context = self._context
         if context.gone:
             return
-        self._read_messages()
         health = self._probes.health(seen)
         ready = frozenset(
             item.name for item in context.containers
@@ -38,7 +36,7 @@ class PodReporter:
         )
         given = StatusInput(
             context.pod, seen, context.begun_at, context.shared.clock.now(), context.shared.facts.address, ready,
-            health.started, context.waiting, context.failed, ending, self._gates(),
+            health.started, context.waiting, context.failed, ending, context.disruption,
         )
         status = pod_status(given, {**context.status, "conditions": self._known_conditions()})
         if status == context.status:
@@ -92,18 +90,9 @@ class PodReporter:
             text = f"Container {record.name} ended"
             self._context.event("Normal", "ContainerDied", text, record.name, record.died_ns)
 
-    def _gates(self) -> tuple[str, ...]:
-        return tuple(str(item.get("conditionType")) for item in self._context.json["spec"].get("readinessGates") or ())
-
     def _known_conditions(self) -> list[Json]:
         """Ours as told last, and others' as the API has them."""
         own = list(self._context.status.get("conditions") or ())
         types = {item.get("type") for item in own}
         others = (self._context.json.get("status") or {}).get("conditions") or ()
         return own + [item for item in others if item.get("type") not in types]
-
-    def _read_messages(self) -> None:
-        context = self._context
-        for record in context.shared.view.of_pod(context.uid):
-            if not record.message and not record.sandbox and (record.died_ns is not None or record.exit_known):
-                record.message = termination_message(context.shared.facts, context.uid, record.name, record.attempt)

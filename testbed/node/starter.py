@@ -40,7 +40,7 @@ class Starter:
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self._image_users: dict[str, str] = {}
+        self._image_users: dict[str, str] = {}  # by image
 
     # --- sandbox
 
@@ -87,7 +87,7 @@ class Starter:
         """Raises: CannotStart, EngineUnavailable."""
         shared, name = self.shared, container.name
         spare = shared.view.spare(pod.metadata.uid, name)
-        if spare is None or name not in self._image_users:
+        if spare is None or container.image not in self._image_users:
             await self._ensure_image(json, container)
         spec = self._spec(pod, json, container, attempt, sandbox, address)
         ready_made = spare is not None and spare.state.labels.get(CREATE_HASH) == spec.labels[CREATE_HASH]
@@ -169,8 +169,8 @@ class Starter:
             env = environment(pod, container, sources)
             return container_spec(
                 facts, pod, container, attempt, sandbox=sandbox, env=env,
-                mounts=container_mounts(facts, pod, container, attempt),
-                image_user=self._image_users.get(container.name, ""), lowest_oom_score=self.shared.lowest_oom_score,
+                mounts=container_mounts(facts, pod, container, attempt, self.shared.claims.known(pod.metadata.uid)),
+                image_user=self._image_users.get(container.image, ""), lowest_oom_score=self.shared.lowest_oom_score,
             )
         except MissingConfig as error:
             raise self._failed(json, "Failed", Waiting("CreateContainerConfigError", str(error))) from error
@@ -182,17 +182,17 @@ class Starter:
             self._tell(json, kind, reason, message)
 
         try:
-            image = await self.shared.images.ensure(container, tell)
+            image = await self.shared.images.ensure(json["metadata"]["uid"], container, tell)
         except ImageNotReady as error:
             raise CannotStart(error.waiting, error.again_s) from error
-        self._image_users[container.name] = image.user
+        self._image_users[container.image] = image.user
 
     async def _create_container(self, json: Json, container: Container, spec: ContainerSpec) -> str:
         try:
             return await self._create(spec)
         except NoSuchImage as error:
             self.shared.images.forget(container.image)
-            self._image_users.pop(container.name, None)
+            self._image_users.pop(container.image, None)
             waiting = Waiting("ErrImagePull", error.message)
             raise self._failed(json, "Failed", waiting) from error
         except EngineError as error:
@@ -203,6 +203,7 @@ class Starter:
         try:
             return await self.shared.engine.create(spec)
         except NameConflict:
+            tell("Warning", "Failed", f"Error: {error.waiting.reason}")
             state = await self.shared.engine.inspect(spec.name)
             wanted = spec.labels.get(CREATE_HASH)
             # One that runs was started by a call whose answer was lost: starting it again changes nothing.

@@ -91,15 +91,6 @@ def remove_volumes(facts: NodeFacts, uid: str) -> None:
             empty.rmdir()
 
 
-def termination_message(facts: NodeFacts, uid: str, name: str, attempt: int) -> str:
-    """What the container left, at most 4 KiB of it."""
-    try:
-        with termination_log(facts, uid, name, attempt).open("rb") as stream:
-            return stream.read(4096).decode("utf-8", "replace")
-    except OSError:
-        return ""
-
-
 def _files(pod: Pod, volume: Volume, sources: Sources) -> Files:
     if volume.config_map is not None:
         wanted = volume.config_map

@@ -52,10 +52,10 @@ class PodWorker:
 
     def __init__(self, shared: Shared, json: Json) -> None:
         self.shared = shared
-        self.context = PodContext(shared, json)
+        self._wake = asyncio.Event()
+        self.context = PodContext(shared, json, self.wake)
         self.uid = self.context.uid
         self.finished = False
-        self._wake = asyncio.Event()
         self._starter = Starter(shared)
         self.probes = PodProbes(self.context, self.wake, lambda: self._reporter.publish(self.context.seen))
         self._reporter = PodReporter(self.context, self.probes)
@@ -113,6 +113,7 @@ class PodWorker:
         await self._stops.close()
         await self._keeper.close()
         await self._end.close()
+        await self.context.messages.close()
 
     # --- the loop
 
@@ -167,7 +168,8 @@ class PodWorker:
             active_s = (self.shared.clock.now() - moment).total_seconds()
         want = PodWant(
             name=context.full_name, spec=self.pod.spec, hashes=context.hashes, restarts=context.restarts(),
-            init_done=self._init_done(seen), deleting=context.deleting, terminal=context.terminal, active_s=active_s,
+            init_done=self._init_done(seen), deleting=context.deleting, terminal=context.terminal,
+            end_cause=context.end_cause, active_s=active_s,
         )
         health = self.probes.health(seen)
         return decide(want, seen, health, self._backoffs(seen), self.shared.crash_rule, now_s())
@@ -183,13 +185,19 @@ class PodWorker:
         )
 
     def _backoffs(self, seen: PodSeen) -> Mapping[str, BackoffEntry]:
-        """Remembered ones; where memory was lost, rebuilt from the attempts that containers carry."""
-        known = self.shared.checkpoint.backoffs.get(self.uid, {})
+        """Remembered ones; where memory was lost, rebuilt from the attempts that containers carry. A changed container
+        begins anew (kubernetes: GetStableKey, of which the container's hash is a part)."""
+        stored, hashes = self.shared.checkpoint.backoffs.get(self.uid, {}), self.context.hashes
+        known = {name: stored[key] for name in hashes if (key := self._backoff_key(name)) in stored}
         rebuilt = {
-            name: entry for name, item in seen.containers.items() if name not in known
+            name: entry for name, item in seen.containers.items()
+            if name not in known and item.spec_hash == hashes.get(name)
             and (entry := reconstructed(self.shared.crash_rule, item.attempt, item.started_s or now_s())) is not None
         }
         return {**rebuilt, **known}
+
+    def _backoff_key(self, name: str) -> str:
+        return f"{name}/{self.context.hashes[name]}"
 
     # --- acting
 
@@ -250,7 +258,7 @@ class PodWorker:
             return error.again_s
         finally:
             if action.backoff is not None:
-                self.shared.checkpoint.remember(self.uid, action.name, action.backoff)
+                self.shared.checkpoint.remember(self.uid, self._backoff_key(action.name), action.backoff)
         context.errors.pop(action.name, None)
         context.waiting.pop(action.name, None)
         if action.attempt:

@@ -119,6 +119,9 @@ def _pod(obj: Json) -> None:
     spec.setdefault("enableServiceLinks", True)
     for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
         limits = (container.get("resources") or {}).get("limits")
+    grace_s = spec["terminationGracePeriodSeconds"]
+    if isinstance(grace_s, int) and grace_s < 0:
+        spec["terminationGracePeriodSeconds"] = 1  # kubernetes: a negative grace is the shortest there is
         if limits:
             requests = _map(container["resources"], "requests")
             for name, value in limits.items():

@@ -21,7 +21,7 @@ MAX_DEPTH = 100
 UNENFORCED: dict[str, frozenset[str]] = {
     "PodSpec": frozenset({
         "dnsConfig", "ephemeralContainers", "hostAliases", "hostIPC", "hostPID", "hostUsers", "imagePullSecrets", "os",
-        "overhead", "readinessGates", "resourceClaims", "runtimeClassName",
+        "overhead", "resourceClaims", "runtimeClassName",
         "setHostnameAsFQDN", "shareProcessNamespace",
     }),
     "ContainerPort": frozenset({"hostIP", "hostPort"}),

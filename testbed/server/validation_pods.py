@@ -11,7 +11,7 @@ from typing import Any
 
 from testbed.server.causes import Causes
 from testbed.server.names import CONFIG_KEY, check_label_name, check_label_value, check_labels, check_qualified
-from testbed.server.validation_containers import check_container, check_quantity, check_relative, not_negative
+from testbed.server.validation_containers import check_container, check_quantity, check_relative
 from testbed.server.validation_placement import check_gated_update, check_placement
 
 Json = dict[str, Any]
@@ -35,8 +35,6 @@ def check_pod_spec(spec: Json, path: str, causes: Causes, *, restart: tuple[str,
         causes.not_supported(f"{path}.restartPolicy", spec.get("restartPolicy"), restart)
     if spec.get("dnsPolicy") not in _DNS:
         causes.not_supported(f"{path}.dnsPolicy", spec.get("dnsPolicy"), _DNS)
-    if spec.get("terminationGracePeriodSeconds", 0) < 0:
-        not_negative(spec["terminationGracePeriodSeconds"], f"{path}.terminationGracePeriodSeconds", causes)
     deadline = spec.get("activeDeadlineSeconds")
     if deadline is not None and not 1 <= deadline < 2**31:
         causes.invalid(f"{path}.activeDeadlineSeconds", deadline, "must be between 1 and 2147483647, inclusive")
@@ -47,6 +45,8 @@ def check_pod_spec(spec: Json, path: str, causes: Causes, *, restart: tuple[str,
         if spec.get(key):
             check_label_name(spec[key], f"{path}.{key}", causes)
 
+    for index, gate in enumerate(spec.get("readinessGates") or ()):
+        check_qualified(gate.get("conditionType", ""), f"{path}.readinessGates[{index}].conditionType", causes)
 
 def _check_volumes(volumes: Any, path: str, causes: Causes) -> set[str]:
     names: set[str] = set()

@@ -105,13 +105,19 @@ def test_a_deleted_pod_ends_succeeded_only_when_all_exit_0() -> None:
 
 
 def test_readiness_gates_count() -> None:
-    names, gates = frozenset({"app"}), ("example.com/gate",)
-    found = PodSeen(SANDBOX, {"app": item()})
-    closed = status(found, ready=names, started=names, gates=gates)
-    assert conditions(closed)["Ready"] == "False"
-    opened = status(found, ready=names, started=names, gates=gates,
-                    before={"conditions": [{"type": "example.com/gate", "status": "True"}]})
-    assert conditions(opened)["Ready"] == "True"
+    names, found = frozenset({"app"}), PodSeen(SANDBOX, {"app": item()})
+
+    def ready(*said: str) -> dict[str, Any]:
+        gates = {"readinessGates": [{"conditionType": "example.com/gate"}]}
+        value = status(found, ready=names, started=names, spec=gates,
+                       before={"conditions": [{"type": "example.com/gate", "status": item} for item in said]})
+        return next(item for item in value["conditions"] if item["type"] == "Ready")
+
+    absent, closed, opened = ready(), ready("False"), ready("True")
+    assert (absent["status"], absent["reason"]) == ("False", "ReadinessGatesNotReady")
+    assert absent["message"] == 'corresponding condition of pod readiness gate "example.com/gate" does not exist.'
+    assert closed["message"] == 'the status of pod readiness gate "example.com/gate" is not "True", but False'
+    assert opened["status"] == "True"
 
 
 def test_transition_times_move_only_with_the_status() -> None:

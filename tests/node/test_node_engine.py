@@ -3,62 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import os
-import random
-import shutil
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
-from node_world import World, pod, until, world
+from engine_world import engine_world
+from node_world import World, pod, until
 
-from testbed.api import labels
-from testbed.api.instance import memory_directory
 from testbed.api.resources import CONFIG_MAPS, PODS, SECRETS
-from testbed.machines.addresses import choose_subnet, machine_networks
 from testbed.node.agent import Agent
 from testbed.node.http import KubeletServer
-from testbed.runtime.factory import open_engine, open_host
 
 pytestmark = pytest.mark.engine
 INSTANCE_ID = "7e570d0de001"
-NETWORK = "testbed-test-node"
 READY = {"readinessProbe": {"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 1}}
 
 
 @pytest.fixture
 async def w(tmp_path: Path) -> AsyncIterator[World]:
-    engine = open_engine()
-    host = open_host(INSTANCE_ID, engine)
-    tags = {labels.INSTANCE: INSTANCE_ID, labels.INSTANCE_NAME: "test-node"}
-
-    async def clean() -> None:
-        for _ in range(3):
-            for state in await engine.list({labels.INSTANCE: INSTANCE_ID}):
-                await engine.remove(state.id)
-        await engine.remove_network(NETWORK)
-        await host.remove_cgroup(f"/testbed-{INSTANCE_ID}")
-        shutil.rmtree(memory_directory(INSTANCE_ID), ignore_errors=True)
-
-    await clean()
-    taken = [subnet for network in await engine.networks() for subnet in network.subnets]
-    whole = ipaddress.IPv4Network(choose_subnet([*taken, *machine_networks()], random.Random()))
-    lower = next(whole.subnets(prefixlen_diff=1))
-    cidr, address = str(list(lower.subnets(new_prefix=24))[1]), str(lower[1])
-    await engine.create_network(NETWORK, subnet=str(lower), gateway=address, bridge="tb-testnode", labels=tags)
-    await host.create_cgroup(f"/testbed-{INSTANCE_ID}/n1")
-    try:
-        async with world(tmp_path, engine, host, instance_id=INSTANCE_ID, network=NETWORK, cidr=cidr,
-                         address=address) as made:
-            yield made
-    finally:
-        await clean()
-        await host.close()
-        await engine.close()
+    async with engine_world(tmp_path, INSTANCE_ID, "node") as made:
+        yield made
 
 
 def read(pid: int, name: str) -> bytes:

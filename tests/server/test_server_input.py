@@ -216,7 +216,7 @@ CONTAINER = "spec.containers.0"
     ("spec.volumes", [{"name": "v", "configMap": {"name": "c", "items": [{"key": "k", "path": "../x"}]}}],
      "spec.volumes[0].configMap.items[0].path"),
     ("spec.restartPolicy", "Maybe", "spec.restartPolicy"),
-    ("spec.terminationGracePeriodSeconds", -1, "spec.terminationGracePeriodSeconds"),
+    ("spec.readinessGates", [{"conditionType": "a b"}], "spec.readinessGates[0].conditionType"),
     ("spec.tolerations", [{"operator": "Equal", "value": "x"}], "spec.tolerations[0].operator"),
     ("spec.tolerations", [{"key": "a", "operator": "Exists", "effect": "NoSchedule", "tolerationSeconds": 3}],
      "spec.tolerations[0].effect"),
