@@ -55,6 +55,7 @@ class Instance:
     profile: str = "fast"
     engine_url: str = ""  # "" is the environment's engine
     nodes: tuple[NodeInstance, ...] = field(default=())
+    ingress_ports: tuple[int, ...] = ()  # on 127.0.0.1: of Ingresses, HTTP and HTTPS
 
     # --- addresses
 
@@ -226,6 +227,7 @@ def load_instance(directory: Path) -> Instance:
         value = json.loads((directory / "instance.json").read_text())
         nodes = tuple(NodeInstance(**node) for node in value.pop("nodes"))
         value["node_ports"] = tuple(value["node_ports"])
+        value["ingress_ports"] = tuple(value.get("ingress_ports") or ())
         value["directory"] = directory
         return Instance(nodes=nodes, **value)
     except FileNotFoundError:

@@ -63,6 +63,8 @@ STORAGE_CLASSES = ResourceType("storage.k8s.io", "v1", "storageclasses", "Storag
 NETWORK_POLICIES = ResourceType(
     "networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", short_names=("netpol",)
 )
+INGRESSES = ResourceType("networking.k8s.io", "v1", "ingresses", "Ingress", short_names=("ing",))
+INGRESS_CLASSES = ResourceType("networking.k8s.io", "v1", "ingressclasses", "IngressClass", False)
 DISRUPTION_BUDGETS = ResourceType(
     "policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", short_names=("pdb",)
 )
@@ -86,7 +88,7 @@ LIMIT_RANGES = ResourceType("", "v1", "limitranges", "LimitRange", short_names=(
 BUILT_IN: tuple[ResourceType, ...] = (
     NAMESPACES, NODES, PODS, SERVICES, CONFIG_MAPS, SECRETS, EVENTS, SERVICE_ACCOUNTS, ENDPOINTS, DEPLOYMENTS,
     REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, JOBS, CRON_JOBS, CONTROLLER_REVISIONS,
-    ENDPOINT_SLICES, LEASES, PRIORITY_CLASSES, STORAGE_CLASSES, NETWORK_POLICIES,
+    ENDPOINT_SLICES, LEASES, PRIORITY_CLASSES, STORAGE_CLASSES, NETWORK_POLICIES, INGRESSES, INGRESS_CLASSES,
     RESOURCE_QUOTAS, LIMIT_RANGES, AUTOSCALERS,
     DISRUPTION_BUDGETS, ROLES, ROLE_BINDINGS, CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, CUSTOM_RESOURCE_DEFINITIONS,
 )

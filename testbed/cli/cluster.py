@@ -92,6 +92,9 @@ def _print_status(name: str, value: dict[str, object]) -> None:
         printing.out(f"cluster {name}: {value['problem']}\n")
         return
     printing.out(f"cluster {name}  id {value['id']}  profile {value['profile']}  api https://127.0.0.1:{value['api_port']}")
+    ports = value.get("ingress_ports")
+    if isinstance(ports, list | tuple) and len(ports) == 2:
+        printing.out(f"ingress  http://127.0.0.1:{ports[0]}  https://127.0.0.1:{ports[1]}  once there is an Ingress")
     nodes, processes = value["nodes"], value["processes"]
     assert isinstance(nodes, list | tuple) and isinstance(processes, list | tuple)
     printing.out("")

@@ -40,6 +40,7 @@ class RoomStatus:
     api_port: int
     processes: tuple[ProcessState, ...]
     nodes: tuple[NodeState, ...]
+    ingress_ports: tuple[int, ...] = ()
 
 
 class MachineRoom(Protocol):

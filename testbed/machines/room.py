@@ -154,6 +154,7 @@ class Room:
         return RoomStatus(
             name=self.instance.name, id=self.instance.id, profile=self.instance.profile, room_pid=os.getpid(),
             api_port=self.instance.api_port, processes=(*states.values(), self._gateway), nodes=nodes,
+            ingress_ports=self.instance.ingress_ports,
         )
 
     async def add_node(self, name: str = "", *, cpu: str = "", memory: str = "") -> str:
@@ -290,7 +291,7 @@ def new_node(
         raise InvalidInput(f"there already is a node {name!r} in cluster {instance.name!r}")
     used = {node.pod_cidr for node in instance.nodes}
     cidr = next(one for one in (instance.pod_cidr(k) for k in range(1, MAX_NODES + 2)) if one not in used)
-    ports = {instance.api_port, *instance.node_ports, *avoid}
+    ports = {instance.api_port, *instance.node_ports, *instance.ingress_ports, *avoid}
     for node in instance.nodes:
         ports |= {node.agent_port, node.to_agent_port, node.to_api_port}
     agent, to_agent, to_api = addresses.choose_ports(3, ports, random.Random())

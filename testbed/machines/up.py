@@ -205,10 +205,11 @@ async def _reserve(
             [*networks, *addresses.machine_networks(), *(other.subnet for other in others)], source
         )
         identity = secrets.token_hex(6)
-        api_port, = addresses.choose_ports(1, taken, source)
+        api_port, *ingress_ports = addresses.choose_ports(3, taken, source)
         instance = Instance(
             name=name, id=identity, directory=directory, subnet=subnet, api_port=api_port,
             node_ports=addresses.choose_node_ports(taken, source), profile=profile, engine_url=engine_url,
+            ingress_ports=tuple(ingress_ports),
         )
         for _ in range(nodes):
             node = new_node(instance, "", cpu, memory, avoid=taken)
@@ -258,6 +259,7 @@ def _other_instances(directory: Path) -> Iterator[Instance]:
 def _ports(instance: Instance) -> Iterator[int]:
     yield instance.api_port
     yield from instance.node_ports
+    yield from instance.ingress_ports
     for node in instance.nodes:
         yield from (node.agent_port, node.to_agent_port, node.to_api_port)
 

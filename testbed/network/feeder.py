@@ -8,16 +8,16 @@ a Service's new endpoints, an Event ``EndpointsProgrammed`` on the Service tells
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from testbed.api.resources import ENDPOINT_SLICES, SERVICES
 from testbed.client.informer import Informer
 from testbed.client.protocol import Client, Json
 from testbed.errors import TestbedError
+from testbed.network.line import Line
 from testbed.network.state import GatewayState, gateway_state
 
 REASON = "EndpointsProgrammed"
@@ -36,46 +36,6 @@ class Recorder(Protocol):
         self, obj: Mapping[str, Any], type: str, reason: str, message: str, *, monotonic_ns: int | None = None,
         annotations: Mapping[str, str] | None = None,
     ) -> None: ...
-
-
-class _Line(asyncio.Protocol):
-    """The connection to one gateway: a question, an answer. ``lost`` is called when the gateway has gone.
-
-    No streams and no tasks: between a change and its message the loop must not get turns to do other work in.
-    """
-
-    def __init__(self, lost: Callable[[], None]) -> None:
-        self._lost = lost
-        self._received = bytearray()
-        self._answer: asyncio.Future[Json] | None = None
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(ConnectionResetError("the gateway has gone"))
-        self._lost()
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        if b"\n" in self._received and self._answer is not None and not self._answer.done():
-            line, _, rest = self._received.partition(b"\n")
-            self._received = bytearray(rest)
-            try:
-                self._answer.set_result(json.loads(line))
-            except ValueError as error:
-                self._answer.set_exception(error)
-
-    async def ask(self, message: Json) -> Json:
-        """Raises: ConnectionError when the gateway is gone, ValueError for an answer that is none."""
-        if self._transport is None:
-            raise ConnectionResetError("the gateway has gone")
-        self._answer = asyncio.get_running_loop().create_future()
-        self._transport.write(json.dumps(message).encode() + b"\n")
-        return await self._answer
 
 
 class GatewayFeeder:
@@ -109,7 +69,7 @@ class GatewayFeeder:
     async def _converse(self) -> None:
         """Feeds one gateway for as long as it lives. Raises: OSError, TimeoutError, ValueError when it does not."""
         loop = asyncio.get_running_loop()
-        transport, line = await loop.create_unix_connection(lambda: _Line(self._dirty.set), str(self._socket))
+        transport, line = await loop.create_unix_connection(lambda: Line(self._dirty.set), str(self._socket))
         try:
             self._dirty.set()
             while True:
@@ -119,7 +79,7 @@ class GatewayFeeder:
         finally:
             transport.close()
 
-    async def _send(self, line: _Line) -> None:
+    async def _send(self, line: Line) -> None:
         services = dict(self._services.items)
         try:
             state = gateway_state(services.values(), self._slices.items.values())

@@ -16,6 +16,7 @@ from testbed.runtime.protocol import ContainerSpec, ContainerState, Engine, Host
 
 IMAGE = "testbed-gateway:1"
 CONTROL_DIRECTORY = "/run/testbed"
+INGRESS_PORTS = (80, 443)  # of HAProxy, once there is an Ingress
 
 
 def instance_labels(instance: Instance, role: str) -> dict[str, str]:
@@ -33,7 +34,9 @@ def gateway_spec(instance: Instance) -> ContainerSpec:
         name=instance.gateway_container, image=IMAGE, labels=instance_labels(instance, labels.ROLE_GATEWAY),
         env=tuple(environment.items()), network=instance.network, address=instance.gateway_address,
         hostname="gateway", mounts=(Mount(CONTROL_DIRECTORY, str(instance.gateway_directory)),),
-        ports=tuple(PublishedPort(port, port) for port in instance.node_ports),
+        ports=(*(PublishedPort(port, port) for port in instance.node_ports),
+               *(PublishedPort(inside, port)
+                 for port, inside in zip(instance.ingress_ports, INGRESS_PORTS, strict=False))),
         cap_drop=("ALL",), cap_add=("NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE"),
         sysctls=(
             ("net.ipv4.ip_forward", "1"),

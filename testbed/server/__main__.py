@@ -24,6 +24,7 @@ from testbed.controlplane.manager import ControlPlane
 from testbed.core.profile import PROFILES
 from testbed.errors import EnvironmentProblem, TestbedError
 from testbed.network.feeder import GatewayFeeder
+from testbed.network.ingress_feeder import IngressFeeder
 from testbed.server.agents import Agents
 from testbed.server.authentication import Gatekeeper
 from testbed.server.bootstrap import ensure_system_objects
@@ -64,6 +65,9 @@ async def run(instance: Instance) -> None:
                            usage=Usages(registry, agents))
     recorder = EventRecorder(client, "gateway", SystemClock(), random=rng)
     feeder = GatewayFeeder(client, instance.gateway_directory / "control.sock", recorder)
+    ingress_recorder = EventRecorder(client, "ingress-controller", SystemClock(), random=rng)
+    ingresses = IngressFeeder(client, instance.gateway_directory / "control.sock", ingress_recorder,
+                              instance.gateway_address)
     face = Face(registry, Gatekeeper(_token(instance), [instance.kubernetes_service_address]), agents=agents,
                 address=f"127.0.0.1:{instance.api_port}", metrics=exposition(registry, control))
     runner = await serve(face.handle, "127.0.0.1", instance.api_port, certificate=instance.certificate,
@@ -73,7 +77,8 @@ async def run(instance: Instance) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(control.run(), name="controllers"),
-                     group.create_task(feeder.run(), name="gateway feeder")]
+                     group.create_task(feeder.run(), name="gateway feeder"),
+                     group.create_task(ingresses.run(), name="ingress feeder")]
             await stopping.wait()
             for task in tasks:
                 task.cancel()
@@ -81,6 +86,7 @@ async def run(instance: Instance) -> None:
         registry.store.end_watches()
         await runner.cleanup()
         await recorder.close()
+        await ingress_recorder.close()
         await agents.close()
         registry.store.close()
         _log.info("stopped")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from testbed.api.resources import NAMESPACES, PRIORITY_CLASSES, SERVICE_ACCOUNTS, SERVICES
+from testbed.api.resources import INGRESS_CLASSES, NAMESPACES, PRIORITY_CLASSES, SERVICE_ACCOUNTS, SERVICES
 from testbed.errors import AlreadyExists, NotFound
 from testbed.server.admission import SYSTEM_PRIORITIES
+from testbed.server.ingresses import CLASS
 from testbed.server.registry import Registry
 
 # kubernetes: pkg/apis/scheduling/v1/helpers.go
@@ -32,6 +33,10 @@ def ensure_system_objects(registry: Registry, kubernetes_address: str) -> None:
                 "metadata": {"name": name}, "value": SYSTEM_PRIORITIES[name], "description": description})
         except AlreadyExists:
             pass
+    try:
+        registry.create(INGRESS_CLASSES, CLASS)
+    except AlreadyExists:
+        pass
     try:
         # Looked up first: creating it again would be refused for its address, which it holds itself.
         registry.get(SERVICES, "kubernetes", "default")

@@ -34,6 +34,8 @@ UNENFORCED: dict[str, frozenset[str]] = {
     }),
     "VolumeMount": frozenset({"mountPropagation", "recursiveReadOnly", "subPathExpr"}),
     "JobSpec": frozenset({"successPolicy"}),
+    "IngressBackend": frozenset({"resource"}),
+    "IngressClassSpec": frozenset({"parameters"}),
     "RollingUpdateStatefulSetStrategy": frozenset({"maxUnavailable"}),
     "ServiceSpec": frozenset({
         "externalIPs", "externalTrafficPolicy", "healthCheckNodePort", "internalTrafficPolicy",

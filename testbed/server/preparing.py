@@ -12,9 +12,11 @@ from datetime import datetime
 from typing import Any
 
 from testbed.api.meta import format_time
+from testbed.api.resources import INGRESSES
 from testbed.errors import BadRequest, Conflict, Invalid
 from testbed.server.defaults import apply_defaults
 from testbed.server.fields import UNENFORCED_KINDS, Findings, examine
+from testbed.server.ingresses import annotation_warnings
 from testbed.server.judging import value_causes
 from testbed.server.options import WriteOptions
 from testbed.server.served import Served
@@ -103,6 +105,8 @@ def _judge(served: Served, obj: Json, findings: Findings, options: WriteOptions,
                                 for path in findings.unenforced)
         if kind in UNENFORCED_KINDS and not served.custom:
             options.warnings.append(UNENFORCED_KINDS[kind])
+        if served.key == INGRESSES.group_resource:
+            options.warnings.extend(annotation_warnings(obj))
 
 
 def _cause(reason: str, field: str, message: str) -> dict[str, str]:

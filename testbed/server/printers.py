@@ -12,6 +12,7 @@ from typing import Any
 from testbed.api import resources as r
 from testbed.server.autoscalers import AUTOSCALER_PRINTERS
 from testbed.server.human import since
+from testbed.server.ingresses import INGRESS_PRINTERS
 from testbed.server.policies import POLICY_PRINTERS
 from testbed.server.printer import Printer, age_of, name_of
 from testbed.server.printing_pods import POD_COLUMNS, pod_row
@@ -152,6 +153,7 @@ PRINTERS: dict[str, Printer] = {
     r.PODS.group_resource: Printer(POD_COLUMNS, pod_row),
     **WORKLOAD_PRINTERS,
     **POLICY_PRINTERS,
+    **INGRESS_PRINTERS,
     **AUTOSCALER_PRINTERS,
     r.SERVICES.group_resource: Printer(
         ("Name", "Type", "Cluster-IP", "External-IP", "Port(s)", "Age", "Selector*"), _service),

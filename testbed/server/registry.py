@@ -23,6 +23,7 @@ from testbed.server.catalog import Catalog
 from testbed.server.deletion import DeleteOptions
 from testbed.server.evictions import judge_eviction, mark_disruption
 from testbed.server.fields import checked
+from testbed.server.ingresses import admit_ingress
 from testbed.server.options import Listing, WriteOptions
 from testbed.server.patches import json_patch, merge_patch, strategic_patch
 from testbed.server.reading import Reader
@@ -96,6 +97,9 @@ class Registry(Reader):
             classes = {item.name: item.value for item in self.store.list(r.PRIORITY_CLASSES.group_resource)}
             quotas.default_limits(value, self._values(r.LIMIT_RANGES, value["metadata"].get("namespace", "")))
             admit_pod(value, self._profile.default_toleration_s, classes)
+        elif served.key == r.INGRESSES.group_resource:
+            value["status"] = {"loadBalancer": {}}
+            admit_ingress(value, (item.value for item in self.store.list(r.INGRESS_CLASSES.group_resource)))
         elif served.key == r.SERVICES.group_resource:
             value["status"] = {"loadBalancer": {}}
             self._allocate(value, None)

@@ -78,6 +78,8 @@ BUILT_IN: tuple[Served, ...] = (
     _built_in(r.PRIORITY_CLASSES),
     _built_in(r.STORAGE_CLASSES),
     _built_in(r.NETWORK_POLICIES, generation=True),
+    _built_in(r.INGRESSES, "status", generation=True),
+    _built_in(r.INGRESS_CLASSES, generation=True),
     _built_in(r.DISRUPTION_BUDGETS, "status", generation=True),
     _built_in(r.RESOURCE_QUOTAS, "status"),
     _built_in(r.LIMIT_RANGES),

@@ -16,6 +16,12 @@ from testbed.api import resources as r
 from testbed.server.admission import SYSTEM_PRIORITIES
 from testbed.server.autoscalers import check_autoscaler
 from testbed.server.causes import Causes
+from testbed.server.ingresses import (
+    check_ingress,
+    check_ingress_class,
+    check_ingress_class_update,
+    check_new_ingress,
+)
 from testbed.server.names import (
     check_label_name,
     check_label_value,
@@ -56,6 +62,8 @@ def validate(served: Served, obj: Json, old: Json | None = None) -> None:
     check = _CHECKS.get(served.key)
     if check is not None:
         check(obj, causes)
+    if old is None and served.key == r.INGRESSES.group_resource:
+        check_new_ingress(obj, causes)
     update = _UPDATES.get(served.key)
     if old is not None and update is not None and not causes:
         update(old, obj, causes)
@@ -233,6 +241,7 @@ def _priority_class_update(old: Json, new: Json, causes: Causes) -> None:
 
 
 _CHECKS: dict[str, Check] = {
+    r.INGRESSES.group_resource: check_ingress, r.INGRESS_CLASSES.group_resource: check_ingress_class,
     r.PODS.group_resource: _pod, r.DEPLOYMENTS.group_resource: check_deployment,
     r.REPLICA_SETS.group_resource: check_replica_set, r.STATEFUL_SETS.group_resource: check_stateful_set,
     r.DAEMON_SETS.group_resource: check_daemon_set, r.JOBS.group_resource: check_job,
@@ -244,6 +253,7 @@ _CHECKS: dict[str, Check] = {
     r.RESOURCE_QUOTAS.group_resource: check_quota, r.AUTOSCALERS.group_resource: check_autoscaler,
 }
 _UPDATES: dict[str, UpdateCheck] = {
+    r.INGRESS_CLASSES.group_resource: check_ingress_class_update,
     r.RESOURCE_QUOTAS.group_resource: check_quota_update,
     r.PODS.group_resource: check_pod_update, r.DEPLOYMENTS.group_resource: check_selector_immutable,
     r.REPLICA_SETS.group_resource: check_selector_immutable,

@@ -21,6 +21,7 @@ from testbed.controlplane.manager import ControlPlane
 from testbed.core.profile import Profile
 from testbed.errors import ApiUnavailable
 from testbed.network.feeder import GatewayFeeder
+from testbed.network.ingress_feeder import IngressFeeder
 from testbed.server.bootstrap import ensure_system_objects
 from testbed.server.registry import Registry
 from testbed.simulation.loop import SimulatedProcess, VirtualLoop
@@ -32,6 +33,7 @@ CALL_DEADLINE_S = 10.0
 WATCH_SILENCE_S = 90.0
 _LOOK_S = 0.05
 _LATENCY_S = (0.0005, 0.003)
+GATEWAY_ADDRESS = "10.200.0.2"
 NODE_PORTS = tuple(range(30000, 30016))
 
 
@@ -91,10 +93,12 @@ class SimulatedApi:
     async def _run(self, client: Client, control_plane: ControlPlane, draw: random.Random) -> None:
         recorder = EventRecorder(client, "gateway", self.clock, random=draw)
         feeder = GatewayFeeder(client, self._gateway_socket, recorder)
+        ingresses = IngressFeeder(client, self._gateway_socket, recorder, GATEWAY_ADDRESS)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(control_plane.run())
                 group.create_task(feeder.run())
+                group.create_task(ingresses.run())
         finally:
             await recorder.close()
 

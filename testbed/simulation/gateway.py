@@ -11,6 +11,7 @@ import json
 from typing import Any
 
 from testbed.runtime.simulated_machine import SimulatedMachine
+from testbed.simulation.ingress import SimulatedFront
 from testbed.simulation.transport import MemoryTransport
 
 _APPLY_S = (0.001, 0.004)
@@ -26,6 +27,7 @@ class SimulatedGateway:
         self._prefix = service_prefix
         self.services: dict[tuple[str, int], list[tuple[str, int]]] = {}
         self.programmed = 0
+        self.front = SimulatedFront(machine)
 
     def accept(self, protocol: asyncio.BaseProtocol) -> asyncio.BaseTransport:
         return _Feed(self, protocol)
@@ -60,8 +62,11 @@ class _Feed(MemoryTransport):
 
     def received(self, data: bytes) -> None:
         *lines, self._buffer = (self._buffer + data).split(b"\n")
-        for line in lines:
-            self._gateway.machine.later(self._gateway.apply_s(), self._apply, json.loads(line))
+        for message in map(json.loads, lines):
+            if message["op"] == "ingress":
+                self._gateway.front.feed(message, self.deliver)
+            else:
+                self._gateway.machine.later(self._gateway.apply_s(), self._apply, message)
 
     def _apply(self, message: Json) -> None:
         changed = self._gateway.program(message["services"])

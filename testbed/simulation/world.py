@@ -21,9 +21,10 @@ from testbed.client.protocol import Client
 from testbed.core.profile import FAST, Profile
 from testbed.errors import ApiError, TestbedError
 from testbed.runtime.simulated import SimulatedMachine
-from testbed.simulation.api import Line, LineClient, SimulatedApi
+from testbed.simulation.api import GATEWAY_ADDRESS, Line, LineClient, SimulatedApi
 from testbed.simulation.chaos import SimulatedChaos
 from testbed.simulation.gateway import SimulatedGateway
+from testbed.simulation.ingress import HTTP_PORT
 from testbed.simulation.loop import VirtualClock, VirtualLoop
 from testbed.simulation.network import SimulatedNetwork
 from testbed.simulation.nodes import SimulatedNode, SimulatedRoom, facts_of
@@ -69,6 +70,7 @@ class World:
         self.gateway = SimulatedGateway(self.machine, SERVICE_PREFIX)
         self.network.translate = self.gateway.translate
         self.network.sockets[_GATEWAY_SOCKET] = self.gateway.accept
+        self.network.fronts[GATEWAY_ADDRESS, HTTP_PORT] = self.gateway.front.accept
         loop.network = self.network
         self.api = SimulatedApi(
             loop, directory / "store.sqlite", profile=profile, clock=self.clock, seed=str(seed), log=self.trace.add,

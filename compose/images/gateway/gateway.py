@@ -2,8 +2,8 @@
 
 It decides nothing. Whoever feeds it sends the *whole* wanted state as one line of JSON over the unix socket
 ``control.sock``; it is applied in one nftables transaction, only where it differs from what is in force, and answered
-with the CLOCK_MONOTONIC nanoseconds of the moment it took effect. Rules are ``rules``, names are ``dns``. Standard
-library and python3-nftables only.
+with the CLOCK_MONOTONIC nanoseconds of the moment it took effect. Rules are ``rules``, names are ``dns``, HAProxy for
+Ingresses is ``ingress``. Standard library and python3-nftables only.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dns import DnsServer, Zone, upstream_servers
+from ingress import Ingress
 from rules import Ruleset, Settings
 
 
@@ -27,6 +28,7 @@ class Gateway:
         self._ruleset = Ruleset(settings)
         self._services: list[dict[str, Any]] | None = None
         self._records: dict[str, Any] | None = None
+        self._ingress = Ingress(log)
         self.revision = 0
         self.programmed = False
 
@@ -56,8 +58,10 @@ class Gateway:
         try:
             while line := await reader.readline():
                 try:
-                    answer = self.handle(json.loads(line))
-                except (RuntimeError, ValueError, KeyError, TypeError) as error:
+                    request = json.loads(line)
+                    answer = (await self._ingress.program(request) if request.get("op") == "ingress"
+                              else self.handle(request))
+                except (RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
                     answer = {"error": f"{type(error).__name__}: {error}"}
                     log(answer["error"])
                 writer.write(json.dumps(answer).encode() + b"\n")

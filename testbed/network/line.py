@@ -1,0 +1,50 @@
+"""A connection to the gateway's control socket: one line of JSON asks, one answers. Who asks what is the feeders'."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import cast
+
+from testbed.client.protocol import Json
+
+
+class Line(asyncio.Protocol):
+    """The connection to one gateway: a question, an answer. ``lost`` is called when the gateway has gone.
+
+    No streams and no tasks: between a change and its message the loop must not get turns to do other work in.
+    """
+
+    def __init__(self, lost: Callable[[], None]) -> None:
+        self._lost = lost
+        self._received = bytearray()
+        self._answer: asyncio.Future[Json] | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(ConnectionResetError("the gateway has gone"))
+        self._lost()
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if b"\n" in self._received and self._answer is not None and not self._answer.done():
+            line, _, rest = self._received.partition(b"\n")
+            self._received = bytearray(rest)
+            try:
+                self._answer.set_result(json.loads(line))
+            except ValueError as error:
+                self._answer.set_exception(error)
+
+    async def ask(self, message: Json) -> Json:
+        """Raises: ConnectionError when the gateway is gone, ValueError for an answer that is none."""
+        if self._transport is None:
+            raise ConnectionResetError("the gateway has gone")
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(json.dumps(message).encode() + b"\n")
+        return await self._answer
