@@ -152,8 +152,14 @@ class DownwardVolumeSource(View):
     default_mode: int = 0o644
 
 
+class ClaimVolumeSource(View):
+    claim_name: str = ""
+    read_only: bool = False
+
+
 class Volume(View):
     name: str
+    persistent_volume_claim: ClaimVolumeSource | None = None
     empty_dir: EmptyDirVolumeSource | None = None
     config_map: ConfigMapVolumeSource | None = None
     secret: SecretVolumeSource | None = None
@@ -279,16 +285,16 @@ class Affinity(View):
 # --- pods
 
 
+class ReadinessGate(View):
+    condition_type: str = ""
+
+
 class PodSpec(View):
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
     volumes: tuple[Volume, ...] = ()
     restart_policy: str = "Always"
     termination_grace_period_seconds: int = 30
-class ReadinessGate(View):
-    condition_type: str = ""
-
-
     active_deadline_seconds: int | None = None
     node_name: str = ""
     node_selector: dict[str, str] = Field(default_factory=dict)
@@ -296,13 +302,13 @@ class ReadinessGate(View):
     tolerations: tuple[Toleration, ...] = ()
     topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
     scheduling_gates: tuple[SchedulingGate, ...] = ()
+    readiness_gates: tuple[ReadinessGate, ...] = ()
     priority: int = 0
     priority_class_name: str = ""
     preemption_policy: str = "PreemptLowerPriority"
     scheduler_name: str = "default-scheduler"
     service_account_name: str = ""
     hostname: str = ""
-    readiness_gates: tuple[ReadinessGate, ...] = ()
     subdomain: str = ""
     dns_policy: str = "ClusterFirst"
     host_network: bool = False
@@ -413,6 +419,7 @@ class NodeStatus(View):
     allocatable: dict[str, str | int] = Field(default_factory=dict)
     conditions: tuple[Condition, ...] = ()
     addresses: tuple[NodeAddress, ...] = ()
+    volumes_in_use: tuple[str, ...] = ()
 
 
 class Node(Resource):
@@ -448,6 +455,9 @@ class ServiceSpec(View):
     publish_not_ready_addresses: bool = False
     session_affinity: str = "None"
     external_name: str = ""
+    internal_traffic_policy: str = "Cluster"
+    external_traffic_policy: str = "Cluster"
+    load_balancer_source_ranges: tuple[str, ...] = ()
 
     @property
     def headless(self) -> bool:

@@ -25,6 +25,7 @@ ROLE_GATEWAY = "gateway"
 ROLE_HOLDER = "holder"  # holds a fault in force
 ROLE_HELPER = "helper"  # does host acts for a user who is not root
 ROLE_NETWORK = "network"
+ROLE_VOLUME = "volume"  # what a PersistentVolume stands for
 
 # On API objects.
 HOSTNAME = "kubernetes.io/hostname"

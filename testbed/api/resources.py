@@ -59,6 +59,11 @@ LEASES = ResourceType("coordination.k8s.io", "v1", "leases", "Lease")
 PRIORITY_CLASSES = ResourceType(
     "scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", False, short_names=("pc",)
 )
+PERSISTENT_VOLUMES = ResourceType("", "v1", "persistentvolumes", "PersistentVolume", False, short_names=("pv",))
+PERSISTENT_VOLUME_CLAIMS = ResourceType(
+    "", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", short_names=("pvc",)
+)
+VOLUME_ATTACHMENTS = ResourceType("storage.k8s.io", "v1", "volumeattachments", "VolumeAttachment", False)
 STORAGE_CLASSES = ResourceType("storage.k8s.io", "v1", "storageclasses", "StorageClass", False, short_names=("sc",))
 NETWORK_POLICIES = ResourceType(
     "networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", short_names=("netpol",)
@@ -89,7 +94,7 @@ BUILT_IN: tuple[ResourceType, ...] = (
     NAMESPACES, NODES, PODS, SERVICES, CONFIG_MAPS, SECRETS, EVENTS, SERVICE_ACCOUNTS, ENDPOINTS, DEPLOYMENTS,
     REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, JOBS, CRON_JOBS, CONTROLLER_REVISIONS,
     ENDPOINT_SLICES, LEASES, PRIORITY_CLASSES, STORAGE_CLASSES, NETWORK_POLICIES, INGRESSES, INGRESS_CLASSES,
-    RESOURCE_QUOTAS, LIMIT_RANGES, AUTOSCALERS,
+    RESOURCE_QUOTAS, LIMIT_RANGES, AUTOSCALERS, PERSISTENT_VOLUMES, PERSISTENT_VOLUME_CLAIMS, VOLUME_ATTACHMENTS,
     DISRUPTION_BUDGETS, ROLES, ROLE_BINDINGS, CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, CUSTOM_RESOURCE_DEFINITIONS,
 )
 

@@ -29,18 +29,24 @@ from testbed.api.resources import (
     LEASES,
     NAMESPACES,
     NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
     PODS,
     REPLICA_SETS,
     SERVICES,
     STATEFUL_SETS,
+    STORAGE_CLASSES,
+    VOLUME_ATTACHMENTS,
     ResourceType,
 )
+from testbed.api.storage_v1 import PersistentVolume, PersistentVolumeClaim, StorageClass, VolumeAttachment
 from testbed.client.informer import Informer
 from testbed.client.protocol import Client
 from testbed.controlplane.cache import Cache
 from testbed.controlplane.owners import controller_uid
 
 Json = dict[str, Any]
+WITH_CLAIMS = "with claims"  # index of pods: "yes" for those whose volumes name claims
 
 
 def _namespace(json: Json) -> str:
@@ -59,11 +65,17 @@ def _uid(json: Json) -> str:
     return str(json["metadata"].get("uid", ""))
 
 
+def _with_claims(json: Json) -> str:
+    volumes = (json.get("spec") or {}).get("volumes") or ()
+    return "yes" if any(item.get("persistentVolumeClaim") for item in volumes) else ""
+
+
 class Caches:
     """Events are not cached: nothing decides by them."""
 
     def __init__(self) -> None:
-        self.pods = Cache(PODS, Pod, {"namespace": _namespace, "node": _node, "controller": controller_uid})
+        self.pods = Cache(PODS, Pod, {
+            "namespace": _namespace, "node": _node, "controller": controller_uid, WITH_CLAIMS: _with_claims})
         self.nodes = Cache(NODES, Node)
         self.services = Cache(SERVICES, Service, {"namespace": _namespace})
         self.slices = Cache(ENDPOINT_SLICES, EndpointSlice, {"service": _service})
@@ -82,10 +94,15 @@ class Caches:
         self.leases = Cache(LEASES, Lease)
         self.namespaces = Cache(NAMESPACES, Namespace)
         self.budgets = Cache(DISRUPTION_BUDGETS, DisruptionBudget, {"namespace": _namespace})
+        self.claims = Cache(PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim)
+        self.volumes = Cache(PERSISTENT_VOLUMES, PersistentVolume)
+        self.storage_classes = Cache(STORAGE_CLASSES, StorageClass)
+        self.attachments = Cache(VOLUME_ATTACHMENTS, VolumeAttachment)
         known: tuple[Cache[Any], ...] = (
             self.pods, self.nodes, self.services, self.slices, self.endpoints, self.deployments, self.replica_sets,
             self.stateful_sets, self.daemon_sets, self.jobs, self.cron_jobs, self.controller_revisions,
-            self.leases, self.namespaces, self.budgets,
+            self.leases, self.namespaces, self.budgets, self.claims, self.volumes, self.storage_classes,
+            self.attachments,
         )
         self.all: dict[str, Cache[Any]] = {cache.resource.group_resource: cache for cache in known}
         for resource in BUILT_IN:

@@ -30,6 +30,9 @@ from testbed.controlplane.scheduler import Scheduler
 from testbed.controlplane.stale_disruptions import StaleDisruptionController
 from testbed.controlplane.statefulsets import StatefulSetController
 from testbed.controlplane.usage import NoUsage, UsageSource
+from testbed.controlplane.volume_attachments import VolumeAttacher
+from testbed.controlplane.volume_protection import VolumeProtection
+from testbed.controlplane.volumes import VolumeBinder
 from testbed.core.profile import Profile
 
 CONTROLLERS: tuple[type[Controller], ...] = (
@@ -37,6 +40,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     TaintEvictionController, GarbageCollector, NamespaceController, PodGarbageCollector, DisruptionController,
     StatefulSetController, DaemonSetController, JobController, CronJobController,
     QuotaController, StaleDisruptionController, AutoscalerController,
+    VolumeBinder, VolumeProtection, VolumeAttacher,
 )
 
 

@@ -16,6 +16,7 @@ from testbed.api.resources import PODS
 from testbed.client.informer import key_of
 from testbed.controlplane.controller import Controller, Tools
 from testbed.controlplane.scheduling_queue import PriorityQueue
+from testbed.controlplane.scheduling_volumes import PodVolumes
 from testbed.core import conditions, scheduling
 from testbed.core.preemption import REASON, Preemption
 from testbed.core.reasons import Note
@@ -43,6 +44,7 @@ class Scheduler(Controller):
         self._pods.on_change(self._pod_changed)
         self._nodes.on_change(self._node_changed)
         tools.caches.namespaces.on_change(self._namespace_changed)
+        self._volumes = PodVolumes(tools, self._look_again)
 
     def _priority(self, key: str) -> int:
         json = self._pods.json(key)
@@ -113,12 +115,21 @@ class Scheduler(Controller):
             return None
         if pod.spec.scheduler_name != SCHEDULER_NAME or pod.spec.scheduling_gates:
             return None
-        plan = scheduling.plan(pod, self._cluster, spread_by=self._spread_by(pod), budgets=self.caches.budgets.values())
+        volumes = self._volumes.needs(pod)
+        if volumes is not None and volumes.pending and not volumes.blocked:
+            self._waiting.setdefault(key, 0)  # its volumes are being made or bound: it is looked at when they are
+            return BACKOFF_MAX_S
+        plan = scheduling.plan(
+            pod, self._cluster, spread_by=self._spread_by(pod), budgets=self.caches.budgets.values(), volumes=volumes)
         if not plan.candidates:
             if plan.preemption is not None:
                 await self._preempt(pod, plan.preemption)
             return await self._refuse(key, plan.message, plan.nominated)
         node = self.tools.random.choice(plan.candidates)
+        if volumes is not None and volumes.open:
+            self._waiting.setdefault(key, 0)
+            await self._volumes.promise(volumes, node)
+            return BACKOFF_MAX_S
         if await self._bind(pod, node):
             self.tell(json, Note("Scheduled", f"Successfully assigned {key} to {node}"))
         self._waiting.pop(key, None)

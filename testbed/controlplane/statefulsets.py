@@ -12,8 +12,10 @@ from testbed.api.resources import PODS, STATEFUL_SETS
 from testbed.controlplane.controller import Tools
 from testbed.controlplane.history import History, Revisions
 from testbed.controlplane.pod_controller import PodController, in_growing_batches, namespace_ends, pod_from
+from testbed.controlplane.stateful_claims import StatefulClaims
 from testbed.core import statefulsets
 from testbed.core.reasons import Note
+from testbed.core.stateful_claims import with_claims
 from testbed.core.statefulsets import NewIdentity, StatefulSetPlan
 from testbed.errors import ApiError
 
@@ -28,6 +30,15 @@ class StatefulSetController(PodController):
         super().__init__(tools, tools.caches.stateful_sets)
         self._sets = tools.caches.stateful_sets
         self._history = History(tools, STATEFUL_SETS, "controller.kubernetes.io/hash")
+        self._claims = StatefulClaims(self)
+        tools.caches.claims.on_change(self._claim_changed)
+
+    def _claim_changed(self, old: Json | None, new: Json | None) -> None:
+        """One that goes is missed by a pod that waits, or makes way for a new one."""
+        if new is None and old is not None:
+            for view in self._sets.by("namespace", old["metadata"]["namespace"]):
+                if f"-{view.metadata.name}-" in old["metadata"]["name"]:
+                    self.queue.add(view.key)
 
     def is_member(self, view: Any, pod: Pod) -> bool:
         return statefulsets.is_member(view, pod)
@@ -59,6 +70,7 @@ class StatefulSetController(PodController):
         for pod in pods:
             if pod.metadata.name in plan.relabel:
                 await self._relabel(pod)
+        await self._claims.tend(json, pods)
         failure = await in_growing_batches([
             partial(self._make, json, item, revisions.template(item.revision) or json["spec"]["template"])
             for item in plan.create
@@ -68,6 +80,9 @@ class StatefulSetController(PodController):
 
     async def _make(self, json: Json, item: NewIdentity, template: Json) -> ApiError | None:
         set_name = json["metadata"]["name"]
+        missing = await self._claims.make_for(json, item.ordinal, item.name)
+        if missing is not None:
+            return missing
         try:
             await self.tools.create(PODS, identity_pod(json, template, item), json["metadata"]["namespace"])
         except ApiError as error:
@@ -103,6 +118,8 @@ def identity_pod(stateful_set: Json, template: Json, item: NewIdentity) -> Json:
         CONTROLLER_REVISION_HASH: item.revision,
     }
     pod["spec"]["hostname"] = item.name
+    if stateful_set["spec"].get("volumeClaimTemplates"):
+        pod["spec"]["volumes"] = with_claims(pod["spec"].get("volumes") or [], stateful_set, item.ordinal)
     if stateful_set["spec"].get("serviceName"):
         pod["spec"]["subdomain"] = stateful_set["spec"]["serviceName"]
     return pod

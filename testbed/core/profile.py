@@ -32,6 +32,7 @@ class Profile:
     pod_gc_period_s: float
     pod_gc_quarantine_s: float  # how long a node must be gone before its pods are collected
     autoscaler_sync_s: float  # horizontal-pod-autoscaler-sync-period
+    force_detach_s: float  # of volumes of an unheard node without pods (attachdetach: maxWaitForUnmountDuration)
 
 
 KUBERNETES = Profile(
@@ -40,6 +41,7 @@ KUBERNETES = Profile(
     crash_backoff_max_s=300.0, crash_backoff_reset_s=600.0, image_backoff_initial_s=10.0, image_backoff_max_s=300.0,
     relist_interval_s=1.0, resync_interval_s=60.0, housekeeping_interval_s=2.0,
     node_eviction_rate_per_s=0.1, pod_gc_period_s=20.0, pod_gc_quarantine_s=40.0, autoscaler_sync_s=15.0,
+    force_detach_s=360.0,
 )
 
 FAST = Profile(
@@ -48,6 +50,7 @@ FAST = Profile(
     crash_backoff_max_s=30.0, crash_backoff_reset_s=60.0, image_backoff_initial_s=1.0, image_backoff_max_s=30.0,
     relist_interval_s=1.0, resync_interval_s=60.0, housekeeping_interval_s=2.0,
     node_eviction_rate_per_s=4.0, pod_gc_period_s=1.0, pod_gc_quarantine_s=2.0, autoscaler_sync_s=2.0,
+    force_detach_s=5.0,
 )
 
 PROFILES: dict[str, Profile] = {profile.name: profile for profile in (FAST, KUBERNETES)}

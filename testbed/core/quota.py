@@ -13,6 +13,7 @@ from decimal import Decimal
 from testbed.api.core_v1 import Container, Pod, Service
 from testbed.api.meta import Resource
 from testbed.api.quota_v1 import Quantities, ResourceQuota, ScopeRequirement
+from testbed.api.storage_v1 import PersistentVolumeClaim
 from testbed.core.quantities import Amounts, amounts, pod_limits, pod_requests, quantity_text
 
 PLAIN = frozenset({
@@ -30,10 +31,21 @@ def usage(group_resource: str, obj: Resource, now: datetime) -> Amounts:
             used |= {"pods": _ONE, **_compute(obj)}
     elif group_resource in PLAIN:
         used[group_resource] = _ONE
+    if isinstance(obj, PersistentVolumeClaim):
+        used |= _claimed(obj)
     if isinstance(obj, Service) and obj.spec.type in ("NodePort", "LoadBalancer"):
         used["services.nodeports"] = Decimal(len(obj.spec.ports))
         if obj.spec.type == "LoadBalancer":
             used["services.loadbalancers"] = _ONE
+    return used
+
+
+def _claimed(claim: PersistentVolumeClaim) -> Amounts:
+    """Source: kubernetes pkg/quota/v1/evaluator/core/persistent_volume_claims.go."""
+    used: Amounts = {"requests.storage": amounts(claim.spec.resources.requests).get("storage", Decimal(0))}
+    if claim.class_name:
+        start = f"{claim.class_name}.storageclass.storage.k8s.io"
+        used |= {f"{start}/persistentvolumeclaims": _ONE, f"{start}/requests.storage": used["requests.storage"]}
     return used
 
 

@@ -23,6 +23,7 @@ from testbed.core.scheduling_filters import Refusal, refused
 from testbed.core.scheduling_scores import scores
 from testbed.core.scheduling_spread import SpreadFilter
 from testbed.core.scheduling_state import ClusterState, NodeInfo, PodInfo, info_of
+from testbed.core.volume_scheduling import VolumeNeeds
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,19 @@ class SchedulePlan:
 
 def plan(
     pod: Pod, cluster: ClusterState, *, spread_by: LabelSelector | None = None,
-    budgets: Sequence[DisruptionBudget] = (),
+    budgets: Sequence[DisruptionBudget] = (), volumes: VolumeNeeds | None = None,
 ) -> SchedulePlan:
     """
     Args:
         cluster: all nodes with all pods that have one. ``pod`` is not among them.
+        volumes: of a pod with claims.
         spread_by: what the pod's Services and controller select, for pods without constraints of their own.
     """
+    if volumes is not None and volumes.blocked:
+        return SchedulePlan((), _blocked(volumes.blocked, len(cluster.nodes)),
+                            nominated=pod.status.nominated_node_name)
     info = info_of(pod)
-    check = _Check(info, cluster)
+    check = _Check(info, cluster, volumes)
     nominated = cluster.nodes.get(pod.status.nominated_node_name)
     if nominated is not None and check.refused(nominated) is None:
         return SchedulePlan((nominated.name,))
@@ -61,7 +66,7 @@ def plan(
         else:
             refusals[node.name] = refusal
     if not fitting:
-        return _preempting(info, cluster, refusals, budgets)
+        return _preempting(info, cluster, refusals, budgets, volumes)
     if len(fitting) == 1:
         return SchedulePlan((fitting[0].name,))
     found = scores(info, fitting, cluster, spread_by)
@@ -72,8 +77,8 @@ def plan(
 class _Check:
     """Whether a pod fits, with and without the pods for which room is being made."""
 
-    def __init__(self, pod: PodInfo, cluster: ClusterState) -> None:
-        self._pod, self._cluster = pod, cluster
+    def __init__(self, pod: PodInfo, cluster: ClusterState, volumes: VolumeNeeds | None = None) -> None:
+        self._pod, self._cluster, self._volumes = pod, cluster, volumes
         self._spread, self._affinity = SpreadFilter(pod, cluster), AffinityFilter(pod, cluster)
 
     def refused(self, node: NodeInfo) -> Refusal | None:
@@ -82,26 +87,33 @@ class _Check:
             fuller = node.copy()
             for other in waiting:
                 fuller.add(other)
-            refusal = _Check(self._pod, self._cluster.with_node(fuller))._refused_now(fuller)
+            refusal = _Check(self._pod, self._cluster.with_node(fuller), self._volumes)._refused_now(fuller)
             if refusal is not None:
                 return refusal
         return self._refused_now(node)
 
     def _refused_now(self, node: NodeInfo) -> Refusal | None:
-        return refused(self._pod, node) or self._spread.refused(node) or self._affinity.refused(node)
+        of_volumes = self._volumes.refused(node.node) if self._volumes is not None else None
+        return refused(self._pod, node) or of_volumes or self._spread.refused(node) or self._affinity.refused(node)
 
 
-def _fits(pod: PodInfo, cluster: ClusterState, node: NodeInfo) -> Refusal | None:
-    return _Check(pod, cluster).refused(node)
+def _blocked(reason: str, nodes: int) -> str:
+    """Upstream's words where a pod fits nowhere whatever the node (PreFilter)."""
+    start = f"0/{nodes} nodes are available:"
+    return f"{start} {reason}. preemption: {start} {nodes} Preemption is not helpful for scheduling."
 
 
 def _preempting(
-    pod: PodInfo, cluster: ClusterState, refusals: Mapping[str, Refusal], budgets: Sequence[DisruptionBudget]
+    pod: PodInfo, cluster: ClusterState, refusals: Mapping[str, Refusal], budgets: Sequence[DisruptionBudget],
+    volumes: VolumeNeeds | None,
 ) -> SchedulePlan:
+    def fits(pod: PodInfo, cluster: ClusterState, node: NodeInfo) -> Refusal | None:
+        return _Check(pod, cluster, volumes).refused(node)
+
     if not refusals:
         return SchedulePlan((), "no nodes available to schedule pods")
     message = _explain(refusals.values())
-    outcome = preemption.plan(pod, cluster, refusals, budgets, _fits)
+    outcome = preemption.plan(pod, cluster, refusals, budgets, fits)
     if outcome.chosen is not None:
         return SchedulePlan((), message, outcome.chosen, outcome.chosen.node)
     if outcome.ineligible:

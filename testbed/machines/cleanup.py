@@ -156,7 +156,8 @@ async def clean(
     except EnvironmentProblem:
         if os.geteuid() == 0:
             raise
-        await _remove_as_root(engine, directory, "nodes")
+        for name in ("nodes", "hostpath"):
+            await _remove_as_root(engine, directory, name)
         remove_state(directory)
 
 
@@ -188,15 +189,18 @@ async def abandoned(engine: Engine, name: str) -> set[str]:
     wanted = {labels.INSTANCE_NAME: name}
     found = [state.labels for state in await engine.list(wanted)]
     found += [network.labels for network in await engine.networks(wanted)]
+    found += [volume.labels for volume in await engine.volumes(wanted)]
     return {carried[labels.INSTANCE] for carried in found if labels.INSTANCE in carried}
 
 
 async def _remove_from_engine(engine: Engine, identity: str, say: Callable[[str], None]) -> None:
-    """Containers, then the network; again when a container joined it meanwhile."""
+    """Containers, then volumes and the network; again when a container joined it meanwhile."""
     for attempts_left in (2, 1, 0):
         await remove_containers(engine, {labels.INSTANCE: identity}, spared_role=labels.ROLE_HELPER)
         say("removing the network")
         try:
+            for volume in await engine.volumes({labels.INSTANCE: identity}):
+                await engine.remove_volume(volume.name, labels={labels.INSTANCE: identity})
             for network in await engine.networks({labels.INSTANCE: identity}):
                 await engine.remove_network(network.id)
             return

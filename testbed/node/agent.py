@@ -24,16 +24,19 @@ from testbed.core.backoff import BackoffRule
 from testbed.core.profile import Profile
 from testbed.errors import ApiError, EngineError, EngineUnavailable, InvalidInput, TestbedError
 from testbed.node.checkpoint import Checkpoint
+from testbed.node.claims import IN_USE, PodClaims
 from testbed.node.config import ConfigSource, needs_any_config
 from testbed.node.container_specs import CLUSTER
 from testbed.node.engine_view import EngineView, Record
 from testbed.node.facts import NodeFacts, Recorder, RouteSandbox, now_s
 from testbed.node.images import Images
 from testbed.node.measures import Measures
+from testbed.node.provisioner import Provisioner
 from testbed.node.registration import Registration
 from testbed.node.shared import Shared
 from testbed.node.status_sender import StatusSender
 from testbed.node.stopper import kill
+from testbed.node.storage import NodeStorage, has_claims
 from testbed.node.volumes import remove_volumes
 from testbed.node.worker import PodWorker
 from testbed.runtime.protocol import Engine, Host
@@ -67,11 +70,15 @@ class Agent:
         )
         self._registration = Registration(client, facts, profile, clock, draw)
         self.recorder: Recorder = recorder or EventRecorder(client, "kubelet", clock, host=facts.name)
+        self._storage = NodeStorage(client, facts.name, draw)
+        self._storage.listeners.append(self._on_storage)
+        self._provisioner = Provisioner(client, engine, self._storage, facts, self.recorder)
         self.shared = Shared(
             facts=facts, client=client, engine=engine, host=host, view=self.view,
             sender=StatusSender(client, draw, self._on_sent), recorder=self.recorder,
             images=Images(engine, BackoffRule.of_images(profile)),
-            config=ConfigSource(client, draw, self._on_config), profile=profile, clock=clock, draw=draw,
+            config=ConfigSource(client, draw, self._on_config),
+            claims=PodClaims(self._storage, engine, facts), profile=profile, clock=clock, draw=draw,
             route=network, kinds=kinds, checkpoint=Checkpoint(facts.directory / "checkpoint.json", facts.boot_id),
             measures=self.measures, uptime_s=self._uptime_s, crash_rule=BackoffRule.of_crashes(profile),
         )
@@ -84,6 +91,7 @@ class Agent:
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "heartbeat": self._registration.run, "pods": self._run_pods, "events": self._follow_engine,
             "relist": self._relist_for_ever, "housekeeping": self._housekeep_for_ever,
+            "storage": self._provisioner.run,
         }
         try:
             async with asyncio.TaskGroup() as group:
@@ -118,6 +126,7 @@ class Agent:
         await asyncio.gather(*(worker.close() for worker in self.workers.values()))
         await self.shared.sender.close()
         await self.shared.config.close()
+        await self._storage.close()
         await self.view.close()
         await self.recorder.close()
 
@@ -133,6 +142,7 @@ class Agent:
             except (EngineUnavailable, EngineError) as error:
                 log.warning("the engine does not list containers: %s", error.message)
                 await asyncio.sleep(self.profile.relist_interval_s)
+        self._registration.uses(self._volumes_in_use())
         await self._pods.run()
 
     async def _learn_cluster(self) -> None:
@@ -196,6 +206,8 @@ class Agent:
         self.workers.pop(worker.uid, None)
 
     def _wake(self, uid: str) -> None:
+        if self._registration.volumes_in_use or ((known := self.workers.get(uid)) and has_claims(known.pod)):
+            self._registration.uses(self._volumes_in_use())
         worker = self.workers.get(uid)
         if worker is not None:
             worker.wake()
@@ -212,6 +224,20 @@ class Agent:
         for worker in self.workers.values():
             if worker.pod.metadata.namespace == namespace and needs_any_config(worker.pod):
                 worker.config_changed()
+
+    def _on_storage(self) -> None:
+        for worker in self.workers.values():
+            if has_claims(worker.pod):
+                worker.config_changed()
+
+    def _volumes_in_use(self) -> list[str]:
+        """What containers here may be writing to, whatever the API says of their pods."""
+        used: set[str] = set()
+        for record in self.view.records.values():
+            text = record.state.labels.get(IN_USE, "") if record.sandbox else ""
+            if text and any(item.running for item in self.view.of_pod(record.uid)):
+                used.update(text.split(","))
+        return sorted(used)
 
     # --- the engine
 
@@ -236,6 +262,8 @@ class Agent:
     async def _housekeep_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self.profile.housekeeping_interval_s)
+            if self.view.listed_s is not None:
+                self._registration.uses(self._volumes_in_use())
             if self._pods.synced.is_set() and self._pods.connected and self.view.listed_s is not None:
                 await self._remove_orphans()
 
@@ -258,6 +286,7 @@ class Agent:
                 record.touched_s = 0.0
                 await self.view.refresh(record.id)
             remove_volumes(self.facts, uid)
+            self.shared.claims.forget(uid)
             self.shared.checkpoint.forget(uid)
 
 

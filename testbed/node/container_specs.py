@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from testbed.api import labels
@@ -44,15 +45,17 @@ def spec_hash(container: Container) -> str:
 
 
 def sandbox_spec(
-    facts: NodeFacts, pod: Pod, attempt: int, address: str, mounts: tuple[Mount, ...], cluster: str
+    facts: NodeFacts, pod: Pod, attempt: int, address: str, mounts: tuple[Mount, ...], cluster: str,
+    in_use: Mapping[str, str] = MappingProxyType({}),
 ) -> ContainerSpec:
+    """``in_use``: a label that says which volumes the pod uses."""
     meta = pod.metadata
     cluster_dns = pod.spec.dns_policy in ("ClusterFirst", "ClusterFirstWithHostNet")
     domain = facts.cluster_domain
     return ContainerSpec(
         name=container_name(facts, pod, "POD", attempt), image=facts.pause_image,
         labels=_labels(facts, pod, labels.ROLE_SANDBOX, "POD", attempt) 
-        | {labels.POD_IP: address, CLUSTER: cluster},
+        | {labels.POD_IP: address, CLUSTER: cluster, **in_use},
         network=facts.network, address=address, hostname=(pod.spec.hostname or meta.name)[:63],
         dns_servers=facts.dns_servers if cluster_dns else (),
         dns_search=(f"{meta.namespace}.svc.{domain}", f"svc.{domain}", domain) if cluster_dns else (),

@@ -54,6 +54,11 @@ class NodeFacts:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def host_path_root(self) -> Path:
+        """Below it, and nowhere else, hostPath volumes may lie; all nodes of a cluster share it."""
+        return self.directory.parent.parent / "hostpath"
+
+    @property
     def memory_directory(self) -> Path:
         """Where emptyDirs of medium Memory of this node lie."""
         return memory_directory(self.instance_id) / self.name

@@ -67,9 +67,10 @@ class PodEnd:
         if shared.view.of_pod(context.uid):
             raise EngineUnavailable("containers of an ended pod are not removed yet")
         remove_volumes(shared.facts, context.uid)
+        shared.claims.forget(context.uid)
         shared.checkpoint.forget(context.uid)
-
         shared.images.forget_pod(context.uid)
+
     async def exit_code(self, container: str) -> None:
         """Waits, not for ever, until the engine tells it. Raises: EngineUnavailable."""
         deadline_s = now_s() + _EXIT_PATIENCE_S

@@ -6,6 +6,7 @@ Source: kubernetes pkg/kubelet/kubelet_node_status.go, component-helpers apimach
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from datetime import datetime
@@ -37,6 +38,8 @@ class Registration:
         self.registered = asyncio.Event()
         self._transition: datetime | None = None
         self.uid = ""
+        self.volumes_in_use: list[str] | None = None  # not known yet: what was told before stands
+        self._news = asyncio.Event()
 
     async def register(self) -> None:
         """Creates the Node, or takes over the one there is. Tries until the API answers."""
@@ -88,6 +91,7 @@ class Registration:
                 {"type": "InternalIP", "address": facts.address}, {"type": "Hostname", "address": facts.name},
             ],
             "conditions": self._conditions(),
+            **({"volumesInUse": self.volumes_in_use} if self.volumes_in_use is not None else {}),
             "daemonEndpoints": {"kubeletEndpoint": {"Port": facts.agent_port}},
             "nodeInfo": {
                 "machineID": facts.instance_id, "systemUUID": facts.instance_id, "bootID": facts.boot_id,
@@ -96,6 +100,12 @@ class Registration:
                 "kubeletVersion": VERSION, "kubeProxyVersion": VERSION,
             },
         }
+
+    def uses(self, volumes: list[str]) -> None:
+        """Which volumes pods here use. Told soon when it changed: others wait for it."""
+        if volumes != self.volumes_in_use:
+            self.volumes_in_use = volumes
+            self._news.set()
 
     def _conditions(self) -> list[Json]:
         now = self._clock.now()
@@ -125,17 +135,22 @@ class Registration:
 
     async def _tell_for_ever(self) -> None:
         while True:
-            interval_s = self._profile.node_status_interval_s
-            await asyncio.sleep(interval_s * (1 + 0.04 * (self._draw.random() - 0.5)))
+            interval_s = self._profile.node_status_interval_s * (1 + 0.04 * (self._draw.random() - 0.5))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(interval_s):
+                    await self._news.wait()
             await self._tell()
 
     async def _tell(self) -> None:
+        self._news.clear()
         try:
             await self.send_status()
         except NotFound:
             await self.register()
         except ApiError as error:
             log.info("node status not sent: %s", error.message)
+            await asyncio.sleep(_FIRST_S)
+            self._news.set()
 
     async def _renew_for_ever(self) -> None:
         lease: Json | None = None

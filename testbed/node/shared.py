@@ -13,6 +13,7 @@ from testbed.client.protocol import Client
 from testbed.core.backoff import BackoffRule
 from testbed.core.profile import Profile
 from testbed.node.checkpoint import Checkpoint
+from testbed.node.claims import PodClaims
 from testbed.node.config import ConfigSource
 from testbed.node.engine_view import EngineView
 from testbed.node.facts import NodeFacts, Recorder, RouteSandbox
@@ -37,6 +38,7 @@ class Shared:
     recorder: Recorder
     images: Images
     config: ConfigSource
+    claims: PodClaims
     profile: Profile
     clock: WallClock
     draw: random.Random

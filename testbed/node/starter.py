@@ -14,6 +14,7 @@ from testbed.api.core_v1 import Container, Pod
 from testbed.core.environment import MissingConfig, Sources, environment
 from testbed.core.pods import Waiting
 from testbed.errors import EngineError, EngineUnavailable, HostError, NameConflict, NoSuchContainer, NoSuchImage
+from testbed.node.claims import IN_USE, NotMounted
 from testbed.node.container_specs import check_allowed, container_spec, sandbox_spec
 from testbed.node.engine_view import CREATE_HASH, Record
 from testbed.node.facts import now_ns, now_s
@@ -47,6 +48,7 @@ class Starter:
     async def create_sandbox(self, pod: Pod, json: Json, attempt: int) -> None:
         """Raises: CannotStart, EngineUnavailable."""
         shared = self.shared
+        await self._find_claims(pod, json)
         try:
             write_volumes(shared.facts, pod, self._sources(pod, ""))
             for container in (*pod.spec.init_containers, *pod.spec.containers):
@@ -68,7 +70,12 @@ class Starter:
 
     async def _make_sandbox(self, pod: Pod, attempt: int, address: str) -> None:
         shared = self.shared
-        spec = sandbox_spec(shared.facts, pod, attempt, address, sandbox_mounts(shared.facts, pod), shared.cluster)
+        claims = shared.claims.known(pod.metadata.uid)
+        in_use = ",".join(sorted({item.in_use for item in claims.values() if item.in_use}))
+        spec = sandbox_spec(
+            shared.facts, pod, attempt, address, sandbox_mounts(shared.facts, pod, claims), shared.cluster,
+            in_use={IN_USE: in_use} if in_use else {},
+        )
         container = await self._create(spec)
         try:
             state = await shared.engine.start(container)
@@ -79,6 +86,16 @@ class Starter:
             raise
         shared.view.learn(state)
 
+    async def _find_claims(self, pod: Pod, json: Json) -> None:
+        """Raises: CannotStart until the node has what the pod claims; EngineUnavailable."""
+        try:
+            await self.shared.claims.find(pod)
+        except NotMounted as error:
+            waiting = Waiting("ContainerCreating", "")
+            if error.waiting:
+                raise CannotStart(waiting, now_s() + self.shared.retry_s()) from error
+            raise self._failed(json, "FailedMount", waiting, str(error)) from error
+
     # --- containers
 
     async def start(
@@ -86,6 +103,7 @@ class Starter:
     ) -> Record:
         """Raises: CannotStart, EngineUnavailable."""
         shared, name = self.shared, container.name
+        await self._find_claims(pod, json)
         spare = shared.view.spare(pod.metadata.uid, name)
         if spare is None or container.image not in self._image_users:
             await self._ensure_image(json, container)
@@ -135,6 +153,7 @@ class Starter:
         shared = self.shared
         async with shared.spare_places:
             try:
+                await self._find_claims(pod, json)
                 spec = self._spec(pod, json, container, attempt, sandbox, address)
                 spare = shared.view.spare(pod.metadata.uid, container.name)
                 if spare is not None and spare.state.labels.get(CREATE_HASH) == spec.labels[CREATE_HASH]:
@@ -184,6 +203,7 @@ class Starter:
         try:
             image = await self.shared.images.ensure(json["metadata"]["uid"], container, tell)
         except ImageNotReady as error:
+            tell("Warning", "Failed", f"Error: {error.waiting.reason}")
             raise CannotStart(error.waiting, error.again_s) from error
         self._image_users[container.image] = image.user
 
@@ -203,7 +223,6 @@ class Starter:
         try:
             return await self.shared.engine.create(spec)
         except NameConflict:
-            tell("Warning", "Failed", f"Error: {error.waiting.reason}")
             state = await self.shared.engine.inspect(spec.name)
             wanted = spec.labels.get(CREATE_HASH)
             # One that runs was started by a call whose answer was lost: starting it again changes nothing.
@@ -215,8 +234,8 @@ class Starter:
             await self.shared.engine.remove(state.id)
             return await self.shared.engine.create(spec)
 
-    def _failed(self, json: Json, reason: str, waiting: Waiting) -> CannotStart:
-        self._tell(json, "Warning", reason, f"Error: {waiting.message}")
+    def _failed(self, json: Json, reason: str, waiting: Waiting, told: str = "") -> CannotStart:
+        self._tell(json, "Warning", reason, told or f"Error: {waiting.message}")
         return CannotStart(waiting, now_s() + self.shared.retry_s())
 
     def _tell(self, json: Json, kind: str, reason: str, message: str, monotonic_ns: int | None = None) -> None:

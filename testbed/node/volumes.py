@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
-from testbed.api.core_v1 import Container, KeyToPath, Pod, Volume
+from testbed.api.core_v1 import Container, KeyToPath, Pod, Volume, VolumeMount
 from testbed.core.environment import MissingConfig, Sources, field_value, resource_value, secret_value
+from testbed.node.claims import ClaimMount
 from testbed.node.container_specs import termination_log
 from testbed.node.facts import NodeFacts
 from testbed.runtime.protocol import Mount
@@ -34,6 +37,8 @@ def write_volumes(facts: NodeFacts, pod: Pod, sources: Sources) -> None:
     Raises: MissingConfig when a source is missing or a path leaves the volume.
     """
     for volume in pod.spec.volumes:
+        if volume.persistent_volume_claim is not None:
+            continue  # its data lies elsewhere (``claims``)
         path = volume_path(facts, pod, volume)
         if volume.empty_dir is not None:
             if not path.is_dir():
@@ -51,7 +56,10 @@ def volume_path(facts: NodeFacts, pod: Pod, volume: Volume) -> Path:
     return pod_directory(facts, pod.metadata.uid) / "volumes" / volume.name
 
 
-def container_mounts(facts: NodeFacts, pod: Pod, container: Container, attempt: int) -> tuple[Mount, ...]:
+def container_mounts(
+    facts: NodeFacts, pod: Pod, container: Container, attempt: int,
+    claims: Mapping[str, ClaimMount] = MappingProxyType({}),
+) -> tuple[Mount, ...]:
     """Binds of one container, its termination log included (which is made here).
 
     Raises: MissingConfig for a mount of no volume, or a subPath that leaves it.
@@ -62,6 +70,9 @@ def container_mounts(facts: NodeFacts, pod: Pod, container: Container, attempt: 
         volume = volumes.get(wanted.name)
         if volume is None:
             raise MissingConfig(f'volume "{wanted.name}" of container {container.name} is not defined')
+        if volume.persistent_volume_claim is not None:
+            mounts.append(_claim_mount(claims, wanted, container.name))
+            continue
         root = volume_path(facts, pod, volume)
         read_only = wanted.read_only or volume.empty_dir is None
         source = _inside(root, wanted.sub_path) if wanted.sub_path else root
@@ -76,9 +87,30 @@ def container_mounts(facts: NodeFacts, pod: Pod, container: Container, attempt: 
     return (*mounts, Mount(container.termination_message_path, str(log)))
 
 
-def sandbox_mounts(facts: NodeFacts, pod: Pod) -> tuple[Mount, ...]:
+def _claim_mount(claims: Mapping[str, ClaimMount], wanted: VolumeMount, container: str) -> Mount:
+    found = claims.get(wanted.name)
+    if found is None:
+        raise MissingConfig(f'volume "{wanted.name}" of container {container} is not mounted')
+    read_only = wanted.read_only or found.read_only
+    if not wanted.sub_path:
+        return Mount(wanted.mount_path, found.source, read_only)
+    if not os.access(found.directory, os.W_OK | os.X_OK):
+        raise MissingConfig(f'subPath of volume "{wanted.name}" needs an agent that may write to {found.directory}: '
+                            "run the cluster as root, or mount the whole volume")
+    source = _inside(found.directory, wanted.sub_path)
+    if not source.exists():
+        source.mkdir(parents=True)
+        source.chmod(0o777)
+    return Mount(wanted.mount_path, str(source.resolve()), read_only)
+
+
+def sandbox_mounts(
+    facts: NodeFacts, pod: Pod, claims: Mapping[str, ClaimMount] = MappingProxyType({})
+) -> tuple[Mount, ...]:
     return tuple(
-        Mount(f"/volumes/{volume.name}", str(volume_path(facts, pod, volume)), volume.empty_dir is None)
+        Mount(f"/volumes/{volume.name}", claims[volume.name].source, claims[volume.name].read_only)
+        if volume.name in claims
+        else Mount(f"/volumes/{volume.name}", str(volume_path(facts, pod, volume)), volume.empty_dir is None)
         for volume in pod.spec.volumes
     )
 

@@ -23,11 +23,12 @@ from testbed.errors import (
     NoSuchImage,
 )
 from testbed.runtime import docker_translate as translate
-from testbed.runtime.docker_assets import Deadlines, DockerAssets, label_filter
+from testbed.runtime.docker_assets import Deadlines, label_filter
 from testbed.runtime.docker_client import APIError, DockerClient
 from testbed.runtime.docker_exec import DockerExec
 from testbed.runtime.docker_streams import EventReader, LogReader, Stream
 from testbed.runtime.docker_threads import translated
+from testbed.runtime.docker_volumes import DockerVolumes
 from testbed.runtime.protocol import (
     ContainerSpec,
     ContainerState,
@@ -45,7 +46,7 @@ _SUSPECT_S = 10.0
 _POLL_S = 0.02
 
 
-class DockerEngine(DockerAssets):
+class DockerEngine(DockerVolumes):
     """``url``: ``unix://...`` or ``tcp://...``; empty is DOCKER_HOST or the default socket."""
 
     def __init__(self, url: str = "", deadlines: Deadlines | None = None) -> None:

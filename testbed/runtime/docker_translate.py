@@ -20,6 +20,7 @@ from testbed.runtime.protocol import (
     Limits,
     Mount,
     NetworkState,
+    VolumeState,
 )
 
 Json = dict[str, Any]
@@ -69,6 +70,8 @@ def host_config(spec: ContainerSpec, driver: str) -> Json:
 
 
 def _bind(mount: Mount) -> Json:
+    if not mount.source.startswith("/"):
+        return {"Type": "volume", "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
     return {"Type": "bind", "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
 
 
@@ -166,6 +169,12 @@ def network_of(answer: Mapping[str, Any]) -> NetworkState:
     return NetworkState(
         id=answer["Id"], name=answer["Name"], subnets=tuple(item["Subnet"] for item in ranges if item.get("Subnet")),
         labels=answer.get("Labels") or {},
+    )
+
+
+def volume_of(answer: Mapping[str, Any]) -> VolumeState:
+    return VolumeState(
+        name=answer["Name"], labels=answer.get("Labels") or {}, mountpoint=answer.get("Mountpoint") or "",
     )
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Mount:
-    """A bind of a host path (``source``), or a tmpfs when ``source`` is empty."""
+    """A bind of a host path (``source``), a volume of the engine (a name, without ``/``), or a tmpfs (empty)."""
 
     target: str
     source: str = ""
@@ -230,7 +230,27 @@ class Engine(Protocol):
         """Not an error when it is gone."""
         ...
 
+    async def create_volume(self, name: str, *, labels: Mapping[str, str]) -> VolumeState:
+        """One that is there with these labels is given back. Raises: NameConflict for one with others."""
+        ...
+
+    async def volumes(self, labels: Mapping[str, str]) -> tuple[VolumeState, ...]: ...
+
+    async def remove_volume(self, name: str, *, labels: Mapping[str, str]) -> None:
+        """With its data. Not an error when it is gone. Raises: EngineError when a container uses it, or it lacks one
+        of ``labels``: then it is not ours."""
+        ...
+
     async def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class VolumeState:
+    """``mountpoint``: where its data lies on the engine's machine."""
+
+    name: str
+    labels: Mapping[str, str]
+    mountpoint: str
 
 
 @dataclass(frozen=True)

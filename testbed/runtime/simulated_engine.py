@@ -28,6 +28,7 @@ from testbed.runtime.simulated_behaviour import argv_of
 from testbed.runtime.simulated_exec import SimulatedExec, run_inside
 from testbed.runtime.simulated_machine import SimulatedContainer, SimulatedMachine
 from testbed.runtime.simulated_programs import known
+from testbed.runtime.simulated_volumes import SimulatedVolumes
 
 _CALL_S = 10.0
 _START_S = 30.0
@@ -39,7 +40,7 @@ _RECONNECT_S = (0.05, 0.5)
 _SIGNALS = {"SIGKILL": 9, "SIGTERM": 15, "SIGINT": 15, "SIGQUIT": 15, "SIGHUP": 1, "SIGUSR1": 10}
 
 
-class SimulatedEngine:
+class SimulatedEngine(SimulatedVolumes):
     """One client of the machine's engine; many may exist. ``who``: under what name its signals are noted."""
 
     def __init__(self, machine: SimulatedMachine, who: str = "") -> None:
@@ -120,8 +121,12 @@ class SimulatedEngine:
         image = self.machine.images.get(spec.image)
         if image is None:
             raise NoSuchImage(f"image {spec.image} is not on this engine: No such image: {spec.image}")
+        try:
+            mounts = self.machine.mounted(spec.mounts)
+        except KeyError as missing:
+            raise EngineError(f"get {missing}: no such volume") from missing
         container = SimulatedContainer(
-            self.machine.new_id(), spec, image.id, self.machine.clock.now(), limits=spec.limits
+            self.machine.new_id(), spec, image.id, self.machine.clock.now(), limits=spec.limits, mounts=mounts,
         )
         self.machine.containers[container.id] = container
         self.machine.emit("create", container)

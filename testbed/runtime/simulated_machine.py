@@ -11,14 +11,25 @@ import asyncio
 import contextvars
 import random
 import signal
+import tempfile
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 from testbed.api.clock import WallClock
-from testbed.runtime.protocol import ContainerSpec, ContainerState, EngineEvent, ImageState, Limits, NetworkState
+from testbed.runtime.protocol import (
+    ContainerSpec,
+    ContainerState,
+    EngineEvent,
+    ImageState,
+    Limits,
+    Mount,
+    NetworkState,
+    VolumeState,
+)
 from testbed.runtime.simulated_behaviour import SIGTERM_CODE, Application, argv_of, behaviour_of
 from testbed.runtime.simulated_files import SimulatedFiles
 from testbed.runtime.simulated_programs import Program
@@ -73,6 +84,7 @@ class SimulatedContainer:
     process: Process | None = None
     application: Application | None = None
     program: Program | None = None  # of its own command; None where it runs what its image says
+    mounts: tuple[Mount, ...] = ()  # those of the spec, volumes as directories
     files: SimulatedFiles = field(init=False)
     started_s: float = 0.0
     started_at: datetime | None = None
@@ -89,7 +101,7 @@ class SimulatedContainer:
     task: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
-        self.files = SimulatedFiles(self.spec.mounts, read_only=self.spec.read_only_root)
+        self.files = SimulatedFiles(self.mounts or self.spec.mounts, read_only=self.spec.read_only_root)
 
     @property
     def running(self) -> bool:
@@ -117,6 +129,8 @@ class SimulatedMachine:
         self.containers: dict[str, SimulatedContainer] = {}
         self.images: dict[str, ImageState] = {}
         self.networks: dict[str, NetworkState] = {}
+        self.volumes: dict[str, VolumeState] = {}
+        self.volume_directory = Path(tempfile.gettempdir())  # where a world wants them
         self.processes: dict[int, Process] = {}
         self.cgroups: set[str] = set()
         self.frozen: set[str] = set()
@@ -147,6 +161,16 @@ class SimulatedMachine:
     def new_id(self) -> str:
         self._next_id += 1
         return f"{self._next_id:08x}{self.draw.getrandbits(224):056x}"
+
+    def mounted(self, mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
+        """With volumes as the directories that they are. Raises: KeyError for one that is not there."""
+        return tuple(
+            mount if not mount.source or mount.source.startswith("/")
+            else replace(mount, source=self.volumes[mount.source].mountpoint) for mount in mounts
+        )
+
+    def users_of(self, volume: str) -> list[SimulatedContainer]:
+        return [item for item in self.containers.values() if any(mount.source == volume for mount in item.spec.mounts)]
 
     def latency_s(self, what: str) -> float:
         low, high = LATENCY[what]

@@ -1,8 +1,17 @@
-"""What every cluster has from the first day: namespaces, the system's priority classes, Service ``kubernetes``."""
+"""What every cluster has from the first day: namespaces, the system's priority classes, a default StorageClass,
+Service ``kubernetes``."""
 
 from __future__ import annotations
 
-from testbed.api.resources import INGRESS_CLASSES, NAMESPACES, PRIORITY_CLASSES, SERVICE_ACCOUNTS, SERVICES
+from testbed.api.resources import (
+    INGRESS_CLASSES,
+    NAMESPACES,
+    PRIORITY_CLASSES,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+    STORAGE_CLASSES,
+)
+from testbed.api.storage_v1 import DEFAULT_CLASS, PROVISIONER
 from testbed.errors import AlreadyExists, NotFound
 from testbed.server.admission import SYSTEM_PRIORITIES
 from testbed.server.ingresses import CLASS
@@ -33,6 +42,12 @@ def ensure_system_objects(registry: Registry, kubernetes_address: str) -> None:
                 "metadata": {"name": name}, "value": SYSTEM_PRIORITIES[name], "description": description})
         except AlreadyExists:
             pass
+    try:
+        registry.create(STORAGE_CLASSES, {
+            "metadata": {"name": "standard", "annotations": {DEFAULT_CLASS: "true"}}, "provisioner": PROVISIONER,
+            "reclaimPolicy": "Delete", "volumeBindingMode": "WaitForFirstConsumer"})
+    except AlreadyExists:
+        pass
     try:
         registry.create(INGRESS_CLASSES, CLASS)
     except AlreadyExists:

@@ -13,6 +13,8 @@ from testbed.api import resources as r
 from testbed.server.autoscalers import autoscaler_defaults
 from testbed.server.policies import limit_range_defaults
 from testbed.server.validation_jobs import job_defaults, name_job_labels
+from testbed.server.validation_storage import DEFAULTS as STORAGE_DEFAULTS
+from testbed.server.validation_storage import claim_template_defaults
 
 Json = dict[str, Any]
 
@@ -117,11 +119,11 @@ def _pod(obj: Json) -> None:
     spec = _map(obj, "spec")
     pod_spec(spec)
     spec.setdefault("enableServiceLinks", True)
-    for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
-        limits = (container.get("resources") or {}).get("limits")
     grace_s = spec["terminationGracePeriodSeconds"]
     if isinstance(grace_s, int) and grace_s < 0:
         spec["terminationGracePeriodSeconds"] = 1  # kubernetes: a negative grace is the shortest there is
+    for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
+        limits = (container.get("resources") or {}).get("limits")
         if limits:
             requests = _map(container["resources"], "requests")
             for name, value in limits.items():
@@ -161,6 +163,8 @@ def _stateful_set(obj: Json) -> None:
     if strategy["type"] == "RollingUpdate":
         _map(strategy, "rollingUpdate").setdefault("partition", 0)
     _fill(_map(spec, "persistentVolumeClaimRetentionPolicy"), whenDeleted="Retain", whenScaled="Retain")
+    for template in spec.get("volumeClaimTemplates") or ():
+        claim_template_defaults(template)
     _template(spec)
 
 
@@ -241,10 +245,6 @@ def _endpoints(obj: Json) -> None:
             port.setdefault("protocol", "TCP")
 
 
-def _storage_class(obj: Json) -> None:
-    _fill(obj, reclaimPolicy="Delete", volumeBindingMode="Immediate")
-
-
 def _priority_class(obj: Json) -> None:
     obj.setdefault("preemptionPolicy", "PreemptLowerPriority")
 
@@ -274,7 +274,7 @@ _DEFAULTS: dict[str, Callable[[Json], None]] = {
     r.CLUSTER_ROLE_BINDINGS.group_resource: _role_binding,
     r.ENDPOINT_SLICES.group_resource: _endpoint_slice,
     r.ENDPOINTS.group_resource: _endpoints,
-    r.STORAGE_CLASSES.group_resource: _storage_class,
+    **STORAGE_DEFAULTS,
     r.PRIORITY_CLASSES.group_resource: _priority_class,
     r.CUSTOM_RESOURCE_DEFINITIONS.group_resource: _definition,
 }

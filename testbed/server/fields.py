@@ -33,6 +33,9 @@ UNENFORCED: dict[str, frozenset[str]] = {
         "supplementalGroupsPolicy",
     }),
     "VolumeMount": frozenset({"mountPropagation", "recursiveReadOnly", "subPathExpr"}),
+    "PersistentVolumeClaimSpec": frozenset({"dataSource", "dataSourceRef", "volumeAttributesClassName"}),
+    "PersistentVolumeSpec": frozenset({"mountOptions", "volumeAttributesClassName"}),
+    "StorageClass": frozenset({"allowedTopologies", "mountOptions", "parameters"}),
     "JobSpec": frozenset({"successPolicy"}),
     "IngressBackend": frozenset({"resource"}),
     "IngressClassSpec": frozenset({"parameters"}),
@@ -48,7 +51,7 @@ UNENFORCED_KINDS = {
     **dict.fromkeys(("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"),
                     "roles are stored but not enforced: whoever holds this cluster's token may do everything"),
 }
-_VOLUME_SOURCES = frozenset({"name", "emptyDir", "configMap", "secret", "downwardAPI"})
+_VOLUME_SOURCES = frozenset({"name", "emptyDir", "configMap", "secret", "downwardAPI", "persistentVolumeClaim"})
 
 
 @dataclass

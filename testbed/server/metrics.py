@@ -54,8 +54,10 @@ class StateCollector:
 
     def collect(self) -> Iterator[Metric]:
         from testbed.server.metrics_state import state_metrics
+        from testbed.server.metrics_storage import storage_metrics
 
         yield from state_metrics(self._items)
+        yield from storage_metrics(self._items)
         yield from self._own()
 
     def _items(self, resource: ResourceType) -> list[Json]:

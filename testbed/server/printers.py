@@ -16,6 +16,7 @@ from testbed.server.ingresses import INGRESS_PRINTERS
 from testbed.server.policies import POLICY_PRINTERS
 from testbed.server.printer import Printer, age_of, name_of
 from testbed.server.printing_pods import POD_COLUMNS, pod_row
+from testbed.server.printing_storage import STORAGE_PRINTERS
 from testbed.server.printing_workloads import WORKLOAD_PRINTERS
 from testbed.server.scaling import selector_text
 
@@ -139,19 +140,12 @@ def _priority_class(obj: Json, now: datetime) -> list[Any]:
     return [name_of(obj), obj.get("value", 0), str(bool(obj.get("globalDefault"))).lower(), age_of(obj, now)]
 
 
-def _storage_class(obj: Json, now: datetime) -> list[Any]:
-    default = (obj["metadata"].get("annotations") or {}).get("storageclass.kubernetes.io/is-default-class") == "true"
-    return [name_of(obj) + (" (default)" if default else ""), obj.get("provisioner", ""),
-            obj.get("reclaimPolicy", "Delete"),
-            obj.get("volumeBindingMode", "Immediate"), str(bool(obj.get("allowVolumeExpansion"))).lower(),
-            age_of(obj, now)]
-
-
 _BINDING = ("Name", "Role", "Age", "Users*", "Groups*", "ServiceAccounts*")
 
 PRINTERS: dict[str, Printer] = {
     r.PODS.group_resource: Printer(POD_COLUMNS, pod_row),
     **WORKLOAD_PRINTERS,
+    **STORAGE_PRINTERS,
     **POLICY_PRINTERS,
     **INGRESS_PRINTERS,
     **AUTOSCALER_PRINTERS,
@@ -180,6 +174,4 @@ PRINTERS: dict[str, Printer] = {
     r.CLUSTER_ROLE_BINDINGS.group_resource: Printer(_BINDING, _binding),
     r.CUSTOM_RESOURCE_DEFINITIONS.group_resource: Printer(("Name", "Created At"), _created),
     r.PRIORITY_CLASSES.group_resource: Printer(("Name", "Value#", "Global-Default", "Age"), _priority_class),
-    r.STORAGE_CLASSES.group_resource: Printer(
-        ("Name", "Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion", "Age"), _storage_class),
 }

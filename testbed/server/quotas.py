@@ -13,13 +13,15 @@ from typing import Any
 from testbed.api.core_v1 import Pod, Service
 from testbed.api.meta import Resource
 from testbed.api.quota_v1 import LimitRange, LimitRangeItem, ResourceQuota
+from testbed.api.storage_v1 import PersistentVolumeClaim
 from testbed.core import quota as counting
 from testbed.core.quantities import Amounts, amounts, pod_limits, pod_requests, quantity_text
 from testbed.errors import Forbidden
 
 Json = dict[str, Any]
 ANNOTATION = "kubernetes.io/limit-ranger"
-_VIEWS: dict[str, type[Resource]] = {"pods": Pod, "services": Service}
+_VIEWS: dict[str, type[Resource]] = {"pods": Pod, "services": Service,
+                                   "persistentvolumeclaims": PersistentVolumeClaim}
 
 
 def default_limits(pod: Json, ranges: Sequence[Json]) -> None:

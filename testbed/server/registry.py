@@ -28,6 +28,7 @@ from testbed.server.options import Listing, WriteOptions
 from testbed.server.patches import json_patch, merge_patch, strategic_patch
 from testbed.server.reading import Reader
 from testbed.server.served import Served
+from testbed.server.storage_admission import admit_new, admit_resize
 from testbed.server.versions import shown, shown_value
 from testbed.store import Store, Stored
 
@@ -103,6 +104,8 @@ class Registry(Reader):
         elif served.key == r.SERVICES.group_resource:
             value["status"] = {"loadBalancer": {}}
             self._allocate(value, None)
+        else:
+            admit_new(served.key, value, lambda: self._values(r.STORAGE_CLASSES, ""))
 
     def _admit_quota(self, served: Served, value: Json, namespace: str) -> list[Json]:
         """Raises: Forbidden by a LimitRange or a ResourceQuota of the namespace."""
@@ -161,6 +164,8 @@ class Registry(Reader):
             self._allocate(new, before["metadata"]["uid"])
         if subresource != "status" or served.custom:
             judging.check(served, new, before)
+        if served.key == r.PERSISTENT_VOLUME_CLAIMS.group_resource and not subresource:
+            admit_resize(before, new, lambda: self._values(r.STORAGE_CLASSES, ""))
         if served.key == r.CUSTOM_RESOURCE_DEFINITIONS.group_resource and not subresource:
             self._admit_definition(new)
         preparing.bump_generation(served, before, new)

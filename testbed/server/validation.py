@@ -35,6 +35,8 @@ from testbed.server.validation_containers import check_port_name, check_port_num
 from testbed.server.validation_jobs import check_cron_job, check_job, check_job_update
 from testbed.server.validation_placement import check_selector
 from testbed.server.validation_pods import check_config_keys, check_pod_spec, check_pod_update
+from testbed.server.validation_storage import CHECKS as STORAGE_CHECKS
+from testbed.server.validation_storage import UPDATES as STORAGE_UPDATES
 from testbed.server.validation_workloads import (
     check_daemon_set,
     check_deployment,
@@ -242,6 +244,7 @@ def _priority_class_update(old: Json, new: Json, causes: Causes) -> None:
 
 _CHECKS: dict[str, Check] = {
     r.INGRESSES.group_resource: check_ingress, r.INGRESS_CLASSES.group_resource: check_ingress_class,
+    **STORAGE_CHECKS,
     r.PODS.group_resource: _pod, r.DEPLOYMENTS.group_resource: check_deployment,
     r.REPLICA_SETS.group_resource: check_replica_set, r.STATEFUL_SETS.group_resource: check_stateful_set,
     r.DAEMON_SETS.group_resource: check_daemon_set, r.JOBS.group_resource: check_job,
@@ -254,6 +257,7 @@ _CHECKS: dict[str, Check] = {
 }
 _UPDATES: dict[str, UpdateCheck] = {
     r.INGRESS_CLASSES.group_resource: check_ingress_class_update,
+    **STORAGE_UPDATES,
     r.RESOURCE_QUOTAS.group_resource: check_quota_update,
     r.PODS.group_resource: check_pod_update, r.DEPLOYMENTS.group_resource: check_selector_immutable,
     r.REPLICA_SETS.group_resource: check_selector_immutable,

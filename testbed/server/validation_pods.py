@@ -21,8 +21,12 @@ _DNS = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
-def check_pod_spec(spec: Json, path: str, causes: Causes, *, restart: tuple[str, ...] = _RESTART) -> None:
-    volumes = _check_volumes(spec.get("volumes") or (), f"{path}.volumes", causes)
+def check_pod_spec(
+    spec: Json, path: str, causes: Causes, *, restart: tuple[str, ...] = _RESTART,
+    claims: frozenset[str] = frozenset(),
+) -> None:
+    """``claims``: volumes that come from a StatefulSet's claim templates."""
+    volumes = _check_volumes(spec.get("volumes") or (), f"{path}.volumes", causes) | claims
     containers = spec.get("containers") or ()
     if not containers:
         causes.required(f"{path}.containers")
@@ -41,12 +45,12 @@ def check_pod_spec(spec: Json, path: str, causes: Causes, *, restart: tuple[str,
     check_labels(spec.get("nodeSelector") or {}, f"{path}.nodeSelector", causes)
     _check_tolerations(spec.get("tolerations") or (), f"{path}.tolerations", causes)
     check_placement(spec, path, causes)
+    for index, gate in enumerate(spec.get("readinessGates") or ()):
+        check_qualified(gate.get("conditionType", ""), f"{path}.readinessGates[{index}].conditionType", causes)
     for key in ("hostname", "subdomain"):
         if spec.get(key):
             check_label_name(spec[key], f"{path}.{key}", causes)
 
-    for index, gate in enumerate(spec.get("readinessGates") or ()):
-        check_qualified(gate.get("conditionType", ""), f"{path}.readinessGates[{index}].conditionType", causes)
 
 def _check_volumes(volumes: Any, path: str, causes: Causes) -> set[str]:
     names: set[str] = set()
@@ -67,6 +71,8 @@ def _check_volumes(volumes: Any, path: str, causes: Causes) -> set[str]:
             causes.required(f"{here}.configMap.name")
         if "secret" in volume and not volume["secret"].get("secretName"):
             causes.required(f"{here}.secret.secretName")
+        if "persistentVolumeClaim" in volume and not volume["persistentVolumeClaim"].get("claimName"):
+            causes.required(f"{here}.persistentVolumeClaim.claimName")
         for source in ("configMap", "secret", "downwardAPI"):
             for number, item in enumerate((volume.get(source) or {}).get("items") or ()):
                 check_relative(item.get("path", ""), f"{here}.{source}.items[{number}].path", causes)

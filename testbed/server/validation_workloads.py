@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from testbed.api import resources as r
 from testbed.server.causes import Causes
 from testbed.server.names import check_annotations, check_labels
 from testbed.server.validation_placement import check_selector
 from testbed.server.validation_pods import check_pod_spec
+from testbed.server.validation_storage import check_claim_spec
 
 Json = dict[str, Any]
 
 _MUTABLE = ("replicas", "ordinals", "template", "updateStrategy", "persistentVolumeClaimRetentionPolicy",
             "minReadySeconds")
-_CLAIMS = "persistentvolumeclaims"
 
 
 def selector_matches(selector: Json, labels: Json) -> bool:
@@ -57,7 +56,8 @@ def check_workload(obj: Json, causes: Causes, word: str) -> None:
     metadata = template.get("metadata") or {}
     check_labels(metadata.get("labels") or {}, "spec.template.labels", causes)
     check_annotations(metadata.get("annotations") or {}, "spec.template.annotations", causes)
-    check_pod_spec(template.get("spec") or {}, "spec.template.spec", causes, restart=("Always",))
+    claims = frozenset((item.get("metadata") or {}).get("name", "") for item in spec.get("volumeClaimTemplates") or ())
+    check_pod_spec(template.get("spec") or {}, "spec.template.spec", causes, restart=("Always",), claims=claims)
 
 
 def _not_negative(spec: Json, key: str, causes: Causes) -> None:
@@ -138,9 +138,11 @@ def check_stateful_set(obj: Json, causes: Causes) -> None:
     for when, value in (spec.get("persistentVolumeClaimRetentionPolicy") or {}).items():
         if value not in ("Retain", "Delete"):
             causes.not_supported(f"spec.persistentVolumeClaimRetentionPolicy.{when}", value, ("Delete", "Retain"))
-    if spec.get("volumeClaimTemplates") and not any(item.plural == _CLAIMS for item in r.BUILT_IN):
-        causes.forbidden("spec.volumeClaimTemplates", "this cluster serves no PersistentVolumeClaims; use an emptyDir "
-                                                      "volume in spec.template instead")
+    for index, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
+        here = f"spec.volumeClaimTemplates[{index}]"
+        if not (claim.get("metadata") or {}).get("name"):
+            causes.required(f"{here}.metadata.name")
+        check_claim_spec(claim.get("spec") or {}, f"{here}.spec", causes)
 
 
 def check_stateful_set_update(old: Json, new: Json, causes: Causes) -> None:

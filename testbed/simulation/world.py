@@ -65,6 +65,7 @@ class World:
         self.draw = random.Random(f"{seed} scenario")
         self.machine = SimulatedMachine(random.Random(f"{seed} machine"), self.clock)
         self.machine.log = self.trace.add
+        self.machine.volume_directory = directory / "volumes"
         self.machine.add_image(*IMAGES)
         self.network = SimulatedNetwork(self.machine)
         self.gateway = SimulatedGateway(self.machine, SERVICE_PREFIX)

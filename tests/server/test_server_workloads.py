@@ -68,12 +68,17 @@ def test_a_wrong_stateful_set_is_refused_in_upstreams_words(registry: Registry, 
     assert causes(registry, r.STATEFUL_SETS, workload("StatefulSet", **spec)) == [message]
 
 
-@pytest.mark.skipif(any(item.plural == "persistentvolumeclaims" for item in r.BUILT_IN), reason="claims are served")
-def test_claim_templates_are_refused_while_there_are_no_claims(registry: Registry) -> None:
+def test_claim_templates_are_judged_as_claims_and_may_be_mounted(registry: Registry) -> None:
     claim = {"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}
-    told = causes(registry, r.STATEFUL_SETS, workload("StatefulSet", volumeClaimTemplates=[claim]))
-    assert told == ["spec.volumeClaimTemplates: Forbidden: this cluster serves no PersistentVolumeClaims; use an "
-                    "emptyDir volume in spec.template instead"]
+    wrong = workload("StatefulSet", volumeClaimTemplates=[claim])
+    assert causes(registry, r.STATEFUL_SETS, wrong) == [
+        "spec.volumeClaimTemplates[0].spec.resources[storage]: Required value"]
+    claim["spec"]["resources"] = {"requests": {"storage": "1Gi"}}  # type: ignore[index]
+    right = workload("StatefulSet", volumeClaimTemplates=[claim])
+    mount = {"name": "data", "mountPath": "/data"}
+    right["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = [mount]
+    assert registry.create(r.STATEFUL_SETS, right, "default").value["spec"]["volumeClaimTemplates"][0]["kind"] == (
+        "PersistentVolumeClaim")
 
 
 def test_only_some_fields_of_a_stateful_set_may_change(registry: Registry) -> None:
