@@ -51,6 +51,8 @@ class DisruptionController(Controller):
             if selector is not None and selector.matches(pod.metadata.labels) and not pod.terminal
         ]
         plan = disruption.plan(budget, json.get("status") or {}, pods, self._scales(pods), self.clock.now())
+        for note in plan.notes:
+            self.tell(json, note)
         if plan.status != (json.get("status") or {}):
             await self.tools.update(DISRUPTION_BUDGETS, {**json, "status": plan.status}, subresource="status")
         return plan.requeue_after_s

@@ -15,6 +15,7 @@ from testbed.api.core_v1 import Pod
 from testbed.api.meta import format_time, scaled
 from testbed.api.policy_v1 import DisruptionBudget
 from testbed.core.conditions import with_condition
+from testbed.core.reasons import Note
 
 DELETION_TIMEOUT = timedelta(minutes=2)  # after it, an evicted pod that is still there counts as healthy again
 
@@ -26,6 +27,7 @@ class BudgetPlan:
     status: dict[str, Any]
     requeue_after_s: float | None
     reason: str
+    notes: tuple[Note, ...] = ()
 
 
 def plan(
@@ -37,6 +39,8 @@ def plan(
         pods: all that the budget's selector matches and that have not ended.
         scales: desired replicas of every controller of those pods, by its UID.
     """
+    if (failed := _failed(budget, pods, scales)) is not None:
+        return _without_a_number(budget, current, failed, now)
     expected, desired = _bounds(budget, pods, scales)
     disrupted, wait_s = _disrupted(budget, pods, now)
     healthy = sum(pod.ready and not pod.metadata.deleting and pod.metadata.name not in disrupted for pod in pods)
@@ -51,7 +55,48 @@ def plan(
     }
     if disrupted:
         status["disruptedPods"] = disrupted
-    return BudgetPlan(status, wait_s, reason)
+    return BudgetPlan(status, wait_s, reason, _notes(budget, pods))
+
+
+def _by_scale(budget: DisruptionBudget) -> bool:
+    """Whether it is about what controllers want, not about how many pods there are."""
+    return budget.spec.max_unavailable is not None or isinstance(budget.spec.min_available, str)
+
+
+def _failed(budget: DisruptionBudget, pods: Sequence[Pod], scales: Mapping[str, int]) -> str | None:
+    """Why nobody knows how many pods there should be."""
+    if not _by_scale(budget):
+        return None
+    for pod in pods:
+        owner = pod.metadata.controller
+        if owner is not None and owner.uid not in scales:
+            return f"{owner.kind} {owner.name} does not implement the scale subresource"
+    return None
+
+
+def _without_a_number(
+    budget: DisruptionBudget, current: Mapping[str, Any], failed: str, now: datetime
+) -> BudgetPlan:
+    """Nothing may be disrupted then (kubernetes: failSafe)."""
+    status = {"currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0, **current,
+              "observedGeneration": budget.metadata.generation, "disruptionsAllowed": 0,
+              "conditions": list(with_condition(current.get("conditions") or (), "DisruptionAllowed", "False",
+                                                "SyncFailed", failed, now))}
+    told = f"Failed to calculate the number of expected pods: {failed}"
+    return BudgetPlan(status, None, "SyncFailed", (Note("CalculateExpectedPodCountFailed", told, "Warning"),))
+
+
+def _notes(budget: DisruptionBudget, pods: Sequence[Pod]) -> tuple[Note, ...]:
+    if not pods:
+        return (Note("NoPods", "No matching pods found"),)
+    if not _by_scale(budget) or all(pod.metadata.controller is not None for pod in pods):
+        return ()
+    selector = budget.spec.selector
+    told = ("Pods selected by this PodDisruptionBudget (selector: "
+            f"{selector.json_value() if selector is not None else '<none>'}) were found to be unmanaged. As a result, "
+            "the status of the PDB cannot be calculated correctly, which may result in undefined behavior. To account "
+            'for these pods please set ".spec.minAvailable" field of the PDB to an integer value.')
+    return (Note("UnmanagedPods", told, "Warning"),)
 
 
 def _bounds(budget: DisruptionBudget, pods: Sequence[Pod], scales: Mapping[str, int]) -> tuple[int, int]:

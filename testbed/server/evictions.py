@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import Any
 
 from testbed.api.meta import format_time
-from testbed.errors import ApiError, TooManyRequests
+from testbed.errors import ApiError, Forbidden, TooManyRequests
 from testbed.server.validation_workloads import selector_matches
 
 Json = dict[str, Any]
+MAX_DISRUPTED = 2000
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Admission:
 
 
 def judge_eviction(pod: Json, budgets: Sequence[Json], now: datetime) -> Admission:
-    """Raises: TooManyRequests when a budget forbids it; ApiError 500 when several budgets cover the pod."""
+    """Raises: TooManyRequests when a budget forbids it; Forbidden when too many evictions wait for the controller;
+    ApiError 500 when several budgets cover the pod."""
     status = pod.get("status") or {}
     if status.get("phase") in ("Pending", "Succeeded", "Failed") or pod["metadata"].get("deletionTimestamp"):
         return Admission()
@@ -50,14 +52,25 @@ def judge_eviction(pod: Json, budgets: Sequence[Json], now: datetime) -> Admissi
             "retryAfterSeconds": 10,
             "causes": [{"reason": "DisruptionBudget",
                         "message": f"The disruption budget {name} is still being processed by the server."}]})
+    if len(state.get("disruptedPods") or ()) > MAX_DISRUPTED:
+        raise Forbidden(f'poddisruptionbudgets.policy "{name}" is forbidden: DisruptedPods map too big - too many '
+                        "evictions not confirmed by PDB controller")
     if state.get("disruptionsAllowed", 0) <= 0:
         raise TooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.", details={"causes": [{
-            "reason": "DisruptionBudget",
-            "message": f"The disruption budget {name} needs {state.get('desiredHealthy', 0)} healthy pods and has "
-                       f"{state.get('currentHealthy', 0)} currently"}]})
+            "reason": "DisruptionBudget", "message": _refusal(name, state)}]})
     state = dict(state, disruptionsAllowed=state["disruptionsAllowed"] - 1)
     state["disruptedPods"] = {**(state.get("disruptedPods") or {}), pod["metadata"]["name"]: format_time(now)}
     return Admission({**budget, "status": state})
+
+
+def _refusal(name: str, state: Json) -> str:
+    failed = next((item for item in state.get("conditions") or () if item.get("type") == "DisruptionAllowed"
+                   and item.get("reason") == "SyncFailed"), None)
+    if failed is not None:
+        return (f"The disruption budget {name} does not allow evicting pods currently because it failed sync: "
+                f"{failed.get('message', '')}")
+    return (f"The disruption budget {name} needs {state.get('desiredHealthy', 0)} healthy pods and has "
+            f"{state.get('currentHealthy', 0)} currently")
 
 
 def _ready(pod: Json) -> bool:

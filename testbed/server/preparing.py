@@ -27,6 +27,7 @@ Json = dict[str, Any]
 
 _SERVER_OWNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation",
                  "resourceVersion", "selfLink", "managedFields")
+_KEPT_WITH_STATUS = {"pods": ("ownerReferences",), "deployments.apps": ("labels",)}
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # kubernetes: apimachinery pkg/util/rand
 _MAX_GENERATED = 58
 
@@ -176,12 +177,12 @@ def prepare_update(served: Served, old: Json, new: Json, subresource: str) -> Js
         raise Conflict(f"Operation cannot be fulfilled on {what}: Precondition failed: UID in precondition: "
                        f"{after['uid']}, "
                        f"UID in object meta: {before['uid']}", details=details(served, name))
+    metadata = {**{key: item for key, item in after.items() if key not in _SERVER_OWNED},
+                **{key: before[key] for key in _SERVER_OWNED if key in before}, "name": name}
     if subresource == "status":
-        return {**old, "metadata": dict(before), **({"status": new["status"]} if "status" in new else {})}
-    merged = dict(new)
-    merged["metadata"] = {key: item for key, item in after.items() if key not in _SERVER_OWNED}
-    merged["metadata"].update({key: before[key] for key in _SERVER_OWNED if key in before})
-    merged["metadata"]["name"] = name
+        return {**old, "metadata": _with_status(served, before, metadata),
+                **({"status": new["status"]} if "status" in new else {})}
+    merged = {**new, "metadata": metadata}
     if served.has_status:
         merged.pop("status", None)
         if "status" in old:
@@ -196,6 +197,18 @@ def prepare_update(served: Served, old: Json, new: Json, subresource: str) -> Js
                           f"be added if the object is being deleted, found new finalizers {sorted(added)}")
     apply_defaults(served.key, merged)
     return merged
+
+
+def _with_status(served: Served, before: Json, after: Json) -> Json:
+    """The metadata that a write of the status leaves: all of it may change, but for what upstream's strategies keep
+    (kubernetes: pkg/registry/*/strategy.go, apiextensions pkg/registry/customresource/status_strategy.go)."""
+    if served.custom:
+        return dict(before)
+    for key in _KEPT_WITH_STATUS.get(served.key, ()):
+        after.pop(key, None)
+        if key in before:
+            after[key] = before[key]
+    return after
 
 
 def bump_generation(served: Served, old: Json, new: Json) -> None:

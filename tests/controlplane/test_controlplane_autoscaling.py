@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-import pytest
 from controlplane_world import World, condition_of, container, virtual, world
 
 from testbed.api.resources import AUTOSCALERS, NAMESPACES, REPLICA_SETS, SERVICES
@@ -72,95 +71,6 @@ async def reaches(w: World, number: int, within_s: float) -> float:
 
 def slow() -> Any:
     return world(["n1", "n2", "n3"], profile=KUBERNETES)
-
-
-@virtual
-async def test_hp_01_from_1_to_3_and_then_to_5() -> None:
-    async with slow() as w:
-        load = await start(w, 1, "500m", 20)
-        load.milli = 250
-        assert await reaches(w, 3, 900) <= 60
-        load.milli = 700
-        await reaches(w, 5, 900)
-        await asyncio.sleep(100)
-        assert await replicas(w) == 5
-        scaler = await w.client.get(AUTOSCALERS, "web", "default")
-        assert [condition_of(scaler, kind)["status"] for kind in ("AbleToScale", "ScalingActive")] == ["True", "True"]
-        assert condition_of(scaler, "ScalingLimited")["reason"] == "TooManyReplicas"
-        assert scaler["status"]["currentMetrics"][0]["resource"]["current"] == {
-            "averageUtilization": 28, "averageValue": "140m"}
-        assert "SuccessfulRescale" in await w.event_reasons("web")
-
-
-@virtual
-async def test_hp_02_from_5_to_3_and_then_to_1_after_the_window_of_five_minutes() -> None:
-    async with slow() as w:
-        load = await start(w, 5, "500m", 30)
-        await asyncio.sleep(20)
-        load.milli = 325
-        assert 270 <= await reaches(w, 3, 900) <= 320
-        load.milli = 10
-        assert 270 <= await reaches(w, 1, 900) <= 320
-
-
-@virtual
-async def test_hp_03_from_1_to_2_and_back() -> None:
-    async with slow() as w:
-        load = await start(w, 1, "200m", 50)
-        load.milli = 150
-        await reaches(w, 2, 60)
-        load.milli = 50
-        await reaches(w, 1, 900)
-
-
-@virtual
-async def test_hp_06_up_only_after_the_stabilization_period() -> None:
-    async with slow() as w:
-        load = await start(w, 1, "500m", 20, behavior={"scaleUp": {"stabilizationWindowSeconds": 180}})
-        await asyncio.sleep(20)
-        load.milli = 250
-        assert 165 < await reaches(w, 3, 900) < 330
-
-
-@pytest.mark.parametrize(("direction", "first", "milli"), [("scaleUp", 1, 800), ("scaleDown", 5, 100)])
-def test_hp_07_disabled_does_not_scale(direction: str, first: int, milli: int) -> None:
-    @virtual
-    async def run() -> None:
-        async with slow() as w:
-            load = await start(w, first, "500m", 20, behavior={direction: {"selectPolicy": "Disabled"}})
-            load.milli = milli
-            await asyncio.sleep(450)
-            assert await replicas(w) == first
-
-    run()
-
-
-@pytest.mark.parametrize(("direction", "first", "milli"), [("scaleUp", 1, 300), ("scaleDown", 4, 100)])
-def test_hp_08_one_pod_a_minute(direction: str, first: int, milli: int) -> None:
-    @virtual
-    async def run() -> None:
-        async with slow() as w:
-            load = await start(w, first, "500m", 20, behavior={direction: {
-                "stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}]}})
-            await asyncio.sleep(20)
-            load.milli = milli
-            step = 1 if direction == "scaleUp" else -1
-            await reaches(w, first + step, 60)
-            assert 59 < await reaches(w, first + 2 * step, 300) < 210
-
-    run()
-
-
-@virtual
-async def test_hp_10_two_windows_keep_the_recommendation_in_range() -> None:
-    async with slow() as w:
-        load = await start(w, 2, "500m", 20, behavior={"scaleUp": {"stabilizationWindowSeconds": 180},
-                                                       "scaleDown": {"stabilizationWindowSeconds": 180}})
-        await asyncio.sleep(20)
-        load.milli = 380
-        assert await reaches(w, 4, 270) >= 165
-        load.milli = 90
-        assert await reaches(w, 1, 270) >= 165
 
 
 @virtual

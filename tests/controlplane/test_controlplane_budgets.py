@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from controlplane_world import World, virtual, world
+from controlplane_world import World, condition_of, virtual, workload_json, world
 
-from testbed.api.resources import DISRUPTION_BUDGETS, PODS
+from testbed.api.resources import DAEMON_SETS, DISRUPTION_BUDGETS, PODS
 from testbed.errors import TooManyRequests
 
 
@@ -41,3 +41,34 @@ async def test_one_eviction_at_a_time_and_the_next_when_the_replacement_is_ready
         assert await w.until(one_may_go) > 0
         await evict(w, second)
         await w.until(lambda: w.settled(3))
+
+
+@virtual
+async def test_pods_of_a_controller_that_says_no_number_may_not_go() -> None:
+    async with world() as w:
+        await w.client.create(DAEMON_SETS, workload_json("DaemonSet", "web"), "default")
+
+        async def running() -> bool:
+            return len(await w.ready_pods()) == 3
+
+        await w.until(running)
+        await w.client.create(DISRUPTION_BUDGETS, {"metadata": {"name": "web"}, "spec": {
+            "maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}}}, "default")
+
+        async def failed() -> bool:
+            budget = await w.client.get(DISRUPTION_BUDGETS, "web", "default")
+            return bool(condition_of(budget, "DisruptionAllowed").get("reason") == "SyncFailed")
+
+        await w.until(failed)
+        assert await allowed(w) == 0 and "CalculateExpectedPodCountFailed" in await w.event_reasons("web")
+        with pytest.raises(TooManyRequests) as refused:
+            await evict(w, (await w.pods())[0]["metadata"]["name"])
+        assert "because it failed sync: DaemonSet web does not implement the scale subresource" in str(
+            refused.value.details["causes"])
+        await w.client.patch(DISRUPTION_BUDGETS, "web", {"spec": {"maxUnavailable": None, "minAvailable": 1}},
+                             "default")
+
+        async def two_may_go() -> bool:
+            return await allowed(w) == 2
+
+        await w.until(two_may_go)

@@ -38,21 +38,6 @@ async def jobs(cluster: World) -> list[str]:
 
 
 @virtual
-async def test_cj_01_jobs_may_run_at_the_same_time() -> None:
-    async with world() as cluster:
-        await create(cluster)
-
-        async def two() -> bool:
-            return len(await active(cluster)) >= 2
-
-        assert await cluster.until(two, within_s=300) < 125
-        made = await cluster.items(JOBS)
-        assert all(item["metadata"]["annotations"]["batch.kubernetes.io/cronjob-scheduled-timestamp"].endswith(":00Z")
-                   for item in made)
-        assert "SuccessfulCreate" in await cluster.event_reasons("cj")
-
-
-@virtual
 async def test_forbid_waits_for_the_running_one() -> None:
     finish = [False]
     async with world(result=lambda pod: 0 if finish[0] else None) as cluster:
@@ -66,18 +51,6 @@ async def test_forbid_waits_for_the_running_one() -> None:
             return len(await jobs(cluster)) > 1
 
         assert await cluster.until(another) < 30  # the time that was missed is run at once
-
-
-@virtual
-async def test_cj_03_replace_ends_the_running_one() -> None:
-    async with world() as cluster:
-        await create(cluster, concurrencyPolicy="Replace")
-        await asyncio.sleep(62)
-        first = await jobs(cluster)
-        await asyncio.sleep(62)
-        second = await jobs(cluster)
-        assert len(first) == len(second) == 1 and first != second
-        assert await active(cluster) == second
 
 
 @virtual
@@ -106,20 +79,6 @@ async def test_cj_04_history_is_kept_within_its_limits_and_the_list_is_cleaned()
             assert len(left) <= 2 and not await active(cluster), outcome
             last = (await status(cluster)).get("lastSuccessfulTime")
             assert (last is not None) == (code == 0)
-
-
-@virtual
-async def test_cj_04_a_deleted_job_leaves_the_list() -> None:
-    async with world() as cluster:
-        await create(cluster, concurrencyPolicy="Forbid", startingDeadlineSeconds=5)
-        await asyncio.sleep(70)
-        (name,) = await active(cluster)
-        await cluster.client.delete(JOBS, name, "default")
-
-        async def cleaned() -> bool:
-            return name not in await active(cluster)
-
-        await cluster.until(cleaned)
 
 
 @needs_zones

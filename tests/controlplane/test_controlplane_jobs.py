@@ -58,59 +58,6 @@ async def nothing_is_held(cluster: World) -> bool:
 
 
 @virtual
-async def test_jb_01_runs_to_completion() -> None:
-    async with world(result=lambda pod: 0) as cluster:
-        await create(cluster, parallelism=2, completions=4)
-        most = 0
-
-        async def done() -> bool:
-            nonlocal most
-            most = max(most, len(await cluster.pods(active=True)))
-            return await holds(cluster, "Complete")
-
-        await cluster.until(done)
-        assert most == 2 and phases(await cluster.pods()) == {"Succeeded": 4}
-        assert (await condition(cluster, "Complete"))["reason"] == "CompletionsReached"
-        assert (await condition(cluster, "SuccessCriteriaMet"))["reason"] == "CompletionsReached"
-        now = await status(cluster)
-        assert (now["succeeded"], now["failed"], now["active"]) == (4, 0, 0) and now["completionTime"]
-        assert await nothing_is_held(cluster)
-
-
-@virtual
-async def test_jb_03_fails_beyond_its_backoff_limit() -> None:
-    async with world(result=lambda pod: 1) as cluster:
-        await create(cluster, backoffLimit=1)
-        assert await cluster.until(lambda: holds(cluster, "Failed")) > 10  # the second try waits 10 s
-        for kind in ("FailureTarget", "Failed"):
-            assert (await condition(cluster, kind))["reason"] == "BackoffLimitExceeded"
-        assert phases(await cluster.pods()) == {"Failed": 2} and (await status(cluster))["failed"] == 2
-        assert await nothing_is_held(cluster)
-
-
-@virtual
-async def test_jb_04_fails_when_its_deadline_is_over() -> None:
-    async with world() as cluster:
-        await create(cluster, activeDeadlineSeconds=1, parallelism=2, completions=4)
-        await cluster.until(lambda: holds(cluster, "Failed"))
-        for kind in ("FailureTarget", "Failed"):
-            assert (await condition(cluster, kind))["reason"] == "DeadlineExceeded"
-        assert (await status(cluster))["active"] == 0 and not await cluster.pods(active=True)
-
-
-@virtual
-async def test_jb_05_a_failure_policy_ends_it_at_once() -> None:
-    rule = {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [1]}}
-    async with world(result=lambda pod: 1) as cluster:
-        await create(cluster, backoffLimit=6, podFailurePolicy={"rules": [rule]})
-        await cluster.until(lambda: holds(cluster, "Failed"), within_s=9)
-        failed = await condition(cluster, "Failed")
-        assert failed["reason"] == "PodFailurePolicy" and "with exit code 1 matching FailJob rule at index 0" in \
-            failed["message"]
-        assert phases(await cluster.pods()) == {"Failed": 1}
-
-
-@virtual
 async def test_ignored_failures_are_not_counted() -> None:
     codes = iter([7, 7, 0])
     results: dict[str, int] = {}
@@ -148,19 +95,6 @@ async def test_jb_07_suspended_jobs_have_no_pods() -> None:
 
 
 @virtual
-async def test_jb_08_policy_failed_replaces_only_what_has_ended() -> None:
-    async with world(stop_s=30.0) as cluster:
-        await create(cluster, podReplacementPolicy="Failed")
-        await cluster.until(lambda: shows(cluster, ready=1))
-        victim = (await cluster.pods())[0]
-        await cluster.client.delete(PODS, name_of(victim), "default")
-        await cluster.until(lambda: shows(cluster, active=0, failed=0, terminating=1))
-        await asyncio.sleep(25)
-        assert await shows(cluster, active=0, failed=0, terminating=1)
-        await cluster.until(lambda: shows(cluster, active=1, failed=1, terminating=0))
-
-
-@virtual
 async def test_a_deleted_pod_is_a_failure_at_once_by_default_and_replaced_after_10_s() -> None:
     async with world(stop_s=60.0) as cluster:
         await create(cluster)
@@ -169,81 +103,8 @@ async def test_a_deleted_pod_is_a_failure_at_once_by_default_and_replaced_after_
         assert 9 <= await cluster.until(lambda: shows(cluster, active=1, failed=1)) < 12
 
 
-@virtual
-async def test_jb_09_every_index_once_with_its_hostname() -> None:
-    async with world(result=lambda pod: 0) as cluster:
-        await create(cluster, parallelism=2, completions=4, completionMode="Indexed")
-        await cluster.until(lambda: holds(cluster, "Complete"))
-        pods = sorted(await cluster.pods(), key=index_of)
-        assert [index_of(pod) for pod in pods] == [0, 1, 2, 3]
-        for number, pod in enumerate(pods):
-            assert pod["spec"]["hostname"] == f"job-{number}" and name_of(pod).startswith(f"job-{number}-")
-            assert pod["metadata"]["labels"][COMPLETION_INDEX] == str(number)
-            env = {item["name"]: item for item in pod["spec"]["containers"][0]["env"]}
-            assert "JOB_COMPLETION_INDEX" in env
-        assert (await status(cluster))["completedIndexes"] == "0-3"
-
-
 def odd_fail(pod: Json) -> int:
     return index_of(pod) % 2
-
-
-@virtual
-async def test_jb_11_a_limit_per_index_runs_all_indexes() -> None:
-    async with world(result=odd_fail) as cluster:
-        await create(cluster, parallelism=2, completions=4, completionMode="Indexed", backoffLimitPerIndex=1)
-        await cluster.until(lambda: holds(cluster, "Failed"), within_s=120)
-        now = await status(cluster)
-        assert (now["failedIndexes"], now["completedIndexes"], now["failed"], now["succeeded"]) == ("1,3", "0,2", 4, 2)
-        assert (await condition(cluster, "Failed"))["reason"] == "FailedIndexes"
-
-
-@virtual
-async def test_jb_11_too_many_failed_indexes_end_it() -> None:
-    async with world(result=lambda pod: 1) as cluster:
-        await create(cluster, parallelism=1, completions=4, completionMode="Indexed", backoffLimitPerIndex=0,
-                     maxFailedIndexes=0)
-        await cluster.until(lambda: holds(cluster, "Failed"))
-        now = await status(cluster)
-        assert now["failedIndexes"] == "0" and len(await cluster.pods()) == 1
-        assert (await condition(cluster, "Failed"))["reason"] == "MaxFailedIndexesExceeded"
-
-
-@virtual
-async def test_jb_11_fail_index_is_not_tried_again() -> None:
-    rule = {"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [1]}}
-    async with world(result=odd_fail) as cluster:
-        await create(cluster, parallelism=2, completions=4, completionMode="Indexed", backoffLimitPerIndex=3,
-                     podFailurePolicy={"rules": [rule]})
-        await cluster.until(lambda: holds(cluster, "Failed"))
-        now = await status(cluster)
-        assert (now["failedIndexes"], now["completedIndexes"], now["failed"]) == ("1,3", "0,2", 2)
-
-
-@virtual
-async def test_jb_12_pods_go_with_their_job_and_change_hands() -> None:
-    async with world() as cluster:
-        await create(cluster, parallelism=2, completions=2)
-        await cluster.until(lambda: shows(cluster, ready=2))
-        name = name_of((await cluster.pods())[0])
-
-        async def owned() -> bool:
-            return bool((await cluster.client.get(PODS, name, "default"))["metadata"].get("ownerReferences"))
-
-        async def free() -> bool:
-            meta = (await cluster.client.get(PODS, name, "default"))["metadata"]
-            return not meta.get("ownerReferences") and not meta.get("finalizers")
-
-        await cluster.client.patch(PODS, name, {"metadata": {"ownerReferences": None}}, "default")
-        await cluster.until(owned)
-        await cluster.client.patch(PODS, name, {"metadata": {"labels": None}}, "default")
-        await cluster.until(free)
-        await cluster.client.delete(JOBS, "job", "default")
-
-        async def only_the_stranger() -> bool:
-            return [name_of(pod) for pod in await cluster.pods()] == [name]
-
-        await cluster.until(only_the_stranger)
 
 
 @virtual
@@ -260,20 +121,6 @@ async def test_a_job_deleted_without_a_word_about_its_pods_leaves_them() -> None
                 pod["metadata"].get("ownerReferences") or pod["metadata"].get("finalizers") for pod in pods)
 
         await cluster.until(alone)
-
-
-@virtual
-async def test_jb_13_ready_follows_and_others_may_manage() -> None:
-    async with world() as cluster:
-        await create(cluster, parallelism=2, completions=2)
-        await cluster.until(lambda: shows(cluster, ready=2))
-        await change(cluster, {"suspend": True})
-        await cluster.until(lambda: shows(cluster, ready=0, active=0))
-        await change(cluster, {"suspend": False})
-        await cluster.until(lambda: shows(cluster, ready=2))
-        await cluster.client.create(JOBS, job_json("other", managedBy="example.com/mine"), "default")
-        await asyncio.sleep(5)
-        assert not (await cluster.client.get(JOBS, "other", "default")).get("status")
 
 
 @virtual

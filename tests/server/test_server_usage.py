@@ -15,7 +15,6 @@ from usage_world import AT, answering, filled, part
 from testbed.api.resources import AUTOSCALERS
 from testbed.errors import Invalid
 from testbed.server.agents import Agents
-from testbed.server.options import WriteOptions
 from testbed.server.printers import PRINTERS
 from testbed.server.usage import Usages
 
@@ -109,14 +108,6 @@ def test_autoscalers_that_make_no_sense(spec: Json, field: str) -> None:
     with pytest.raises(Invalid) as refused:
         make_registry().create(AUTOSCALERS, scaler(**spec), "default")
     assert field in {cause["field"] for cause in refused.value.details["causes"]}
-
-
-def test_metrics_that_this_cluster_does_not_have_are_warned_of() -> None:
-    options = WriteOptions(field_validation="Warn")
-    pods = {"type": "Pods", "pods": {"metric": {"name": "rate"}, "target": {"type": "AverageValue",
-                                                                           "averageValue": "1"}}}
-    make_registry().create(AUTOSCALERS, scaler(metrics=[pods]), "default", options)
-    assert options.warnings == ["spec.metrics[0].pods: this field is kept but has no effect in this cluster"]
 
 
 def test_columns_of_an_autoscaler() -> None:
