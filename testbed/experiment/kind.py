@@ -15,6 +15,7 @@ from testbed.experiment.durations import Duration, Ratio
 API_VERSION = "testbed.io/v1alpha1"
 KIND = "Experiment"
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+ACTS = ("fault", "rollout", "scale", "apply", "patch", "wait")
 MARKS = ("injected", "detected", "isolated", "acted", "running", "ready", "inRotation", "restored", "undone", "stalled")
 
 
@@ -46,10 +47,24 @@ class ClusterSpec(Strict):
     node_memory: str = ""
 
 
-class PulseSpec(Strict):
+class Aim(Strict):
+    """What requests are aimed at: a Service, or an Ingress."""
+
+    service: str = ""
+    ingress: str = Field(default="", description="An Ingress instead of a Service.")
+    host: str = Field(default="", pattern=r"^[A-Za-z0-9.:-]*$",
+                      description="The Host header; of an Ingress its first rule's host when absent.")
+
+    @model_validator(mode="after")
+    def _one_aim(self) -> Self:
+        if bool(self.service) == bool(self.ingress):
+            raise ValueError("needs exactly one of service, ingress")
+        return self
+
+
+class PulseSpec(Aim):
     """Open-loop requests that leave on schedule whatever happens. Recovery is measured by them."""
 
-    service: str = Field(min_length=1)
     port: int | None = Field(default=None, ge=1, le=65535, description="The Service's first port when absent.")
     path: str = Field(default="/", pattern=r"^/")
     rate: float = Field(default=100, gt=0, le=2000, description="Requests per second.")
@@ -75,8 +90,7 @@ class LoadSpec(Strict):
 # --- steady state
 
 
-class HttpCondition(Strict):
-    service: str
+class HttpCondition(Aim):
     port: int | None = Field(default=None, ge=1, le=65535)
     path: str = Field(default="/", pattern=r"^/")
     status: int = Field(default=200, ge=100, le=599)
@@ -103,10 +117,9 @@ class PromqlCondition(Strict):
     timeout: Duration = 5.0
 
 
-class JsonCondition(Strict):
+class JsonCondition(Aim):
     """A value inside a JSON answer: ``at`` is a dotted path, e.g. ``status.items[0].name``."""
 
-    service: str
     port: int | None = Field(default=None, ge=1, le=65535)
     path: str = Field(default="/", pattern=r"^/")
     at: str
@@ -184,6 +197,14 @@ class ScaleStep(Strict):
     replicas: int = Field(ge=0, le=500)
 
 
+class PatchStep(Strict):
+    """Change one object by a merge patch (RFC 7386), e.g. a Service's selector or an Ingress's annotation."""
+
+    kind: str
+    name: str
+    merge: dict[str, Any] = Field(min_length=1)
+
+
 class Step(Strict):
     """One act, started ``at`` a time after the method began or ``after`` a mark of an earlier step."""
 
@@ -194,19 +215,22 @@ class Step(Strict):
     rollout: RolloutStep | None = None
     scale: ScaleStep | None = None
     apply: str | None = Field(default=None, description="A file of manifests.")
+    patch: PatchStep | None = None
+    if_: str | None = Field(default=None, alias="if", description="Only when this value of an earlier step holds, as "
+                            "an objective is written: <step>.requests.failed.ratio < 1%")
     wait: Duration | None = None
     timeout: Duration = Field(default=120.0, description="How long its disruption may take to be restored.")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        self.one_of(("fault", "rollout", "scale", "apply", "wait"))
+        self.one_of(ACTS)
         if self.at is not None and self.after is not None:
             raise ValueError("has both at and after; keep one")
         return self
 
     @property
     def kind(self) -> str:
-        return self.one_of(("fault", "rollout", "scale", "apply", "wait"))
+        return self.one_of(ACTS)
 
     @property
     def awaited(self) -> tuple[str, str]:

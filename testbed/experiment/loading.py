@@ -19,7 +19,7 @@ from testbed.errors import InvalidInput, Mistake
 from testbed.experiment.documents import Document, Location, read_file
 from testbed.experiment.embedded import check_fault
 from testbed.experiment.kind import API_VERSION, KIND, MARKS, Experiment
-from testbed.experiment.manifests import check_manifests
+from testbed.experiment.manifests import check_manifests, near_kind, resource_of_kind
 from testbed.experiment.objectives import Misspelt, Objective, parse_objective
 from testbed.experiment.outline import outline
 
@@ -170,7 +170,23 @@ def _check_steps(experiment: Experiment, document: Document) -> Iterable[Mistake
                 near = difflib.get_close_matches(mark, MARKS, n=1)
                 yield document.mistake((*at, "after"), f"{mark!r} is not a mark ({', '.join(MARKS)})",
                                        suggestion=near[0] if near else "")
+        if step.if_ is not None:
+            yield from _check_condition(step.if_, seen, document, (*at, "if"))
+        if step.patch is not None and resource_of_kind(step.patch.kind) is None:
+            yield document.mistake((*at, "patch", "kind"), f"unknown kind {step.patch.kind!r}",
+                                   suggestion=near_kind(step.patch.kind))
         seen.append(step.name)
+
+
+def _check_condition(text: str, earlier: list[str], document: Document, at: Location) -> Iterable[Mistake]:
+    """What an ``if`` may ask: a value of one earlier step."""
+    try:
+        objective = parse_objective(text, earlier, 1)
+    except ValueError as error:
+        yield document.mistake(at, str(error), suggestion=error.suggestion if isinstance(error, Misspelt) else "")
+        return
+    if not objective.step:
+        yield document.mistake(at, "must ask for a value of an earlier step: <step>.requests.failed.ratio < 1%")
 
 
 def _objectives(experiment: Experiment, document: Document, mistakes: list[Mistake]) -> tuple[Objective, ...]:
@@ -252,10 +268,10 @@ def _check_names(
     if not manifests:
         return
     names = {kind: [str(item["metadata"]["name"]) for item in manifests if item.get("kind") == kind]
-             for kind in ("Deployment", "Service")}
+             for kind in {str(item.get("kind")) for item in manifests}}
     for kind, name, at in _named(experiment):
-        if name and name not in names[kind]:
-            near = difflib.get_close_matches(name, names[kind], n=1)
+        if name and name not in names.get(kind, ()):
+            near = difflib.get_close_matches(name, names.get(kind, ()), n=1)
             yield document.mistake(at, f"the workload has no {kind} {name!r}", suggestion=near[0] if near else "")
 
 
@@ -265,9 +281,10 @@ def _named(experiment: Experiment) -> Iterable[tuple[str, str, Location]]:
         value = getattr(spec.load, part)
         if value is not None:
             yield "Service", value.service, ("spec", "load", part, "service")
+            yield "Ingress", getattr(value, "ingress", ""), ("spec", "load", part, "ingress")
     for index, condition in enumerate(spec.steady_state):
         body = getattr(condition, "json_" if condition.kind == "json" else condition.kind)
-        for field, kind in (("service", "Service"), ("deployment", "Deployment")):
+        for field, kind in (("service", "Service"), ("ingress", "Ingress"), ("deployment", "Deployment")):
             if hasattr(body, field):
                 yield kind, getattr(body, field), ("spec", "steadyState", index, condition.kind, field)
     for index, step in enumerate(spec.method):
@@ -275,3 +292,5 @@ def _named(experiment: Experiment) -> Iterable[tuple[str, str, Location]]:
             value = getattr(step, part)
             if value is not None:
                 yield "Deployment", value.deployment, ("spec", "method", index, part, "deployment")
+        if step.patch is not None:
+            yield step.patch.kind, step.patch.name, ("spec", "method", index, "patch", "name")

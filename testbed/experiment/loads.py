@@ -13,6 +13,7 @@ from testbed.experiment.loading import LoadedExperiment
 from testbed.experiment.locust_load import LocustLoad
 from testbed.experiment.platforms.protocol import Platform
 from testbed.experiment.result import LocustResult
+from testbed.experiment.targets import find_target
 from testbed.load.records import Follower, PulseData
 
 START_TIMEOUT_S = 15.0
@@ -22,11 +23,14 @@ STOP_TIMEOUT_S = 10.0
 class PulseProcess:
     """Open-loop requests to ``url``, recorded in ``file``. It ends when its runner does: its stdin closes."""
 
-    def __init__(self, url: str, file: Path, *, rate: float, keep_rate: float = 0.0, patience_s: float = 10.0) -> None:
+    def __init__(
+        self, url: str, file: Path, *, rate: float, keep_rate: float = 0.0, patience_s: float = 10.0, host: str = "",
+    ) -> None:
         self.url, self.file, self.rate = url, file, rate
         self._argv = [
             sys.executable, "-m", "testbed.load.pulse", "--url", url, "--out", str(file), "--rate", f"{rate:g}",
             "--keep-rate", f"{keep_rate:g}", "--patience", f"{patience_s:g}", "--until-eof",
+            *(("--host", host) if host else ()),
         ]
         self._follower = Follower(file)
         self._process: asyncio.subprocess.Process | None = None
@@ -98,10 +102,11 @@ class RunLoad:
         """Whether there is any. Raises: EnvironmentProblem, InvalidInput (the locustfile, the Service), LoadFailed."""
         pulse, locust = self._spec.load.pulse, self._spec.load.locust
         if pulse is not None:
-            address = await self._platform.address(self._spec.namespace, pulse.service, pulse.port)
+            target = await find_target(self._platform, self._spec.namespace, pulse)
             self.pulse = PulseProcess(
-                f"http://{address}{pulse.path}", self._folder / f"pulse-{self._number}.csv", rate=pulse.rate,
-                keep_rate=pulse.rate / 10 if pulse.keep_alive else 0.0, patience_s=max(10.0, 2 * pulse.deadline))
+                f"http://{target.address}{pulse.path}", self._folder / f"pulse-{self._number}.csv", rate=pulse.rate,
+                keep_rate=pulse.rate / 10 if pulse.keep_alive else 0.0, patience_s=max(10.0, 2 * pulse.deadline),
+                host=target.host)
             await self.pulse.start()
         if locust is not None and self._loaded.locustfile is not None:
             self.locust = LocustLoad(

@@ -24,6 +24,17 @@ def resource_of(obj: Mapping[str, Any]) -> ResourceType | None:
                  if item.kind == obj.get("kind") and item.api_version == obj.get("apiVersion")), None)
 
 
+def resource_of_kind(kind: str) -> ResourceType | None:
+    """Where objects of a kind live that is named without its group."""
+    return next((item for item in BUILT_IN if item.kind == kind), None)
+
+
+def near_kind(kind: str) -> str:
+    """The kind that was probably meant, or ``""``."""
+    near = difflib.get_close_matches(kind, [item.kind for item in BUILT_IN], n=1)
+    return near[0] if near else ""
+
+
 def check_manifests(documents: Sequence[Document]) -> Iterable[Mistake]:
     """All mistakes of the documents of one file."""
     seen: dict[tuple[str, str, str], int] = {}

@@ -146,6 +146,13 @@ def judge(objective: Objective, runs: Sequence[RunResult]) -> ObjectiveResult:
     return _result(objective, compare(measured, objective.limit), measured, "")
 
 
+def holds_now(objective: Objective, disruptions: Sequence[Disruption]) -> tuple[float | None, bool]:
+    """The value of one step so far, and whether it is as the objective wants it."""
+    subject = next((item for item in disruptions if item.name == objective.step), None)
+    value = None if subject is None else _measure(subject, objective.quantity)
+    return value, value is not None and COMPARISONS[objective.comparison](value, objective.limit)
+
+
 def _result(objective: Objective, met: bool | None, measured: float | None, note: str) -> ObjectiveResult:
     return ObjectiveResult(text=objective.text, met=met, measured=measured, limit=objective.limit,
                            unit=objective.unit, note=note)

@@ -23,8 +23,9 @@ from testbed.experiment.journal import Journal
 from testbed.experiment.kind import Condition, Step
 from testbed.experiment.loading import LoadedExperiment
 from testbed.experiment.loads import RunLoad
+from testbed.experiment.objectives import holds_now, parse_objective, say_value
 from testbed.experiment.platforms.protocol import Platform
-from testbed.experiment.repetition import Repetition, ended_acts
+from testbed.experiment.repetition import Repetition, disruptions, ended_acts
 from testbed.experiment.result import Disruption, Phase, Verdict
 from testbed.experiment.scene import first
 from testbed.experiment.steady_state import SteadyState
@@ -202,6 +203,9 @@ class RepetitionRunner:
             await asyncio.sleep(step.wait)
             self._done_waits.add(step.name)
             return
+        if step.if_ is not None and not self._holds(step.name, step.if_):
+            self._done_waits.add(step.name)
+            return
         jitter_s = self._jitter(step)
         await asyncio.sleep(jitter_s)
         self.tell(step.name)
@@ -211,6 +215,19 @@ class RepetitionRunner:
             await self._verify(step)
         if not await self.observer.wait(lambda: self._settled(step.name), step.timeout):
             self.repetition.notes.append(f"{step.name}: not restored within {step.timeout:g} s")
+
+    def _holds(self, name: str, condition: str) -> bool:
+        """Whether a step is taken: its condition, measured now. One that cannot be measured does not hold."""
+        clients = self._clients()
+        self._refresh()
+        self.repetition.watched_until = self.observer.now()
+        found = disruptions(self.repetition, clients)
+        objective = parse_objective(condition, [item.name for item in self.spec.method], 1)
+        measured, held = holds_now(objective, found)
+        told = f"{name}: {'taken' if held else 'not taken'}: {condition} ({say_value(measured, objective.unit)})"
+        self.repetition.notes.append(told)
+        self.tell(told)
+        return held
 
     async def _await_moment(self, index: int, step: Step) -> None:
         name, mark = step.awaited

@@ -193,7 +193,7 @@ class Disruption(Value):
     """
 
     name: str
-    kind: Literal["fault", "rollout", "scale", "apply", "uninvited"]
+    kind: Literal["fault", "rollout", "scale", "apply", "patch", "uninvited"]
     what: str = ""
     targets: tuple[str, ...] = ()
     verified: bool = True

@@ -10,7 +10,7 @@ import asyncio
 import json
 import operator
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from testbed.api.meta import LabelSelector
@@ -29,6 +29,7 @@ from testbed.experiment.kind import (
 from testbed.experiment.observations import deployment_seen
 from testbed.experiment.platforms.protocol import Platform
 from testbed.experiment.result import SteadyStateResult
+from testbed.experiment.targets import find_target
 
 if TYPE_CHECKING:
     import aiohttp
@@ -45,7 +46,7 @@ def say(condition: Condition) -> str:
     """A condition in one line."""
     body: Any = getattr(condition, "json_" if condition.kind == "json" else condition.kind)
     if isinstance(body, HttpCondition):
-        return f"GET {body.service}{body.path} answers {body.status}"
+        return f"GET {body.service or body.ingress}{body.path} answers {body.status}"
     if isinstance(body, TcpCondition):
         return f"{body.service} accepts connections"
     if isinstance(body, ReadyCondition):
@@ -53,7 +54,7 @@ def say(condition: Condition) -> str:
     if isinstance(body, PromqlCondition):
         return f"{body.query} {body.expect}"
     if isinstance(body, JsonCondition):
-        return f"{body.service}{body.path}: {body.at} is {body.equals!r}"
+        return f"{body.service or body.ingress}{body.path}: {body.at} is {body.equals!r}"
     if isinstance(body, LogCondition):
         return f"log of {body.deployment} " + (f"has {body.contains!r}" if body.contains else f"lacks {body.absent!r}")
     return f"probe {body.kind} of {body.deployment} succeeds"
@@ -105,25 +106,28 @@ class SteadyState:
 
     # --- over the network
 
-    async def _get(self, url: str, timeout_s: float) -> tuple[int, str] | str:
+    async def _get(
+        self, url: str, timeout_s: float, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, str] | str:
         """(status, body), or why there was no answer."""
         import aiohttp
 
         assert self._session is not None, "used outside async with"
         try:
             async with self._session.get(url, timeout=aiohttp.ClientTimeout(total=timeout_s),
-                                         allow_redirects=False) as response:
+                                         headers=headers, allow_redirects=False) as response:
                 return response.status, (await response.content.read(MAX_BODY_BYTES)).decode("utf-8", "replace")
         except TimeoutError:
             return f"no answer within {timeout_s:g} s"
         except (aiohttp.ClientError, OSError) as error:
             return str(error) or type(error).__name__
 
-    async def _url(self, service: str, port: int | None, path: str) -> str:
-        return f"http://{await self._platform.address(self._namespace, service, port)}{path}"
+    async def _ask_target(self, body: HttpCondition | JsonCondition) -> tuple[int, str] | str:
+        target = await find_target(self._platform, self._namespace, body)
+        return await self._get(f"http://{target.address}{body.path}", body.timeout, target.headers)
 
     async def _http(self, body: HttpCondition) -> Answer:
-        answer = await self._get(await self._url(body.service, body.port, body.path), body.timeout)
+        answer = await self._ask_target(body)
         if isinstance(answer, str):
             return False, answer
         status, text = answer
@@ -144,7 +148,7 @@ class SteadyState:
         return True, "accepted"
 
     async def _json(self, body: JsonCondition) -> Answer:
-        answer = await self._get(await self._url(body.service, body.port, body.path), body.timeout)
+        answer = await self._ask_target(body)
         if isinstance(answer, str):
             return False, answer
         try:

@@ -14,7 +14,8 @@ from testbed.errors import InvalidInput, NotFound
 from testbed.experiment.applying import Created, apply, deployments_in
 from testbed.experiment.embedded import fault_resource
 from testbed.experiment.journal import Journal
-from testbed.experiment.kind import RolloutStep, ScaleStep, Step
+from testbed.experiment.kind import PatchStep, RolloutStep, ScaleStep, Step
+from testbed.experiment.manifests import resource_of_kind
 from testbed.experiment.timeline import Act
 
 Json = dict[str, Any]
@@ -42,6 +43,8 @@ class Doer:
             return await self._rollout(step.name, step.rollout, at)
         if step.scale is not None:
             return await self._scale(step.name, step.scale, at)
+        if step.patch is not None:
+            return await self._patch(step.name, step.patch, at)
         return await self._apply(step.name, at)
 
     # --- faults
@@ -108,6 +111,16 @@ class Doer:
         changed = await self.client.patch(DEPLOYMENTS, scale.deployment, {"spec": {"replicas": scale.replicas}},
                                           self.namespace)
         return self._change(name, "scale", f"{scale.deployment} scaled to {scale.replicas}", at, changed)
+
+    async def _patch(self, name: str, patch: PatchStep, at: float) -> Act:
+        resource = resource_of_kind(patch.kind)
+        assert resource is not None, "the experiment was checked"
+        changed = await self.client.patch(resource, patch.name, patch.merge,
+                                          self.namespace if resource.namespaced else None)
+        what = f"{patch.kind} {patch.name} changed"
+        if resource == DEPLOYMENTS:
+            return self._change(name, "patch", what, at, changed)
+        return Act(name, "patch", what, at)
 
     async def _apply(self, name: str, at: float) -> Act:
         manifests = self.applied[name]

@@ -29,13 +29,13 @@ class Act:
     """What the runner did in one step, and when the API took it.
 
     Attributes:
-        what: in words. deployment: key of the Deployment that was changed, for all but faults.
+        what: in words. deployment: key of the Deployment that was changed; "" for faults, and where nothing rolls out.
         generation: of that Deployment after the change.
         ended: when its marks are no longer looked for: the next change of the same Deployment.
     """
 
     name: str
-    kind: Literal["fault", "rollout", "scale", "apply"]
+    kind: Literal["fault", "rollout", "scale", "apply", "patch"]
     what: str
     started: float
     jitter_s: float = 0.0
@@ -138,6 +138,9 @@ def _restarts(evidence: Evidence, victims: Victims, since: float, until: float) 
 
 
 def _of_change(act: Act, evidence: Evidence, until: float) -> Disruption:
+    if not act.deployment:  # a Service, an Ingress: done with the write
+        return Disruption(name=act.name, kind=act.kind, what=act.what, window_s=(act.started, act.started),
+                          marks=Marks(injected=act.started, restored=act.started))
     base = Disruption(name=act.name, kind=act.kind, what=act.what, targets=(f"deployment {act.deployment}",))
     marks, gaps = rollout_marks(evidence, act.deployment, act.generation, injected=act.started, until=until,
                                 scaled=act.kind == "scale")

@@ -185,8 +185,11 @@ class Pulse:
 class HttpSender:
     """Sends over real sockets: the ``fresh`` stream on a new connection each, ``keep`` on connections that are kept."""
 
-    def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
-        """Raises: UsageError, EnvironmentProblem (a name that cannot be resolved)."""
+    def __init__(self, url: str, *, timeout_s: float = 5.0, host: str = "") -> None:
+        """``host``: the header, where it is not the address.
+
+        Raises: UsageError, EnvironmentProblem (a name that cannot be resolved).
+        """
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
             raise UsageError(f"{url!r} is not an http:// address", hint="for example http://10.1.128.5:80/")
@@ -198,7 +201,7 @@ class HttpSender:
         self._loop = asyncio.get_running_loop()
         self._family, self._address = family, (str(address[0]), int(address[1]))
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        host = parts.netloc.rpartition("@")[2]
+        host = host or parts.netloc.rpartition("@")[2]
         head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: testbed-pulse\r\nAccept: */*\r\n"
         if any(character in path + host for character in "\r\n \0"):
             raise UsageError(f"{url!r} has characters that an address cannot have")
@@ -309,6 +312,7 @@ def _be_punctual() -> int:
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m testbed.load.pulse", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--url", required=True, help="http://address:port/path")
+    parser.add_argument("--host", default="", help="the Host header, where it is not the address")
     parser.add_argument("--out", required=True, type=Path, help="file for the records; it must not exist")
     parser.add_argument("--rate", type=float, default=100.0, help="requests per second, a new connection each")
     parser.add_argument("--keep-rate", type=float, default=0.0, help="requests per second on kept connections")
@@ -334,7 +338,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
 
 async def _run(options: argparse.Namespace, plan: Plan, stream: IO[bytes]) -> None:
     loop = asyncio.get_running_loop()
-    sender = HttpSender(options.url)
+    sender = HttpSender(options.url, host=options.host)
     nice = _be_punctual()
     t0_ns = int((loop.time() + 0.05) * 1e9)
     sink = FileSink(stream, {"url": options.url, "rate": plan.rate, "keep_rate": plan.keep_rate, "t0_ns": t0_ns,

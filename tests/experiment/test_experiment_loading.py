@@ -13,7 +13,8 @@ from testbed.experiment.documents import read_text
 from testbed.experiment.loading import load_experiment
 from testbed.experiment.schema import experiment_definition, experiment_schema, result_schema
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+EXAMPLES = sorted(file for file in (Path(__file__).parents[2] / "examples").glob("*.yaml")
+                  if "kind: Experiment" in file.read_text())
 GOOD = """\
 apiVersion: testbed.io/v1alpha1
 kind: Experiment
@@ -51,7 +52,7 @@ def mistakes(folder: Path, text: str, web: str = WEB) -> list[Mistake]:
     return list(caught.value.mistakes)
 
 
-@pytest.mark.parametrize("file", [file for file in EXAMPLES if file.name != "web.yaml"], ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_every_example_is_right(file: Path) -> None:
     loaded = load_experiment(file)
     assert loaded.experiment.spec.method
@@ -186,9 +187,8 @@ def test_lines_are_those_of_the_file() -> None:
 def test_the_published_schema_accepts_the_examples() -> None:
     validator = jsonschema.Draft202012Validator(experiment_schema())
     for file in EXAMPLES:
-        if file.name != "web.yaml":
-            errors = list(validator.iter_errors(read_text(file.read_text())[0].value))
-            assert not errors, errors
+        errors = list(validator.iter_errors(read_text(file.read_text())[0].value))
+        assert not errors, errors
 
 
 def test_the_published_schema_refuses_unknown_fields() -> None:
@@ -201,3 +201,40 @@ def test_the_published_schema_refuses_unknown_fields() -> None:
 
 def test_schemas_and_the_definition_are_json() -> None:
     json.dumps([experiment_schema(), result_schema(), experiment_definition()])
+
+
+STEPS = """\
+    - name: canary
+      patch: {kind: %s, name: web, merge: {spec: {selector: {app: web}}}}
+    - name: promote
+      if: %s
+      rollout: {deployment: web, image: "sample:v2"}
+"""
+
+
+def with_steps(tmp_path: Path, kind: str, condition: str) -> Path:
+    return write(tmp_path, GOOD[: GOOD.index("    - name: crash")] + STEPS % (kind, condition))
+
+
+def test_a_step_patches_an_object_and_another_asks_how_it_went(tmp_path: Path) -> None:
+    loaded = load_experiment(with_steps(tmp_path, "Service", "canary.requests.failed.ratio < 1%"))
+    first, second = loaded.experiment.spec.method
+    assert (first.kind, second.kind, second.if_) == ("patch", "rollout", "canary.requests.failed.ratio < 1%")
+
+
+@pytest.mark.parametrize(("kind", "condition", "told"), [
+    ("Servis", "canary.requests.failed.ratio < 1%", "unknown kind 'Servis'"),
+    ("Ingress", "canary.requests.failed.ratio < 1%", "the workload has no Ingress 'web'"),
+    ("Service", "promote.requests.failed == 0", "is not a value of the result"),
+    ("Service", "requests.failed == 0", "must ask for a value of an earlier step"),
+])
+def test_wrong_patches_and_conditions_are_told(tmp_path: Path, kind: str, condition: str, told: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        load_experiment(with_steps(tmp_path, kind, condition))
+    assert told in str(refused.value), refused.value
+
+
+def test_a_load_has_one_target(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        load_experiment(write(tmp_path, GOOD.replace("{service: web, rate", "{service: web, ingress: web, rate")))
+    assert "needs exactly one of service, ingress" in str(refused.value)
