@@ -152,6 +152,30 @@ class DownwardVolumeSource(View):
     default_mode: int = 0o644
 
 
+class SecretProjection(View):
+    name: str = ""
+    items: tuple[KeyToPath, ...] = ()
+    optional: bool = False
+
+
+class ServiceAccountTokenProjection(View):
+    path: str
+    audience: str = ""
+    expiration_seconds: int = 3600
+
+
+class VolumeProjection(View):
+    config_map: ConfigMapVolumeSource | None = None
+    secret: SecretProjection | None = None
+    downward_api: DownwardVolumeSource | None = Field(default=None, alias="downwardAPI")
+    service_account_token: ServiceAccountTokenProjection | None = None
+
+
+class ProjectedVolumeSource(View):
+    sources: tuple[VolumeProjection, ...] = ()
+    default_mode: int = 0o644
+
+
 class ClaimVolumeSource(View):
     claim_name: str = ""
     read_only: bool = False
@@ -164,6 +188,7 @@ class Volume(View):
     config_map: ConfigMapVolumeSource | None = None
     secret: SecretVolumeSource | None = None
     downward_api: DownwardVolumeSource | None = Field(default=None, alias="downwardAPI")
+    projected: ProjectedVolumeSource | None = None
 
 
 class VolumeMount(View):

@@ -5,7 +5,7 @@ Pure. Who is an endpoint and whether it is ready is decided in ``endpoints``; ho
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from testbed.api.core_v1 import Service, ServicePort
@@ -37,14 +37,33 @@ def backends(port: ServicePort, slices: Iterable[EndpointSlice]) -> tuple[Backen
 
     A slice's port belongs to the Service's port of the same name (kubernetes: pkg/proxy/endpointslicecache.go).
     """
+    return _chosen(_candidates(port, slices), lambda endpoint: True)
+
+
+def local_backends(port: ServicePort, slices: Iterable[EndpointSlice]) -> dict[str, tuple[Backend, ...]]:
+    """Where it goes from each node under a Local traffic policy: to that node's ready endpoints, else to those of that
+    node that terminate but still serve. A node that is not named has none: its traffic is dropped while any endpoint
+    exists elsewhere (kubernetes: pkg/proxy/topology.go, nftables/proxier.go)."""
+    candidates = _candidates(port, slices)
+    nodes = sorted({endpoint.node_name for endpoint in candidates.values() if endpoint.node_name})
+    by_node = {node: _chosen(candidates, lambda endpoint, node=node: endpoint.node_name == node)  # type: ignore[misc]
+               for node in nodes}
+    return {node: found for node, found in by_node.items() if found}
+
+
+def _chosen(candidates: dict[Backend, Endpoint], wanted: Callable[[Endpoint], bool]) -> tuple[Backend, ...]:
+    chosen = {id(endpoint) for endpoint in serving(one for one in candidates.values() if wanted(one))}
+    return tuple(sorted(backend for backend, endpoint in candidates.items() if id(endpoint) in chosen))
+
+
+def _candidates(port: ServicePort, slices: Iterable[EndpointSlice]) -> dict[Backend, Endpoint]:
     candidates: dict[Backend, Endpoint] = {}
     for piece in slices:
         for number in (one.port for one in piece.ports if (one.name, one.protocol) == (port.name, port.protocol)):
             for endpoint in piece.endpoints:
                 for address in endpoint.addresses[:1]:  # further addresses of one endpoint are the same endpoint
                     _keep_best(candidates, Backend(address, number), endpoint)
-    chosen = {id(endpoint) for endpoint in serving(candidates.values())}
-    return tuple(sorted(backend for backend, endpoint in candidates.items() if id(endpoint) in chosen))
+    return candidates
 
 
 def _keep_best(candidates: dict[Backend, Endpoint], backend: Backend, endpoint: Endpoint) -> None:

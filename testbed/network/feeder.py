@@ -1,4 +1,4 @@
-"""Keeps the gateway in step with the API: watches Services and EndpointSlices, sends whole states.
+"""Keeps the gateway in step with the API: watches Services, EndpointSlices and Nodes, sends whole states.
 
 Decides when to send: at once after a change (what changes until the gateway has answered travels together), and the
 whole state again whenever the gateway was started anew. What the state is, ``state`` says. When the gateway has applied
@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from testbed.api.resources import ENDPOINT_SLICES, SERVICES
+from testbed.api.resources import ENDPOINT_SLICES, NODES, SERVICES
 from testbed.client.informer import Informer
 from testbed.client.protocol import Client, Json
 from testbed.errors import TestbedError
 from testbed.network.line import Line
-from testbed.network.state import GatewayState, gateway_state
+from testbed.network.state import GatewayState, gateway_state, node_ranges
 
 REASON = "EndpointsProgrammed"
 ENDPOINTS_ANNOTATION = "testbed.io/endpoints"  # addresses in rotation after the change, comma separated
@@ -46,19 +46,26 @@ class GatewayFeeder:
         self._dirty = asyncio.Event()
         self._services = Informer(client, SERVICES, on_change=self._changed)
         self._slices = Informer(client, ENDPOINT_SLICES, on_change=self._changed)
+        self._nodes = Informer(client, NODES, on_change=self._node_changed)
         self._revision = 0
         self._told: dict[str, frozenset[str]] = {}  # Service uid: endpoints that the last event named
 
     def _changed(self, old: Json | None, new: Json | None) -> None:
         self._dirty.set()
 
+    def _node_changed(self, old: Json | None, new: Json | None) -> None:
+        """Only where its clients come from counts, not what it reports of itself."""
+        if node_ranges([old] if old else []) != node_ranges([new] if new else []):
+            self._dirty.set()
+
     async def run(self) -> None:
         """Runs until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._services.run())
             group.create_task(self._slices.run())
-            await self._services.synced.wait()
-            await self._slices.synced.wait()
+            group.create_task(self._nodes.run())
+            for informer in (self._services, self._slices, self._nodes):
+                await informer.synced.wait()
             while True:
                 try:
                     await self._converse()
@@ -82,7 +89,7 @@ class GatewayFeeder:
     async def _send(self, line: Line) -> None:
         services = dict(self._services.items)
         try:
-            state = gateway_state(services.values(), self._slices.items.values())
+            state = gateway_state(services.values(), self._slices.items.values(), self._nodes.items.values())
         except TestbedError as error:
             _log.warning("this state cannot be sent to the gateway: %s", error)
             return

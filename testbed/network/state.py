@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from testbed.api.core_v1 import Service
+from testbed.api.core_v1 import Node, Service, ServicePort
 from testbed.api.discovery_v1 import EndpointSlice
 from testbed.api.labels import SERVICE_NAME
-from testbed.core.services import DEFAULT_AFFINITY_S, Backend, backends, balanced, serving
+from testbed.core.services import DEFAULT_AFFINITY_S, Backend, backends, balanced, local_backends
 
 DOMAIN = "cluster.local"
 Json = dict[str, Any]
@@ -32,8 +32,9 @@ class GatewayState:
         return {"op": "program", "revision": revision, "services": list(self.services), "records": self.records}
 
 
-def gateway_state(services: Iterable[Json], slices: Iterable[Json]) -> GatewayState:
+def gateway_state(services: Iterable[Json], slices: Iterable[Json], nodes: Iterable[Json] = ()) -> GatewayState:
     """What the gateway is to do for these objects (JSON as the API gives it)."""
+    ranges = node_ranges(nodes)
     by_service: dict[str, list[EndpointSlice]] = {}
     for raw in slices:
         piece = EndpointSlice.of(raw)
@@ -48,7 +49,8 @@ def gateway_state(services: Iterable[Json], slices: Iterable[Json]) -> GatewaySt
         own = by_service.get(service.key, [])
         records.add(service, own)
         if balanced(service):
-            ports = _ports(service, own, _affinity_s(service, raw))
+            ports = [_port(service, raw, port, own, ranges) for port in service.spec.ports
+                     if port.protocol in ("TCP", "UDP")]
             wire += ports
             chosen[service.key] = tuple(
                 (f"{port['protocol']}/{port['port']}", Backend(*endpoint))
@@ -57,16 +59,50 @@ def gateway_state(services: Iterable[Json], slices: Iterable[Json]) -> GatewaySt
     return GatewayState(tuple(wire), records.json_value(), chosen)
 
 
-def _ports(service: Service, slices: list[EndpointSlice], affinity_s: int) -> list[Json]:
-    return [
-        {
-            "name": f"{service.key}:{port.name}", "address": service.spec.cluster_ip,
-            "protocol": port.protocol.lower(), "port": port.port,
-            "node_port": port.node_port if service.spec.type in ("NodePort", "LoadBalancer") else 0,
-            "affinity_s": affinity_s, "endpoints": [[one.address, one.port] for one in backends(port, slices)],
-        }
-        for port in service.spec.ports if port.protocol in ("TCP", "UDP")
-    ]
+def node_ranges(nodes: Iterable[Json]) -> dict[str, list[str]]:
+    """From which addresses the clients on each node come: its range of pods, and its own address where that is not
+    shared with other nodes."""
+    views = [Node.of(raw) for raw in nodes]
+    own = {view.metadata.name: [item.address for item in view.status.addresses if item.type == "InternalIP"]
+           for view in views}
+    every = [address for addresses in own.values() for address in addresses]
+    return {
+        view.metadata.name: [*([view.spec.pod_cidr] if view.spec.pod_cidr else []),
+                             *(address for address in own[view.metadata.name] if every.count(address) == 1)]
+        for view in views
+    }
+
+
+def _port(
+    service: Service, raw: Json, port: ServicePort, slices: list[EndpointSlice], ranges: Mapping[str, list[str]]
+) -> Json:
+    """One port in wire form. ``external``: addresses of a load balancer; ``sources``: who may use them, all where it is
+    missing. ``local``: there where a client's own node alone may serve it; ranges of clients, and their endpoints."""
+    spec = service.spec
+    told: Json = {
+        "name": f"{service.key}:{port.name}", "address": spec.cluster_ip,
+        "protocol": port.protocol.lower(), "port": port.port,
+        "node_port": port.node_port if spec.type in ("NodePort", "LoadBalancer") else 0,
+        "affinity_s": _affinity_s(service, raw),
+        "endpoints": [[one.address, one.port] for one in backends(port, slices)],
+    }
+    if spec.internal_traffic_policy == "Local":
+        told["local"] = [
+            [source, [[one.address, one.port] for one in chosen]]
+            for node, chosen in local_backends(port, slices).items() for source in ranges.get(node, ())
+        ]
+    if external := _balancer_addresses(service, raw):
+        told["external"] = external
+        if spec.load_balancer_source_ranges:
+            told["sources"] = [item.strip() for item in spec.load_balancer_source_ranges]
+    return told
+
+
+def _balancer_addresses(service: Service, raw: Json) -> list[str]:
+    if service.spec.type != "LoadBalancer":
+        return []
+    given = ((raw.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    return [str(item["ip"]) for item in given if item.get("ip")]
 
 
 def _affinity_s(service: Service, raw: Json) -> int:
@@ -100,10 +136,11 @@ class _Records:
             self._add_hostnames(name, slices)
 
     def _add_headless(self, name: str, slices: list[EndpointSlice]) -> None:
-        """All ready addresses, and one name per endpoint: its host name or its address with dashes."""
+        """All ready addresses, and one name per endpoint: its host name or its address with dashes. Those that
+        terminate are not named (coredns: plugin/kubernetes/object/endpoint.go, endpointsliceReady)."""
         addresses: dict[str, None] = {}
         for piece in slices:
-            for endpoint in serving(piece.endpoints):
+            for endpoint in (one for one in piece.endpoints if one.conditions.ready):
                 for address in endpoint.addresses[:1]:
                     addresses[address] = None
                     target = f"{endpoint.hostname or address.replace('.', '-')}.{name}"
@@ -115,8 +152,8 @@ class _Records:
 
     def _add_hostnames(self, name: str, slices: list[EndpointSlice]) -> None:
         for piece in slices:
-            for endpoint in serving(piece.endpoints):
-                if endpoint.hostname and endpoint.addresses:
+            for endpoint in piece.endpoints:
+                if endpoint.hostname and endpoint.addresses and endpoint.conditions.ready:
                     self._a[f"{endpoint.hostname}.{name}"] = [endpoint.addresses[0]]
 
     def _add_srv(self, name: str, port_name: str, protocol: str, port: int, target: str) -> None:

@@ -20,7 +20,7 @@ class Inside:
     """A container as programs see it (``simulated_programs.Surroundings``). ``process``: whose cgroup they live in."""
 
     def __init__(self, machine: SimulatedMachine, process: Process, container: SimulatedContainer | None) -> None:
-        self._machine, self._process = machine, process
+        self._machine, self._process, self._container = machine, process, container
         self.files = container.files if container is not None else SimulatedFiles(())
         self.memory_limit_bytes = container.limits.memory_bytes or 0 if container is not None else 0
         self.hostname = machine.hostname_of(container) if container is not None else ""
@@ -31,7 +31,11 @@ class Inside:
     async def fetch(self, url: str) -> tuple[int, bytes]:
         parts = urlsplit(url)
         async with asyncio.timeout(_FETCH_S):
-            reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
+            host, source = parts.hostname or "", None
+            if self._container is not None:
+                host = self._machine.address_for(self._container, host)
+                source = (self._machine.sandbox_of(self._container).spec.address, 0)
+            reader, writer = await asyncio.open_connection(host, parts.port or 80, local_addr=source)
             try:
                 path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
                 writer.write(f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode())

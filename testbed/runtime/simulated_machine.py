@@ -94,6 +94,7 @@ class SimulatedContainer:
     link_up: bool = True
     removing: bool = False
     limits: Limits = field(default_factory=Limits)
+    memory_bytes: int = 20 << 20  # working set; scenarios set it
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
     logs: list[tuple[datetime, bytes]] = field(default_factory=list)
     signals: list[tuple[float, int, str]] = field(default_factory=list)  # when (loop time), which, by whom
@@ -141,6 +142,8 @@ class SimulatedMachine:
         self.context = contextvars.Context()
         self.tasks: set[asyncio.Task[Any]] = set()
         self.thaws: list[Callable[[], None]] = []  # called after each thaw
+        #: An address of a cluster's name, written out in full; empty when there is none.
+        self.resolve: Callable[[str], str] = lambda name: ""
         self.exits: list[Callable[[SimulatedContainer, int], None]] = []  # called at each death
         self.starts = self.starting = 0
         self._next_pid = 1000
@@ -254,6 +257,7 @@ class SimulatedMachine:
         container.application = Application(behaviour, dict(container.spec.env).get("POD_NAME", container.spec.name))
         container.status, container.exit_code, container.finished_at = "running", 0, None
         container.signals = []
+        container.files.begin()
         container.started_s, container.started_at = loop.time(), self.clock.now()
         self.starts += 1
         if argv := argv_of(container.spec):
@@ -267,11 +271,24 @@ class SimulatedMachine:
 
         await run_main(self, container, argv)
 
+    def sandbox_of(self, container: SimulatedContainer) -> SimulatedContainer:
+        """The one whose network it has joined, or itself."""
+        network = container.spec.network
+        return (self.find(network[10:]) if network.startswith("container:") else None) or container
+
     def hostname_of(self, container: SimulatedContainer) -> str:
         """Its own, or its sandbox's."""
-        network = container.spec.network
-        sandbox = self.find(network[10:]) if network.startswith("container:") else None
-        return (sandbox or container).spec.hostname or container.id[:12]
+        return self.sandbox_of(container).spec.hostname or container.id[:12]
+
+    def address_for(self, container: SimulatedContainer, name: str) -> str:
+        """What ``name`` is inside it: an address, or a name of the cluster by its search path. Raises: OSError."""
+        if name.replace(".", "").isdigit():
+            return name
+        # A name with fewer dots than ndots (5) is looked for below the search path first (man 5 resolv.conf).
+        for suffix in (*(f".{item}" for item in self.sandbox_of(container).spec.dns_search), ""):
+            if found := self.resolve((name + suffix).lower().rstrip(".")):
+                return found
+        raise OSError(f"bad address '{name}'")
 
     def write_log(self, container: SimulatedContainer, line: bytes) -> None:
         container.logs.append((self.clock.now(), line))
@@ -375,13 +392,11 @@ class SimulatedMachine:
     # --- addresses
 
     def listener(self, address: str, port: int) -> tuple[str, SimulatedContainer | None]:
-        """What a connection meets: ``open`` with who answers, ``refused``, ``silent`` or ``absent``."""
+        """What a connection meets: ``open`` with who answers, ``refused`` or ``silent`` (also where nobody is)."""
         sandbox = next((
             item for item in self.containers.values() if item.spec.address == address and item.running
         ), None)
-        if sandbox is None:
-            return "absent", None
-        if not sandbox.link_up:
+        if sandbox is None or not sandbox.link_up:
             return "silent", None
         for container in self._joined(sandbox):
             ports = container.application.behaviour.ports if container.application else ()

@@ -30,9 +30,10 @@ class Deadlock(TestbedError):
 
 class Network(Protocol):
     async def connect(
-        self, protocol_factory: Callable[[], asyncio.BaseProtocol], host: str, port: int, *, tls: bool
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], host: str, port: int, *, tls: bool, source: str
     ) -> tuple[asyncio.BaseTransport, asyncio.BaseProtocol]:
-        """``tls``: returns when both have agreed on it; certificates are not looked at. Raises: OSError."""
+        """``tls``: returns when both have agreed on it; certificates are not looked at. ``source``: the address that
+        it is made from, empty for this machine's. Raises: OSError."""
         ...
 
     async def connect_unix(
@@ -170,7 +171,8 @@ class VirtualLoop(base_events.BaseEventLoop):
     ) -> tuple[asyncio.BaseTransport, asyncio.BaseProtocol]:
         if self.network is None or host is None or port is None:
             raise ConnectionRefusedError(f"nothing listens at {host}:{port} in this simulation")
-        return await self.network.connect(protocol_factory, host, port, tls=bool(options.get("ssl")))
+        source = str((options.get("local_addr") or ("", 0))[0])
+        return await self.network.connect(protocol_factory, host, port, tls=bool(options.get("ssl")), source=source)
 
     async def create_unix_connection(  # type: ignore[override]
         self, protocol_factory: Callable[[], asyncio.BaseProtocol], path: Any = None, **options: Any

@@ -17,17 +17,16 @@ from testbed.runtime.simulated_machine import Process, SimulatedContainer, Simul
 from testbed.simulation.grpc import PREFACE, asked_service, health_answer
 from testbed.simulation.transport import MemoryTransport
 
-_UNREACHABLE_S = 3.0  # address resolution that nobody answers (Linux: mcast_solicit)
 _SYN_S = 127.0  # tcp_syn_retries 6
 _THAW_LOOK_S = 0.02
 
 
 class SimulatedNetwork:
-    """``translate``: what a Service's address leads to, or the address itself; None is refused."""
+    """``translate``: what a Service's address leads a client to, or the address itself; None is refused."""
 
     def __init__(self, machine: SimulatedMachine) -> None:
         self.machine = machine
-        self.translate: Callable[[str, int], tuple[str, int] | None] = lambda address, port: (address, port)
+        self.translate: Callable[[str, int, str], tuple[str, int] | None] = lambda host, port, source: (host, port)
         self.sockets: dict[str, Callable[[asyncio.BaseProtocol], asyncio.BaseTransport]] = {}  # unix sockets by path
         self.fronts: dict[tuple[str, int], Callable[[asyncio.BaseProtocol], asyncio.BaseTransport | None]] = {}
         self.open_connections = 0
@@ -43,20 +42,18 @@ class SimulatedNetwork:
         return transport, protocol
 
     async def connect(
-        self, protocol_factory: Callable[[], asyncio.BaseProtocol], host: str, port: int, *, tls: bool = False
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], host: str, port: int, *, tls: bool = False,
+        source: str = "",
     ) -> tuple[asyncio.BaseTransport, asyncio.BaseProtocol]:
         await asyncio.sleep(self.machine.draw.uniform(0.0001, 0.0004))
         if (host, port) in self.fronts and not tls:
             return self._connect_front(protocol_factory(), self.fronts[host, port])
-        target = self.translate(host, port)
+        target = self.translate(host, port, source)
         if target is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
         verdict, container = self.machine.listener(*target)
         if verdict == "refused":
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
-        if verdict == "absent":
-            await asyncio.sleep(_UNREACHABLE_S)
-            raise OSError(errno.EHOSTUNREACH, "No route to host")
         if container is None or container.process is None:
             await asyncio.sleep(_SYN_S)
             raise OSError(errno.ETIMEDOUT, "Connection timed out")

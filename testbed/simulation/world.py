@@ -36,6 +36,8 @@ Json = dict[str, Any]
 IMAGES = ("testbed-pause:1", "testbed-nettools:1", "sample:v1", "sample:v2", "sample:broken")
 SERVICE_RANGE = "10.200.128.0/17"
 SERVICE_PREFIX = "10.200.128."
+POD_RANGE = "10.200.0.0/17"
+HOST_ADDRESS = "10.200.0.1"
 RESTLESS = "simulation.testbed.io/restless"  # a Deployment that is meant never to settle
 _INSTANCE = "51aa51aa51aa"
 _GATEWAY_SOCKET = "/simulation/gateway/control.sock"
@@ -68,8 +70,10 @@ class World:
         self.machine.volume_directory = directory / "volumes"
         self.machine.add_image(*IMAGES)
         self.network = SimulatedNetwork(self.machine)
-        self.gateway = SimulatedGateway(self.machine, SERVICE_PREFIX)
+        self.gateway = SimulatedGateway(
+            self.machine, SERVICE_RANGE, HOST_ADDRESS, GATEWAY_ADDRESS, POD_RANGE)
         self.network.translate = self.gateway.translate
+        self.machine.resolve = self.gateway.resolve
         self.network.sockets[_GATEWAY_SOCKET] = self.gateway.accept
         self.network.fronts[GATEWAY_ADDRESS, HTTP_PORT] = self.gateway.front.accept
         loop.network = self.network

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from testbed.api.labels import SERVICE_NAME
-from testbed.api.resources import ENDPOINT_SLICES, SERVICES, ResourceType
+from testbed.api.resources import ENDPOINT_SLICES, NODES, SERVICES, ResourceType
 from testbed.client.protocol import ObjectList, WatchEvent
 from testbed.network.feeder import ENDPOINTS_ANNOTATION, GatewayFeeder
 
@@ -52,10 +52,10 @@ class Gateway:
 
 
 class World:
-    """A client of two kinds whose objects the test changes."""
+    """A client of three kinds whose objects the test changes."""
 
     def __init__(self) -> None:
-        self.objects: dict[str, dict[str, Json]] = {SERVICES.plural: {}, ENDPOINT_SLICES.plural: {}}
+        self.objects: dict[str, dict[str, Json]] = {kind.plural: {} for kind in (SERVICES, ENDPOINT_SLICES, NODES)}
         self._watches: list[tuple[str, asyncio.Queue[WatchEvent]]] = []
         self._version = 1
 

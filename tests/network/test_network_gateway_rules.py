@@ -27,7 +27,11 @@ def _load(name: str) -> ModuleType:
     assert specification and specification.loader
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module
-    specification.loader.exec_module(module)
+    sys.path.insert(0, str(file.parent))  # its modules import each other by their bare names
+    try:
+        specification.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(file.parent))
     return module
 
 
@@ -77,6 +81,37 @@ def test_affinity_is_remembered_in_sets_that_outlive_a_change_of_endpoints() -> 
     assert "flush set ip testbed aff" not in text
 
 
+def test_another_time_of_affinity_is_another_memory() -> None:
+    """nftables does not change a set's time."""
+    rules = rules_module.Ruleset(SETTINGS)
+    _, chains, sets = rules.render([port(affinity_s=60)])
+    rules.applied(chains, sets)
+    text, _, after = rules.render([port(affinity_s=125)])
+    assert not set(after) & set(sets) and text.count("delete set") == 2 and text.count("timeout 125s") == 2
+
+
+def test_local_policy_goes_by_the_clients_address() -> None:
+    """Pods to the endpoints of their node, dropped where it has none; this machine to all."""
+    service = port(local=[["10.9.1.0/24", [["10.9.1.1", 8080]]]])
+    text, _, _ = rules_module.Ruleset(SETTINGS).render([service])
+    name = rules_module.chain_name(service)
+    assert f"10.9.128.20 . tcp . 80 : jump {name}_in" in text
+    inside = text.partition(f" chain {name}_in {{")[2].partition("}")[0].split("\n")
+    assert [line.strip() for line in inside if line.strip()] == [
+        f"ip saddr 10.9.1.0/24 goto {name}_on_10_9_1_0_24", f"ip saddr 10.9.0.1 goto {name}",
+        "ip saddr 10.9.0.0/17 drop", f"goto {name}",
+    ]
+
+
+def test_load_balancer_has_addresses_of_its_own_and_lets_in_whom_it_may() -> None:
+    service = port(external=["10.9.255.1"], sources=["10.9.1.0/24"])
+    text, _, _ = rules_module.Ruleset(SETTINGS).render([service])
+    name = rules_module.chain_name(service)
+    assert f"10.9.255.1 . tcp . 80 : jump {name}_out" in text and f"10.9.128.20 . tcp . 80 : jump {name}," in text
+    assert "elements = { 10.9.128.20, 10.9.255.1 }" in text
+    assert f"ip saddr 10.9.1.0/24 goto {name}\n  drop" in text
+
+
 def test_only_a_change_is_applied() -> None:
     applied: list[str] = []
     gateway = program.Gateway(SETTINGS, applied.append, dns.DnsServer(dns.Zone("cluster.local"), []))
@@ -97,10 +132,16 @@ def test_state_that_nftables_refuses_is_not_taken_for_applied() -> None:
     assert not gateway.programmed
 
 
+MORE = st.fixed_dictionaries({"affinity_s": st.sampled_from([0, 60, 61])}, optional={
+    "local": st.sampled_from([[], [["10.9.1.0/24", [["10.9.1.1", 8080]]], ["10.9.1.9", [["10.9.1.1", 8080]]]]]),
+    "external": st.sampled_from([["10.9.255.1"], []]), "sources": st.sampled_from([["0.0.0.0/0"], ["10.9.1.0/24"]]),
+    "node_port": st.sampled_from([0, 30001]),
+})
 SERVICES = st.lists(
-    st.builds(port, st.sampled_from(["a/a", "a/b", "b/c"]), st.integers(20, 23), st.integers(0, 3),
-              affinity_s=st.sampled_from([0, 60])),
-    max_size=4, unique_by=lambda one: one["address"],
+    st.builds(lambda name, number, endpoints, more: port(name, number, endpoints, **more),
+              st.sampled_from(["a/a", "a/b", "b/c"]), st.integers(20, 23), st.integers(0, 3), MORE),
+    max_size=4, unique_by=(lambda one: one["address"], lambda one: str(one.get("external") or one["address"]),
+                           lambda one: one["node_port"] or one["address"]),
 )
 
 

@@ -74,6 +74,47 @@ def test_node_port_of_a_cluster_ip_service_is_not_told() -> None:
     assert gateway_state([service(ports=ports)], []).services[0]["node_port"] == 0
 
 
+NODES = [
+    {"metadata": {"name": name}, "spec": {"podCIDR": f"10.9.{number}.0/24"},
+     "status": {"addresses": [{"type": "InternalIP", "address": own}]}}
+    for number, (name, own) in enumerate([("n1", "10.9.0.1"), ("n2", "10.9.0.1"), ("n3", "10.9.3.1")], 1)
+]
+
+
+def on(node: str, piece: Json) -> Json:
+    return piece | {"endpoints": [endpoint | {"nodeName": node} for endpoint in piece["endpoints"]]}
+
+
+@pytest.mark.parametrize(("here", "there", "local"), [
+    (READY, READY, [["10.9.1.0/24", [["10.9.1.5", 8080]]], ["10.9.3.0/24", [["10.9.3.5", 8080]]],
+                    ["10.9.3.1", [["10.9.3.5", 8080]]]]),
+    (READY, DRAINING, [["10.9.1.0/24", [["10.9.1.5", 8080]]], ["10.9.3.0/24", [["10.9.3.5", 8080]]],
+                       ["10.9.3.1", [["10.9.3.5", 8080]]]]),
+    (DRAINING, UNREADY, [["10.9.1.0/24", [["10.9.1.5", 8080]]]]),
+    (UNREADY, DYING, []),
+])
+def test_local_policy_tells_each_nodes_clients_and_endpoints(here: Json, there: Json, local: list[Json]) -> None:
+    """SV-05, Local: a node's own endpoints that terminate but serve are used even while another node has ready ones.
+    An address that several nodes share is nobody's."""
+    pieces = [on("n1", endpoint_slice(("10.9.1.5", here))), on("n3", endpoint_slice(("10.9.3.5", there)))]
+    told = gateway_state([service(internalTrafficPolicy="Local")], pieces, NODES).services[0]
+    assert told["local"] == local
+
+
+def test_load_balancers_addresses_and_who_may_use_them_are_told() -> None:
+    raw = service(type="LoadBalancer", loadBalancerSourceRanges=["10.0.0.0/8 "])
+    assert "external" not in gateway_state([raw], []).services[0]
+    told = gateway_state([raw | {"status": {"loadBalancer": {"ingress": [{"ip": "10.9.255.1"}]}}}], []).services[0]
+    assert told["external"] == ["10.9.255.1"] and told["sources"] == ["10.0.0.0/8"]
+
+
+def test_headless_names_are_those_of_ready_endpoints_published_ones_too() -> None:
+    """CoreDNS names nobody who terminates, also when there is no other."""
+    pieces = [endpoint_slice(("10.9.1.5", DRAINING), ("10.9.1.6", {"ready": True, "serving": False}))]
+    records = gateway_state([service(clusterIP="None", publishNotReadyAddresses=True)], pieces).records
+    assert records["a"]["web.default.svc.cluster.local"] == ["10.9.1.6"]
+
+
 def test_ports_are_joined_by_name_and_protocol() -> None:
     ports = [{"name": "http", "port": 80}, {"name": "admin", "port": 81}, {"name": "http-udp", "port": 80,
                                                                             "protocol": "UDP"}]

@@ -3,6 +3,9 @@
 Services are translated as by kube-proxy (kubernetes: pkg/proxy/nftables/proxier.go): a random endpoint,
 refused when there is none, masqueraded only when the host or the endpoint itself asks. Pure; ``gateway`` applies it.
 
+This box routes for every node, so "local" is judged by the client's address: one in a node's range gets that node's
+endpoints, or silence where the node has none. This machine itself holds all the nodes: all endpoints are local to it.
+
 A transaction is not quite one moment for a packet that is under way: it goes on with the rules it began with, but finds
 sets and maps as they are now, and the map inside an old rule is then empty. It would be translated by nothing and be
 refused. So whatever falls through a Service's chain meets a last resort: a map by the Service's own address, which
@@ -12,6 +15,7 @@ always stands.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from typing import Any
 
 TABLE = "ip testbed"
@@ -33,6 +37,7 @@ class Settings:
         self.dns = environment["DNS_ADDRESS"]
         self.subnet = environment["SUBNET"]
         self.service_range = environment["SERVICE_RANGE"]
+        self.pod_range = str(next(ipaddress.IPv4Network(self.subnet).subnets()))  # the lower half
         self.domain = environment.get("CLUSTER_DOMAIN", "cluster.local")
         self.socket = environment.get("CONTROL_SOCKET", "/run/testbed/control.sock")
 
@@ -59,7 +64,9 @@ class Ruleset:
     def render(self, services: list[dict[str, Any]]) -> tuple[str, dict[str, None], dict[str, None]]:
         """One transaction that makes ``services`` the state in force; and the chains and sets it will have made.
 
-        A service: ``name address protocol port node_port affinity_s endpoints`` (list of ``[address, port]``).
+        A service: ``name address protocol port node_port affinity_s endpoints`` (list of ``[address, port]``), and
+        where they are wanted ``local`` (list of ``[range of clients, endpoints]``), ``external`` (further addresses)
+        and ``sources`` (ranges that may use those).
         """
         chains: dict[str, None] = {}
         sets: dict[str, None] = {}
@@ -77,13 +84,18 @@ class Ruleset:
             name = chain_name(service)
             port, node_port = f"{service['protocol']} . {service['port']}", service.get("node_port")
             first = f"{endpoints[0][0]} . {endpoints[0][1]}"
-            by_address.append(f"{service['address']} . {port} : jump {name}")
+            by_address.append(f"{service['address']} . {port} : jump {name + '_in' if 'local' in service else name}")
             resort.append(f"{service['address']} . {port} : {first}")
+            for address in service.get("external", ()):
+                entry = f"{address} . {port}"
+                by_address.append(f"{entry} : jump {name + '_out' if 'sources' in service else name}")
+                resort.append(f"{entry} : {first}")
             if node_port:
                 by_node_port.append(f"{service['protocol']} . {node_port} : jump {name}")
                 resort_by_node_port.append(f"{service['protocol']} . {node_port} : {first}")
             hairpin |= dict.fromkeys(f"{address} . {address}" for address, _ in endpoints)
-        addresses = dict.fromkeys(str(service["address"]) for service in services)
+        addresses = dict.fromkeys(
+            str(address) for service in services for address in (service["address"], *service.get("external", ())))
         lines = ["add table " + TABLE]
         if self._first:
             lines += ["delete table " + TABLE, "add table " + TABLE]
@@ -148,25 +160,70 @@ class Ruleset:
     def _service(
         self, service: dict[str, Any], endpoints: list[tuple[str, int]], chains: dict[str, None], sets: dict[str, None]
     ) -> list[str]:
-        name, protocol, affinity_s = chain_name(service), service["protocol"], int(service.get("affinity_s") or 0)
+        name = chain_name(service)
+        lines = self._remembered(service, endpoints, chains, sets)
+        lines += self._choice(name, service, endpoints, chains)
+        if "local" in service:
+            lines += self._local(name, service, chains)
+        if "sources" in service:
+            chains[f"{name}_out"] = None
+            allowed = [f"  ip saddr {source} goto {name}" for source in service["sources"]]
+            lines += [f" chain {name}_out {{", *allowed, "  drop", " }"]
+        return lines
+
+    def _remembered(
+        self, service: dict[str, Any], endpoints: list[tuple[str, int]], chains: dict[str, None], sets: dict[str, None]
+    ) -> list[str]:
+        """With affinity: a chain for each endpoint, that remembers who went there, for as long as its name says."""
+        affinity_s, lines = int(service.get("affinity_s") or 0), []
+        if not affinity_s:
+            return []
+        for address, port in dict.fromkeys((*endpoints, *_local_endpoints(service))):
+            chain = endpoint_chain(service, address, port)
+            memory = _memory(chain, affinity_s)
+            chains[chain] = sets[memory] = None
+            lines += [
+                f" set {memory} {{ type ipv4_addr; flags dynamic,timeout; timeout {affinity_s}s; }}",
+                f" chain {chain} {{ update @{memory} {{ ip saddr }};"
+                f" meta l4proto {service['protocol']} dnat to {address}:{port}; }}",
+            ]
+        return lines
+
+    def _choice(
+        self, name: str, service: dict[str, Any], endpoints: list[tuple[str, int]], chains: dict[str, None]
+    ) -> list[str]:
+        """The chain ``name``: one of the endpoints, by chance or the one that the client had before."""
         chains[name] = None
+        affinity_s, count = int(service.get("affinity_s") or 0), len(endpoints)
         if not affinity_s:
             targets = ", ".join(f"{index} : {address} . {port}" for index, (address, port) in enumerate(endpoints))
-            choice = f"numgen random mod {len(endpoints)} map {{ {targets} }}"
-            return [f" chain {name} {{ meta l4proto {protocol} dnat ip addr . port to {choice}; }}"]
-        lines, keep, pick = [], [], []
-        for index, (address, port) in enumerate(endpoints):
-            chain = endpoint_chain(service, address, port)
-            chains[chain] = sets["aff_" + chain] = None
-            lines += [
-                f" set aff_{chain} {{ type ipv4_addr; flags dynamic,timeout; timeout {affinity_s}s; }}",
-                f" chain {chain} {{ update @aff_{chain} {{ ip saddr }};"
-                f" meta l4proto {protocol} dnat to {address}:{port}; }}",
-            ]
-            keep.append(f"  ip saddr @aff_{chain} goto {chain}")
-            pick.append(f"{index} : goto {chain}")
-        choice = f"  numgen random mod {len(endpoints)} vmap {{ {', '.join(pick)} }}"
-        return [*lines, f" chain {name} {{", *keep, choice, " }"]
+            choice = f"numgen random mod {count} map {{ {targets} }}"
+            return [f" chain {name} {{ meta l4proto {service['protocol']} dnat ip addr . port to {choice}; }}"]
+        by_endpoint = [endpoint_chain(service, address, port) for address, port in endpoints]
+        keep = [f"  ip saddr @{_memory(chain, affinity_s)} goto {chain}" for chain in by_endpoint]
+        pick = ", ".join(f"{index} : goto {chain}" for index, chain in enumerate(by_endpoint))
+        return [f" chain {name} {{", *keep, f"  numgen random mod {count} vmap {{ {pick} }}", " }"]
+
+    def _local(self, name: str, service: dict[str, Any], chains: dict[str, None]) -> list[str]:
+        """The chain ``<name>_in``: pods by their node, dropped where it has no endpoint; this machine to any. Plain
+        rules, no map: a packet under way must not find one empty."""
+        lines, rules = [], []
+        for source, endpoints in service["local"]:
+            chain = f"{name}_on_{source.replace('.', '_').replace('/', '_')}"
+            lines += self._choice(chain, service, [(str(address), int(port)) for address, port in endpoints], chains)
+            rules.append(f"  ip saddr {source} goto {chain}")
+        chains[f"{name}_in"] = None
+        return [*lines, f" chain {name}_in {{", *rules, f"  ip saddr {self._settings.host} goto {name}",
+                f"  ip saddr {self._settings.pod_range} drop", f"  goto {name}", " }"]
+
+
+def _local_endpoints(service: dict[str, Any]) -> list[tuple[str, int]]:
+    return [(str(address), int(port)) for _, endpoints in service.get("local", ()) for address, port in endpoints]
+
+
+def _memory(chain: str, affinity_s: int) -> str:
+    """A set's time cannot be changed, so it is part of its name."""
+    return f"aff_{chain}_{affinity_s}s"
 
 
 def _elements(head: str, kind: str, elements: Any) -> str:
