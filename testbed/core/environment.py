@@ -37,7 +37,8 @@ class MissingConfig(Exception):
 
 @dataclass(frozen=True)
 class Sources:
-    """What environments are made of. ``config_map`` and ``secret``: by name in the pod's namespace, None if absent."""
+    """What environments and volumes are made of. ``config_map`` and ``secret``: by name in the pod's namespace, None if
+    absent. ``token``: by audience and lifetime, empty if there is none."""
 
     config_map: Callable[[str], ConfigMap | None]
     secret: Callable[[str], Secret | None]
@@ -46,6 +47,7 @@ class Sources:
     pod_ip: str = ""
     node_name: str = ""
     allocatable: Mapping[str, str] = field(default_factory=dict)
+    token: Callable[[str, int], str] = lambda audience, lifetime_s: ""
 
 
 def environment(pod: Pod, container: Container, sources: Sources) -> tuple[tuple[str, str], ...]:

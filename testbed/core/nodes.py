@@ -31,7 +31,11 @@ UNKNOWN_REASON = "NodeStatusUnknown"
 UNKNOWN_MESSAGE = "Kubelet stopped posting node status."
 PARTIAL_DISRUPTION_SHARE = 0.55  # unhealthy-zone-threshold
 PARTIAL_DISRUPTION_MIN = 3  # from so many not-ready nodes on, a share above the threshold stops evictions
-_MANAGED = (TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE)
+PRESSURE_TAINTS = {
+    "MemoryPressure": "node.kubernetes.io/memory-pressure", "DiskPressure": "node.kubernetes.io/disk-pressure",
+    "PIDPressure": "node.kubernetes.io/pid-pressure",
+}
+_MANAGED = (TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE, *PRESSURE_TAINTS.values())
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,8 @@ def _taints(node: Node, status: str | None, may_evict: bool, now: datetime) -> t
     wanted: list[tuple[str, str]] = []
     if node.spec.unschedulable:
         wanted.append((TAINT_UNSCHEDULABLE, "NoSchedule"))
+    wanted += [(key, "NoSchedule") for kind, key in PRESSURE_TAINTS.items()
+               if (told := node.condition(kind)) is not None and told.status == "True"]
     if status != "True":
         key = TAINT_UNREACHABLE if status == "Unknown" else TAINT_NOT_READY
         wanted.append((key, "NoSchedule"))

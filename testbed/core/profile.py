@@ -31,6 +31,9 @@ class Profile:
     node_eviction_rate_per_s: float  # NoExecute taints of lost nodes (node-eviction-rate)
     pod_gc_period_s: float
     pod_gc_quarantine_s: float  # how long a node must be gone before its pods are collected
+    eviction_monitor_s: float  # how often a node looks at what its pods use
+    eviction_memory_bytes: int  # eviction-hard memory.available
+    pressure_hold_s: float  # eviction-pressure-transition-period
     autoscaler_sync_s: float  # horizontal-pod-autoscaler-sync-period
     force_detach_s: float  # of volumes of an unheard node without pods (attachdetach: maxWaitForUnmountDuration)
 
@@ -40,7 +43,8 @@ KUBERNETES = Profile(
     node_monitor_period_s=5.0, node_monitor_grace_s=40.0, default_toleration_s=300, crash_backoff_initial_s=10.0,
     crash_backoff_max_s=300.0, crash_backoff_reset_s=600.0, image_backoff_initial_s=10.0, image_backoff_max_s=300.0,
     relist_interval_s=1.0, resync_interval_s=60.0, housekeeping_interval_s=2.0,
-    node_eviction_rate_per_s=0.1, pod_gc_period_s=20.0, pod_gc_quarantine_s=40.0, autoscaler_sync_s=15.0,
+    node_eviction_rate_per_s=0.1, pod_gc_period_s=20.0, pod_gc_quarantine_s=40.0,
+    eviction_monitor_s=10.0, eviction_memory_bytes=100 * 1024**2, pressure_hold_s=300.0, autoscaler_sync_s=15.0,
     force_detach_s=360.0,
 )
 
@@ -49,7 +53,8 @@ FAST = Profile(
     node_monitor_period_s=0.25, node_monitor_grace_s=1.5, default_toleration_s=2, crash_backoff_initial_s=1.0,
     crash_backoff_max_s=30.0, crash_backoff_reset_s=60.0, image_backoff_initial_s=1.0, image_backoff_max_s=30.0,
     relist_interval_s=1.0, resync_interval_s=60.0, housekeeping_interval_s=2.0,
-    node_eviction_rate_per_s=4.0, pod_gc_period_s=1.0, pod_gc_quarantine_s=2.0, autoscaler_sync_s=2.0,
+    node_eviction_rate_per_s=4.0, pod_gc_period_s=1.0, pod_gc_quarantine_s=2.0,
+    eviction_monitor_s=1.0, eviction_memory_bytes=100 * 1024**2, pressure_hold_s=5.0, autoscaler_sync_s=2.0,
     force_detach_s=5.0,
 )
 

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import random
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -112,6 +113,7 @@ def _facts(instance: Instance, node: NodeInstance, version: EngineVersion) -> No
         address=instance.host_address, network=instance.network, cgroup=instance.node_cgroup(node.name),
         directory=instance.node_directory(node.name), cpu=node.cpu or str(os.cpu_count() or 1),
         memory=node.memory or f"{_memory_kib()}Ki", limited=bool(node.cpu or node.memory),
+        ephemeral_storage=f"{shutil.disk_usage(instance.directory).total // 1024}Ki",
         dns_servers=(instance.dns_address,), agent_port=node.agent_port, runtime_version=version.version,
         kernel_version=version.kernel, boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
     )

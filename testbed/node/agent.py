@@ -28,9 +28,11 @@ from testbed.node.claims import IN_USE, PodClaims
 from testbed.node.config import ConfigSource, needs_any_config
 from testbed.node.container_specs import CLUSTER
 from testbed.node.engine_view import EngineView, Record
+from testbed.node.evictor import Evictor
 from testbed.node.facts import NodeFacts, Recorder, RouteSandbox, now_s
 from testbed.node.images import Images
 from testbed.node.measures import Measures
+from testbed.node.pod_tokens import PodTokens
 from testbed.node.provisioner import Provisioner
 from testbed.node.registration import Registration
 from testbed.node.shared import Shared
@@ -78,10 +80,12 @@ class Agent:
             sender=StatusSender(client, draw, self._on_sent), recorder=self.recorder,
             images=Images(engine, BackoffRule.of_images(profile)),
             config=ConfigSource(client, draw, self._on_config),
-            claims=PodClaims(self._storage, engine, facts), profile=profile, clock=clock, draw=draw,
+            claims=PodClaims(self._storage, engine, facts), tokens=PodTokens(client), profile=profile, clock=clock,
+            draw=draw,
             route=network, kinds=kinds, checkpoint=Checkpoint(facts.directory / "checkpoint.json", facts.boot_id),
             measures=self.measures, uptime_s=self._uptime_s, crash_rule=BackoffRule.of_crashes(profile),
         )
+        self._evictor = Evictor(self.shared, self.workers, self._registration.tell_memory_pressure)
 
     # --- life
 
@@ -91,7 +95,7 @@ class Agent:
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "heartbeat": self._registration.run, "pods": self._run_pods, "events": self._follow_engine,
             "relist": self._relist_for_ever, "housekeeping": self._housekeep_for_ever,
-            "storage": self._provisioner.run,
+            "storage": self._provisioner.run, "evictions": self._evictor.run,
         }
         try:
             async with asyncio.TaskGroup() as group:
@@ -182,7 +186,10 @@ class Agent:
             if worker is not None:
                 worker.update(new)
             elif not _ended(new) or uid in self.view.uids() or new["metadata"].get("deletionTimestamp"):
-                self._add(uid, PodWorker(self.shared, new))
+                worker = PodWorker(self.shared, new)
+                if not (new.get("status") or {}).get("startTime"):
+                    self._evictor.admit(worker)
+                self._add(uid, worker)
         except InvalidInput as error:
             log.error("pod %s/%s cannot be read: %s", new["metadata"].get("namespace"), new["metadata"]["name"], error)
 

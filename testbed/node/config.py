@@ -20,6 +20,10 @@ from testbed.node.facts import NodeFacts
 SYNC_S = 5.0  # how long a first start waits for a cache
 
 
+def _no_token(audience: str, lifetime_s: int) -> str:
+    return ""
+
+
 class ConfigSource:
     """``changed(resource, namespace, name)``: an object appeared, changed or went."""
 
@@ -46,7 +50,9 @@ class ConfigSource:
                 except TimeoutError:
                     return
 
-    def sources(self, pod: Pod, address: str, facts: NodeFacts) -> Sources:
+    def sources(
+        self, pod: Pod, address: str, facts: NodeFacts, token: Callable[[str, int], str] = _no_token
+    ) -> Sources:
         namespace = pod.metadata.namespace
 
         def config_map(name: str) -> ConfigMap | None:
@@ -59,7 +65,8 @@ class ConfigSource:
 
         return Sources(
             config_map, secret, self._all_services(), host_ip=facts.address, pod_ip=address, node_name=facts.name,
-            allocatable={"cpu": facts.cpu, "memory": facts.memory},
+            allocatable={"cpu": facts.cpu, "memory": facts.memory, "ephemeral-storage": facts.ephemeral_storage},
+            token=token,
         )
 
     def _all_services(self) -> tuple[Service, ...]:
@@ -95,5 +102,6 @@ class ConfigSource:
 def needs_any_config(pod: Pod) -> bool:
     containers: tuple[Container, ...] = (*pod.spec.init_containers, *pod.spec.containers)
     return any(needs_config(item) for item in containers) or any(
-        volume.config_map is not None or volume.secret is not None for volume in pod.spec.volumes
+        volume.config_map is not None or volume.secret is not None or volume.projected is not None
+        for volume in pod.spec.volumes
     )

@@ -44,6 +44,7 @@ class NodeFacts:
     cpu: str
     memory: str
     limited: bool = False
+    ephemeral_storage: str = "100Gi"  # size of the file system that holds the volumes, shared by all nodes
     dns_servers: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
     agent_port: int = 0

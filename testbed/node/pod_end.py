@@ -70,6 +70,7 @@ class PodEnd:
         shared.claims.forget(context.uid)
         shared.checkpoint.forget(context.uid)
         shared.images.forget_pod(context.uid)
+        shared.tokens.forget(context.uid)
 
     async def exit_code(self, container: str) -> None:
         """Waits, not for ever, until the engine tells it. Raises: EngineUnavailable."""

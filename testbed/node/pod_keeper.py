@@ -16,7 +16,7 @@ from testbed.core.pod_seen import PodSeen
 from testbed.node.engine_view import Record
 from testbed.node.facts import now_s
 from testbed.node.pod_context import PodContext
-from testbed.node.starter import Starter
+from testbed.node.starter import Starter, sources_of
 from testbed.node.stopper import kill
 from testbed.node.volumes import write_volumes
 
@@ -40,7 +40,10 @@ class PodKeeper:
             return None
         old = self._superfluous(seen)
         wanted, again_s = self._spares_wanted(seen)
-        if old or wanted:
+        due_s = None if self._context.deleting else self._context.shared.tokens.due_s(self._context.pod)
+        if due_s is not None:
+            again_s = due_s if again_s is None else min(again_s, due_s)
+        if old or wanted or (due_s is not None and due_s <= now_s()):
             self._task = asyncio.get_running_loop().create_task(self._tidy(old, wanted, seen))
             self._task.add_done_callback(lambda done: self._wake())  # there may be more by now
         return again_s
@@ -55,13 +58,17 @@ class PodKeeper:
         if not context.pod.spec.volumes:
             return
         try:
-            sources = context.shared.config.sources(context.pod, context.address, context.shared.facts)
+            sources = sources_of(context.shared, context.pod, context.address)
             write_volumes(context.shared.facts, context.pod, sources)
         except (MissingConfig, OSError) as error:  # a source that is missing now leaves the files as they are
             log.info("pod %s: volumes not updated: %s", context.pod.key, error)
 
     async def _tidy(self, old: list[Record], wanted: list[tuple[Container, int]], seen: PodSeen) -> None:
         context, sandbox = self._context, seen.sandbox
+        try:
+            self.volumes_stale = await context.shared.tokens.ensure(context.pod) or self.volumes_stale
+        except MissingConfig as error:
+            log.info("pod %s: %s", context.pod.key, error)
         for record in old:
             if record.running:
                 await kill(context.shared.view, record)

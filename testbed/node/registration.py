@@ -38,6 +38,9 @@ class Registration:
         self.registered = asyncio.Event()
         self._transition: datetime | None = None
         self.uid = ""
+        self._memory_pressure = False
+        self._pressure_changed: datetime | None = None
+        self._telling: set[asyncio.Task[None]] = set()
         self.volumes_in_use: list[str] | None = None  # not known yet: what was told before stands
         self._news = asyncio.Event()
 
@@ -84,7 +87,8 @@ class Registration:
 
     def _status(self) -> Json:
         facts = self._facts
-        resources = {"cpu": facts.cpu, "memory": facts.memory, "pods": str(MAX_PODS)}
+        resources = {"cpu": facts.cpu, "memory": facts.memory, "pods": str(MAX_PODS),
+                     "ephemeral-storage": facts.ephemeral_storage}
         return {
             "capacity": resources, "allocatable": resources,
             "addresses": [
@@ -112,10 +116,9 @@ class Registration:
         if self._transition is None:
             self._transition = now
         stamps = {"lastHeartbeatTime": format_time(now), "lastTransitionTime": format_time(self._transition)}
-        pressures = [
+        pressures = [self._memory_condition(stamps)] + [
             {"type": kind, "status": "False", "reason": reason, "message": message, **stamps}
             for kind, reason, message in (
-                ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
                 ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
                 ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
             )
@@ -123,6 +126,21 @@ class Registration:
         ready = {"type": "Ready", "status": "True", "reason": "KubeletReady",
                  "message": "kubelet is posting ready status", **stamps}
         return [*pressures, ready]
+
+    def _memory_condition(self, stamps: Json) -> Json:
+        since = {"lastTransitionTime": format_time(self._pressure_changed)} if self._pressure_changed else {}
+        if self._memory_pressure:
+            return {"type": "MemoryPressure", "status": "True", "reason": "KubeletHasInsufficientMemory",
+                    "message": "kubelet has insufficient memory available", **stamps, **since}
+        return {"type": "MemoryPressure", "status": "False", "reason": "KubeletHasSufficientMemory",
+                "message": "kubelet has sufficient memory available", **stamps, **since}
+
+    def tell_memory_pressure(self, holds: bool) -> None:
+        """Sends the status at once."""
+        self._memory_pressure, self._pressure_changed = holds, self._clock.now()
+        task = asyncio.get_running_loop().create_task(self._tell())
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
     # --- heartbeats
 

@@ -19,6 +19,7 @@ from testbed.node.engine_view import EngineView
 from testbed.node.facts import NodeFacts, Recorder, RouteSandbox
 from testbed.node.images import Images
 from testbed.node.measures import Measures
+from testbed.node.pod_tokens import PodTokens
 from testbed.node.status_sender import StatusSender
 from testbed.runtime.protocol import Engine, Host
 
@@ -39,6 +40,7 @@ class Shared:
     images: Images
     config: ConfigSource
     claims: PodClaims
+    tokens: PodTokens
     profile: Profile
     clock: WallClock
     draw: random.Random

@@ -20,7 +20,7 @@ from testbed.node.engine_view import CREATE_HASH, Record
 from testbed.node.facts import now_ns, now_s
 from testbed.node.images import ImageNotReady
 from testbed.node.shared import Shared
-from testbed.node.volumes import container_mounts, sandbox_mounts, write_volumes
+from testbed.node.volumes import VolumeMissing, container_mounts, sandbox_mounts, write_volumes
 from testbed.runtime.protocol import ContainerSpec, ContainerState
 
 log = logging.getLogger("testbed.node")
@@ -34,6 +34,14 @@ class CannotStart(Exception):
         super().__init__(waiting.message)
         self.waiting = waiting
         self.again_s = again_s
+
+
+def sources_of(shared: Shared, pod: Pod, address: str) -> Sources:
+    """What the pod's environments and volumes are made of now."""
+    uid = pod.metadata.uid
+    return shared.config.sources(
+        pod, address, shared.facts, lambda audience, lifetime_s: shared.tokens.get(uid, audience, lifetime_s)
+    )
 
 
 class Starter:
@@ -50,11 +58,14 @@ class Starter:
         shared = self.shared
         await self._find_claims(pod, json)
         try:
+            await self._find_tokens(pod, json)
             write_volumes(shared.facts, pod, self._sources(pod, ""))
             for container in (*pod.spec.init_containers, *pod.spec.containers):
                 check_allowed(pod, container, "nobody")
+        except VolumeMissing as error:
+            raise self._failed(json, "FailedMount", Waiting("ContainerCreating"), str(error)) from error
         except MissingConfig as error:
-            raise self._failed(json, "FailedMount", Waiting("CreateContainerConfigError", str(error))) from error
+            raise self._failed(json, "Failed", Waiting("CreateContainerConfigError", str(error))) from error
         async with shared.sandbox_places:
             used = {item.state.labels.get("testbed.io/pod-ip", "") for item in shared.view.records.values()
                     if item.sandbox} | shared.taken
@@ -86,6 +97,13 @@ class Starter:
             raise
         shared.view.learn(state)
 
+    async def _find_tokens(self, pod: Pod, json: Json) -> None:
+        """Raises: CannotStart."""
+        try:
+            await self.shared.tokens.ensure(pod)
+        except MissingConfig as error:
+            raise self._failed(json, "FailedMount", Waiting("ContainerCreating"), str(error)) from error
+
     async def _find_claims(self, pod: Pod, json: Json) -> None:
         """Raises: CannotStart until the node has what the pod claims; EngineUnavailable."""
         try:
@@ -103,6 +121,7 @@ class Starter:
     ) -> Record:
         """Raises: CannotStart, EngineUnavailable."""
         shared, name = self.shared, container.name
+        await self._find_tokens(pod, json)
         await self._find_claims(pod, json)
         spare = shared.view.spare(pod.metadata.uid, name)
         if spare is None or container.image not in self._image_users:
@@ -176,7 +195,7 @@ class Starter:
     # --- what is asked
 
     def _sources(self, pod: Pod, address: str) -> Sources:
-        return self.shared.config.sources(pod, address, self.shared.facts)
+        return sources_of(self.shared, pod, address)
 
     def _spec(
         self, pod: Pod, json: Json, container: Container, attempt: int, sandbox: str, address: str

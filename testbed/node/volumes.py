@@ -6,7 +6,6 @@ that a reader sees the old or the new state and never a mixture (kubernetes: pkg
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import shutil
@@ -14,8 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from testbed.api.core_v1 import Container, KeyToPath, Pod, Volume, VolumeMount
-from testbed.core.environment import MissingConfig, Sources, field_value, resource_value, secret_value
+from testbed.api.core_v1 import Container, Pod, Volume, VolumeMount
+from testbed.core.environment import MissingConfig, Sources
+from testbed.core.projections import Files, is_projection, volume_files
 from testbed.node.claims import ClaimMount
 from testbed.node.container_specs import termination_log
 from testbed.node.facts import NodeFacts
@@ -24,7 +24,9 @@ from testbed.runtime.protocol import Mount
 MAX_BYTES = 1024 * 1024  # of one projected volume, as the API limits its sources
 _CURRENT, _NEXT = "..data", "..data_next"
 
-Files = dict[str, tuple[bytes, int]]  # path inside the volume: content, mode
+
+class VolumeMissing(MissingConfig):
+    """A volume cannot be made yet, in upstream's words."""
 
 
 def pod_directory(facts: NodeFacts, uid: str) -> Path:
@@ -39,15 +41,19 @@ def write_volumes(facts: NodeFacts, pod: Pod, sources: Sources) -> None:
     for volume in pod.spec.volumes:
         if volume.persistent_volume_claim is not None:
             continue  # its data lies elsewhere (``claims``)
-        path = volume_path(facts, pod, volume)
+        path, group = volume_path(facts, pod, volume), _group(pod)
         if volume.empty_dir is not None:
             if not path.is_dir():
                 path.mkdir(parents=True)
                 path.chmod(0o777)
+                _give(path, group, 0o2777)
             continue
-        files = _files(pod, volume, sources)
-        path.mkdir(parents=True, exist_ok=True)
-        _swap(path, files)
+        try:
+            files = volume_files(pod, volume, sources)
+            path.mkdir(parents=True, exist_ok=True)
+            _swap(path, files, group)
+        except MissingConfig as error:
+            raise VolumeMissing(f'MountVolume.SetUp failed for volume "{volume.name}" : {error}') from error
 
 
 def volume_path(facts: NodeFacts, pod: Pod, volume: Volume) -> Path:
@@ -74,7 +80,7 @@ def container_mounts(
             mounts.append(_claim_mount(claims, wanted, container.name))
             continue
         root = volume_path(facts, pod, volume)
-        read_only = wanted.read_only or volume.empty_dir is None
+        read_only = wanted.read_only or is_projection(volume)
         source = _inside(root, wanted.sub_path) if wanted.sub_path else root
         if wanted.sub_path and not source.exists() and volume.empty_dir is not None:
             source.mkdir(parents=True)
@@ -110,7 +116,7 @@ def sandbox_mounts(
     return tuple(
         Mount(f"/volumes/{volume.name}", claims[volume.name].source, claims[volume.name].read_only)
         if volume.name in claims
-        else Mount(f"/volumes/{volume.name}", str(volume_path(facts, pod, volume)), volume.empty_dir is None)
+        else Mount(f"/volumes/{volume.name}", str(volume_path(facts, pod, volume)), is_projection(volume))
         for volume in pod.spec.volumes
     )
 
@@ -123,58 +129,26 @@ def remove_volumes(facts: NodeFacts, uid: str) -> None:
             empty.rmdir()
 
 
-def _files(pod: Pod, volume: Volume, sources: Sources) -> Files:
-    if volume.config_map is not None:
-        wanted = volume.config_map
-        config = sources.config_map(wanted.name)
-        if config is None and not wanted.optional:
-            raise MissingConfig(f'configmap "{wanted.name}" not found')
-        data = {key: value.encode() for key, value in (config.data if config else {}).items()}
-        binary = {key: base64.b64decode(value) for key, value in (config.binary_data if config else {}).items()}
-        return _selected(data | binary, wanted.items, wanted.default_mode, wanted.optional, "configmap", wanted.name)
-    if volume.secret is not None:
-        source = volume.secret
-        secret = sources.secret(source.secret_name)
-        if secret is None and not source.optional:
-            raise MissingConfig(f'secret "{source.secret_name}" not found')
-        data = {key: secret_value(value) for key, value in (secret.data if secret else {}).items()}
-        return _selected(data, source.items, source.default_mode, source.optional, "secret", source.secret_name)
-    if volume.downward_api is not None:
-        files: Files = {}
-        for item in volume.downward_api.items:
-            if item.field_ref is not None:
-                text = field_value(pod, item.field_ref, sources)
-            elif item.resource_field_ref is not None:
-                text = resource_value(pod, None, item.resource_field_ref, sources)
-            else:
-                continue
-            files[item.path] = (text.encode(), item.mode or volume.downward_api.default_mode)
-        return files
-    raise MissingConfig(f'volume "{volume.name}" is of a kind that nodes here do not have')
+def _group(pod: Pod) -> int | None:
+    return pod.spec.security_context.fs_group if pod.spec.security_context is not None else None
 
 
-def _selected(
-    data: Mapping[str, bytes], items: tuple[KeyToPath, ...], mode: int, optional: bool, kind: str, name: str
-) -> Files:
-    if not items:
-        return {key: (value, mode) for key, value in data.items()}
-    files: Files = {}
-    for item in items:
-        if item.key in data:
-            files[item.path] = (data[item.key], mode if item.mode is None else item.mode)
-        elif not optional:
-            raise MissingConfig(f'{kind} "{name}" references non-existent key: {item.key}')
-    return files
+def _give(path: Path, group: int | None, mode: int) -> None:
+    """To the pod's fsGroup, where the agent may (kubernetes: pkg/volume/volume_linux.go)."""
+    if group is not None:
+        with contextlib.suppress(PermissionError):
+            os.chown(path, -1, group)
+            path.chmod(mode)
 
 
-def _swap(root: Path, files: Files) -> None:
+def _swap(root: Path, files: Files, group: int | None) -> None:
     for path in files:
         _inside(root, path)
         if path.startswith(".."):
             raise MissingConfig(f"a file of a volume may not be named {path!r}")
     if sum(len(content) for content, _ in files.values()) > MAX_BYTES:
         raise MissingConfig("the volume's files are more than 1 MiB")
-    if _same(root, files):
+    if _same(root, files, 0o440 if group is not None else 0):
         return
     old = str((root / _CURRENT).readlink()) if (root / _CURRENT).is_symlink() else ""
     number = int(old.removeprefix("..")) + 1 if old.removeprefix("..").isdecimal() else 1
@@ -186,6 +160,7 @@ def _swap(root: Path, files: Files) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
         file.chmod(mode)
+        _give(file, group, mode | 0o440)
     following = root / _NEXT
     following.unlink(missing_ok=True)
     following.symlink_to(fresh.name)
@@ -204,13 +179,14 @@ def _link_names(root: Path, names: set[str]) -> None:
             entry.unlink()
 
 
-def _same(root: Path, files: Files) -> bool:
+def _same(root: Path, files: Files, more: int) -> bool:
+    """``more``: what may have been added to the modes."""
     current = root / _CURRENT
     if not current.is_symlink():
         return False
     have = {str(item.relative_to(current)): item for item in current.rglob("*") if item.is_file()}
     return set(have) == set(files) and all(
-        have[path].read_bytes() == content and have[path].stat().st_mode & 0o777 == mode
+        have[path].read_bytes() == content and have[path].stat().st_mode & 0o777 in (mode, mode | more)
         for path, (content, mode) in files.items()
     )
 

@@ -100,6 +100,17 @@ class PodWorker:
         self.context.errors.clear()
         self.wake()
 
+    def evict(self, message: str, *, disruption: Waiting | None = None) -> None:
+        """The node cannot keep it: it is ended within a second, and fails. ``disruption``: of the condition that says
+        who did it."""
+        context = self.context
+        if context.terminal or context.gone:
+            return
+        context.failed, context.disruption = Waiting("Evicted", message), disruption
+        context.end_cause = StopCause.EVICTED
+        context.event("Warning", "Evicted", message)
+        self.wake()
+
     def died(self, record: Record) -> None:
         """Called at the moment of death."""
         self._reporter.died(record)

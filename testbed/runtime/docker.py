@@ -290,6 +290,12 @@ class DockerEngine(DockerVolumes):
 
         return await self._ask(work, key=container, again=True)
 
+    async def written_bytes(self, container: str) -> int:
+        def work(client: DockerClient) -> int:
+            return int(client.get("/containers/{0}/json", container, params={"size": 1}).get("SizeRw") or 0)
+
+        return await self._ask(work, key=container, again=True)
+
     async def update_limits(self, container: str, limits: Limits) -> None:
         def work(client: DockerClient) -> None:
             client.post("/containers/{0}/update", container, body=translate.update_body(limits))

@@ -95,6 +95,9 @@ class LinuxHost:
     async def pids_in(self, cgroup: str) -> tuple[int, ...]:
         return tuple(await self._look(self._acts.pids_in, cgroup))
 
+    async def memory_in(self, cgroup: str) -> int:
+        return await self._look(self._acts.memory_in, cgroup)
+
     async def create_cgroup(self, cgroup: str) -> None:
         await self._act("create_cgroup", cgroup=cgroup)
 

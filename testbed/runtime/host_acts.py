@@ -105,6 +105,21 @@ class HostActs:
                 found.update(int(pid) for pid in (directory / "cgroup.procs").read_text().split())
         return sorted(found)
 
+    def memory_in(self, cgroup: str) -> int:
+        """Of the groups right below it, each a container: a parent's own count need not hold its children's."""
+        root, total = self._root if self._unified else self._root / "memory", 0
+        name, inactive = ("memory.current", "inactive_file") if self._unified else (
+            "memory.usage_in_bytes", "total_inactive_file")
+        for spelling in self._spellings(cgroup):
+            for directory in (root / spelling).glob("*/"):
+                with contextlib.suppress(OSError, ValueError):
+                    if directory.name == "agent":
+                        continue
+                    used = int((directory / name).read_text())
+                    cached = dict(line.split() for line in (directory / "memory.stat").read_text().splitlines())
+                    total += max(0, used - int(cached.get(inactive, 0)))
+        return total
+
     def create_cgroup(self, cgroup: str) -> None:
         try:
             (self._procs / self._relative(cgroup)).mkdir(parents=True, exist_ok=True)

@@ -206,6 +206,13 @@ class Engine(Protocol):
 
     async def usage(self, container: str) -> ContainerUsage: ...
 
+    async def written_bytes(self, container: str) -> int:
+        """What it has written into its own file system: the engine looks through it, so this is not asked often.
+
+        Raises: NoSuchContainer.
+        """
+        ...
+
     async def update_limits(self, container: str, limits: Limits) -> None: ...
 
     async def image(self, reference: str) -> ImageState:
@@ -323,6 +330,10 @@ class Host(Protocol):
 
     async def pids_in(self, cgroup: str) -> tuple[int, ...]:
         """Processes in this cgroup and below."""
+        ...
+
+    async def memory_in(self, cgroup: str) -> int:
+        """Bytes of the working sets of all containers in it (used memory without inactive page cache)."""
         ...
 
     async def create_cgroup(self, cgroup: str) -> None: ...

@@ -307,7 +307,11 @@ class SimulatedEngine(SimulatedVolumes):
         found = self._get(container)
         if not found.running:
             return ContainerUsage(0.0, 0)
-        return ContainerUsage(self.machine.age_s(found) * 0.01, 20 << 20)
+        return ContainerUsage(self.machine.age_s(found) * 0.01, found.memory_bytes)
+
+    async def written_bytes(self, container: str) -> int:
+        await self._asked(container=self._id(container))
+        return self._get(container).files.written_bytes
 
     async def update_limits(self, container: str, limits: Limits) -> None:
         await self._asked(container=self._id(container))

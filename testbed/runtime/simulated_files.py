@@ -24,7 +24,20 @@ class SimulatedFiles:
         self._mounts = sorted(mounts, key=lambda mount: -len(mount.target))
         self._read_only = read_only
         self._own: dict[str, bytes] = {}
+        self._bound: dict[str, bytes] = {}
         self._directories = set(_ALWAYS)
+
+    def begin(self) -> None:
+        """The container starts. A single file that is mounted read-only stays as it was then: what is bound is the
+        file, not its name, so a volume that is written anew does not change it."""
+        self._bound = {
+            mount.target: Path(mount.source).read_bytes() for mount in self._mounts
+            if mount.read_only and mount.source.startswith("/") and Path(mount.source).is_file()
+        }
+
+    @property
+    def written_bytes(self) -> int:
+        return sum(len(data) for data in self._own.values())
 
     def _outside(self, path: str) -> tuple[Path, Mount] | None:
         for mount in self._mounts:
@@ -39,6 +52,8 @@ class SimulatedFiles:
         path = posixpath.normpath(path)
         if path == "/dev/null":
             return b""
+        if path in self._bound:
+            return self._bound[path]
         if outside := self._outside(path):
             return outside[0].read_bytes()
         if path in self._own:

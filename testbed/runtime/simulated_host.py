@@ -84,6 +84,11 @@ class SimulatedHost:
     async def pids_in(self, cgroup: str) -> tuple[int, ...]:
         return tuple(sorted(item.pid for item in self.machine.members(self._guard(cgroup))))
 
+    async def memory_in(self, cgroup: str) -> int:
+        self._guard(cgroup)
+        return sum(item.memory_bytes for item in self.machine.containers.values()
+                   if item.running and self.machine.within(item.cgroup, cgroup))
+
     async def create_cgroup(self, cgroup: str) -> None:
         self.machine.cgroups.add(self._guard(cgroup))
 

@@ -32,6 +32,7 @@ from testbed.server.http import Face
 from testbed.server.metrics import exposition
 from testbed.server.registry import Registry
 from testbed.server.serving import serve
+from testbed.server.tokens import signing_key
 from testbed.server.usage import Usages
 from testbed.store import Store
 
@@ -43,6 +44,7 @@ def open_registry(instance: Instance, rng: random.Random) -> Registry:
     registry = Registry(
         Store(instance.database), clock=SystemClock(), random=rng, profile=PROFILES[instance.profile],
         service_range=instance.service_range, node_ports=instance.node_ports,
+        signing_key=signing_key(_token(instance)),
     )
     ensure_system_objects(registry, instance.kubernetes_service_address)
     return registry

@@ -107,6 +107,12 @@ def _volume(volume: Json) -> None:
     for source in ("configMap", "secret", "downwardAPI", "projected"):
         if isinstance(volume.get(source), dict):
             volume[source].setdefault("defaultMode", 0o644)
+    for source in (volume.get("projected") or {}).get("sources") or ():
+        if isinstance(source.get("serviceAccountToken"), dict):
+            source["serviceAccountToken"].setdefault("expirationSeconds", 3600)
+        for item in (source.get("downwardAPI") or {}).get("items") or ():
+            if isinstance(item.get("fieldRef"), dict):
+                item["fieldRef"].setdefault("apiVersion", "v1")
     if isinstance(volume.get("downwardAPI"), dict):
         for item in volume["downwardAPI"].get("items") or ():
             if isinstance(item.get("fieldRef"), dict):

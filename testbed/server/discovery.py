@@ -41,6 +41,7 @@ _SUBRESOURCES: dict[str, tuple[list[str], str, str, str]] = {
     "scale": (["get", "patch", "update"], "autoscaling", "v1", "Scale"),
     "binding": (["create"], "", "v1", "Binding"),
     "eviction": (["create"], "policy", "v1", "Eviction"),
+    "token": (["create"], "authentication.k8s.io", "v1", "TokenRequest"),
     "log": (["get"], "", "", ""),
     "exec": (["create", "get"], "", "v1", "PodExecOptions"),
     "attach": (["create", "get"], "", "v1", "PodAttachOptions"),

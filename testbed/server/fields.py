@@ -32,6 +32,7 @@ UNENFORCED: dict[str, frozenset[str]] = {
         "appArmorProfile", "fsGroupChangePolicy", "seLinuxOptions", "seccompProfile", "sysctls", "windowsOptions",
         "supplementalGroupsPolicy",
     }),
+    "VolumeProjection": frozenset({"clusterTrustBundle"}),
     "VolumeMount": frozenset({"mountPropagation", "recursiveReadOnly", "subPathExpr"}),
     "PersistentVolumeClaimSpec": frozenset({"dataSource", "dataSourceRef", "volumeAttributesClassName"}),
     "PersistentVolumeSpec": frozenset({"mountOptions", "volumeAttributesClassName"}),
@@ -51,7 +52,8 @@ UNENFORCED_KINDS = {
     **dict.fromkeys(("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"),
                     "roles are stored but not enforced: whoever holds this cluster's token may do everything"),
 }
-_VOLUME_SOURCES = frozenset({"name", "emptyDir", "configMap", "secret", "downwardAPI", "persistentVolumeClaim"})
+_VOLUME_SOURCES = frozenset({"name", "emptyDir", "configMap", "secret", "downwardAPI", "persistentVolumeClaim",
+                             "projected"})
 
 
 @dataclass

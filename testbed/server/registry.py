@@ -29,6 +29,7 @@ from testbed.server.patches import json_patch, merge_patch, strategic_patch
 from testbed.server.reading import Reader
 from testbed.server.served import Served
 from testbed.server.storage_admission import admit_new, admit_resize
+from testbed.server.tokens import token_request
 from testbed.server.versions import shown, shown_value
 from testbed.store import Store, Stored
 
@@ -42,11 +43,12 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
 
 class Registry(Reader):
-    """``service_range``: CIDR of ClusterIPs; ``node_ports``: the published ones."""
+    """``service_range``: CIDR of ClusterIPs; ``node_ports``: the published ones. ``signing_key``: of service
+    account tokens."""
 
     def __init__(
         self, store: Store, *, clock: WallClock, random: random.Random, profile: Profile, service_range: str,
-        node_ports: tuple[int, ...],
+        node_ports: tuple[int, ...], signing_key: bytes = b"simulated",
     ) -> None:
         super().__init__(store, Catalog())
         self.clock = clock
@@ -54,6 +56,7 @@ class Registry(Reader):
         self._profile = profile
         self._service_range = service_range
         self._node_ports = node_ports
+        self._signing_key = signing_key
         for stored in store.list(r.CUSTOM_RESOURCE_DEFINITIONS.group_resource):
             self._serve_definition(stored.value)
 
@@ -321,9 +324,9 @@ class Registry(Reader):
         namespace: str | None = None,
         options: WriteOptions | None = None,
     ) -> Json:
-        """``pods/<name>/binding`` and ``pods/<name>/eviction``.
+        """``pods/<name>/binding``, ``pods/<name>/eviction`` and ``serviceaccounts/<name>/token``.
 
-        Raises: NotFound, Conflict (bound already), TooManyRequests (a budget forbids it).
+        Raises: NotFound, Invalid, Conflict (bound already), TooManyRequests (a budget forbids it).
         """
         options = options or WriteOptions()
         served = self.catalog.of(resource)
@@ -332,6 +335,10 @@ class Registry(Reader):
             self._bind(served, pod, body, options)
         elif subresource == "eviction" and subresource in served.subresources:
             self._evict(served, pod, body, options)
+        elif subresource == "token" and subresource in served.subresources:
+            name = ((body.get("spec") or {}).get("boundObjectRef") or {}).get("name", "")
+            bound = self.store.get(r.PODS.group_resource, pod.namespace, name)
+            return token_request(pod.value, body, bound.value if bound else None, self.clock.now(), self._signing_key)
         else:
             raise NotFound("the server could not find the requested resource")
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}

@@ -64,7 +64,7 @@ BUILT_IN: tuple[Served, ...] = (
     _built_in(r.CONFIG_MAPS),
     _built_in(r.SECRETS),
     _built_in(r.EVENTS),
-    _built_in(r.SERVICE_ACCOUNTS),
+    _built_in(r.SERVICE_ACCOUNTS, "token"),
     _built_in(r.ENDPOINTS),
     _built_in(r.DEPLOYMENTS, "status", "scale", generation=True),
     _built_in(r.REPLICA_SETS, "status", "scale", generation=True),

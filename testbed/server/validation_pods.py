@@ -11,8 +11,9 @@ from typing import Any
 
 from testbed.server.causes import Causes
 from testbed.server.names import CONFIG_KEY, check_label_name, check_label_value, check_labels, check_qualified
-from testbed.server.validation_containers import check_container, check_quantity, check_relative
+from testbed.server.validation_containers import check_container
 from testbed.server.validation_placement import check_gated_update, check_placement
+from testbed.server.validation_volumes import check_volumes
 
 Json = dict[str, Any]
 
@@ -26,7 +27,7 @@ def check_pod_spec(
     claims: frozenset[str] = frozenset(),
 ) -> None:
     """``claims``: volumes that come from a StatefulSet's claim templates."""
-    volumes = _check_volumes(spec.get("volumes") or (), f"{path}.volumes", causes) | claims
+    volumes = check_volumes(spec.get("volumes") or (), f"{path}.volumes", causes) | claims
     containers = spec.get("containers") or ()
     if not containers:
         causes.required(f"{path}.containers")
@@ -50,34 +51,6 @@ def check_pod_spec(
     for key in ("hostname", "subdomain"):
         if spec.get(key):
             check_label_name(spec[key], f"{path}.{key}", causes)
-
-
-def _check_volumes(volumes: Any, path: str, causes: Causes) -> set[str]:
-    names: set[str] = set()
-    for index, volume in enumerate(volumes):
-        here = f"{path}[{index}]"
-        name = volume.get("name", "")
-        if not name:
-            causes.required(f"{here}.name")
-        elif name in names:
-            causes.duplicate(f"{here}.name", name)
-        else:
-            check_label_name(name, f"{here}.name", causes)
-        names.add(name)
-        sources = [key for key in volume if key != "name"]
-        for extra in sources[1:]:
-            causes.forbidden(f"{here}.{extra}", "may not specify more than 1 volume type")
-        if "configMap" in volume and not volume["configMap"].get("name"):
-            causes.required(f"{here}.configMap.name")
-        if "secret" in volume and not volume["secret"].get("secretName"):
-            causes.required(f"{here}.secret.secretName")
-        if "persistentVolumeClaim" in volume and not volume["persistentVolumeClaim"].get("claimName"):
-            causes.required(f"{here}.persistentVolumeClaim.claimName")
-        for source in ("configMap", "secret", "downwardAPI"):
-            for number, item in enumerate((volume.get(source) or {}).get("items") or ()):
-                check_relative(item.get("path", ""), f"{here}.{source}.items[{number}].path", causes)
-        check_quantity((volume.get("emptyDir") or {}).get("sizeLimit"), f"{here}.emptyDir.sizeLimit", causes)
-    return names
 
 
 def _check_tolerations(tolerations: Any, path: str, causes: Causes) -> None:

@@ -44,7 +44,7 @@ def test_all_messages_of_a_pod_are_at_most_12_kib(text: str, containers: int) ->
 
 @pytest.mark.parametrize(("name", "wrong"), [
     ("sample:v1", ""), ("sample", ""), ("localhost:5000/a/b_c:V1.x", ""), ("Registry.example.com/a/b", ""),
-    ("docker.io/library/busybox@sha256:" + "a" * 64, ""), ("testbed-base:bookworm", ""),
+    ("example.org/library/busybox@sha256:" + "a" * 64, ""), ("testbed-base:bookworm", ""),
     ("FOO", "invalid reference format: repository name (library/FOO) must be lowercase"),
     ("example.com/Foo:1", "invalid reference format: repository name (Foo) must be lowercase"),
     ("a b", "invalid reference format"), ("a:b:c", "invalid reference format"), ("a:", "invalid reference format"),

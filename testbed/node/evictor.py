@@ -1,0 +1,96 @@
+"""Evicts pods of this node that use more disk than they may, and, when memory runs out, one pod after another.
+
+What may be used and who goes first are ``core/local_storage`` and ``core/node_pressure``; here is measured, at the pace
+of the profile, and carried out. A measurement that the engine does not answer decides nothing.
+Source: kubernetes pkg/kubelet/eviction/eviction_manager.go synchronize.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from testbed.api.meta import quantity
+from testbed.core.local_storage import over_limit
+from testbed.core.node_pressure import PodUse, Pressure, judged, message, turned_away, victims
+from testbed.core.pods import Waiting
+from testbed.errors import EngineError, EngineUnavailable, HostError
+from testbed.node.disk_use import DiskMeter
+from testbed.node.facts import now_s
+from testbed.node.shared import Shared
+from testbed.node.worker import PodWorker
+
+log = logging.getLogger("testbed.node")
+_GONE_S = 30.0  # how long is waited for an evicted pod to end (podCleanupTimeout)
+_LOOK_S = 0.1
+
+
+class Evictor:
+    """``tell(holds)``: whether the node is under memory pressure has changed."""
+
+    def __init__(self, shared: Shared, workers: Mapping[str, PodWorker], tell: Callable[[bool], None]) -> None:
+        self._shared, self._workers, self._tell = shared, workers, tell
+        self._meter = DiskMeter()
+        self._pressure = Pressure()
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(self._shared.profile.eviction_monitor_s)
+            try:
+                await self._limit_disk()
+                if self._shared.facts.limited:
+                    await self._free_memory()
+            except (EngineUnavailable, EngineError, HostError) as error:
+                log.info("nothing is evicted: %s", error.message)
+
+    def admit(self, worker: PodWorker) -> None:
+        """Called for a pod that is new here: under pressure it may be turned away."""
+        if self._pressure.holds and (text := turned_away(worker.pod.spec)):
+            worker.evict(text)
+
+    # --- disk
+
+    async def _limit_disk(self) -> None:
+        self._meter.forget_others(set(self._workers))
+        for worker in list(self._workers.values()):
+            if worker.context.terminal or worker.context.deleting:
+                continue
+            use = await self._meter.measure(worker.context)
+            if use is not None and (text := over_limit(worker.pod.spec, use)):
+                worker.evict(text)
+
+    # --- memory
+
+    async def _free_memory(self) -> None:
+        """One pod at most; the next look sees what that has freed."""
+        shared, before = self._shared, self._pressure
+        capacity, threshold = int(quantity(shared.facts.memory)), shared.profile.eviction_memory_bytes
+        available = capacity - await shared.host.memory_in(shared.facts.cgroup)
+        self._pressure = judged(before, available, threshold, shared.profile.pressure_hold_s, now_s())
+        if self._pressure.holds is not before.holds:
+            self._tell(self._pressure.holds)
+        if not self._pressure.met:
+            return
+        for use in victims([await self._use(worker) for worker in list(self._workers.values())
+                            if not worker.context.terminal]):
+            worker = self._workers.get(use.uid)
+            if worker is not None:
+                text = message(use, available, threshold)
+                worker.evict(text, disruption=Waiting("TerminationByKubelet", text))
+                await self._ended(worker)
+                return
+
+    async def _use(self, worker: PodWorker) -> PodUse:
+        used: dict[str, int] = {}
+        for item in worker.context.seen.containers.values():
+            if item.running:
+                used[item.name] = (await self._shared.engine.usage(item.id)).memory_bytes
+        return PodUse(worker.uid, worker.pod.spec, used)
+
+    async def _ended(self, worker: PodWorker) -> None:
+        deadline_s = now_s() + _GONE_S
+        while now_s() < deadline_s and any(  # noqa: ASYNC110  (a death tells the worker, not us)
+            item.running for item in worker.context.seen.containers.values()
+        ):
+            await asyncio.sleep(_LOOK_S)
