@@ -101,7 +101,9 @@ def phase_of(pod: Pod, init: Sequence[Json], regular: Sequence[Json]) -> str:
             return "Failed"
         elif code != 0 and not begun:
             return "Pending"
-    running = stopped = waiting = succeeded = 0
+    running = sum(is_sidecar(container) and "running" in item["state"]  # a pod has not ended while one of them runs
+                  for container, item in zip(pod.spec.init_containers, init, strict=True))
+    stopped = waiting = succeeded = 0
     for item in regular:
         code, last = _exit_code(item), item["lastState"].get("terminated")
         if "running" in item["state"]:

@@ -15,7 +15,7 @@ from testbed.api.core_v1 import Container, PodSpec
 from testbed.core.backoff import BackoffEntry, BackoffRule, advanced, remaining_s
 from testbed.core.pod_seen import ContainerSeen, Life, PodSeen
 from testbed.core.probing import ProbeType, Result
-from testbed.core.termination import StopCause
+from testbed.core.termination import StopCause, waits_for
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,13 @@ class StartContainer:
 
 @dataclass(frozen=True)
 class StopContainer:
+    """``after``: names of those that must have ended before it is asked to end."""
+
     name: str
     id: str
     cause: StopCause
     message: str
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,8 @@ def _new_sandbox(want: PodWant, seen: PodSeen) -> Plan:
     ):
         return Plan()
     stops = tuple(
-        StopContainer(item.name, item.id, StopCause.SANDBOX, "Pod sandbox changed, it will be killed and re-created.")
+        StopContainer(item.name, item.id, StopCause.SANDBOX, "Pod sandbox changed, it will be killed and re-created.",
+                      waits_for(want.spec, item.name))
         for item in seen.containers.values() if item.running and not item.stopping
     )
     if any(item.running for item in seen.containers.values()):
@@ -167,18 +171,13 @@ def _new_sandbox(want: PodWant, seen: PodSeen) -> Plan:
 
 
 def _ending(want: PodWant, seen: PodSeen, cause: StopCause) -> Plan | None:
-    """Stops what still runs: regular and init containers at once, then sidecars in reverse order. None: all ended."""
-    sidecars = [item.name for item in want.spec.init_containers if is_sidecar(item)]
+    """Stops all that still runs at once, each to be asked in its turn. None: all ended."""
     running = [item for item in seen.containers.values() if item.running]
     if not running:
         return None
-    first = [item for item in running if item.name not in sidecars]
-    if not first:
-        last = max(running, key=lambda item: sidecars.index(item.name))
-        first = [last]
     return Plan(tuple(
-        StopContainer(item.name, item.id, cause, f"Stopping container {item.name}")
-        for item in first if not item.stopping
+        StopContainer(item.name, item.id, cause, f"Stopping container {item.name}", waits_for(want.spec, item.name))
+        for item in running if not item.stopping
     ))
 
 
@@ -234,7 +233,7 @@ class _Draft:
         """True when this one has completed."""
         item = self._here(container)
         if item is None:
-            if container.name in self.want.init_done:
+            if container.name in self.want.init_done and container.name not in self.seen.containers:
                 return True
             self._start_or_wait(container, None, self.want.spec.restart_policy)
             return False

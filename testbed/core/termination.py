@@ -55,3 +55,16 @@ def grace_s(spec: PodSpec, container: Container | None, cause: StopCause, deleti
 def after_hook_s(grace: float, hook_took_s: float) -> float:
     """Seconds between SIGTERM and SIGKILL when the preStop hook took ``hook_took_s`` of ``grace``."""
     return max(grace - hook_took_s, FLOOR_S)
+
+
+def waits_for(spec: PodSpec, name: str) -> tuple[str, ...]:
+    """The containers that must have ended, in a pod that ends, before this one is asked to: a sidecar waits for all
+    regular containers and for the sidecar after it. Its preStop hook waits for nobody, and its grace runs meanwhile.
+
+    Source: kubernetes pkg/kubelet/kuberuntime/kuberuntime_termination_order.go.
+    """
+    sidecars = [item.name for item in spec.init_containers if item.restart_policy == "Always"]
+    if name not in sidecars:
+        return ()
+    following = sidecars[sidecars.index(name) + 1:][:1]
+    return (*(item.name for item in spec.containers), *following)

@@ -13,7 +13,7 @@ from testbed.errors import EngineError, EngineUnavailable, HostError
 from testbed.node.engine_view import Record
 from testbed.node.inside import run_inside
 from testbed.node.pod_context import PodContext
-from testbed.node.stopper import stop
+from testbed.node.stopper import ended, stop
 
 log = logging.getLogger("testbed.node")
 
@@ -32,9 +32,8 @@ class PodStops:
         record.restart_anyway = action.cause in RESTARTING
         context.event("Normal", "Killing", action.message, action.name)
         spec = next((item for item in context.containers if item.name == action.name), None)
-        task = asyncio.get_running_loop().create_task(
-            self._run(record, spec, grace_s(context.pod.spec, spec, action.cause, self._deletion_grace_s()))
-        )
+        grace = grace_s(context.pod.spec, spec, action.cause, self._deletion_grace_s())
+        task = asyncio.get_running_loop().create_task(self._run(record, spec, grace, action.after))
         self._tasks[record.id] = task
         task.add_done_callback(lambda done: self._forget(record.id, done))
 
@@ -48,8 +47,15 @@ class PodStops:
             return context.pod.metadata.deletion_grace_period_seconds
         return 1 if context.gone else None
 
-    async def _run(self, record: Record, spec: Container | None, grace: float) -> None:
+    async def _run(self, record: Record, spec: Container | None, grace: float, after: tuple[str, ...]) -> None:
         context = self._context
+
+        async def turn() -> None:
+            view = context.shared.view
+            for name in after:
+                other = view.newest(context.uid, name)
+                if other is not None and other.running:
+                    await ended(view, other)
 
         def hook_failed(text: str) -> None:
             context.event("Warning", "FailedPreStopHook", f"PreStopHook failed: {text}", record.name)
@@ -59,7 +65,7 @@ class PodStops:
             await stop(
                 context.shared.view, record, spec, grace, address=context.address,
                 run=lambda argv, limit: run_inside(context.shared, record, argv, limit), signal_name=image,
-                hook_failed=hook_failed,
+                hook_failed=hook_failed, turn=turn,
             )
         except (EngineUnavailable, EngineError, HostError) as error:
             log.warning("pod %s: stopping %s: %s", context.pod.key, record.name, error.message)

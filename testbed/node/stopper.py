@@ -1,5 +1,5 @@
-"""Ends one container: preStop, SIGTERM, the rest of the grace, SIGKILL. A frozen one has its grace too, as any process
-that does not answer: the signal waits for it, and what kills it at the end thaws it.
+"""Ends one container: preStop, its turn, SIGTERM, the rest of the grace, SIGKILL. A frozen one has its grace too, as
+any process that does not answer: the signal waits for it, and what kills it at the end thaws it.
 
 How long each step may take is ``core/termination``. Source: kubernetes kuberuntime_container.go killContainer.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from testbed.api.core_v1 import Container
 from testbed.core.termination import after_hook_s
@@ -26,9 +26,10 @@ _NOTICE_S = 0.05  # how often death is looked for where there is no pidfd
 
 async def stop(
     view: EngineView, record: Record, container: Container | None, grace_s: float, *, address: str, run: Run,
-    signal_name: str, hook_failed: Callable[[str], None],
+    signal_name: str, hook_failed: Callable[[str], None], turn: Callable[[], Awaitable[None]],
 ) -> None:
-    """Returns when the container's process has ended."""
+    """Returns when the container's process has ended. ``turn``: returns when it may be asked to end; waiting for it
+    counts against the grace."""
     begun = now_s()
     handler = container.lifecycle.pre_stop if container is not None and container.lifecycle is not None else None
     if handler is not None and container is not None:
@@ -39,6 +40,11 @@ async def stop(
             hook_failed(str(error))
         except TimeoutError:
             log.info("preStop of %s was abandoned after %.1f s", record.name, grace_s)
+    try:
+        async with asyncio.timeout(max(0.0, grace_s - (now_s() - begun))):
+            await turn()
+    except TimeoutError:
+        log.info("%s is stopped before its turn: its grace of %.1f s is over", record.name, grace_s)
     left_s = after_hook_s(grace_s, now_s() - begun)
     await _ask_to_end(view, record, signal_name)
     try:

@@ -232,16 +232,22 @@ class Program:
             return 127
         return await program(self, arguments)
 
-    async def wait_for_jobs(self) -> int:
-        """``wait``: until all jobs have ended, or a signal comes that there is a trap for."""
-        jobs = {job for job in self._jobs if not job.done()}
+    async def wait_for_jobs(self, number: int = 0) -> int:
+        """``wait``: until all jobs (``number``: that of ``$!``) have ended, or a signal comes that there is a trap for.
+        The code of the one that was named."""
+        named = self._jobs[number - 1] if 0 < number <= len(self._jobs) else None
+        if number and named is None:
+            return 127
+        jobs = {job for job in ([named] if named is not None else self._jobs) if not job.done()}
         while jobs and not self._pending:
             woken = asyncio.get_running_loop().create_task(self._signal.wait())
             done, _ = await asyncio.wait({*jobs, woken}, return_when=asyncio.FIRST_COMPLETED)
             woken.cancel()
             jobs -= done
             await self.pause(0)
-        return 143 if self._pending else 0
+        if self._pending:
+            return 128 + _SIGNALS[self._pending[0]]
+        return named.result() if named is not None else 0
 
 
 def known(argv: tuple[str, ...]) -> bool:
@@ -464,7 +470,7 @@ async def _trap(program: Program, arguments: list[str]) -> int:
 
 @_program("wait")
 async def _wait(program: Program, arguments: list[str]) -> int:
-    return await program.wait_for_jobs()
+    return await program.wait_for_jobs(int(arguments[0]) if arguments else 0)
 
 
 @_program("break")

@@ -153,6 +153,14 @@ def test_sidecars_start_first_are_restarted_always_and_end_last() -> None:
     assert [action.name for action in last.actions if isinstance(action, StopContainer)] == ["side"]
 
 
+def test_ic_12_all_are_stopped_at_once_and_sidecars_are_asked_in_their_turn() -> None:
+    """kubernetes: kuberuntime_termination_order.go: after all regular ones, and after the sidecar that follows."""
+    init = ({"name": "s1", "restartPolicy": "Always"}, {"name": "once"}, {"name": "s2", "restartPolicy": "Always"})
+    result = plan(want(names=("a", "b"), init=init, deleting=True), seen(*map(container, ("s1", "once", "s2", "a"))))
+    turns = {action.name: action.after for action in result.actions if isinstance(action, StopContainer)}
+    assert turns == {"s1": ("a", "b", "s2"), "s2": ("a", "b"), "once": (), "a": ()}
+
+
 def test_a_dead_sandbox_takes_everything_with_it() -> None:
     dead = SandboxSeen("s0", 0, False)
     result = plan(want(names=("a", "b")), seen(container("a"), container("b"), sandbox=dead))
@@ -160,6 +168,13 @@ def test_a_dead_sandbox_takes_everything_with_it() -> None:
     assert plan(want(), seen(ended(), sandbox=dead)).actions == (CreateSandbox(1, True),)
     assert plan(want("Never"), seen(ended(), sandbox=dead)).actions == ()
     assert plan(want("OnFailure"), seen(ended(code=0), sandbox=dead)).actions == ()
+
+
+def test_ic_14_an_init_container_of_the_lost_sandbox_runs_again() -> None:
+    """Even when the status still tells of its end."""
+    wanted = want(init=({"name": "i0"},), init_done=frozenset({"i0"}), restarts={"i0": 0})
+    result = plan(wanted, seen(ended("i0", 0), sandbox=SandboxSeen("s1", 1, True)))
+    assert result.actions == (StartContainer("i0", 1),)
 
 
 def test_a_pod_that_lost_everything_is_made_anew_with_higher_attempts() -> None:

@@ -6,8 +6,9 @@ an id (``variant``), where upstream's row holds several tests.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .kube import Kube
 
@@ -19,7 +20,7 @@ LONGEST_REAL_S = 60.0
 class Case:
     """``real_s``: about how long it takes on a real engine; over 60 s it runs in virtual time only. ``unreal``: why it
     cannot run on Docker at all. ``quick``: one of the ten that ``make test`` runs on Docker. ``nodes``: how many the
-    simulated cluster has (the real one has three)."""
+    simulated cluster has (the real one has three). ``constants``: of the profile that are not upstream's defaults."""
 
     id: str
     variant: str
@@ -28,6 +29,7 @@ class Case:
     unreal: str
     quick: bool
     nodes: int
+    constants: Mapping[str, Any]
 
     @property
     def name(self) -> str:
@@ -45,11 +47,12 @@ CASES: dict[str, Case] = {}
 
 
 def case(
-    identity: str, variant: str = "", *, real_s: float, unreal: str = "", quick: bool = False, nodes: int = 1
+    identity: str, variant: str = "", *, real_s: float, unreal: str = "", quick: bool = False, nodes: int = 1,
+    constants: Mapping[str, Any] | None = None,
 ) -> Callable[[Body], Body]:
     """Registers a body. Raises: ValueError for a name that is taken."""
     def register(body: Body) -> Body:
-        made = Case(identity, variant, body, real_s, unreal, quick, nodes)
+        made = Case(identity, variant, body, real_s, unreal, quick, nodes, constants or {})
         if made.name in CASES:
             raise ValueError(f"two bodies are named {made.name}")
         CASES[made.name] = made

@@ -6,6 +6,7 @@ import random
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from testbed.api.instance import Instance
@@ -26,7 +27,8 @@ from .registry import Case
 def run_simulated(case: Case) -> None:
     """Runs the body in virtual time on a cluster of its own."""
     async def main(loop: VirtualLoop) -> None:
-        async with open_world(loop, 1, nodes=case.nodes, profile=KUBERNETES) as world:
+        profile = replace(KUBERNETES, **case.constants)
+        async with open_world(loop, 1, nodes=case.nodes, profile=profile) as world:
             client = LineClient(world.api, Line(), random.Random(case.name))
             engine = SimulatedEngine(world.machine)
             kube = Kube(client, engine, world.room, world.instance_id, f"case-{case.name.lower()}", 0.1, world)
