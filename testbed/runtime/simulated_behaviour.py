@@ -108,7 +108,8 @@ def _sample(tag: str, environment: Mapping[str, str]) -> Behaviour:
     ports = (int(environment.get("PORT", "8080")), *(port for port in (grpc_port, tls_port) if port))
     return Behaviour(
         ports=ports, tls_ports=(tls_port,) if tls_port else (), grpc_port=grpc_port, version=version,
-        never_ready=version == "broken", start_delay_s=0.05 + float(environment.get("START_DELAY_S", "0")), drain_s=drain_s,
+        never_ready=version == "broken", drain_s=drain_s,
+        start_delay_s=0.05 + float(environment.get("START_DELAY_S", "0")),
         exit_after_s=_number(environment, "SIM_EXIT_AFTER_S"), exit_code=int(environment.get("SIM_EXIT_CODE", "1")),
         hang_after_s=_number(environment, "SIM_HANG_AFTER_S"),
         unhealthy_after_s=_number(environment, "UNHEALTHY_AFTER_S"),
