@@ -73,7 +73,7 @@ class IngressFeeder:
         self._in_force = False
         try:
             self._dirty.set()
-            while True:
+            while line.alive:
                 await self._dirty.wait()
                 self._dirty.clear()
                 if self._ingresses.items and not self._watching:
@@ -103,6 +103,7 @@ class IngressFeeder:
                             slices, secrets)
 
     async def _send(self, line: Line) -> None:
+        """Raises: OSError, TimeoutError, ValueError when the gateway has gone or says nothing sensible."""
         try:
             plan = self.plan()
         except TestbedError as error:

@@ -22,6 +22,10 @@ class Line(asyncio.Protocol):
         self._answer: asyncio.Future[Json] | None = None
         self._transport: asyncio.Transport | None = None
 
+    @property
+    def alive(self) -> bool:
+        return self._transport is not None
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
