@@ -41,10 +41,10 @@ def delete(
         options["gracePeriodSeconds"] = 0 if force else grace_period
     targets = _targets(api, what or [], files, selector, everything, namespace)
     deadline = time.monotonic() + printing.seconds(timeout)
-    gone = [(resource, scope, target) for resource, scope, target in targets
-            if _delete(api, resource, scope, target, options, ignore_not_found)]
-    for resource, scope, target in gone if wait else []:
-        _wait(api, resource, scope, target, deadline)
+    gone = [(resource, scope, target, uid) for resource, scope, target in targets
+            if (uid := _delete(api, resource, scope, target, options, ignore_not_found)) is not None]
+    for resource, scope, target, uid in gone if wait else []:
+        _wait(api, resource, scope, target, uid, deadline)
 
 
 def _targets(
@@ -77,23 +77,27 @@ def _targets(
 
 def _delete(
     api: Api, resource: ResourceType, scope: str | None, target: str, options: dict[str, Any], ignore_not_found: bool
-) -> bool:
+) -> str | None:
+    """UID of what was deleted, ``""`` when the answer does not say; None: there was nothing."""
     try:
-        api.request("DELETE", resource.path(scope, target), body=options)
+        answer = api.json("DELETE", resource.path(scope, target), body=options)
     except NotFound:
         if ignore_not_found:
-            return False
+            return None
         raise
     printing.out(f'{resource.singular or resource.kind.lower()}{"." + resource.group if resource.group else ""} '
                  f'"{target}" deleted')
-    return True
+    return str((answer.get("metadata") or {}).get("uid") or (answer.get("details") or {}).get("uid") or "")
 
 
-def _wait(api: Api, resource: ResourceType, scope: str | None, target: str, deadline: float) -> None:
+def _wait(api: Api, resource: ResourceType, scope: str | None, target: str, uid: str, deadline: float) -> None:
+    """Until it is gone, or another object has its name: a StatefulSet's pod comes back under it at once."""
     while True:
         try:
-            api.request("GET", resource.path(scope, target))
+            found = api.json("GET", resource.path(scope, target))
         except NotFound:
+            return
+        if uid and found["metadata"].get("uid") != uid:
             return
         if time.monotonic() > deadline:
             raise EnvironmentProblem(f"{resource.plural}/{target} is still being deleted",

@@ -71,7 +71,9 @@ def host_config(spec: ContainerSpec, driver: str) -> Json:
 
 def _bind(mount: Mount) -> Json:
     if not mount.source.startswith("/"):
-        return {"Type": "volume", "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
+        # NoCopy: as under Kubernetes, what the image has at that place does not get into the volume.
+        return {"Type": "volume", "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only,
+                "VolumeOptions": {"NoCopy": True}}
     return {"Type": "bind", "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
 
 

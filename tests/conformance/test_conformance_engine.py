@@ -11,7 +11,7 @@ import pytest
 from conftest import Rig, eventually
 
 from testbed.errors import EngineError, NameConflict, NoSuchContainer, NoSuchImage
-from testbed.runtime.protocol import EngineEvent, Limits
+from testbed.runtime.protocol import EngineEvent, Limits, Mount
 
 
 async def test_a_container_runs_with_its_labels_pid_and_name(rig: Rig) -> None:
@@ -198,6 +198,37 @@ async def test_networks(rig: Rig) -> None:
     await rig.engine.remove(state.id)
     await rig.engine.remove_network(identity)
     await rig.engine.remove_network(identity)
+
+
+async def test_volumes_outlive_containers_and_only_ours_are_removed(rig: Rig) -> None:
+    name, foreign = f"conformance-{rig.id}", f"conformance-{rig.id}-foreign"
+    made = await rig.engine.create_volume(name, labels=rig.labels)
+    try:
+        assert await rig.engine.create_volume(name, labels=rig.labels) == made
+        assert await rig.engine.volumes(rig.labels) == (made,)
+        with pytest.raises(NameConflict):
+            await rig.engine.create_volume(name, labels={**rig.labels, "testbed.io/other": "1"})
+        first = await rig.ended((await rig.started("sh", "-c", "echo kept > /data/x", mounts=(
+            Mount("/data", name),), user="0")).id)
+        await rig.engine.remove(first.id)
+        reader = await rig.started(mounts=(Mount("/data", name, read_only=True),), user="0")
+        told = await rig.engine.exec(reader.id, ("sh", "-c", "cat /data/x"), timeout_s=5)
+        assert told.output.strip() == b"kept"
+        refused = await rig.engine.exec(reader.id, ("sh", "-c", "echo no > /data/x"), timeout_s=5)
+        assert refused.exit_code != 0
+        with pytest.raises(EngineError):
+            await rig.engine.remove_volume(name, labels=rig.labels)
+        await rig.engine.remove(reader.id)
+        await rig.engine.create_volume(foreign, labels={})
+        with pytest.raises(EngineError, match="not ours"):
+            await rig.engine.remove_volume(foreign, labels=rig.labels)
+    finally:
+        for left in await rig.engine.list(rig.labels):
+            await rig.engine.remove(left.id)
+        await rig.engine.remove_volume(name, labels=rig.labels)
+        await rig.engine.remove_volume(foreign, labels={})
+    await rig.engine.remove_volume(name, labels=rig.labels)
+    assert not await rig.engine.volumes(rig.labels)
 
 
 async def _next(events: AsyncIterator[EngineEvent], action: str) -> EngineEvent:
