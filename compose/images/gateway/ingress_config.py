@@ -1,8 +1,8 @@
 """HAProxy's configuration for a routing plan, and which commands bring one into force without a new one. Pure.
 
 A plan comes as the feeder sends it (``testbed/network/ingress_wire.py``); its routes are in the order in which they are
-to be tried. Each pool is one ``backend`` with more ``server`` lines than it has endpoints: slots. An endpoint that comes
-or goes takes or leaves a slot by HAProxy's runtime API; everything else is another configuration, and a reload.
+to be tried. Each pool is one ``backend`` with more ``server`` lines than it has endpoints: slots. An endpoint that
+comes or goes takes or leaves a slot by HAProxy's runtime API; everything else is another configuration, and a reload.
 Directives and their meaning: HAProxy 2.6 configuration manual; the annotations behind them: docs/ingress.md.
 """
 
