@@ -35,7 +35,11 @@ UNENFORCED: dict[str, frozenset[str]] = {
     "VolumeProjection": frozenset({"clusterTrustBundle"}),
     "VolumeMount": frozenset({"mountPropagation", "recursiveReadOnly", "subPathExpr"}),
     "PersistentVolumeClaimSpec": frozenset({"dataSource", "dataSourceRef", "volumeAttributesClassName"}),
-    "PersistentVolumeSpec": frozenset({"mountOptions", "volumeAttributesClassName"}),
+    "PersistentVolumeSpec": frozenset({
+        "awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "fc", "flexVolume", "flocker",
+        "gcePersistentDisk", "glusterfs", "iscsi", "local", "mountOptions", "nfs", "photonPersistentDisk",
+        "portworxVolume", "quobyte", "rbd", "scaleIO", "storageos", "volumeAttributesClassName", "vsphereVolume",
+    }),
     "StorageClass": frozenset({"allowedTopologies", "mountOptions", "parameters"}),
     "JobSpec": frozenset({"successPolicy"}),
     "IngressBackend": frozenset({"resource"}),

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from testbed.api.meta import format_time
-from testbed.api.resources import INGRESSES
+from testbed.api.resources import INGRESSES, PERSISTENT_VOLUMES
 from testbed.errors import BadRequest, Conflict, Invalid
 from testbed.server.defaults import apply_defaults
 from testbed.server.fields import UNENFORCED_KINDS, Findings, examine
@@ -21,6 +21,7 @@ from testbed.server.judging import value_causes
 from testbed.server.options import WriteOptions
 from testbed.server.served import Served
 from testbed.server.structural import prune_and_default
+from testbed.server.validation_storage import volume_warnings
 from testbed.server.versions import stored_form
 
 Json = dict[str, Any]
@@ -106,6 +107,8 @@ def _judge(served: Served, obj: Json, findings: Findings, options: WriteOptions,
                                 for path in findings.unenforced)
         if kind in UNENFORCED_KINDS and not served.custom:
             options.warnings.append(UNENFORCED_KINDS[kind])
+        if served.key == PERSISTENT_VOLUMES.group_resource:
+            options.warnings.extend(volume_warnings(obj))
         if served.key == INGRESSES.group_resource:
             options.warnings.extend(annotation_warnings(obj))
 

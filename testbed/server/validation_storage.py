@@ -11,7 +11,7 @@ from typing import Any
 
 from testbed.api import resources as r
 from testbed.api.meta import quantity
-from testbed.api.storage_v1 import ACCESS_MODES, ONE_POD
+from testbed.api.storage_v1 import ACCESS_MODES, DRIVER, ONE_POD
 from testbed.server.causes import Causes
 from testbed.server.names import DNS_SUBDOMAIN, SUBDOMAIN_RULE, check_qualified
 from testbed.server.validation_containers import check_quantity
@@ -205,6 +205,16 @@ def check_attachment(obj: Json, causes: Causes) -> None:
             causes.required(f"spec.{key}")
     if not (spec.get("source") or {}).get("persistentVolumeName"):
         causes.required("spec.source", "must specify exactly one of inlineVolumeSpec and persistentVolumeName")
+
+
+def volume_warnings(obj: Json) -> list[str]:
+    """What nodes of this cluster will not mount although it is valid."""
+    spec = obj.get("spec") or {}
+    if spec.get("hostPath") is not None:
+        return ["spec.hostPath: only directories below the cluster's own directory `hostpath` are mounted by its nodes"]
+    driver = (spec.get("csi") or {}).get("driver", DRIVER)
+    return [] if driver == DRIVER else [f"spec.csi.driver: volumes of {driver} are kept, but nodes here mount only "
+                                        f"those of {DRIVER}"]
 
 
 # --- which changes are
