@@ -234,7 +234,7 @@ class Agent:
 
     def _on_storage(self) -> None:
         for worker in self.workers.values():
-            if has_claims(worker.pod):
+            if has_claims(worker.pod) and not self.shared.claims.known(worker.uid):
                 worker.config_changed()
 
     def _volumes_in_use(self) -> list[str]:

@@ -68,6 +68,17 @@ def check_limits(pod: Json, ranges: Sequence[Json]) -> None:
         raise Forbidden(f'pods "{view.metadata.name}" is forbidden: {told}')
 
 
+def check_claim_limits(claim: Json, ranges: Sequence[Json]) -> None:
+    """Raises: Forbidden for a claim that asks for too little or too much."""
+    asked = amounts(PersistentVolumeClaim.of(claim).spec.resources.requests)
+    wrong = [text.replace("but limit is", "but request is")  # a claim has requests only
+             for item in ranges for rule in LimitRange.of(item).spec.limits if rule.type == "PersistentVolumeClaim"
+             for text in _broken(rule, asked, asked)]
+    if wrong:
+        told = wrong[0] if len(wrong) == 1 else "[" + ", ".join(wrong) + "]"
+        raise Forbidden(f'persistentvolumeclaims "{claim["metadata"].get("name", "")}" is forbidden: {told}')
+
+
 def _broken(rule: LimitRangeItem, requests: Amounts, limits: Amounts) -> list[str]:
     wrong: list[str] = []
     for name, least in sorted(amounts(rule.min).items()):

@@ -116,6 +116,8 @@ class Registry(Reader):
             return []
         if served.key == r.PODS.group_resource:
             quotas.check_limits(value, self._values(r.LIMIT_RANGES, namespace))
+        elif served.key == r.PERSISTENT_VOLUME_CLAIMS.group_resource:
+            quotas.check_claim_limits(value, self._values(r.LIMIT_RANGES, namespace))
         return quotas.charge(served.key, value, self._values(r.RESOURCE_QUOTAS, namespace), self.clock.now())
 
     def _values(self, resource: ResourceType, namespace: str) -> list[Json]:

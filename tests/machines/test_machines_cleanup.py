@@ -25,7 +25,7 @@ from testbed.runtime.simulated import SimulatedEngine, SimulatedHost, SimulatedM
 from testbed.simulation.loop import VirtualClock, VirtualLoop, run_virtual
 
 ID, OTHER = "7e5700c1ea11", "7e5700c1ea12"
-CALLS = ("list", "remove", "networks", "remove_network")
+CALLS = ("list", "remove", "networks", "remove_network", "volumes", "remove_volume")
 
 
 class BreakingEngine:
@@ -70,13 +70,14 @@ async def cluster(engine: SimulatedEngine, directory: Path, identity: str) -> No
         container = await engine.create(ContainerSpec(
             name=f"{identity}-{number}", image="sample:v1", labels=tags, cgroup_parent=f"/testbed-{identity}/node-1"))
         await engine.start(container)
+    await engine.create_volume(f"volume-{identity}", labels=tags)
     (memory_directory(identity) / "node-1" / "uid").mkdir(parents=True)
     (directory / "logs").mkdir(parents=True, exist_ok=True)
     (directory / "id").write_text(identity)
     (directory / "instance.json").write_text(f'{{"id": "{identity}", ')
 
 
-@pytest.mark.parametrize("after", range(9))
+@pytest.mark.parametrize("after", range(12))
 def test_row32_a_down_that_broke_off_at_any_call_is_finished_by_the_next(tmp_path: Path, after: int) -> None:
     async def body(loop: VirtualLoop) -> None:
         machine = machine_of(loop)
@@ -96,9 +97,10 @@ def test_row32_a_down_that_broke_off_at_any_call_is_finished_by_the_next(tmp_pat
         assert not mine.exists() and not memory_directory(ID).exists()
         assert {item.spec.labels[labels.INSTANCE] for item in machine.containers.values()} == {OTHER}
         assert [network.name for network in machine.networks.values()] == [f"net-{OTHER}"]
+        assert list(machine.volumes) == [f"volume-{OTHER}"]
         assert memory_directory(OTHER).exists() and other.exists()  # R5: of its own cluster only
         await clean(other, engine, host, lambda step: None)
-        assert not machine.containers and not machine.networks
+        assert not machine.containers and not machine.networks and not machine.volumes
 
     run_virtual(body)
 

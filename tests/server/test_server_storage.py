@@ -137,6 +137,16 @@ def test_what_a_volume_and_a_class_are_never_changes(cluster: Registry) -> None:
     assert 'volumeBindingMode: Invalid value: "Immediate": field is immutable' in told
 
 
+def test_a_limit_range_bounds_what_a_claim_asks_for(cluster: Registry) -> None:
+    cluster.create(r.LIMIT_RANGES, {"metadata": {"name": "l"}, "spec": {"limits": [
+        {"type": "PersistentVolumeClaim", "min": {"storage": "2Gi"}, "max": {"storage": "4Gi"}}]}}, "default")
+    with pytest.raises(Forbidden, match="minimum storage usage per PersistentVolumeClaim is 2Gi, but request is 1Gi"):
+        cluster.create(r.PERSISTENT_VOLUME_CLAIMS, claim(), "default")
+    with pytest.raises(Forbidden, match="maximum storage usage per PersistentVolumeClaim is 4Gi, but request is "):
+        cluster.create(r.PERSISTENT_VOLUME_CLAIMS, claim(resources={"requests": {"storage": "5Gi"}}), "default")
+    cluster.create(r.PERSISTENT_VOLUME_CLAIMS, claim(resources={"requests": {"storage": "3Gi"}}), "default")
+
+
 def test_the_table_shows_what_is_bound_to_what(cluster: Registry) -> None:
     bound = volume(claimRef={"namespace": "default", "name": "c"}, storageClassName="gold")
     cluster.create(r.PERSISTENT_VOLUMES, bound)
