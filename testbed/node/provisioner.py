@@ -129,6 +129,7 @@ class Provisioner:
         """Lets every user write there, as an emptyDir does: containers seldom run as root, who owns a fresh volume."""
         if _opened(directory):
             return
+        await self._engine.remove(f"{name}-opener")  # of an agent that was killed in the middle
         container = await self._engine.create(ContainerSpec(
             name=f"{name}-opener", image=HELPER_IMAGE,
             labels={labels.INSTANCE: self._facts.instance_id, labels.INSTANCE_NAME: self._facts.instance_name,
