@@ -27,6 +27,16 @@ class Causes:
     def invalid(self, field: str, value: Any, detail: str) -> None:
         self._add("FieldValueInvalid", field, f"Invalid value: {_shown(value)}: {detail}")
 
+    def omitted(self, field: str, detail: str) -> None:
+        """Invalid, without showing the value."""
+        self._add("FieldValueInvalid", field, f"Invalid value: {detail}")
+
+    def too_many(self, field: str, count: int, most: int) -> None:
+        self._add("FieldValueTooMany", field, f"Too many: {count}: must have at most {most} items")
+
+    def too_long(self, field: str, most: int) -> None:
+        self._add("FieldValueTooLong", field, f"Too long: may not be more than {most} bytes")
+
     def type_invalid(self, field: str, value: Any, detail: str) -> None:
         self._add("FieldValueTypeInvalid", field, f"Invalid value: {_shown(value)}: {detail}")
 

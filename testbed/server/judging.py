@@ -13,9 +13,11 @@ from testbed.server.causes import Causes
 from testbed.server.crd import check_definition
 from testbed.server.defaults import apply_defaults
 from testbed.server.fields import Findings
+from testbed.server.names import check_metadata
 from testbed.server.served import Served
 from testbed.server.structural import validate_against
 from testbed.server.validation import validate
+from testbed.server.validation_statuses import check_status_update
 
 Json = dict[str, Any]
 Cause = dict[str, str]
@@ -30,6 +32,15 @@ def check(served: Served, obj: Json, old: Json | None = None) -> None:
     validate(served, obj, old)
     if served.key == "customresourcedefinitions.apiextensions.k8s.io":
         check_definition(obj)
+
+
+def check_status(served: Served, obj: Json, old: Json) -> None:
+    """Raises: Invalid with all causes."""
+    causes = Causes()
+    if obj["metadata"] != old["metadata"]:
+        check_metadata(obj["metadata"], served.key, causes)
+    check_status_update(served, old, obj, causes)
+    causes.raise_if_any(served.resource.kind, served.resource.group, obj["metadata"].get("name", ""))
 
 
 def _without_metadata(schema: Json) -> Json:

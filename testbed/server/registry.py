@@ -169,6 +169,8 @@ class Registry(Reader):
             self._allocate(new, before["metadata"]["uid"])
         if subresource != "status" or served.custom:
             judging.check(served, new, before)
+        else:
+            judging.check_status(served, new, before)
         if served.key == r.PERSISTENT_VOLUME_CLAIMS.group_resource and not subresource:
             admit_resize(before, new, lambda: self._values(r.STORAGE_CLASSES, ""))
         if served.key == r.CUSTOM_RESOURCE_DEFINITIONS.group_resource and not subresource:

@@ -14,7 +14,6 @@ from typing import Any
 
 from testbed.api import resources as r
 from testbed.server.admission import SYSTEM_PRIORITIES
-from testbed.server.autoscalers import check_autoscaler
 from testbed.server.causes import Causes
 from testbed.server.ingresses import (
     check_ingress,
@@ -31,6 +30,7 @@ from testbed.server.names import (
 )
 from testbed.server.policies import check_limit_range, check_quota, check_quota_update
 from testbed.server.served import Served
+from testbed.server.validation_autoscalers import check_autoscaler
 from testbed.server.validation_containers import check_port_name, check_port_number
 from testbed.server.validation_jobs import check_cron_job, check_job, check_job_update
 from testbed.server.validation_placement import check_selector
@@ -208,9 +208,14 @@ def _endpoint_slice(obj: Json, causes: Causes) -> None:
 def _budget(obj: Json, causes: Causes) -> None:
     spec = obj.get("spec") or {}
     if spec.get("minAvailable") is not None and spec.get("maxUnavailable") is not None:
-        causes.invalid("spec", "", "minAvailable and maxUnavailable cannot be both set")
+        causes.invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set")
     for key in ("minAvailable", "maxUnavailable"):
-        check_int_or_percent(spec.get(key), f"spec.{key}", causes)
+        percent = check_int_or_percent(spec.get(key), f"spec.{key}", causes)
+        if isinstance(spec.get(key), str) and percent is not None and percent > 100:
+            causes.invalid(f"spec.{key}", spec[key], "must not be greater than 100%")
+    policy = spec.get("unhealthyPodEvictionPolicy")
+    if policy not in (None, "AlwaysAllow", "IfHealthyBudget"):
+        causes.not_supported("spec.unhealthyPodEvictionPolicy", policy, ("AlwaysAllow", "IfHealthyBudget"))
     check_selector(spec.get("selector") or {}, "spec.selector", causes)
 
 
