@@ -53,7 +53,10 @@ class InProcessClient:
 
     async def update(self, resource: ResourceType, obj: Mapping[str, Any], *, subresource: str = "") -> Json:
         await asyncio.sleep(0)
-        return self._registry.update(resource, obj, subresource=subresource).fresh()
+        stored = self._registry.update(resource, obj, subresource=subresource).fresh()
+        if subresource == "scale":
+            return self._registry.scale(resource, obj["metadata"]["name"], obj["metadata"].get("namespace"))
+        return stored
 
     async def patch(
         self, resource: ResourceType, name: str, patch: Any, namespace: str | None = None, *,
@@ -62,7 +65,7 @@ class InProcessClient:
         await asyncio.sleep(0)
         stored = self._registry.patch(resource, name, patch, namespace, patch_type=patch_type.value,
                                       subresource=subresource)
-        return stored.fresh()
+        return self._registry.scale(resource, name, namespace) if subresource == "scale" else stored.fresh()
 
     async def delete(
         self, resource: ResourceType, name: str, namespace: str | None = None, *, grace_period_s: int | None = None,
@@ -71,6 +74,14 @@ class InProcessClient:
         await asyncio.sleep(0)
         self._registry.delete_object(resource, name, namespace, grace_s=grace_period_s, propagation=propagation,
                                      uid=uid)
+
+    async def delete_collection(
+        self, resource: ResourceType, namespace: str, *, label_selector: str = "", grace_period_s: int | None = None,
+    ) -> None:
+        await asyncio.sleep(0)
+        for item in self._registry.list(resource, namespace, label_selector=label_selector).items:
+            self._registry.delete_object(resource, item.fresh()["metadata"]["name"], namespace, grace_s=grace_period_s,
+                                         propagation="Background", uid="")
 
     async def create_subresource(
         self, resource: ResourceType, name: str, subresource: str, body: Mapping[str, Any],

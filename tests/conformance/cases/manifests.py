@@ -65,3 +65,9 @@ def job(name: str, script: str, **spec: Any) -> Json:
 def service(name: str, **spec: Any) -> Json:
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {
         "selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}], **spec}}
+
+
+def rescaled(scale: Json, replicas: int) -> Json:
+    """A Scale with other replicas, for a PUT whatever has been written meanwhile."""
+    metadata = {key: value for key, value in scale["metadata"].items() if key != "resourceVersion"}
+    return scale | {"metadata": metadata, "spec": {"replicas": replicas}}
