@@ -1,7 +1,7 @@
 """Where a Service's traffic may go: its EndpointSlices and its (older) Endpoints object.
 
 Decides: which pods are listed, with which conditions, in which slice. Endpoints stay in the slice they are in, so that
-a change writes one slice. Leaves to its loop: names of new slices, writing.
+a change writes one slice. A Service without endpoints keeps one empty slice. Leaves to its loop: names, writing.
 
 serving = pod Ready; terminating = being deleted; ready = serving and not terminating, or the Service publishes
 unready addresses. Ended pods and pods without an address are not listed.
@@ -79,24 +79,38 @@ def plan_slices(service: Service, pods: Iterable[Pod], existing: Sequence[Mappin
             _slice(service, ports, rest[start: start + MAX_ENDPOINTS], None)
             for start in range(0, len(rest), MAX_ENDPOINTS)
         ]
+    if not service.metadata.deleting and not create and len(delete) == len(existing):
+        # kubernetes: endpointslice/reconciler.go, "we need to add a placeholder"
+        kept_slice = min(existing, key=lambda item: str(item["metadata"]["name"]), default=None)
+        empty = _slice(service, (), (), kept_slice)
+        if kept_slice is None:
+            create.append(empty)
+        else:
+            delete.remove(str(kept_slice["metadata"]["name"]))
+            if _slice_ports(kept_slice) or _differs(kept_slice, (), service):
+                update.append(empty)
     reason = f"{sum(len(item['endpoints']) for item in (*create, *update))} endpoints in changed slices"
     return SlicePlan(tuple(create), tuple(update), tuple(delete), reason)
 
 
 def endpoints_object(service: Service, pods: Iterable[Pod]) -> Json:
-    """The core Endpoints of a Service: terminating pods are dropped, unready ones listed apart."""
+    """The core Endpoints of a Service: terminating pods are dropped, unready ones listed apart, unless it publishes
+    both."""
     subsets: dict[Ports, tuple[list[Json], list[Json]]] = {}
+    publish = service.spec.publish_not_ready_addresses
     for pod in sorted(pods, key=lambda each: each.metadata.name):
-        if not selects(service, pod) or pod.metadata.deleting:
+        if not selects(service, pod) or (pod.metadata.deleting and not publish):
             continue
         good, bad = subsets.setdefault(_pod_ports(service, pod), ([], []))
         address = {"ip": pod.status.pod_ip, "nodeName": pod.spec.node_name, "targetRef": _target(pod)}
-        (good if pod.ready or service.spec.publish_not_ready_addresses else bad).append(address)
+        if pod.spec.hostname and pod.spec.subdomain == service.metadata.name:
+            address["hostname"] = pod.spec.hostname
+        (good if pod.ready or publish else bad).append(address)
     return {
         "apiVersion": "v1", "kind": "Endpoints",
         "metadata": {
             "name": service.metadata.name, "namespace": service.metadata.namespace,
-            "labels": dict(service.metadata.labels),
+            "labels": {**service.metadata.labels, **({HEADLESS: ""} if service.spec.headless else {})},
         },
         "subsets": [
             {

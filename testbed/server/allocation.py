@@ -1,4 +1,8 @@
-"""ClusterIPs and node ports of Services. What is taken is read from the stored Services each time, so nothing leaks.
+"""ClusterIPs, node ports and load balancers' addresses of Services. What is taken is read from the stored Services
+each time, so nothing leaks.
+
+A load balancer is the gateway itself: its address is one of the last 256 of the Service range, which this machine
+routes there. One of a class of its own is left to whoever serves that class.
 
 Source: kubernetes pkg/registry/core/service/storage/alloc.go, ipallocator. The first sixteen addresses are kept for
 Services with fixed addresses (``kubernetes`` .1, ``kube-dns`` .10).
@@ -21,7 +25,7 @@ RESERVED = 16
 def allocate_service(
     obj: Json, others: Iterable[Json], service_range: str, node_ports: tuple[int, ...], rng: random.Random,
 ) -> None:
-    """Fills ``clusterIP(s)`` and ``nodePort``s of a Service whose defaults are set.
+    """Fills ``clusterIP(s)``, ``nodePort``s and ``status.loadBalancer`` of a Service whose defaults are set.
 
     Raises: Invalid when a wished address or port is taken or outside the range, or nothing is free.
     """
@@ -38,7 +42,35 @@ def allocate_service(
     else:
         for port in spec.get("ports") or ():
             port.pop("nodePort", None)
+    _allocate_balancer(obj, taken_addresses, balancer_range(ipaddress.IPv4Network(service_range)), causes)
     causes.raise_if_any("Service", "", name)
+
+
+def balancer_range(services: ipaddress.IPv4Network) -> ipaddress.IPv4Network:
+    """The part of the Service range that load balancers' addresses are of."""
+    return list(services.subnets(new_prefix=24))[-1]
+
+
+def _allocate_balancer(obj: Json, taken: set[str], pool: ipaddress.IPv4Network, causes: Causes) -> None:
+    """Gives, keeps or takes away the address. ``loadBalancerIP`` is granted where it is of the pool and free."""
+    spec = obj["spec"]
+    ours = spec.get("type") == "LoadBalancer" and not spec.get("loadBalancerClass")
+    given = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    if not ours:
+        if spec.get("type") != "LoadBalancer" and given:
+            obj["status"] = {**obj["status"], "loadBalancer": {}}
+        return
+    wished = spec.get("loadBalancerIP") or ""
+    if given and wished in ("", given[0].get("ip")):
+        return
+    if wished and (wished in taken or not any(wished == str(item) for item in pool.hosts())):
+        causes.invalid("spec.loadBalancerIP", wished, f"is taken, or not of this cluster's load balancers: {pool}")
+        return
+    free = wished or next((str(item) for item in pool.hosts() if str(item) not in taken), "")
+    if not free:
+        causes.invalid("spec.type", "LoadBalancer", f"no address of a load balancer is free: {pool}")
+        return
+    obj["status"] = {**(obj.get("status") or {}), "loadBalancer": {"ingress": [{"ip": free, "ipMode": "VIP"}]}}
 
 
 def _taken(others: Iterable[Json]) -> tuple[set[str], set[int]]:
@@ -46,6 +78,8 @@ def _taken(others: Iterable[Json]) -> tuple[set[str], set[int]]:
     ports: set[int] = set()
     for other in others:
         addresses.add(other["spec"].get("clusterIP", ""))
+        given = ((other.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+        addresses.update(item.get("ip", "") for item in given)
         ports.update(port["nodePort"] for port in other["spec"].get("ports") or () if port.get("nodePort"))
     return addresses, ports
 
@@ -58,7 +92,8 @@ def _allocate_address(
         spec["clusterIP"], spec["clusterIPs"] = "None", ["None"]
     elif wished:
         try:
-            inside = ipaddress.IPv4Address(wished) in network
+            address = ipaddress.IPv4Address(wished)
+            inside = address in network and address not in balancer_range(network)
         except ValueError:
             return  # validation has the words for it
         if not inside:
@@ -70,17 +105,17 @@ def _allocate_address(
                                                         "allocated")
         spec["clusterIP"], spec["clusterIPs"] = wished, [wished]
     else:
-        address = _free_address(taken, network, rng)
-        if not address:
+        free = _free_address(taken, network, rng)
+        if not free:
             causes.invalid("spec.clusterIPs", [], f"failed to allocate an IP: the range {network} is full")
             return
-        spec["clusterIP"], spec["clusterIPs"] = address, [address]
+        spec["clusterIP"], spec["clusterIPs"] = free, [free]
     spec.setdefault("ipFamilies", ["IPv4"])
     spec.setdefault("ipFamilyPolicy", "SingleStack")
 
 
 def _free_address(taken: set[str], network: ipaddress.IPv4Network, rng: random.Random) -> str:
-    count = network.num_addresses - RESERVED - 1
+    count = network.num_addresses - RESERVED - balancer_range(network).num_addresses
     start = rng.randrange(count)
     for step in range(count):
         address = str(network[RESERVED + (start + step) % count])
@@ -101,6 +136,8 @@ def _allocate_ports(spec: Json, taken: set[int], offered: tuple[int, ...], cause
             elif number in taken:
                 causes.invalid(here, number, "provided port is already allocated")
             continue
+        if spec.get("allocateLoadBalancerNodePorts") is False and spec.get("type") == "LoadBalancer":
+            continue
         candidate = next((item for item in free if item not in wished), None)
         if candidate is None:
             causes.invalid(here, 0, f"no node port is free: this cluster publishes {len(offered)}")
@@ -110,8 +147,9 @@ def _allocate_ports(spec: Json, taken: set[int], offered: tuple[int, ...], cause
 
 
 def keep_allocations(new: Json, old: Json) -> None:
-    """An update that says nothing about addresses and node ports keeps them."""
+    """An update that says nothing about addresses and node ports keeps them; what another type leaves behind goes."""
     spec, before = new.get("spec") or {}, old.get("spec") or {}
+    _drop_left_behind(spec, before)
     if spec.get("type") == "ExternalName" or before.get("type") == "ExternalName":
         return
     for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
@@ -124,3 +162,13 @@ def keep_allocations(new: Json, old: Json) -> None:
             number = numbers.get((port.get("port"), port.get("protocol")))
             if number and not port.get("nodePort"):
                 port["nodePort"] = number
+
+
+def _drop_left_behind(spec: Json, before: Json) -> None:
+    """Fields that only the type before had a use for, and that nobody touched (kubernetes:
+    pkg/registry/core/service/strategy.go, dropTypeDependentFields)."""
+    outside, balancer = ("NodePort", "LoadBalancer"), ("LoadBalancer",)
+    for name, kinds in (("externalTrafficPolicy", outside), ("allocateLoadBalancerNodePorts", balancer),
+                        ("loadBalancerClass", balancer), ("healthCheckNodePort", balancer)):
+        if spec.get("type") not in kinds and before.get("type") in kinds and spec.get(name) == before.get(name):
+            spec.pop(name, None)

@@ -24,7 +24,6 @@ UNENFORCED: dict[str, frozenset[str]] = {
         "overhead", "resourceClaims", "runtimeClassName",
         "setHostnameAsFQDN", "shareProcessNamespace",
     }),
-    "ContainerPort": frozenset({"hostIP", "hostPort"}),
     "Container": frozenset({"resizePolicy", "stdinOnce", "volumeDevices"}),
     "SecurityContext": frozenset({"appArmorProfile", "procMount", "seLinuxOptions", "seccompProfile",
                                   "windowsOptions"}),
@@ -46,8 +45,7 @@ UNENFORCED: dict[str, frozenset[str]] = {
     "IngressClassSpec": frozenset({"parameters"}),
     "RollingUpdateStatefulSetStrategy": frozenset({"maxUnavailable"}),
     "ServiceSpec": frozenset({
-        "externalIPs", "externalTrafficPolicy", "healthCheckNodePort", "internalTrafficPolicy",
-        "loadBalancerClass", "loadBalancerIP", "loadBalancerSourceRanges", "trafficDistribution",
+        "externalIPs", "healthCheckNodePort", "trafficDistribution",
     }),
 }
 _HARMLESS: tuple[Any, ...] = (None, "", False, 0, [], {}, "Cluster", "Default")

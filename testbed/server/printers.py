@@ -26,7 +26,9 @@ Json = dict[str, Any]
 def _service(obj: Json, now: datetime) -> list[Any]:
     spec = obj.get("spec") or {}
     kind = spec.get("type", "ClusterIP")
-    external = {"LoadBalancer": "<pending>", "ExternalName": spec.get("externalName", "")}.get(kind, "<none>")
+    given = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    balanced = ",".join(item.get("ip") or item.get("hostname", "") for item in given) or "<pending>"
+    external = {"LoadBalancer": balanced, "ExternalName": spec.get("externalName", "")}.get(kind, "<none>")
     if spec.get("externalIPs"):
         external = ",".join(spec["externalIPs"])
     ports = ",".join(

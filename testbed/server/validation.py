@@ -8,7 +8,6 @@ CustomResourceDefinitions in ``crd``, custom resources in ``structural``.
 from __future__ import annotations
 
 import base64
-import ipaddress
 from collections.abc import Callable
 from typing import Any
 
@@ -22,19 +21,17 @@ from testbed.server.ingresses import (
     check_new_ingress,
 )
 from testbed.server.names import (
-    check_label_name,
     check_label_value,
-    check_labels,
     check_metadata,
     check_qualified,
 )
 from testbed.server.policies import check_limit_range, check_quota, check_quota_update
 from testbed.server.served import Served
 from testbed.server.validation_autoscalers import check_autoscaler
-from testbed.server.validation_containers import check_port_name, check_port_number
 from testbed.server.validation_jobs import check_cron_job, check_job, check_job_update
 from testbed.server.validation_placement import check_selector
 from testbed.server.validation_pods import check_config_keys, check_pod_spec, check_pod_update
+from testbed.server.validation_services import check_service, check_service_update
 from testbed.server.validation_storage import CHECKS as STORAGE_CHECKS
 from testbed.server.validation_storage import UPDATES as STORAGE_UPDATES
 from testbed.server.validation_workloads import (
@@ -79,68 +76,7 @@ def _pod(obj: Json, causes: Causes) -> None:
     check_pod_spec(obj.get("spec") or {}, "spec", causes)
 
 
-# --- Services and config
-
-
-def _service(obj: Json, causes: Causes) -> None:
-    spec = obj.get("spec") or {}
-    kinds = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-    if spec.get("type") not in kinds:
-        causes.not_supported("spec.type", spec.get("type"), kinds)
-    ports = spec.get("ports") or ()
-    headless = spec.get("clusterIP") == "None"
-    if spec.get("type") == "ExternalName":
-        if not spec.get("externalName"):
-            causes.required("spec.externalName")
-    elif not ports and not headless:
-        causes.required("spec.ports")
-    if headless and spec.get("type") in ("NodePort", "LoadBalancer"):
-        causes.invalid("spec.clusterIP", "None", f"may not be set to 'None' for {spec['type']} services")
-    names: set[str] = set()
-    seen: set[tuple[Any, Any]] = set()
-    for index, port in enumerate(ports):
-        here = f"spec.ports[{index}]"
-        name = port.get("name", "")
-        if not name and len(ports) > 1:
-            causes.required(f"{here}.name")
-        elif name:
-            check_label_name(name, f"{here}.name", causes)
-            if name in names:
-                causes.duplicate(f"{here}.name", name)
-        names.add(name)
-        _service_port(port, here, seen, causes)
-    check_labels(spec.get("selector") or {}, "spec.selector", causes)
-    if spec.get("sessionAffinity") not in ("None", "ClientIP"):
-        causes.not_supported("spec.sessionAffinity", spec.get("sessionAffinity"), ("ClientIP", "None"))
-    address = spec.get("clusterIP")
-    if address and address != "None" and not _is_ip(address):
-        causes.invalid("spec.clusterIPs[0]", address, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")
-
-
-def _service_port(port: Json, here: str, seen: set[tuple[Any, Any]], causes: Causes) -> None:
-    if not port.get("port"):
-        causes.required(f"{here}.port")
-    else:
-        check_port_number(port["port"], f"{here}.port", causes)
-    target = port.get("targetPort")
-    if isinstance(target, int):
-        check_port_number(target, f"{here}.targetPort", causes)
-    elif isinstance(target, str):
-        check_port_name(target, f"{here}.targetPort", causes)
-    if port.get("protocol") not in ("TCP", "UDP", "SCTP"):
-        causes.not_supported(f"{here}.protocol", port.get("protocol"), ("SCTP", "TCP", "UDP"))
-    key = (port.get("port"), port.get("protocol"))
-    if key in seen:
-        causes.duplicate(here, {"port": key[0], "protocol": key[1]})
-    seen.add(key)
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+# --- config
 
 
 def _config_map(obj: Json, causes: Causes) -> None:
@@ -254,13 +190,15 @@ _CHECKS: dict[str, Check] = {
     r.REPLICA_SETS.group_resource: check_replica_set, r.STATEFUL_SETS.group_resource: check_stateful_set,
     r.DAEMON_SETS.group_resource: check_daemon_set, r.JOBS.group_resource: check_job,
     r.CRON_JOBS.group_resource: check_cron_job,
-    r.SERVICES.group_resource: _service, r.CONFIG_MAPS.group_resource: _config_map, r.SECRETS.group_resource: _secret,
+    r.SERVICES.group_resource: check_service,
+    r.CONFIG_MAPS.group_resource: _config_map, r.SECRETS.group_resource: _secret,
     r.NODES.group_resource: _node, r.ENDPOINT_SLICES.group_resource: _endpoint_slice,
     r.DISRUPTION_BUDGETS.group_resource: _budget, r.EVENTS.group_resource: _event,
     r.PRIORITY_CLASSES.group_resource: _priority_class, r.LIMIT_RANGES.group_resource: check_limit_range,
     r.RESOURCE_QUOTAS.group_resource: check_quota, r.AUTOSCALERS.group_resource: check_autoscaler,
 }
 _UPDATES: dict[str, UpdateCheck] = {
+    r.SERVICES.group_resource: check_service_update,
     r.INGRESS_CLASSES.group_resource: check_ingress_class_update,
     **STORAGE_UPDATES,
     r.RESOURCE_QUOTAS.group_resource: check_quota_update,

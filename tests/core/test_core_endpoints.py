@@ -40,7 +40,25 @@ def test_conditions(ready: bool, deleting: bool, publish: bool, expected: dict[s
 
 def test_what_is_not_listed() -> None:
     pods = [pod("ended", phase="Succeeded"), pod("no-ip", ip=""), pod("other", labels={"app": "api"})]
-    assert endpoints.plan_slices(service(), pods, []) == endpoints.SlicePlan(reason="0 endpoints in changed slices")
+    [placeholder] = endpoints.plan_slices(service(), pods, []).create
+    assert (placeholder["endpoints"], placeholder["ports"]) == ([], [])
+
+
+def test_a_service_without_endpoints_keeps_one_empty_slice() -> None:
+    """SV-02: no match."""
+    slices = named(endpoints.plan_slices(service(), [pod(f"p{n}", ip=f"10.0.0.{n}") for n in range(150)], []))
+    emptied = endpoints.plan_slices(service(), [], slices)
+    assert emptied.delete == ("web-1",) and [item["endpoints"] for item in emptied.update] == [[]]
+    again = endpoints.plan_slices(service(), [], list(emptied.update))
+    assert (again.create, again.update, again.delete) == ((), (), ())
+    back = endpoints.plan_slices(service(), [pod("a")], list(emptied.update))
+    assert sum(len(item["endpoints"]) for item in (*back.create, *back.update)) == 1
+
+
+def test_the_core_object_publishes_unready_and_terminating_pods_where_it_is_told_to() -> None:
+    pods = [pod("b", ip="10.0.0.2", ready=False), pod("c", ip="10.0.0.3", deleting=True)]
+    [subset] = endpoints.endpoints_object(service(publishNotReadyAddresses=True), pods)["subsets"]
+    assert [item["ip"] for item in subset["addresses"]] == ["10.0.0.2", "10.0.0.3"]
 
 
 def test_a_change_writes_one_slice_and_no_change_writes_none() -> None:

@@ -512,3 +512,57 @@ def test_events_are_bounded(registry: Registry, monkeypatch: pytest.MonkeyPatch)
                         "default")
     names = [item.name for item in registry.list(r.EVENTS).items]
     assert len(names) <= 20 and "e99" in names
+
+
+def balancer_ips(value: Json) -> list[str]:
+    return [item["ip"] for item in value["status"]["loadBalancer"].get("ingress", ())]
+
+
+def test_a_load_balancer_has_an_address_of_its_own_for_as_long_as_it_is_one(registry: Registry) -> None:
+    made = registry.create(r.SERVICES, service(type="LoadBalancer"), "default").value
+    other = {**service(type="LoadBalancer"), "metadata": {"name": "other"}}
+    assert balancer_ips(made) == ["10.9.255.1"]
+    assert balancer_ips(registry.create(r.SERVICES, other, "default").value) == ["10.9.255.2"]
+    again = registry.patch(r.SERVICES, "web", {"spec": {"selector": {"a": "b"}}}, "default").value
+    assert balancer_ips(again) == ["10.9.255.1"]
+    plain = registry.patch(r.SERVICES, "web", {"spec": {"type": "ClusterIP"}}, "default").value
+    assert balancer_ips(plain) == [] and "externalTrafficPolicy" not in plain["spec"]
+
+
+def test_a_load_balancer_of_another_class_is_left_pending(registry: Registry) -> None:
+    other = service(type="LoadBalancer", loadBalancerClass="example.com/lb")
+    made = registry.create(r.SERVICES, other, "default").value
+    assert balancer_ips(made) == []
+
+
+def test_a_load_balancer_gets_the_address_it_wishes_and_no_node_port_where_it_wants_none(registry: Registry) -> None:
+    wish = service(type="LoadBalancer", loadBalancerIP="10.9.255.9", allocateLoadBalancerNodePorts=False)
+    made = registry.create(r.SERVICES, wish, "default").value
+    assert balancer_ips(made) == ["10.9.255.9"] and "nodePort" not in made["spec"]["ports"][0]
+    with pytest.raises(Invalid):
+        registry.create(r.SERVICES, wish | {"metadata": {"name": "other"}}, "default")
+
+
+@pytest.mark.parametrize(("spec", "field"), [
+    ({"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 86401}}},
+     "spec.sessionAffinityConfig.clientIP.timeoutSeconds"),
+    ({"internalTrafficPolicy": "Near"}, "spec.internalTrafficPolicy"),
+    ({"externalTrafficPolicy": "Local"}, "spec.externalTrafficPolicy"),
+    ({"type": "NodePort", "externalTrafficPolicy": "Near"}, "spec.externalTrafficPolicy"),
+    ({"loadBalancerSourceRanges": ["10.0.0.0/8"]}, "spec.loadBalancerSourceRanges"),
+    ({"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0"]}, "spec.loadBalancerSourceRanges[0]"),
+    ({"type": "NodePort", "healthCheckNodePort": 30001}, "spec.healthCheckNodePort"),
+    ({"allocateLoadBalancerNodePorts": True}, "spec.allocateLoadBalancerNodePorts"),
+    ({"clusterIP": "10.9.255.7"}, "spec.clusterIPs"),
+])
+def test_a_service_that_upstream_refuses_is_refused(registry: Registry, spec: Json, field: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        registry.create(r.SERVICES, service(**spec), "default")
+    assert field in str(refused.value)
+
+
+def test_a_services_address_does_not_change(registry: Registry) -> None:
+    registry.create(r.SERVICES, service(), "default")
+    with pytest.raises(Invalid, match="may not change once set"):
+        change = {"clusterIP": "10.9.128.77", "clusterIPs": ["10.9.128.77"]}
+        registry.patch(r.SERVICES, "web", {"spec": change}, "default")
