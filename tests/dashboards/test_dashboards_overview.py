@@ -108,6 +108,7 @@ def test_every_metric_is_exposed_by_the_api_or_an_agent() -> None:
     """Names are looked for in the source of both exporters; a name that is put together there ends in a brace."""
     sources = [ROOT / name for name in ("testbed/server/metrics.py", "testbed/server/metrics_state.py",
                                         "testbed/server/metrics_storage.py",
+                                        "testbed/server/metrics_workloads.py", "testbed/server/metrics_policies.py",
                                         "testbed/node/metrics.py", "testbed/node/measures.py")]
     text = "".join(path.read_text() for path in sources if path.exists())
     exposed = set(re.findall(r'"((?:kube|container|testbed)_\w+)"', text))
