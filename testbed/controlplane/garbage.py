@@ -89,8 +89,8 @@ class GarbageCollector(Controller):
             resource = self._types.get((reference.api_version, reference.kind)) or await self._custom_type(
                 reference.api_version, reference.kind
             )
-            if resource is None:
-                states[reference.uid] = Owner.SOLID
+            if resource is None or (resource.namespaced and not meta.namespace):
+                states[reference.uid] = Owner.SOLID  # cannot be looked up, so nobody can say that it is gone
                 continue
             owner = await self._look_up(resource, reference.name, meta.namespace, reference.uid)
             blocks = reference.block_owner_deletion
