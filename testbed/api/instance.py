@@ -90,6 +90,11 @@ class Instance:
         """The /24 of the index-th node (1-based; the first /24 is the gateway's)."""
         return str(list(ipaddress.IPv4Network(self.pod_range).subnets(new_prefix=24))[index])
 
+    @staticmethod
+    def node_address(pod_cidr: str) -> str:
+        """A node's own address, ``.1`` of its range. The gateway answers for it."""
+        return str(ipaddress.IPv4Network(pod_cidr)[1])
+
     # --- names of what is made in an engine and on the host
 
     @property

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from testbed.api.labels import TAINT_UNSCHEDULABLE
+from testbed.core.host_ports import clash
 from testbed.core.node_affinity import selects
-from testbed.core.scheduling_state import ZERO, HostPort, NodeInfo, PodInfo
+from testbed.core.scheduling_state import ZERO, NodeInfo, PodInfo
 from testbed.core.tolerations import first_intolerable
 
 DEFAULT_MAX_PODS = Decimal(110)
@@ -56,14 +57,9 @@ def _port_taken(pod: PodInfo, node: NodeInfo) -> Refusal | None:
     if not pod.host_ports:
         return None
     taken = [port for other in node.pods.values() for port in other.host_ports]
-    if any(_clash(mine, other) for mine in pod.host_ports for other in taken):
+    if any(clash(mine, other) for mine in pod.host_ports for other in taken):
         return Refusal(("node(s) didn't have free ports for the requested pod ports",), by_pods=True)
     return None
-
-
-def _clash(one: HostPort, other: HostPort) -> bool:
-    """The same port and protocol, on the same address or on all of them (kubernetes: HostPortInfo)."""
-    return one[1:] == other[1:] and (one[0] == other[0] or "0.0.0.0" in (one[0], other[0]))
 
 
 def _lacking(pod: PodInfo, node: NodeInfo) -> Refusal | None:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from testbed.api.core_v1 import Container, Node, Pod
+from testbed.core.host_ports import HostPort, host_ports
 from testbed.core.quantities import Amounts, amounts, container_requests, pod_requests
 from testbed.core.scheduling_terms import Terms, terms_of
 
 DEFAULT_CPU = Decimal("0.1")  # of containers that ask for nothing, for scoring only
 DEFAULT_MEMORY = Decimal(200 * 1024 * 1024)
 ZERO = Decimal(0)
-HostPort = tuple[str, str, int]  # address, protocol, port
 Kind = tuple[str, frozenset[tuple[str, str]]]  # namespace and labels: what replicas have alike
 
 
@@ -48,10 +48,7 @@ def info_of(pod: Pod) -> PodInfo:
     scored = [container_requests(item) for item in _running_together(pod)]
     cpu = sum((item.get("cpu") or DEFAULT_CPU for item in scored), ZERO)
     memory = sum((item.get("memory") or DEFAULT_MEMORY for item in scored), ZERO)
-    ports = tuple(
-        (port.host_ip or "0.0.0.0", port.protocol, port.host_port)
-        for container in pod.spec.containers for port in container.ports if port.host_port
-    )
+    ports = host_ports(pod.spec)
     return PodInfo(
         pod, {name: amount for name, amount in requests.items() if amount > 0},
         max(cpu, requests.get("cpu", ZERO)), max(memory, requests.get("memory", ZERO)), ports, terms_of(pod),

@@ -1,4 +1,4 @@
-"""Keeps the gateway in step with the API: watches Services, EndpointSlices and Nodes, sends whole states.
+"""Keeps the gateway in step with the API: watches Services, EndpointSlices, Nodes and Pods, sends whole states.
 
 Decides when to send: at once after a change (what changes until the gateway has answered travels together), and the
 whole state again whenever the gateway was started anew. What the state is, ``state`` says. When the gateway has applied
@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from testbed.api.resources import ENDPOINT_SLICES, NODES, SERVICES
+from testbed.api.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
 from testbed.client.informer import Informer
 from testbed.client.protocol import Client, Json
 from testbed.errors import TestbedError
+from testbed.network.host_ports import has_host_ports, told
 from testbed.network.line import Line
 from testbed.network.state import GatewayState, gateway_state, node_ranges
 
@@ -47,6 +48,7 @@ class GatewayFeeder:
         self._services = Informer(client, SERVICES, on_change=self._changed)
         self._slices = Informer(client, ENDPOINT_SLICES, on_change=self._changed)
         self._nodes = Informer(client, NODES, on_change=self._node_changed)
+        self._pods = Informer(client, PODS, on_change=self._pod_changed)
         self._revision = 0
         self._told: dict[str, frozenset[str]] = {}  # Service uid: endpoints that the last event named
 
@@ -58,13 +60,19 @@ class GatewayFeeder:
         if node_ranges([old] if old else []) != node_ranges([new] if new else []):
             self._dirty.set()
 
+    def _pod_changed(self, old: Json | None, new: Json | None) -> None:
+        """Only its host ports count here; what Services have of it is in their slices."""
+        if told(old) != told(new):
+            self._dirty.set()
+
     async def run(self) -> None:
         """Runs until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._services.run())
             group.create_task(self._slices.run())
             group.create_task(self._nodes.run())
-            for informer in (self._services, self._slices, self._nodes):
+            group.create_task(self._pods.run())
+            for informer in (self._services, self._slices, self._nodes, self._pods):
                 await informer.synced.wait()
             while True:
                 try:
@@ -89,7 +97,8 @@ class GatewayFeeder:
     async def _send(self, line: Line) -> None:
         services = dict(self._services.items)
         try:
-            state = gateway_state(services.values(), self._slices.items.values(), self._nodes.items.values())
+            pods = [pod for pod in self._pods.items.values() if has_host_ports(pod)]
+            state = gateway_state(services.values(), self._slices.items.values(), self._nodes.items.values(), pods)
         except TestbedError as error:
             _log.warning("this state cannot be sent to the gateway: %s", error)
             return

@@ -14,6 +14,7 @@ from testbed.api.core_v1 import Node, Service, ServicePort
 from testbed.api.discovery_v1 import EndpointSlice
 from testbed.api.labels import SERVICE_NAME
 from testbed.core.services import DEFAULT_AFFINITY_S, Backend, backends, balanced, local_backends
+from testbed.network.host_ports import host_port_services
 
 DOMAIN = "cluster.local"
 Json = dict[str, Any]
@@ -32,8 +33,11 @@ class GatewayState:
         return {"op": "program", "revision": revision, "services": list(self.services), "records": self.records}
 
 
-def gateway_state(services: Iterable[Json], slices: Iterable[Json], nodes: Iterable[Json] = ()) -> GatewayState:
+def gateway_state(
+    services: Iterable[Json], slices: Iterable[Json], nodes: Iterable[Json] = (), pods: Iterable[Json] = ()
+) -> GatewayState:
     """What the gateway is to do for these objects (JSON as the API gives it)."""
+    nodes = list(nodes)
     ranges = node_ranges(nodes)
     by_service: dict[str, list[EndpointSlice]] = {}
     for raw in slices:
@@ -56,6 +60,7 @@ def gateway_state(services: Iterable[Json], slices: Iterable[Json], nodes: Itera
                 (f"{port['protocol']}/{port['port']}", Backend(*endpoint))
                 for port in ports for endpoint in port["endpoints"]
             )
+    wire += host_port_services(pods, nodes)
     return GatewayState(tuple(wire), records.json_value(), chosen)
 
 

@@ -17,7 +17,8 @@ from testbed.api.clock import SystemClock
 from testbed.api.instance import Instance, NodeInstance, load_instance
 from testbed.client.aio import HttpClient
 from testbed.core.profile import PROFILES
-from testbed.errors import EngineUnavailable, EnvironmentProblem, TestbedError
+from testbed.errors import EngineUnavailable, EnvironmentProblem, HostError, TestbedError
+from testbed.network.gateway import route_node
 from testbed.network.sandbox import route_sandbox
 from testbed.node.agent import Agent
 from testbed.node.facts import NodeFacts
@@ -78,6 +79,10 @@ async def _serve(instance: Instance, node: NodeInstance, engine: Engine, host: H
     async def route(process: ProcessIdentity) -> None:
         await route_sandbox(host, process, instance)
 
+    try:
+        await route_node(host, instance, facts.address)
+    except HostError as error:  # its host ports are then out of this machine's reach, and nothing else
+        log.warning("%s", error.message)
     agent = Agent(
         client, engine, host, facts, PROFILES[instance.profile], SystemClock(), random.Random(), route,
     )
@@ -110,7 +115,7 @@ async def _version(engine: Engine) -> EngineVersion:
 def _facts(instance: Instance, node: NodeInstance, version: EngineVersion) -> NodeFacts:
     return NodeFacts(
         name=node.name, instance_id=instance.id, instance_name=instance.name, pod_cidr=node.pod_cidr,
-        address=instance.host_address, network=instance.network, cgroup=instance.node_cgroup(node.name),
+        address=instance.node_address(node.pod_cidr), network=instance.network, cgroup=instance.node_cgroup(node.name),
         directory=instance.node_directory(node.name), cpu=node.cpu or str(os.cpu_count() or 1),
         memory=node.memory or f"{_memory_kib()}Ki", limited=bool(node.cpu or node.memory),
         ephemeral_storage=f"{shutil.disk_usage(instance.directory).total // 1024}Ki",

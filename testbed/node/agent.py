@@ -21,6 +21,7 @@ from testbed.client.events import EventRecorder
 from testbed.client.informer import Informer
 from testbed.client.protocol import Client
 from testbed.core.backoff import BackoffRule
+from testbed.core.host_ports import clash, host_ports
 from testbed.core.profile import Profile
 from testbed.errors import ApiError, EngineError, EngineUnavailable, InvalidInput, TestbedError
 from testbed.node.checkpoint import Checkpoint
@@ -188,10 +189,20 @@ class Agent:
             elif not _ended(new) or uid in self.view.uids() or new["metadata"].get("deletionTimestamp"):
                 worker = PodWorker(self.shared, new)
                 if not (new.get("status") or {}).get("startTime"):
-                    self._evictor.admit(worker)
+                    self._admit(worker)
                 self._add(uid, worker)
         except InvalidInput as error:
             log.error("pod %s/%s cannot be read: %s", new["metadata"].get("namespace"), new["metadata"]["name"], error)
+
+    def _admit(self, worker: PodWorker) -> None:
+        """What a node turns away that the scheduler has not seen (kubernetes: pkg/kubelet/lifecycle/predicate.go)."""
+        ports = host_ports(worker.pod.spec)
+        others = [item.pod.spec for item in self.workers.values() if not item.context.terminal]
+        if ports and any(clash(mine, other) for mine in ports for spec in others for other in host_ports(spec)):
+            text = "node(s) didn't have free ports for the requested pod ports"
+            worker.reject("NodePorts", f"Predicate NodePorts failed: {text}")
+            return
+        self._evictor.admit(worker)
 
     def _add(self, uid: str, worker: PodWorker) -> None:
         self.workers[uid] = worker

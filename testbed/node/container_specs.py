@@ -90,7 +90,7 @@ def container_spec(
         labels=_labels(facts, pod, labels.ROLE_CONTAINER, container.name, attempt)
         | {labels.SPEC_HASH: spec_hash(container), SANDBOX_ID: sandbox},
         command=command, args=args, env=env, working_dir=container.working_dir,
-        user=("" if user is None else str(user)) + ("" if group is None else f":{group}" if user is not None else ""),
+        user=_user(user, group, image_user),
         groups=tuple(str(item) for item in sorted(extra)), network=f"container:{sandbox}", mounts=mounts,
         cgroup_parent=facts.cgroup,
         limits=Limits(
@@ -147,6 +147,14 @@ def _labels(facts: NodeFacts, pod: Pod, role: str, name: str, attempt: int) -> d
         labels.POD_UID: meta.uid, labels.CONTAINER_NAME: name, labels.ATTEMPT: str(attempt),
     }
     return dict(own)
+
+
+def _user(user: int | None, group: int | None, image_user: str) -> str:
+    """Empty: as the image says. A group without a user is that of the image's own user."""
+    if user is None and group is None:
+        return ""
+    name = str(user) if user is not None else image_user.partition(":")[0] or "0"
+    return name if group is None else f"{name}:{group}"
 
 
 def _capability(name: str) -> str:

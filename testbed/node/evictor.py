@@ -47,7 +47,7 @@ class Evictor:
     def admit(self, worker: PodWorker) -> None:
         """Called for a pod that is new here: under pressure it may be turned away."""
         if self._pressure.holds and (text := turned_away(worker.pod.spec)):
-            worker.evict(text)
+            worker.reject("Evicted", text)
 
     # --- disk
 

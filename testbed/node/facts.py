@@ -30,8 +30,9 @@ class Recorder(Protocol):
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """``address``: the host as pods see it. ``directory``: the agent's own files. ``cpu`` and ``memory``: capacity as
-    quantities; ``limited``: they are a real limit to which containers are clamped, not just the machine's size."""
+    """``address``: its own, of the cluster's network. ``directory``: the agent's own files. ``cpu`` and ``memory``:
+    capacity as quantities; ``limited``: they are a real limit to which containers are clamped, not just the machine's
+    size."""
 
     name: str
     instance_id: str

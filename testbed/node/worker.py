@@ -111,6 +111,12 @@ class PodWorker:
         context.event("Warning", "Evicted", message)
         self.wake()
 
+    def reject(self, reason: str, message: str) -> None:
+        """The node does not take it: it fails before anything of it was made."""
+        self.context.failed = Waiting(reason, f"Pod was rejected: {message}")
+        self.context.event("Warning", reason, message)
+        self.wake()
+
     def died(self, record: Record) -> None:
         """Called at the moment of death."""
         self._reporter.died(record)

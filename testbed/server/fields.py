@@ -48,7 +48,7 @@ UNENFORCED: dict[str, frozenset[str]] = {
         "externalIPs", "healthCheckNodePort", "trafficDistribution",
     }),
 }
-_HARMLESS: tuple[Any, ...] = (None, "", False, 0, [], {}, "Cluster", "Default")
+_HARMLESS: tuple[Any, ...] = (None, "", False, 0, [], {}, {"type": "RuntimeDefault"}, "Cluster", "Default")
 UNENFORCED_KINDS = {
     "NetworkPolicy": "network policies are stored but not enforced by this cluster",
     **dict.fromkeys(("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"),

@@ -45,6 +45,7 @@ class SimulatedGateway:
         self._ports: dict[Target, _Port] = {}
         self._remembered: dict[tuple[str, Target, str], float] = {}  # Service's port, endpoint, client: until when
         self._records: Json = {}
+        self._own: set[str] = set()  # addresses that it answers for
         self.services: dict[Target, list[Target]] = {}
         self.programmed = 0
         self.front = SimulatedFront(machine)
@@ -57,7 +58,7 @@ class SimulatedGateway:
         at all; ``NOWHERE``: dropped."""
         found = self._ports.get((address, port))
         if found is None:
-            ours = address == self._address or _within(address, self._services)
+            ours = address in self._own or address == self._address or _within(address, self._services)
             return None if ours else (address, port)
         client = source or self._host
         if not found.endpoints:
@@ -93,6 +94,7 @@ class SimulatedGateway:
         for item in services:
             if item["protocol"] == "tcp":
                 ports |= self._told(item)
+        self._own = {str(item["address"]) for item in services}
         changed = ports != self._ports
         for forgotten in {item.service for item in self._ports.values()} - {item.service for item in ports.values()}:
             self._remembered = {key: until for key, until in self._remembered.items() if key[0] != forgotten}

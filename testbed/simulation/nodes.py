@@ -194,6 +194,6 @@ class SimulatedRoom:
 def facts_of(name: str, index: int, instance_id: str, directory: Path) -> NodeFacts:
     return NodeFacts(
         name=name, instance_id=instance_id, instance_name="simulation", pod_cidr=f"10.200.{index}.0/24",
-        address="10.200.0.1", network="testbed-simulation", cgroup=f"/testbed-{instance_id}/{name}",
+        address=f"10.200.{index}.1", network="testbed-simulation", cgroup=f"/testbed-{instance_id}/{name}",
         directory=directory / "nodes" / name, cpu="8", memory="16Gi",
     )

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from testbed.api.labels import SERVICE_NAME
-from testbed.api.resources import ENDPOINT_SLICES, NODES, SERVICES, ResourceType
+from testbed.api.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES, ResourceType
 from testbed.client.protocol import ObjectList, WatchEvent
 from testbed.network.feeder import ENDPOINTS_ANNOTATION, GatewayFeeder
 
@@ -55,7 +55,8 @@ class World:
     """A client of three kinds whose objects the test changes."""
 
     def __init__(self) -> None:
-        self.objects: dict[str, dict[str, Json]] = {kind.plural: {} for kind in (SERVICES, ENDPOINT_SLICES, NODES)}
+        kinds = (SERVICES, ENDPOINT_SLICES, NODES, PODS)
+        self.objects: dict[str, dict[str, Json]] = {kind.plural: {} for kind in kinds}
         self._watches: list[tuple[str, asyncio.Queue[WatchEvent]]] = []
         self._version = 1
 

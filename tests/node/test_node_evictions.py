@@ -104,7 +104,7 @@ def test_a_node_short_of_memory_evicts_who_is_over_its_request_first(tmp_path: P
         assert await w.ready("within")
         assert await w.ready("small")
         await w.create(pod("late"))
-        assert (await evicted(w, "late"))["message"] == "The node had condition: [MemoryPressure]. "
+        assert (await evicted(w, "late"))["message"] == "Pod was rejected: The node had condition: [MemoryPressure]. "
         await w.create(pod("asking", container=asking("10Mi")))
         await until(lambda: w.ready("asking"))
         assert await pressed("True")
