@@ -33,6 +33,7 @@ class EndpointsController(Controller):
         self._services.on_change(self._service_changed)
         self._pods.on_change(self._pod_changed)
         self._slices.on_change(self._slice_changed)
+        self.caches.endpoints.on_change(self._endpoints_changed)
 
     def _service_changed(self, old: Json | None, new: Json | None) -> None:
         changed = new or old
@@ -59,6 +60,11 @@ class EndpointsController(Controller):
         if labels.get(endpoints.MANAGED_BY) == endpoints.MANAGER:
             name = labels.get(SERVICE_NAME, "")
             self.queue.add(f"{changed['metadata'].get('namespace', '')}/{name}")
+
+    def _endpoints_changed(self, old: Json | None, new: Json | None) -> None:
+        """Someone else removed it."""
+        if new is None and old is not None:
+            self.queue.add(key_of(old))
 
     async def reconcile(self, key: str) -> float | None:
         service = self._services.get(key)
