@@ -119,11 +119,16 @@ def _leases(items: Sequence[Json]) -> Iterator[Metric]:
     yield gauge("kube_lease_renew_time", "Kube lease renew time.", ("namespace", "lease"),
                 ((key_of(item), parse_time(at).timestamp()) for item in items
                  if (at := spec_of(item).get("renewTime"))))
+    held = [(item, owner) for item in items for owner in _owners(item)]
     yield gauge("kube_lease_owner", "Information about the Lease's owner.",
                 ("namespace", "lease", "owner_kind", "owner_name", "lease_holder"),
-                (((*key_of(item), owner.get("kind", ""), owner.get("name", ""),
-                   spec_of(item).get("holderIdentity", "")), 1.0) for item in items
-                 for owner in item["metadata"].get("ownerReferences") or ({},)))
+                (((*key_of(item), *owner, spec_of(item).get("holderIdentity", "")), 1.0) for item, owner in held))
+
+
+def _owners(lease: Json) -> list[tuple[str, str]]:
+    found = [(owner.get("kind", ""), owner.get("name", "")) for owner in
+             lease["metadata"].get("ownerReferences") or ()]
+    return found or [("", "")]
 
 
 def _services(items: Sequence[Json]) -> Iterator[Metric]:
