@@ -113,6 +113,13 @@ class HttpClient:
             body["preconditions"] = {"uid": uid}
         await self._call("DELETE", resource.path(namespace, name), body=body)
 
+    async def delete_collection(
+        self, resource: ResourceType, namespace: str, *, label_selector: str = "", grace_period_s: int | None = None,
+    ) -> None:
+        body: Json = {} if grace_period_s is None else {"gracePeriodSeconds": grace_period_s}
+        query = {"labelSelector": label_selector} if label_selector else {}
+        await self._call("DELETE", resource.path(namespace), query=query, body=body)
+
     async def create_subresource(
         self, resource: ResourceType, name: str, subresource: str, body: Mapping[str, Any],
         namespace: str | None = None,

@@ -80,6 +80,12 @@ class Client(Protocol):
         """``uid``: precondition; another object of that name raises Conflict."""
         ...
 
+    async def delete_collection(
+        self, resource: ResourceType, namespace: str, *, label_selector: str = "", grace_period_s: int | None = None,
+    ) -> None:
+        """All that match, in one request."""
+        ...
+
     async def create_subresource(
         self, resource: ResourceType, name: str, subresource: str, body: Mapping[str, Any],
         namespace: str | None = None,

@@ -173,6 +173,13 @@ class LoggedClient:
             resource, name, namespace, grace_period_s=grace_period_s, propagation=propagation, uid=uid
         )
 
+    async def delete_collection(
+        self, resource: ResourceType, namespace: str, *, label_selector: str = "", grace_period_s: int | None = None,
+    ) -> None:
+        self._note("deletecollection", resource, label_selector)
+        await self._inner.delete_collection(
+            resource, namespace, label_selector=label_selector, grace_period_s=grace_period_s)
+
     async def create_subresource(
         self, resource: ResourceType, name: str, subresource: str, body: Mapping[str, Any],
         namespace: str | None = None,
@@ -253,6 +260,12 @@ class LineClient:
         await self._call(lambda client: client.delete(
             resource, name, namespace, grace_period_s=grace_period_s, propagation=propagation, uid=uid
         ))
+
+    async def delete_collection(
+        self, resource: ResourceType, namespace: str, *, label_selector: str = "", grace_period_s: int | None = None,
+    ) -> None:
+        await self._call(lambda client: client.delete_collection(
+            resource, namespace, label_selector=label_selector, grace_period_s=grace_period_s))
 
     async def create_subresource(
         self, resource: ResourceType, name: str, subresource: str, body: Mapping[str, Any],
