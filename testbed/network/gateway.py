@@ -89,14 +89,6 @@ async def route_services(host: Host, instance: Instance) -> None:
     if result.exit_code:
         raise HostError(f"cannot set the route to the Services: {result.stderr.decode(errors='replace').strip()}")
 
-    # A dead pod's address is silent, as it is through a Service: without this the host itself would say "no route" as
-    # soon as three questions for its neighbour went unanswered. Longer than a connection is tried for (127 s).
-    result = await host.run(("ip", "ntable", "change", "name", "arp_cache", "dev", instance.bridge,
-                             "mcast_probes", str(NEIGHBOUR_PROBES)))
-    if result.exit_code:
-        raise HostError(f"cannot set how long {instance.bridge} asks for a neighbour: "
-                        f"{result.stderr.decode(errors='replace').strip()}")
-
 
 async def route_node(host: Host, instance: Instance, address: str) -> None:
     """The host reaches a node's own address through the gateway, which answers for it. Twice is harmless."""

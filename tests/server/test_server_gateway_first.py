@@ -82,13 +82,13 @@ async def test_the_gateway_hears_of_a_flip_before_replicas_are_counted(tmp_path:
                         service_range="10.9.128.0/17", node_ports=tuple(range(30000, 30016)))
     ensure_system_objects(registry, "10.9.128.1")
     client = Noting(registry)
-    ask = feeder._Line.ask
+    ask = feeder.Line.ask
 
-    async def noted(line: feeder._Line, message: Json) -> Json:
+    async def noted(line: feeder.Line, message: Json) -> Json:
         client.order.append("gateway")
         return await ask(line, message)
 
-    monkeypatch.setattr(feeder._Line, "ask", noted)
+    monkeypatch.setattr(feeder.Line, "ask", noted)
     server = await asyncio.start_unix_server(answer, tmp_path / "control.sock")
     recorder = EventRecorder(client, "gateway", SystemClock())
     control = ControlPlane(client, profile=KUBERNETES, clock=SystemClock(), random=random.Random(2))
