@@ -52,6 +52,8 @@ class RegistryLike(Protocol):
         subresource: str = "",
     ) -> StoredLike: ...
 
+    def scale(self, resource: ResourceType, name: str, namespace: str | None) -> Json: ...
+
     def delete_object(
         self, resource: ResourceType, name: str, namespace: str | None, *, grace_s: int | None, propagation: str,
         uid: str,

@@ -19,7 +19,10 @@ GAP_TONES = {
     "detected": "@gap1", "unready": "@gap2", "isolated": "@gap3", "acted": "@gap4", "running": "@gap5",
     "ready": "@gap6", "in_rotation": "@gap3", "restored": "@gap7", "stalled": "@bad",
 }
-WINDOW_TONES = {"fault": "@bad", "rollout": "@accent", "scale": "@accent", "apply": "@accent", "patch": "@accent", "uninvited": "@warm"}
+WINDOW_TONES = {
+    "fault": "@bad", "rollout": "@accent", "scale": "@accent", "apply": "@accent", "patch": "@accent",
+    "uninvited": "@warm",
+}
 EVENT_GROUPS = {
     "ContainerDied": "died", "Killing": "stopped", "Evicted": "stopped", "TaintManagerEviction": "stopped",
     "Unhealthy": "unhealthy", "ContainerUnready": "unhealthy", "BackOff": "unhealthy", "NodeNotReady": "node",
