@@ -16,6 +16,7 @@ from testbed.runtime.protocol import ContainerSpec, ContainerState, Engine, Host
 
 IMAGE = "testbed-gateway:1"
 CONTROL_DIRECTORY = "/run/testbed"
+NEIGHBOUR_PROBES = 130  # one a second
 INGRESS_PORTS = (80, 443)  # of HAProxy, once there is an Ingress
 
 
@@ -83,11 +84,18 @@ async def ensure_gateway(engine: Engine, host: Host, instance: Instance) -> Cont
 
 
 async def route_services(host: Host, instance: Instance) -> None:
-    """The host reaches ClusterIPs through the gateway. The route goes with the bridge when the network is removed."""
+    """The host reaches ClusterIPs through the gateway, and is as patient with pods as the gateway. The route goes with the bridge when the network is removed."""
     argv = ("ip", "route", "replace", instance.service_range, "via", instance.gateway_address, "dev", instance.bridge)
     result = await host.run(argv)
     if result.exit_code:
         raise HostError(f"cannot set the route to the Services: {result.stderr.decode(errors='replace').strip()}")
+    # A dead pod's address is silent, as it is through a Service: without this the host itself would say "no route" as
+    # soon as three questions for its neighbour went unanswered. Longer than a connection is tried for (127 s).
+    result = await host.run(("ip", "ntable", "change", "name", "arp_cache", "dev", instance.bridge,
+                             "mcast_probes", str(NEIGHBOUR_PROBES)))
+    if result.exit_code:
+        raise HostError(f"cannot set how long {instance.bridge} asks for a neighbour: "
+                        f"{result.stderr.decode(errors='replace').strip()}")
 
 
 async def route_node(host: Host, instance: Instance, address: str) -> None:
@@ -97,6 +105,7 @@ async def route_node(host: Host, instance: Instance, address: str) -> None:
     if result.exit_code:
         said = result.stderr.decode(errors="replace").strip()
         raise HostError(f"cannot set the route to node address {address}: {said}")
+
 
 def gateway_status(instance: Instance, *, timeout_s: float = 1.0) -> dict[str, Any]:
     """``revision`` and ``programmed`` as the gateway says, blocking; empty when it does not answer."""
