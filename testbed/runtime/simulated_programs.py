@@ -12,6 +12,7 @@ import re
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from testbed.errors import InvalidInput
@@ -63,12 +64,18 @@ class Program:
     variables: dict[str, str]
     write: Callable[[bytes], None]
     stdin: bytes = b""
+    complain: Callable[[bytes], None] = field(init=False)  # of its errors
     traps: dict[str, str] = field(default_factory=dict)
     status: int = 0
     waiting: bool = False
     _pending: list[str] = field(default_factory=list)
     _signal: asyncio.Event = field(default_factory=asyncio.Event)
     _jobs: list[asyncio.Task[int]] = field(default_factory=list)
+
+    _shell: bool = False  # it is a shell already: another one is a process of its own
+
+    def __post_init__(self) -> None:
+        self.complain = self.write
 
     def signalled(self, number: int) -> bool:
         """False when it has no trap for it."""
@@ -97,13 +104,27 @@ class Program:
         try:
             tree = parse(text)
         except InvalidInput as error:
-            self.write(f"sh: {error}\n".encode())
+            self.complain(f"sh: {error}\n".encode())
             return 2
-        self.status = await self._execute(tree)
+        try:
+            self.status = await self._execute(tree)
+        except Exit as ended:
+            if ended.out_of_memory:
+                raise
+            self.status = ended.code
+        code = self.status
         if "EXIT" in self.traps:
-            code, self.status = self.status, await self._execute(parse(self.traps.pop("EXIT")))
-            return code
-        return self.status
+            await self._execute(parse(self.traps.pop("EXIT")))
+        return code
+
+    def shell(self) -> Program:
+        """Itself, or a child with its variables and files, and no traps."""
+        if not self._shell:
+            self._shell = True
+            return self
+        child = Program(self.around, dict(self.variables), self.write, self.stdin, _shell=True)
+        child.complain = self.complain
+        return child
 
     async def pause(self, seconds: float) -> None:
         """Sleeps; a frozen process is late."""
@@ -176,14 +197,14 @@ class Program:
                 return 0
             words = [":"]
         before, self.variables = self.variables, self.variables | values
-        restored = self.write
+        restored, complain = self.write, self.complain
         try:
             return await self._redirected(node, words)
         except OSError as error:
-            restored(f"{words[0]}: {error.filename or ''}: {error.strerror or error}\n".encode())
+            complain(f"{words[0]}: {error.filename or ''}: {error.strerror or error}\n".encode())
             return 1
         finally:
-            self.write = restored
+            self.write, self.complain = restored, complain
             if values:
                 self.variables = before
             await self._take_signals()
@@ -198,6 +219,11 @@ class Program:
                 if name not in ("/dev/stdout", "/dev/stderr"):
                     self.around.files.write(name, b"", append=append)
                     self.write = output.extend
+            elif operator in ("2>", "2>>"):
+                self.around.files.write(name, b"", append=operator == "2>>")
+                self.complain = partial(self.around.files.write, name, append=True)
+            elif operator == "2>&1":
+                self.complain = self.write
             elif operator == "<":
                 self.stdin = self.around.files.read(name)
         code = await self._call(words)
@@ -228,7 +254,7 @@ class Program:
             name, arguments = arguments[0], arguments[1:]
         program = _PROGRAMS.get(name)
         if program is None:
-            self.write(f"sh: {words[0]}: not found\n".encode())
+            self.complain(f"sh: {words[0]}: not found\n".encode())
             return 127
         return await program(self, arguments)
 
@@ -252,7 +278,8 @@ class Program:
 
 def known(argv: tuple[str, ...]) -> bool:
     """Whether there is such a program in a simulated container."""
-    return argv[0].rsplit("/", 1)[-1] in _PROGRAMS
+    names = [word.rsplit("/", 1)[-1] for word in argv[:2]]
+    return names[0] in _PROGRAMS or (names[0] == "busybox" and names[-1] in _PROGRAMS)
 
 
 _Run = Callable[[Program, list[str]], Awaitable[int]]
@@ -280,8 +307,8 @@ async def _false(program: Program, arguments: list[str]) -> int:
 @_program("sh", "bash", "dash")
 async def _shell(program: Program, arguments: list[str]) -> int:
     if arguments[:1] == ["-c"] and len(arguments) > 1:
-        return await program.script(arguments[1])
-    return await program.script(program.stdin.decode() if not arguments
+        return await program.shell().script(arguments[1])
+    return await program.shell().script(program.stdin.decode() if not arguments
                                 else program.around.files.read(arguments[0]).decode())
 
 
@@ -338,7 +365,7 @@ async def _cat(program: Program, arguments: list[str]) -> int:
         try:
             program.write(program.around.files.read(name))
         except OSError as error:
-            program.write(f"cat: {name}: {error.strerror}\n".encode())
+            program.complain(f"cat: {name}: {error.strerror}\n".encode())
             code = 1
     return code
 
@@ -401,7 +428,7 @@ async def _test(program: Program, arguments: list[str]) -> int:
             return int(left == right)
         case [left, ("-eq" | "-ne" | "-lt" | "-le" | "-gt" | "-ge") as operator, right]:
             return int(not _COMPARED[operator](int(left), int(right)))
-    program.write(f"test: {' '.join(words)}: not understood\n".encode())
+    program.complain(f"test: {' '.join(words)}: not understood\n".encode())
     return 2
 
 
@@ -415,7 +442,7 @@ async def _head(program: Program, arguments: list[str]) -> int:
     """``head -c SIZE FILE``, of ``/dev/zero`` too."""
     size = re.fullmatch(r"(\d+)([kKmMG]?)", arguments[1])
     if arguments[0] != "-c" or size is None or len(arguments) < 3:
-        program.write(b"head: only: head -c SIZE FILE\n")
+        program.complain(b"head: only: head -c SIZE FILE\n")
         return 2
     count = int(size.group(1)) * _UNITS[size.group(2)]
     program.write(b"\0" * count if arguments[2] == "/dev/zero" else program.around.files.read(arguments[2])[:count])
@@ -426,7 +453,7 @@ async def _head(program: Program, arguments: list[str]) -> int:
 async def _tail(program: Program, arguments: list[str]) -> int:
     """``tail /dev/zero`` takes memory until none is left."""
     if arguments != ["/dev/zero"]:
-        program.write(b"tail: only: tail /dev/zero\n")
+        program.complain(b"tail: only: tail /dev/zero\n")
         return 2
     limit_bytes = program.around.memory_limit_bytes
     if not limit_bytes:
@@ -441,10 +468,10 @@ async def _wget(program: Program, arguments: list[str]) -> int:
     try:
         status, body = await program.around.fetch(url)
     except OSError as error:
-        program.write(f"wget: {error.strerror or error}\n".encode())
+        program.complain(f"wget: {error.strerror or error}\n".encode())
         return 1
     if status >= 400:
-        program.write(f"wget: server returned error: HTTP/1.1 {status}\n".encode())
+        program.complain(f"wget: server returned error: HTTP/1.1 {status}\n".encode())
         return 1
     program.write(body)
     return 0

@@ -251,6 +251,7 @@ class _Parser:
         while (here := self.here) is not None:
             if here == "2>&1":
                 self._at += 1
+                redirects.append(("2>&1", ()))
             elif here in (">", ">>", "<", "2>", "2>>"):
                 operator = str(self._take())
                 target = self._take()

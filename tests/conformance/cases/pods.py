@@ -10,6 +10,7 @@ from typing import Any
 
 from testbed.api.resources import PODS
 from testbed.client.protocol import PatchType
+from testbed.errors import Conflict
 
 from .kube import Json, Kube, condition, container_status, is_true, moment
 from .manifests import POLITE, app, pod
@@ -109,7 +110,16 @@ async def a_negative_grace_is_one_second(kube: Kube) -> None:
     await kube.create(PODS, pod("web", app(script="sleep 10000"), restartPolicy="OnFailure",
                                 terminationGracePeriodSeconds=-1))
     assert (await kube.pod("web"))["spec"]["terminationGracePeriodSeconds"] == 1
-    await kube.update(PODS, "web", lambda obj: obj["spec"].update(terminationGracePeriodSeconds=-1))
+
+    async def updated() -> bool:
+        """Upstream tries again, too, when the node has written meanwhile."""
+        try:
+            await kube.update(PODS, "web", lambda obj: obj["spec"].update(terminationGracePeriodSeconds=-1))
+        except Conflict:
+            return False
+        return True
+
+    await kube.until("the pod is updated", updated, 30)
     assert (await kube.pod("web"))["spec"]["terminationGracePeriodSeconds"] == 1
 
 
