@@ -17,6 +17,7 @@ import pytest
 from cases.kube import Kube
 from cases.manifests import PAUSE, app, pod
 from cases.registry import Case
+from cases.services import fetched
 from cases.worlds import run_on_docker, run_simulated
 from support import leaks
 from support.cluster import Cluster, bring_up_for_test
@@ -53,9 +54,8 @@ async def outcome(kube: Kube, address: str, port: int) -> tuple[str, float]:
 
 async def outcome_in_pod(kube: Kube, address: str, port: int) -> tuple[str, float]:
     began = kube.now()
-    result = await kube.run("client", "wget", "-q", "-T", str(int(PATIENCE_S)), "-O", "-", f"http://{address}:{port}/")
-    told = result.output.decode(errors="replace")
-    kind = "answered" if result.exit_code == 0 else next((WORDS[word] for word in WORDS if word in told), "timeout")
+    code, told = await fetched(kube, "client", f"http://{address}:{port}/")
+    kind = "answered" if code == 0 else next((WORDS[word] for word in WORDS if word in told), "timeout")
     return kind, kube.now() - began
 
 
@@ -160,6 +160,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.mark.engine
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("fault", KINDS)
 async def test_sick_backend_hurts_alike_on_docker(fault: str, cluster: Cluster) -> None:
