@@ -41,7 +41,7 @@ class GrpcAction(View):
 
 
 class SleepAction(View):
-    seconds: int
+    seconds: int = 0
 
 
 class Probe(View):
@@ -435,8 +435,8 @@ class NodeSpec(View):
 
 
 class NodeAddress(View):
-    type: str
-    address: str
+    type: str = ""
+    address: str = ""
 
 
 class NodeStatus(View):

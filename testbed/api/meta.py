@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, Overflow
 from typing import Any
 
 from pydantic import Field
@@ -61,7 +62,7 @@ class Resource(View):
 
 
 class Condition(View):
-    type: str
+    type: str = ""
     status: str = "Unknown"
     reason: str = ""
     message: str = ""
@@ -136,6 +137,10 @@ _SUFFIXES: dict[str, Decimal] = {
 }
 
 
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,6})?\Z", re.ASCII)
+_LARGEST = Decimal(2**63 - 1)  # kubernetes: what is larger is capped
+
+
 def quantity(text: str | int | float) -> Decimal:
     """``500m``, ``1Gi``, ``2e3`` as a number (kubernetes: apimachinery/pkg/api/resource/quantity.go).
 
@@ -146,9 +151,11 @@ def quantity(text: str | int | float) -> Decimal:
     if number and number[-1] in "eE":  # 12E is a suffix, 12E3 an exponent; rstrip cut nothing of the latter
         number = value
     suffix = value[len(number):]
+    if not _NUMBER.match(number) or suffix not in _SUFFIXES:
+        raise ValueError(f"{text!r} is not a quantity")
     try:
-        return Decimal(number) * _SUFFIXES[suffix]
-    except (InvalidOperation, KeyError):
+        return max(-_LARGEST, min(_LARGEST, Decimal(number) * _SUFFIXES[suffix]))
+    except (InvalidOperation, Overflow):
         raise ValueError(f"{text!r} is not a quantity") from None
 
 

@@ -7,15 +7,19 @@ Source of the rules: kubernetes apiserver fieldValidation (KEP 2885), apimachine
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from testbed.api.meta import parse_time
 from testbed.errors import BadRequest
 from testbed.server.schema import SCALARS, Field, Type, fields_of
 
 Json = dict[str, Any]
 
 MAX_DEPTH = 100
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)\Z", re.ASCII)
 
 # Valid upstream fields that this cluster keeps but does not act on, by type.
 UNENFORCED: dict[str, frozenset[str]] = {
@@ -105,7 +109,20 @@ def _walk(value: Any, kind: Type, path: str, found: Findings, depth: int) -> Any
                 for key, item in value.items() if item is not None}
     if not _is_scalar(value, kind.form):
         return _mismatch(value, SCALARS[kind.form], path, found)
+    if kind.form == "t" and not _is_time(value):
+        found.wrong.append((path, f'parsing time {json.dumps(value[:100])} as "2006-01-02T15:04:05Z07:00" failed'))
+        return None
     return value
+
+
+def _is_time(text: str) -> bool:
+    """RFC 3339, as upstream's decoder takes it."""
+    if not _TIME.match(text):
+        return False
+    try:
+        return parse_time(text) is not None
+    except ValueError:
+        return False
 
 
 def _walk_struct(value: Any, kind: Type, path: str, found: Findings, depth: int) -> Any:

@@ -68,10 +68,12 @@ def decode(served: Served, obj: Any, options: WriteOptions, *, whole: bool = Tru
 def _merge_string_data(obj: Json) -> None:
     import base64
 
-    for key, value in (obj.pop("stringData", None) or {}).items():
+    written = obj.pop("stringData", None) or {}
+    if not written or obj.setdefault("data", {}) is None:  # None: of a wrong type, which is told with the others
+        return
+    for key, value in written.items():
         if isinstance(value, str):
-            encoded = base64.b64encode(value.encode("utf-8", "surrogatepass")).decode()
-            obj.setdefault("data", {})[key] = encoded
+            obj["data"][key] = base64.b64encode(value.encode("utf-8", "surrogatepass")).decode()
 
 
 def _judge(served: Served, obj: Json, findings: Findings, options: WriteOptions, *, whole: bool) -> None:

@@ -152,8 +152,9 @@ class Registry(Reader):
         """PUT. Raises: BadRequest, Invalid, NotFound, Conflict (stale resourceVersion)."""
         served = self.catalog.of(resource)
         metadata = obj.get("metadata") if isinstance(obj, Mapping) else None
-        name = name or (metadata or {}).get("name", "")
-        old = self.existing(served, namespace or (metadata or {}).get("namespace"), name)
+        told = metadata if isinstance(metadata, Mapping) else {}  # of another type: refused below, in words
+        name = name or told.get("name", "")
+        old = self.existing(served, namespace or told.get("namespace"), name)
         return shown(served, self._replace(served, old, obj, subresource, options or WriteOptions()))
 
     def _replace(self, served: Served, old: Stored, obj: Any, subresource: str, options: WriteOptions) -> Stored:

@@ -69,14 +69,18 @@ def _weight(item: Json, path: str, causes: Causes) -> None:
 def _node_affinity(affinity: Json, path: str, causes: Causes) -> None:
     required = affinity.get(_REQUIRED)
     if required is not None:
-        terms = required.get("nodeSelectorTerms") or ()
-        if not terms:
-            causes.required(f"{path}.{_REQUIRED}.nodeSelectorTerms", "must have at least one node selector term")
-        for index, term in enumerate(terms):
-            _node_term(term, f"{path}.{_REQUIRED}.nodeSelectorTerms[{index}]", causes)
+        check_node_selector(required, f"{path}.{_REQUIRED}", causes)
     for index, item in enumerate(affinity.get(_PREFERRED) or ()):
         _weight(item, f"{path}.{_PREFERRED}[{index}]", causes)
         _node_term(item.get("preference") or {}, f"{path}.{_PREFERRED}[{index}].preference", causes)
+
+
+def check_node_selector(selector: Json, path: str, causes: Causes) -> None:
+    terms = selector.get("nodeSelectorTerms") or ()
+    if not terms:
+        causes.required(f"{path}.nodeSelectorTerms", "must have at least one node selector term")
+    for index, term in enumerate(terms):
+        _node_term(term, f"{path}.nodeSelectorTerms[{index}]", causes)
 
 
 def _node_term(term: Json, path: str, causes: Causes) -> None:

@@ -15,7 +15,7 @@ from testbed.api.storage_v1 import ACCESS_MODES, DRIVER, ONE_POD
 from testbed.server.causes import Causes
 from testbed.server.names import DNS_SUBDOMAIN, SUBDOMAIN_RULE, check_qualified
 from testbed.server.validation_containers import check_quantity
-from testbed.server.validation_placement import check_selector
+from testbed.server.validation_placement import check_node_selector, check_selector
 
 Json = dict[str, Any]
 
@@ -110,13 +110,10 @@ def check_volume(obj: Json, causes: Causes) -> None:
         _check_class_name(spec["storageClassName"], "spec.storageClassName", causes)
     _check_volume_mode(spec.get("volumeMode"), "spec.volumeMode", causes)
     affinity = spec.get("nodeAffinity")
-    if affinity is not None:
-        required = affinity.get("required")
-        if required is None:
-            causes.required("spec.nodeAffinity.required", "must specify required node constraints")
-        elif not required.get("nodeSelectorTerms"):
-            causes.required("spec.nodeAffinity.required.nodeSelectorTerms",
-                            "must have at least one node selector term")
+    if affinity is not None and affinity.get("required") is None:
+        causes.required("spec.nodeAffinity.required", "must specify required node constraints")
+    elif affinity is not None:
+        check_node_selector(affinity["required"], "spec.nodeAffinity.required", causes)
 
 
 def _check_sources(spec: Json, policy: Any, causes: Causes) -> None:

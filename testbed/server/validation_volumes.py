@@ -45,7 +45,7 @@ def _check_source(volume: Json, here: str, causes: Causes) -> None:
     for source in ("configMap", "secret", "downwardAPI", "projected"):
         if (held := volume.get(source)) is not None:
             _check_mode(held.get("defaultMode"), f"{here}.{source}.defaultMode", causes)
-            _check_items(held.get("items") or (), f"{here}.{source}.items", causes)
+            _check_items(held.get("items") or (), f"{here}.{source}.items", causes, keyed=source != "downwardAPI")
     if "projected" in volume:
         _check_projected(volume["projected"], f"{here}.projected", causes)
     check_quantity((volume.get("emptyDir") or {}).get("sizeLimit"), f"{here}.emptyDir.sizeLimit", causes)
@@ -54,8 +54,11 @@ def _check_source(volume: Json, here: str, causes: Causes) -> None:
         causes.not_supported(f"{here}.emptyDir.medium", medium, ("", "Memory"))
 
 
-def _check_items(items: Any, path: str, causes: Causes) -> None:
+def _check_items(items: Any, path: str, causes: Causes, *, keyed: bool) -> None:
+    """``keyed``: they name a key of a ConfigMap or Secret."""
     for number, item in enumerate(items):
+        if keyed and not item.get("key"):
+            causes.required(f"{path}[{number}].key")
         check_relative(item.get("path", ""), f"{path}[{number}].path", causes)
         _check_mode(item.get("mode"), f"{path}[{number}].mode", causes)
 
@@ -78,7 +81,8 @@ def _check_projected(projected: Json, path: str, causes: Causes) -> None:
                  for kind in ("configMap", "secret", "downwardAPI")
                  for number, item in enumerate((source.get(kind) or {}).get("items") or ())]
         for kind in ("configMap", "secret", "downwardAPI"):
-            _check_items((source.get(kind) or {}).get("items") or (), f"{here}.{kind}.items", causes)
+            _check_items((source.get(kind) or {}).get("items") or (), f"{here}.{kind}.items", causes,
+                         keyed=kind != "downwardAPI")
         if (token := source.get("serviceAccountToken")) is not None:
             _check_token(token, f"{here}.serviceAccountToken", causes)
             files.append((f"{here}.serviceAccountToken.path", token.get("path", "")))
