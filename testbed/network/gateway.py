@@ -84,7 +84,8 @@ async def ensure_gateway(engine: Engine, host: Host, instance: Instance) -> Cont
 
 
 async def route_services(host: Host, instance: Instance) -> None:
-    """The host reaches ClusterIPs through the gateway, and is as patient with pods as the gateway. The route goes with the bridge when the network is removed."""
+    """The host reaches ClusterIPs through the gateway, and is as patient with pods as the gateway is. Both go with the
+    bridge when the network is removed."""
     argv = ("ip", "route", "replace", instance.service_range, "via", instance.gateway_address, "dev", instance.bridge)
     result = await host.run(argv)
     if result.exit_code:

@@ -247,12 +247,14 @@ def _run_result(answer: Mapping[str, Any]) -> RunResult:
 
 
 def _allowed_tool(argv: tuple[str, ...]) -> bool:
-    """Looking is allowed with every tool; changing, only routes."""
+    """Looking is allowed with every tool; changing, only routes, and how our own bridges ask for neighbours."""
     if not argv or argv[0] not in _TOOLS:
         return False
     words = [word for word in argv[1:] if not word.startswith("-")]
     if argv[0] == "ip" and words[:1] in (["route"], ["r"]):
         return True
+    if argv[:6] == ("ip", "ntable", "change", "name", "arp_cache", "dev"):
+        return argv[6].startswith("tb-")
     if argv[0] == "iptables":
         return "-L" in argv or "-S" in argv
     return len(words) <= 1 or words[1] in ("show", "list", "get", "ls")

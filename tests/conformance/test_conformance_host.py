@@ -165,7 +165,8 @@ async def test_i9_a_process_of_this_machine_is_left_alone(docker: Rig) -> None:
         process = await docker.host.identify(pid)
         with pytest.raises(HostError):
             await docker.host.signal(process, 0)
-    for argv in (("ip", "link", "set", "lo", "down"), ("nft", "flush", "ruleset"), ("iptables", "-F"), ("sh", "-c")):
+    for argv in (("ip", "link", "set", "lo", "down"), ("nft", "flush", "ruleset"), ("iptables", "-F"), ("sh", "-c"),
+                 ("ip", "ntable", "change", "name", "arp_cache", "dev", "eth0", "mcast_probes", "130")):
         with pytest.raises(HostError):
             await docker.host.run(argv)
     assert (await docker.host.run(("ip", "route", "show"))).exit_code == 0
