@@ -1,4 +1,4 @@
-"""Deployments from end to end over the API: rollout, rollback, pause, scale, stall, history, Recreate."""
+"""Deployments from end to end over the API: rollout, rollback, pause, scale, stall, history, foreground deletion."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from controlplane_world import condition_of, image_of, is_ready, virtual, world
 
 from testbed.api.resources import CONFIG_MAPS, DEPLOYMENTS, PODS, REPLICA_SETS
 from testbed.client.protocol import PatchType
-from testbed.errors import NotFound
 
 
 @virtual
@@ -139,68 +138,11 @@ async def test_history_is_cut_to_its_limit() -> None:
 
 
 @virtual
-async def test_recreate_never_mixes_revisions() -> None:
-    async with world() as w:
-        await w.apply_deployment(replicas=3, strategy={"type": "Recreate"})
-        await w.until(w.complete)
-        mixed = []
-
-        def watch(old: object, new: object) -> None:
-            images = {image_of(item.value) for item in w.registry.list(PODS).items}
-            if len(images) > 1:
-                mixed.append(images)
-
-        await w.observe(PODS, watch)
-        await w.ship("sample:v2")
-        await w.until(w.complete)
-        assert mixed == []
-
-
-@virtual
 async def test_min_ready_seconds_hold_the_rollout() -> None:
     async with world() as w:
         await w.apply_deployment(replicas=1, minReadySeconds=5)
         took_s = await w.until(w.complete)
         assert 4 <= took_s < 8  # times of conditions are whole seconds
-
-
-@virtual
-async def test_deleting_a_deployment_takes_everything_with_it() -> None:
-    async with world() as w:
-        await w.apply_deployment(replicas=3)
-        await w.until(w.complete)
-        await w.client.delete(DEPLOYMENTS, "web", "default")
-
-        async def empty() -> bool:
-            return not await w.pods() and not await w.replica_sets()
-
-        await w.until(empty)
-
-
-@virtual
-async def test_orphaned_replica_sets_are_adopted_by_uid() -> None:
-    """kubernetes e2e: Deployment ReplicaSet orphaning and adoption regarding controllerRef."""
-    async with world() as w:
-        await w.apply_deployment(replicas=2)
-        await w.until(w.complete)
-        [before] = await w.replica_sets()
-        await w.client.delete(DEPLOYMENTS, "web", "default", propagation="Orphan")
-
-        async def orphaned() -> bool:
-            try:
-                await w.deployment()
-            except NotFound:
-                return True
-            return False
-
-        await w.until(orphaned)
-        [alone] = await w.replica_sets()
-        assert not alone["metadata"].get("ownerReferences")
-        assert len(await w.ready_pods()) == 2
-        await w.apply_deployment(replicas=2)
-        await w.until(w.complete)
-        [after] = await w.replica_sets()
-        assert after["metadata"]["uid"] == before["metadata"]["uid"]
 
 
 @virtual

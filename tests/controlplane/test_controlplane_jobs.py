@@ -1,4 +1,4 @@
-"""Jobs over the real registry in virtual time. Named by the conformance cases."""
+"""Jobs over the real registry in virtual time: what the conformance cases JB do not ask."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from controlplane_world import World, condition_of, name_of, phase, template, virtual, world
 
-from testbed.api.batch_v1 import COMPLETION_INDEX, TRACKING
+from testbed.api.batch_v1 import TRACKING
 from testbed.api.resources import JOBS, PODS
-from testbed.errors import NotFound
+from testbed.core.profile import KUBERNETES
 
 Json = dict[str, Any]
 
@@ -21,10 +21,6 @@ def job_json(name: str = "job", restart: str = "Never", **spec: Any) -> Json:
 
 async def create(cluster: World, **spec: Any) -> Json:
     return await cluster.client.create(JOBS, job_json(**spec), "default")
-
-
-async def change(cluster: World, spec: Json) -> Json:
-    return await cluster.client.patch(JOBS, "job", {"spec": spec}, "default")
 
 
 async def status(cluster: World) -> Json:
@@ -47,10 +43,6 @@ async def shows(cluster: World, **wanted: int) -> bool:
 
 def phases(pods: list[Json]) -> Counter[str]:
     return Counter(phase(pod) for pod in pods)
-
-
-def index_of(pod: Json) -> int:
-    return int(pod["metadata"]["annotations"][COMPLETION_INDEX])
 
 
 async def nothing_is_held(cluster: World) -> bool:
@@ -76,35 +68,12 @@ async def test_ignored_failures_are_not_counted() -> None:
 
 
 @virtual
-async def test_jb_07_suspended_jobs_have_no_pods() -> None:
-    finish = [False]
-    async with world(result=lambda pod: 0 if finish[0] else None) as cluster:
-        await create(cluster, suspend=True, parallelism=2, completions=2)
-        await cluster.until(lambda: holds(cluster, "Suspended"))
-        await asyncio.sleep(5)
-        assert not await cluster.pods() and not (await status(cluster)).get("startTime")
-        await change(cluster, {"suspend": False})
-        await cluster.until(lambda: shows(cluster, ready=2))
-        assert (await condition(cluster, "Suspended"))["reason"] == "JobResumed"
-        await change(cluster, {"suspend": True})
-        await cluster.until(lambda: cluster.settled(0))
-        assert await holds(cluster, "Suspended") and await shows(cluster, active=0, failed=0)
-        finish[0] = True
-        await change(cluster, {"suspend": False})
-        await cluster.until(lambda: holds(cluster, "Complete"))
-
-
-@virtual
 async def test_a_deleted_pod_is_a_failure_at_once_by_default_and_replaced_after_10_s() -> None:
-    async with world(stop_s=60.0) as cluster:
+    async with world(stop_s=60.0, profile=KUBERNETES) as cluster:
         await create(cluster)
         await cluster.until(lambda: shows(cluster, ready=1))
         await cluster.client.delete(PODS, name_of((await cluster.pods())[0]), "default")
         assert 9 <= await cluster.until(lambda: shows(cluster, active=1, failed=1)) < 12
-
-
-def odd_fail(pod: Json) -> int:
-    return index_of(pod) % 2
 
 
 @virtual
@@ -121,22 +90,6 @@ async def test_a_job_deleted_without_a_word_about_its_pods_leaves_them() -> None
                 pod["metadata"].get("ownerReferences") or pod["metadata"].get("finalizers") for pod in pods)
 
         await cluster.until(alone)
-
-
-@virtual
-async def test_jb_14_goes_after_its_time_to_live() -> None:
-    async with world(result=lambda pod: 0) as cluster:
-        await create(cluster, ttlSecondsAfterFinished=10)
-        await cluster.until(lambda: holds(cluster, "Complete"))
-
-        async def gone() -> bool:
-            try:
-                await cluster.client.get(JOBS, "job", "default")
-            except NotFound:
-                return not await cluster.pods()
-            return False
-
-        assert 9 <= await cluster.until(gone) < 12
 
 
 @virtual

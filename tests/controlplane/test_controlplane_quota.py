@@ -10,7 +10,7 @@ import pytest
 from controlplane_world import World, condition_of, container, virtual, world
 
 from testbed.api.meta import format_time
-from testbed.api.resources import CONFIG_MAPS, PODS, REPLICA_SETS, RESOURCE_QUOTAS, SECRETS, SERVICES
+from testbed.api.resources import PODS, RESOURCE_QUOTAS
 from testbed.errors import Forbidden
 
 Json = dict[str, Any]
@@ -53,41 +53,6 @@ async def test_sc_09_a_quota_captures_the_life_of_a_pod() -> None:
         await w.until(reaches(w, {"pods": "1", "requests.cpu": "100m"}))
         await w.client.patch(PODS, "b", {"status": {"phase": "Succeeded"}}, "default", subresource="status")
         await w.until(reaches(w, {"pods": "0", "requests.cpu": "0"}))
-
-
-@virtual
-async def test_sc_09_a_quota_captures_the_life_of_other_objects() -> None:
-    async with world([]) as w:
-        await make_quota(w, {"services": "5", "secrets": "1", "configmaps": "1", "count/replicasets.apps": "1",
-                             "services.nodeports": "1"})
-        template = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [container()]}}
-        for resource, spec in (
-            (SERVICES, {"spec": {"ports": [{"port": 1}], "type": "NodePort"}}), (SECRETS, {}), (CONFIG_MAPS, {}),
-            (REPLICA_SETS, {"spec": {"replicas": 0, "selector": {"matchLabels": {"app": "x"}}, "template": template}}),
-        ):
-            await w.client.create(resource, {"metadata": {"name": "one"}, **spec}, "default")
-            with pytest.raises(Forbidden, match="exceeded quota"):
-                await w.client.create(resource, {"metadata": {"name": "two"}, **spec}, "default")
-        assert await used(w) == {"services": "2", "secrets": "1", "configmaps": "1", "count/replicasets.apps": "1",
-                                 "services.nodeports": "1"}
-        for resource in (SERVICES, SECRETS, CONFIG_MAPS, REPLICA_SETS):
-            await w.client.delete(resource, "one", "default")
-        # One Service is the cluster's own.
-        await w.until(reaches(w, {"services": "1", "secrets": "0", "configmaps": "0", "count/replicasets.apps": "0"}))
-
-
-@virtual
-async def test_sc_09_scopes_see_only_their_pods() -> None:
-    async with world(["n1"]) as w:
-        await make_quota(w, {"pods": "5"}, "ends", scopes=["Terminating"])
-        await make_quota(w, {"pods": "5"}, "best", scopes=["BestEffort"])
-        await w.client.create(PODS, pod_json("a", activeDeadlineSeconds=3600), "default")
-        await w.client.create(PODS, {"metadata": {"name": "b"}, "spec": {"containers": [
-            {"name": "x", "image": "sample:v1"}]}}, "default")
-        assert [(await used(w, name))["pods"] for name in ("ends", "best")] == ["1", "1"]
-        await w.client.delete(PODS, "b", "default")
-        await w.until(reaches(w, {"pods": "0"}, "best"))
-        assert (await used(w, "ends"))["pods"] == "1"
 
 
 @virtual

@@ -102,6 +102,7 @@ async def a_failed_daemon_pod_is_made_anew(kube: Kube) -> None:
     await kube.patch(PODS, victim, {"status": {"phase": "Failed"}}, subresource="status")
     await kube.gone(PODS, victim, 60)
     await runs_on(kube, *nodes)
+    assert await kube.events("ds", "FailedDaemonPod")
 
 
 @case("DS-04", real_s=20, nodes=3)

@@ -200,6 +200,7 @@ async def parallel_scaling_does_not_wait_for_the_sick(kube: Kube) -> None:
 
 @case("SS-11", real_s=55)
 async def available_replicas_wait_for_min_ready_seconds(kube: Kube) -> None:
+    began = kube.now()
     await kube.create(STATEFUL_SETS, stateful_set(2, minReadySeconds=30, podManagementPolicy="Parallel"))
 
     async def available() -> int:
@@ -213,6 +214,7 @@ async def available_replicas_wait_for_min_ready_seconds(kube: Kube) -> None:
 
     await kube.holds("no replica is available", none_yet, 5)
     await kube.until("both are available", both, 300)
+    assert kube.now() - began >= 30 - 1
     await kube.patch(STATEFUL_SETS, "db", {"spec": {"minReadySeconds": 3600}})
     await kube.until("none is available any more", none_yet, 60)
     await kube.patch(STATEFUL_SETS, "db", {"spec": {"minReadySeconds": 0}})
