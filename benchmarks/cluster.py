@@ -61,13 +61,13 @@ def run(home: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def until(condition: Callable[[], Any], what: str, *, timeout_s: float = 120) -> Any:
+def until(condition: Callable[[], Any], what: str, *, timeout_s: float = 120, every_s: float = 0.1) -> Any:
     """Waits for something true. Raises: SystemExit."""
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
         if time.monotonic() > deadline:
             raise SystemExit(f"waited in vain for {what}")
-        time.sleep(0.1)
+        time.sleep(every_s)
     return value
 
 

@@ -24,8 +24,8 @@ def measure(cluster: BenchCluster) -> list[Row]:
     memory = {pid: pss_mb(pid) for pid in shares}
     cluster.testbed("delete", "deploy/idle", "svc/idle")
     return [
-        Row("our processes, 3 nodes and 30 pods idle: memory (PSS)", sum(memory.values()), 450, "MB", _detail(memory)),
-        Row("the same: processor time of one core", sum(shares.values()), 8, "%", _detail(shares)),
+        Row("our processes, 3 nodes and 30 pods idle: memory (PSS)", sum(memory.values()), 450, "MB", detail(memory)),
+        Row("the same: processor time of one core", sum(shares.values()), 8, "%", detail(shares)),
     ]
 
 
@@ -83,7 +83,7 @@ def _cpu_s(pid: int) -> float:
     return total / 1e9
 
 
-def _detail(values: Mapping[int, float]) -> str:
+def detail(values: Mapping[int, float]) -> str:
     """Sums by kind of process, largest first."""
     sums: dict[str, float] = {}
     for pid, value in values.items():

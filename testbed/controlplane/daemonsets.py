@@ -13,12 +13,11 @@ from testbed.controlplane.controller import Tools
 from testbed.controlplane.history import History, Revisions
 from testbed.controlplane.pod_controller import PodController, pod_from
 from testbed.core import daemonsets
+from testbed.core.backoff import BackoffRule
 from testbed.core.daemon_nodes import tolerations
 from testbed.core.reasons import Note
 
 Json = dict[str, Any]
-FAILED_BACKOFF_INITIAL_S = 1.0  # of failed pods of one node (kubernetes: daemon_controller.go, flowcontrol.NewBackOff)
-FAILED_BACKOFF_MAX_S = 900.0
 
 
 class DaemonSetController(PodController):
@@ -29,6 +28,7 @@ class DaemonSetController(PodController):
         super().__init__(tools, tools.caches.daemon_sets)
         self._sets, self._nodes = tools.caches.daemon_sets, tools.caches.nodes
         self._history = History(tools, DAEMON_SETS, CONTROLLER_REVISION_HASH)
+        self._backoff = BackoffRule.of_daemons(tools.profile)  # kubernetes: daemon_controller.go failedPodsBackoff
         # (UID of the set, node): how long the next failed pod waits, and since when.
         self._failures: dict[tuple[str, str], tuple[float, float]] = {}
         self._nodes.on_change(self._node_changed)
@@ -77,10 +77,10 @@ class DaemonSetController(PodController):
     def _note_failures(self, uid: str, nodes: tuple[str, ...]) -> None:
         now_s = asyncio.get_running_loop().time()
         self._failures = {key: (wait_s, since_s) for key, (wait_s, since_s) in self._failures.items()
-                          if now_s - since_s <= 2 * FAILED_BACKOFF_MAX_S}
+                          if now_s - since_s <= self._backoff.reset_s}
         for node in nodes:
             before = self._failures.get((uid, node))
-            wait_s = min(2 * before[0], FAILED_BACKOFF_MAX_S) if before else FAILED_BACKOFF_INITIAL_S
+            wait_s = min(2 * before[0], self._backoff.max_s) if before else self._backoff.initial_s
             self._failures[uid, node] = (wait_s, now_s)
 
     async def _write_status(self, key: str, status: Json) -> None:

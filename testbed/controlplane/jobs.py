@@ -14,6 +14,7 @@ from testbed.controlplane.controller import Tools
 from testbed.controlplane.owners import controller_uid
 from testbed.controlplane.pod_controller import PodController, pod_from
 from testbed.core import jobs
+from testbed.core.backoff import BackoffRule
 from testbed.core.jobs import JobPlan, NewJobPod
 from testbed.errors import NotFound
 
@@ -28,6 +29,7 @@ class JobController(PodController):
     def __init__(self, tools: Tools) -> None:
         super().__init__(tools, tools.caches.jobs)
         self._jobs = tools.caches.jobs
+        self._backoff = BackoffRule.of_jobs(tools.profile)
 
     def _owner_changed(self, old: Json | None, new: Json | None) -> None:
         super()._owner_changed(old, new)
@@ -50,7 +52,7 @@ class JobController(PodController):
         if view is None or json is None:
             return None
         pods = await self.claim(view, json)
-        plan = jobs.plan(view, json.get("status") or {}, pods, self.clock.now())
+        plan = jobs.plan(view, json.get("status") or {}, pods, self.clock.now(), self._backoff)
         if plan.expired:
             await self.client.delete(JOBS, view.metadata.name, view.metadata.namespace, uid=view.metadata.uid)
             return None

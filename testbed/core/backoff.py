@@ -8,6 +8,7 @@ pkg/kubelet/kuberuntime/kuberuntime_manager.go doBackOff.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from testbed.core.profile import Profile
@@ -27,6 +28,16 @@ class BackoffRule:
     def of_images(profile: Profile) -> BackoffRule:
         longest_s = profile.image_backoff_max_s
         return BackoffRule(profile.image_backoff_initial_s, longest_s, 2 * longest_s)
+
+    @staticmethod
+    def of_jobs(profile: Profile) -> BackoffRule:
+        """A success starts it over, time does not."""
+        return BackoffRule(profile.job_backoff_initial_s, profile.job_backoff_max_s, math.inf)
+
+    @staticmethod
+    def of_daemons(profile: Profile) -> BackoffRule:
+        longest_s = profile.daemon_backoff_max_s
+        return BackoffRule(profile.daemon_backoff_initial_s, longest_s, 2 * longest_s)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,7 @@ from datetime import datetime, timedelta
 
 from testbed.api.batch_v1 import PodFailurePolicy, PodFailureRule
 from testbed.api.core_v1 import Pod
-
-BACKOFF_INITIAL_S = 10.0
-BACKOFF_MAX_S = 600.0
+from testbed.core.backoff import BackoffRule
 
 
 @dataclass(frozen=True)
@@ -65,11 +63,13 @@ def finished_at(pod: Pod, now: datetime) -> datetime:
     return pod.metadata.creation_timestamp or now
 
 
-def replacement_wait_s(failed: Sequence[Pod], succeeded: Sequence[Pod], now: datetime) -> float:
-    """Seconds until the next pod may be made: 10 s after the last failure, doubled by each since the last success."""
+def replacement_wait_s(
+    failed: Sequence[Pod], succeeded: Sequence[Pod], now: datetime, rule: BackoffRule
+) -> float:
+    """Seconds until the next pod may be made: counted from the last failure, doubled by each since the last success."""
     last_success = max((finished_at(pod, now) for pod in succeeded), default=None)
     ends = [end for pod in failed if (end := finished_at(pod, now)) and (last_success is None or end > last_success)]
     if not ends:
         return 0.0
-    delay_s = min(BACKOFF_INITIAL_S * 2.0 ** min(len(ends) - 1, 30), BACKOFF_MAX_S)
+    delay_s = min(rule.initial_s * 2.0 ** min(len(ends) - 1, 30), rule.max_s)
     return max(delay_s - (now - max(ends)).total_seconds(), 0.0)

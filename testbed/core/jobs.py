@@ -23,6 +23,7 @@ from testbed.api.batch_v1 import INDEX_FAILURES, JOB_CONTROLLER, TRACKING, Job
 from testbed.api.core_v1 import Pod
 from testbed.api.meta import format_time, parse_time
 from testbed.core import job_indexes
+from testbed.core.backoff import BackoffRule
 from testbed.core.conditions import find, with_condition
 from testbed.core.job_failures import Verdict, judge, replacement_wait_s
 from testbed.core.job_indexes import index_of
@@ -70,9 +71,12 @@ def finished(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return next((item for item in found if item is not None and item.get("status") == "True"), None)
 
 
-def plan(job: Job, status: Mapping[str, Any], pods: Sequence[Pod], now: datetime) -> JobPlan:
+def plan(
+    job: Job, status: Mapping[str, Any], pods: Sequence[Pod], now: datetime, backoff: BackoffRule
+) -> JobPlan:
     """
     Args:
+        backoff: how long replacements of failed pods wait.
         status: the present status as JSON.
         pods: all that the Job controls.
     """
@@ -84,7 +88,7 @@ def plan(job: Job, status: Mapping[str, Any], pods: Sequence[Pod], now: datetime
     done = finished(status)
     if done is not None:
         return _after(job, status, done, tracked, now)
-    return _Look(job, dict(status), pods, now).act()
+    return _Look(job, dict(status), pods, now, backoff).act()
 
 
 def _after(
@@ -104,6 +108,7 @@ class _Look:
     status: Json
     pods: Sequence[Pod]
     now: datetime
+    backoff: BackoffRule
     create: list[NewJobPod] = field(default_factory=list)
     delete: list[str] = field(default_factory=list)
     untrack: list[str] = field(default_factory=list)
@@ -304,7 +309,7 @@ class _Look:
         if spec.backoff_limit_per_index is not None:
             self.create += self.ready_indexes()[:missing]
             return
-        wait_s = replacement_wait_s(*self.ended(self.pods), self.now)
+        wait_s = replacement_wait_s(*self.ended(self.pods), self.now, self.backoff)
         if wait_s > 0:
             self.wait_s.append(wait_s)
         elif self.job.indexed:
@@ -327,7 +332,7 @@ class _Look:
         ready = []
         for index in self.free_indexes():
             mine = [pod for pod in self.pods if index_of(pod) == index]
-            wait_s = replacement_wait_s(*self.ended(mine), self.now)
+            wait_s = replacement_wait_s(*self.ended(mine), self.now, self.backoff)
             if wait_s > 0:
                 self.wait_s.append(wait_s)
             else:

@@ -25,6 +25,10 @@ class Profile:
     crash_backoff_reset_s: float
     image_backoff_initial_s: float
     image_backoff_max_s: float
+    job_backoff_initial_s: float  # of a failed pod's replacement (DefaultJobPodFailureBackOff)
+    job_backoff_max_s: float  # MaxJobPodFailureBackOff
+    daemon_backoff_initial_s: float  # of failed pods of a DaemonSet, for each node
+    daemon_backoff_max_s: float
     relist_interval_s: float
     resync_interval_s: float
     housekeeping_interval_s: float
@@ -40,8 +44,9 @@ class Profile:
 
 KUBERNETES = Profile(
     name="kubernetes", lease_renew_interval_s=10.0, lease_duration_s=40.0, node_status_interval_s=300.0,
-    node_monitor_period_s=5.0, node_monitor_grace_s=40.0, default_toleration_s=300, crash_backoff_initial_s=10.0,
+    node_monitor_period_s=5.0, node_monitor_grace_s=50.0, default_toleration_s=300, crash_backoff_initial_s=10.0,
     crash_backoff_max_s=300.0, crash_backoff_reset_s=600.0, image_backoff_initial_s=10.0, image_backoff_max_s=300.0,
+    job_backoff_initial_s=10.0, job_backoff_max_s=600.0, daemon_backoff_initial_s=1.0, daemon_backoff_max_s=900.0,
     relist_interval_s=1.0, resync_interval_s=60.0, housekeeping_interval_s=2.0,
     node_eviction_rate_per_s=0.1, pod_gc_period_s=20.0, pod_gc_quarantine_s=40.0,
     eviction_monitor_s=10.0, eviction_memory_bytes=100 * 1024**2, pressure_hold_s=300.0, autoscaler_sync_s=15.0,
@@ -52,6 +57,7 @@ FAST = Profile(
     name="fast", lease_renew_interval_s=0.5, lease_duration_s=2.0, node_status_interval_s=10.0,
     node_monitor_period_s=0.25, node_monitor_grace_s=1.5, default_toleration_s=2, crash_backoff_initial_s=1.0,
     crash_backoff_max_s=30.0, crash_backoff_reset_s=60.0, image_backoff_initial_s=1.0, image_backoff_max_s=30.0,
+    job_backoff_initial_s=1.0, job_backoff_max_s=30.0, daemon_backoff_initial_s=0.5, daemon_backoff_max_s=30.0,
     relist_interval_s=1.0, resync_interval_s=60.0, housekeeping_interval_s=2.0,
     node_eviction_rate_per_s=4.0, pod_gc_period_s=1.0, pod_gc_quarantine_s=2.0,
     eviction_monitor_s=1.0, eviction_memory_bytes=100 * 1024**2, pressure_hold_s=5.0, autoscaler_sync_s=2.0,

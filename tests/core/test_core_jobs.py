@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from testbed.api.batch_v1 import COMPLETION_INDEX, TRACKING, Job
 from testbed.api.core_v1 import Pod
 from testbed.core import job_indexes, jobs
+from testbed.core.backoff import BackoffRule
 from testbed.core.job_failures import judge, replacement_wait_s
+from testbed.core.profile import KUBERNETES
 
 Json = dict[str, Any]
+BACKOFF = BackoffRule.of_jobs(KUBERNETES)
 
 
 def job(**spec: Any) -> Job:
@@ -35,7 +38,7 @@ def worker(name: str, phase: str = "Running", *, index: int | None = None, code:
 
 
 def look(pods: list[Pod], status: Json | None = None, **spec: Any) -> jobs.JobPlan:
-    return jobs.plan(job(**spec), status or {}, pods, NOON)
+    return jobs.plan(job(**spec), status or {}, pods, NOON, BACKOFF)
 
 
 @pytest.mark.parametrize(("text", "indexes"), [
@@ -133,11 +136,11 @@ def test_the_first_rule_of_a_policy_decides() -> None:
 
 def test_a_success_starts_the_waiting_anew() -> None:
     failed = [worker("a", "Failed", ended_s=50), worker("b", "Failed", ended_s=3)]
-    assert replacement_wait_s(failed, [], NOON) == 17.0
-    assert replacement_wait_s(failed, [worker("c", "Succeeded", ended_s=40)], NOON) == 7.0
+    assert replacement_wait_s(failed, [], NOON, BACKOFF) == 17.0
+    assert replacement_wait_s(failed, [worker("c", "Succeeded", ended_s=40)], NOON, BACKOFF) == 7.0
     many = [worker(f"p{i}", "Failed", ended_s=i) for i in range(20)]
-    assert replacement_wait_s(many, [], NOON) == 600.0
-    assert replacement_wait_s(failed, [], NOON + timedelta(seconds=60)) == 0.0
+    assert replacement_wait_s(many, [], NOON, BACKOFF) == 600.0
+    assert replacement_wait_s(failed, [], NOON + timedelta(seconds=60), BACKOFF) == 0.0
 
 
 @settings(max_examples=40)
@@ -153,7 +156,7 @@ def test_every_job_ends_and_counts_each_pod_once(
     pods: dict[str, Pod] = {}
     now, good, bad = NOON, 0, 0
     for turn in range(200):
-        plan = jobs.plan(job(**spec), status, list(pods.values()), now)
+        plan = jobs.plan(job(**spec), status, list(pods.values()), now, BACKOFF)
         status = plan.status
         if jobs.finished(status):
             break
