@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from testbed.runtime.protocol import ExecResult
 from testbed.runtime.simulated_files import SimulatedFiles
 from testbed.runtime.simulated_machine import Process, SimulatedContainer, SimulatedMachine
-from testbed.runtime.simulated_programs import Exit, Program
+from testbed.runtime.simulated_process import Program
+from testbed.runtime.simulated_programs import Exit
 
 _FREEZER_POLL_S = 0.01
 _FETCH_S = 5.0
@@ -17,7 +18,7 @@ _KILLED = 137
 
 
 class Inside:
-    """A container as programs see it (``simulated_programs.Surroundings``). ``process``: whose cgroup they live in."""
+    """A container as programs see it (``simulated_process.Surroundings``). ``process``: whose cgroup they live in."""
 
     def __init__(self, machine: SimulatedMachine, process: Process, container: SimulatedContainer | None) -> None:
         self._machine, self._process, self._container = machine, process, container

@@ -32,7 +32,7 @@ from testbed.runtime.protocol import (
 )
 from testbed.runtime.simulated_behaviour import SIGTERM_CODE, Application, argv_of, behaviour_of
 from testbed.runtime.simulated_files import SimulatedFiles
-from testbed.runtime.simulated_programs import Program
+from testbed.runtime.simulated_process import Program
 
 Result = TypeVar("Result")
 

@@ -1,6 +1,6 @@
 """The part of the POSIX shell that containers' commands in tests and examples use, as a syntax tree.
 
-Decides what a line means; ``simulated_programs`` runs it. Known: lists (``;``, newline, ``&``, ``&&``, ``||``, ``!``),
+Decides what a line means; ``simulated_process`` runs it. Known: lists (``;``, newline, ``&``, ``&&``, ``||``, ``!``),
 ``if``/``while``/``until``/``for``, ``{ }``, redirections (``>``, ``>>``, ``<``, ``2>``, ``2>&1``), assignments, quotes,
 ``$NAME``, ``${NAME}``, ``$?``, ``$!``. What is not known (pipes, substitutions, functions) is an error, never guessed.
 """
