@@ -50,7 +50,6 @@ class Program:
     complain: Callable[[bytes], None] = field(init=False)  # of its errors
     traps: dict[str, str] = field(default_factory=dict)
     status: int = 0
-    waiting: bool = False
     _pending: list[str] = field(default_factory=list)
     _signal: asyncio.Event = field(default_factory=asyncio.Event)
     _jobs: list[asyncio.Task[int]] = field(default_factory=list)

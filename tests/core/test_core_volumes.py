@@ -1,4 +1,4 @@
-"""Claims and volumes as pure decisions: matching, binding, placement, attachment, owners of claims."""
+"""Claims and volumes as pure decisions: matching, binding, placement, attachment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from testbed.api.core_v1 import Node, Pod
 from testbed.api.storage_v1 import PersistentVolume, PersistentVolumeClaim, StorageClass
-from testbed.core import stateful_claims, volume_attachments
+from testbed.core import volume_attachments
 from testbed.core.volume_binding import plan_claim, plan_volume
 from testbed.core.volume_matching import best_match, capacity_of, default_class, requested_of
 from testbed.core.volume_scheduling import Storage, needs
@@ -287,36 +287,3 @@ def test_a_volume_of_one_node_never_belongs_to_two(
     assert len(after) <= 1
     using = {name for name, over in placed if not over}
     assert not using & set(plan.detach) and (not using or after)
-
-
-# --- claims of a StatefulSet
-
-
-def stateful_set(deleted: str, scaled: str) -> Json:
-    return {"metadata": {"name": "db", "namespace": "default", "uid": "set"}, "spec": {
-        "selector": {"matchLabels": {"app": "db"}},
-        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": deleted, "whenScaled": scaled},
-        "volumeClaimTemplates": [{"metadata": {"name": "data", "labels": {"x": "y"}}, "spec": {"accessModes": []}}]}}
-
-
-@pytest.mark.parametrize(("deleted", "scaled", "condemned", "owners"), [
-    ("Retain", "Retain", False, []), ("Retain", "Retain", True, []),
-    ("Delete", "Retain", False, ["StatefulSet"]), ("Delete", "Retain", True, ["StatefulSet"]),
-    ("Retain", "Delete", False, []), ("Retain", "Delete", True, ["Pod"]),
-    ("Delete", "Delete", False, ["StatefulSet"]), ("Delete", "Delete", True, ["Pod"]),
-])
-def test_who_owns_a_claim_follows_the_retention_policy(
-    deleted: str, scaled: str, condemned: bool, owners: list[str]
-) -> None:
-    current = [{"kind": "StatefulSet", "name": "db", "uid": "set"}, {"kind": "Other", "name": "o", "uid": "o"}]
-    found = stateful_claims.owner_references(
-        current, stateful_set(deleted, scaled), {"metadata": {"name": "db-1", "uid": "pod"}}, condemned=condemned)
-    assert [item["kind"] for item in found] == ["Other", *owners]
-
-
-def test_a_claims_name_and_labels_are_its_identitys() -> None:
-    (made,) = stateful_claims.claims_for(stateful_set("Retain", "Retain"), 2)
-    assert made["metadata"]["name"] == "data-db-2" and made["metadata"]["labels"] == {"x": "y", "app": "db"}
-    volumes = stateful_claims.with_claims([{"name": "data", "emptyDir": {}}, {"name": "z"}],
-                                          stateful_set("Retain", "Retain"), 2)
-    assert volumes == [{"name": "data", "persistentVolumeClaim": {"claimName": "data-db-2"}}, {"name": "z"}]
