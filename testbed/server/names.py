@@ -5,6 +5,7 @@ Sources: kubernetes apimachinery pkg/util/validation/validation.go, pkg/api/vali
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Any
 
@@ -77,6 +78,14 @@ def check_name(name: str, group_resource: str, field: str, causes: Causes) -> No
         causes.invalid(field, name, "must be no more than 253 characters")
     elif not DNS_SUBDOMAIN.match(name):
         causes.invalid(field, name, SUBDOMAIN_RULE)
+
+
+def check_address(text: str, field: str, causes: Causes) -> None:
+    """An IP address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        causes.invalid(field, text, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")
 
 
 def check_label_name(name: str, field: str, causes: Causes) -> None:

@@ -30,7 +30,13 @@ from testbed.server.served import Served
 from testbed.server.validation_autoscalers import check_autoscaler
 from testbed.server.validation_jobs import check_cron_job, check_job, check_job_update
 from testbed.server.validation_placement import check_selector
-from testbed.server.validation_pods import check_config_keys, check_pod_spec, check_pod_update
+from testbed.server.validation_pods import (
+    check_config_keys,
+    check_new_pod,
+    check_pod_spec,
+    check_pod_update,
+)
+from testbed.server.validation_secrets import check_secret_type
 from testbed.server.validation_services import check_service, check_service_update
 from testbed.server.validation_storage import CHECKS as STORAGE_CHECKS
 from testbed.server.validation_storage import UPDATES as STORAGE_UPDATES
@@ -63,6 +69,8 @@ def validate(served: Served, obj: Json, old: Json | None = None) -> None:
         check(obj, causes)
     if old is None and served.key == r.INGRESSES.group_resource:
         check_new_ingress(obj, causes)
+    elif old is None and served.key == r.PODS.group_resource:
+        check_new_pod(obj, causes)
     update = _UPDATES.get(served.key)
     if old is not None and update is not None and not causes:
         update(old, obj, causes)
@@ -96,6 +104,7 @@ def _secret(obj: Json, causes: Causes) -> None:
             base64.b64decode(value, validate=True)
         except ValueError:
             causes.invalid(f"data[{key}]", "<hidden>", "must be base64")
+    check_secret_type(obj, causes)
     _check_size(data, {}, causes)
 
 
@@ -131,6 +140,13 @@ def _node(obj: Json, causes: Causes) -> None:
         if key in seen:
             causes.duplicate(here, {"key": key[0], "effect": key[1]})
         seen.add(key)
+
+
+def _node_update(old: Json, new: Json, causes: Causes) -> None:
+    before, after = old.get("spec") or {}, new.get("spec") or {}
+    for key, word in (("podCIDRs", "podCIDR"), ("providerID", "providerID")):
+        if before.get(key) and before[key] != after.get(key):
+            causes.forbidden(f"spec.{key}", f'node updates may not change {word} except from "" to valid')
 
 
 def _endpoint_slice(obj: Json, causes: Causes) -> None:
@@ -201,7 +217,7 @@ _UPDATES: dict[str, UpdateCheck] = {
     r.SERVICES.group_resource: check_service_update,
     r.INGRESS_CLASSES.group_resource: check_ingress_class_update,
     **STORAGE_UPDATES,
-    r.RESOURCE_QUOTAS.group_resource: check_quota_update,
+    r.RESOURCE_QUOTAS.group_resource: check_quota_update, r.NODES.group_resource: _node_update,
     r.PODS.group_resource: check_pod_update, r.DEPLOYMENTS.group_resource: check_selector_immutable,
     r.REPLICA_SETS.group_resource: check_selector_immutable,
     r.STATEFUL_SETS.group_resource: check_stateful_set_update, r.DAEMON_SETS.group_resource: check_selector_immutable,

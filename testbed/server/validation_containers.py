@@ -10,9 +10,11 @@ from typing import Any
 from testbed.api.meta import quantity
 from testbed.server.causes import Causes
 from testbed.server.names import ENV_NAME, PORT_NAME, check_label_name, check_qualified
+from testbed.server.validation_security import check_security
 
 Json = dict[str, Any]
 
+_RESOURCES = ("cpu", "ephemeral-storage", "memory")
 _PULL = ("Always", "IfNotPresent", "Never")
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 
@@ -55,6 +57,7 @@ def check_container(
             _check_probe(container[probe], f"{path}.{probe}", probe, causes)
     for hook, handler in (container.get("lifecycle") or {}).items():
         _check_handler(handler, f"{path}.lifecycle.{hook}", ("exec", "httpGet", "tcpSocket", "sleep"), causes)
+    check_security(container.get("securityContext") or {}, f"{path}.securityContext", causes)
 
 
 def _no_nul(text: str, path: str, causes: Causes) -> None:
@@ -144,6 +147,9 @@ def _check_mounts(mounts: Any, path: str, volumes: set[str], causes: Causes) -> 
         else:
             _no_nul(place, f"{here}.mountPath", causes)
         paths.add(place)
+        if mount.get("subPath") and mount.get("subPathExpr"):
+            causes.invalid(f"{here}.subPathExpr", mount["subPathExpr"],
+                           "subPathExpr and subPath are mutually exclusive")
         if mount.get("subPath"):
             check_relative(mount["subPath"], f"{here}.subPath", causes)
 
@@ -165,11 +171,17 @@ def check_resources(resources: Json, path: str, causes: Causes) -> None:
     for part, values in (("limits", limits), ("requests", requests)):
         for name, value in values.items():
             check_qualified(name, f"{path}.{part}", causes)
+            if "/" not in name and name not in _RESOURCES and not name.startswith("hugepages-"):
+                causes.invalid(f"{path}.{part}[{name}]", name, "must be a standard resource for containers")
             check_quantity(value, f"{path}.{part}[{name}]", causes)
     if len(causes.items) > before:
         return
     for name, value in requests.items():
-        if name in limits and quantity(value) > quantity(limits[name]):
+        if "/" in name and name not in limits:
+            causes.required(f"{path}.limits", "Limit must be set for non overcommitable resources")
+        elif "/" in name and quantity(value) != quantity(limits[name]):
+            causes.invalid(f"{path}.requests", str(value), f"must be equal to {name} limit of {limits[name]}")
+        elif name in limits and quantity(value) > quantity(limits[name]):
             causes.invalid(f"{path}.requests", str(value), f"must be less than or equal to {name} limit of "
                                                            f"{limits[name]}")
 
@@ -202,9 +214,7 @@ def _check_handler(handler: Json, path: str, kinds: tuple[str, ...], causes: Cau
             causes.required(f"{path}.exec.command")
         for index, item in enumerate(action.get("command") or ()):
             _no_nul(item, f"{path}.exec.command[{index}]", causes)
-    elif kind == "sleep":
-        not_negative(action.get("seconds"), f"{path}.sleep.seconds", causes)
-    else:
+    elif kind != "sleep":  # which must fit the grace: validation_hooks
         _check_action_port(action, f"{path}.{kind}", kind, causes)
 
 

@@ -10,9 +10,21 @@ import json
 from typing import Any
 
 from testbed.server.causes import Causes
-from testbed.server.names import CONFIG_KEY, check_label_name, check_label_value, check_labels, check_qualified
+from testbed.server.names import (
+    CONFIG_KEY,
+    DNS_SUBDOMAIN,
+    SUBDOMAIN_RULE,
+    check_address,
+    check_label_name,
+    check_label_value,
+    check_labels,
+    check_qualified,
+)
 from testbed.server.validation_containers import check_container
+from testbed.server.validation_downward import check_references
+from testbed.server.validation_hooks import check_together
 from testbed.server.validation_placement import check_gated_update, check_placement
+from testbed.server.validation_security import check_pod_security
 from testbed.server.validation_volumes import check_volumes
 
 Json = dict[str, Any]
@@ -36,6 +48,9 @@ def check_pod_spec(
         check_container(container, f"{path}.initContainers[{index}]", names, volumes, causes, init=True)
     for index, container in enumerate(containers):
         check_container(container, f"{path}.containers[{index}]", names, volumes, causes)
+    check_together(spec, path, causes)
+    check_references(spec, path, causes)
+    check_pod_security(spec.get("securityContext") or {}, f"{path}.securityContext", causes)
     if spec.get("restartPolicy") not in restart:
         causes.not_supported(f"{path}.restartPolicy", spec.get("restartPolicy"), restart)
     if spec.get("dnsPolicy") not in _DNS:
@@ -51,6 +66,37 @@ def check_pod_spec(
     for key in ("hostname", "subdomain"):
         if spec.get(key):
             check_label_name(spec[key], f"{path}.{key}", causes)
+    for key in ("nodeName", "priorityClassName", "serviceAccountName"):
+        name = spec.get(key)
+        if name and (len(name) > 253 or not DNS_SUBDOMAIN.match(name)):
+            causes.invalid(f"{path}.{key}", name, SUBDOMAIN_RULE)
+    _check_resolver(spec, path, causes)
+
+
+def check_new_pod(obj: Json, causes: Causes) -> None:
+    """What is judged only when a pod is made."""
+    if (obj.get("spec") or {}).get("ephemeralContainers"):
+        causes.forbidden("spec.ephemeralContainers", "cannot be set on create")
+
+
+def _check_resolver(spec: Json, path: str, causes: Causes) -> None:
+    """DNS settings and lines of /etc/hosts."""
+    config = spec.get("dnsConfig")
+    servers = (config or {}).get("nameservers") or ()
+    if spec.get("dnsPolicy") == "None":
+        if config is None:
+            causes.required(f"{path}.dnsConfig", "must provide `dnsConfig` when `dnsPolicy` is None")
+        elif not servers:
+            causes.required(f"{path}.dnsConfig.nameservers",
+                            "must provide at least one DNS nameserver when `dnsPolicy` is None")
+    for index, server in enumerate(servers):
+        check_address(server, f"{path}.dnsConfig.nameservers[{index}]", causes)
+    for index, alias in enumerate(spec.get("hostAliases") or ()):
+        here = f"{path}.hostAliases[{index}]"
+        check_address(alias.get("ip", ""), f"{here}.ip", causes)
+        for place, name in enumerate(alias.get("hostnames") or ()):
+            if len(name) > 253 or not DNS_SUBDOMAIN.match(name):
+                causes.invalid(f"{here}.hostnames[{place}]", name, SUBDOMAIN_RULE)
 
 
 def _check_tolerations(tolerations: Any, path: str, causes: Causes) -> None:

@@ -10,7 +10,7 @@ import ipaddress
 from typing import Any
 
 from testbed.server.causes import Causes
-from testbed.server.names import check_label_name, check_labels
+from testbed.server.names import DNS_SUBDOMAIN, SUBDOMAIN_RULE, check_address, check_label_name, check_labels
 from testbed.server.validation_containers import check_port_name, check_port_number
 
 Json = dict[str, Any]
@@ -30,12 +30,16 @@ def check_service(obj: Json, causes: Causes) -> None:
     if kind == "ExternalName":
         if not spec.get("externalName"):
             causes.required("spec.externalName")
+        elif len(spec["externalName"]) > 253 or not DNS_SUBDOMAIN.match(spec["externalName"].removesuffix(".")):
+            causes.invalid("spec.externalName", spec["externalName"], SUBDOMAIN_RULE)
     elif not spec.get("ports") and not headless:
         causes.required("spec.ports")
     if headless and kind in ("NodePort", "LoadBalancer"):
         causes.invalid("spec.clusterIP", "None", f"may not be set to 'None' for {kind} services")
     _ports(spec.get("ports") or (), causes)
     check_labels(spec.get("selector") or {}, "spec.selector", causes)
+    for index, address in enumerate(spec.get("externalIPs") or ()):
+        check_address(address, f"spec.externalIPs[{index}]", causes)
     _affinity(spec, causes)
     _policies(spec, causes)
     _balancer(spec, causes)

@@ -56,6 +56,12 @@ def check_workload(obj: Json, causes: Causes, word: str) -> None:
     metadata = template.get("metadata") or {}
     check_labels(metadata.get("labels") or {}, "spec.template.labels", causes)
     check_annotations(metadata.get("annotations") or {}, "spec.template.annotations", causes)
+    if (template.get("spec") or {}).get("activeDeadlineSeconds") is not None:
+        kind = {"daemonset": "DaemonSet", "statefulset": "StatefulSet"}.get(word, "ReplicaSet")
+        causes.forbidden("spec.template.spec.activeDeadlineSeconds",
+                         f"activeDeadlineSeconds in {kind} is not Supported")
+    if (template.get("spec") or {}).get("ephemeralContainers"):
+        causes.forbidden("spec.template.spec.ephemeralContainers", "ephemeral containers not allowed in pod template")
     claims = frozenset((item.get("metadata") or {}).get("name", "") for item in spec.get("volumeClaimTemplates") or ())
     check_pod_spec(template.get("spec") or {}, "spec.template.spec", causes, restart=("Always",), claims=claims)
 
