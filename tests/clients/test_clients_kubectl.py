@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 from kubectl_world import Kubectl, ServerProcess
+from typer.testing import CliRunner
+
+from testbed.cli.apply import app
+from testbed.cli.connection import Api
 
 Json = dict[str, Any]
 
@@ -96,6 +100,20 @@ def test_mistakes_are_told_and_nothing_is_applied(kubectl: Kubectl, server: Serv
                         stdin=WEB.split("---")[0].replace("app: web}}\n  template", "app: x}}\n  template"))
     assert "`selector` does not match template `labels`" in wrong.stderr
     assert server.cluster.list("deploy") == []
+
+
+def test_a_field_without_effect_is_named_by_kubectl_and_by_the_command_line(
+    kubectl: Kubectl, server: ServerProcess, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pod = json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {
+        "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["x"]}],
+        "containers": [{"name": "a", "image": "sample:v1"}]}})
+    told = "spec.hostAliases: this field is kept but has no effect in this cluster"
+    applied = kubectl.run("apply", "--dry-run=server", "-f", "-", stdin=pod)
+    assert applied.returncode == 0 and f"Warning: {told}" in applied.stderr
+    monkeypatch.setattr("testbed.cli.apply.connect", lambda name: Api(server.instance))
+    ours = CliRunner().invoke(app, ["--dry-run", "-f", "-"], input=pod)
+    assert ours.exit_code == 0 and f"warning: {told}" in " ".join(ours.output.split()), ours.output
 
 
 def test_dry_run_and_diff_change_nothing(kubectl: Kubectl, server: ServerProcess) -> None:
