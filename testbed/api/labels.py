@@ -29,6 +29,8 @@ ROLE_VOLUME = "volume"  # what a PersistentVolume stands for
 
 # On API objects.
 HOSTNAME = "kubernetes.io/hostname"
+REGION = "topology.kubernetes.io/region"
+ZONE = "topology.kubernetes.io/zone"
 SERVICE_NAME = "kubernetes.io/service-name"
 POD_TEMPLATE_HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from testbed.api.labels import TAINT_NOT_READY, TAINT_UNREACHABLE
 from testbed.api.resources import NODES, PODS
 from testbed.controlplane.controller import Controller, Tools
 from testbed.core import conditions, nodes
-from testbed.core.nodes import NodePlan, Sighting
+from testbed.core.nodes import EvictionRates, NodePlan, Sighting
 from testbed.core.reasons import Note
 from testbed.errors import Conflict, NotFound
 
@@ -37,8 +38,9 @@ class NodeLifecycleController(Controller):
         self._watched_s = 0.0
         self._last_s: float | None = None
         self._ready: set[str] = set()  # at the last look
-        self._evicting: dict[str, None] = {}  # nodes that wait for their NoExecute taint, in order
-        self._next_eviction_s = 0.0
+        self._evicting: dict[str, dict[str, None]] = {}  # by zone: nodes that wait for their NoExecute taint, in order
+        self._next_eviction_s: dict[str, float] = {}
+        self._rates: Mapping[str, float] = {}  # of zones, at the last look
         self._frozen = ""
         self._all_silent = False
         self._nodes.on_change(self._node_changed)
@@ -91,6 +93,7 @@ class NodeLifecycleController(Controller):
         turn = self._turn(now_s)
         plan = nodes.plan(
             known, raw, self._sightings, self._watched_s, self.profile.node_monitor_grace_s, self.clock.now(),
+            rates=EvictionRates(self.profile.node_eviction_rate_per_s, self.profile.secondary_eviction_rate_per_s),
             may_evict=turn, was_ready=self._ready,
         )
         if self._all_silent and not plan.all_silent:  # we see again: everybody gets a new chance to be heard
@@ -106,6 +109,7 @@ class NodeLifecycleController(Controller):
             self._frozen = plan.frozen
         for item in plan.nodes:
             await self._carry_out(item)
+        self._rates = plan.rates
         self._queue_evictions(plan.nodes, known_tainted=turn, now_s=now_s)
         self._ready = {node.metadata.name for node in known if node.ready} - {
             item.name for item in plan.nodes if item.silent
@@ -114,21 +118,26 @@ class NodeLifecycleController(Controller):
     # --- the rate of evictions
 
     def _turn(self, now_s: float) -> list[str]:
-        """The node whose turn it is: one per 1/rate seconds (kubernetes: zonePodEvictor)."""
-        if self._frozen or now_s < self._next_eviction_s or not self._evicting:
-            return []
-        return [next(iter(self._evicting))]
+        """The nodes whose turn it is: one of each zone per 1/rate seconds (kubernetes: zoneNoExecuteTainter)."""
+        return [
+            next(iter(waiting)) for zone, waiting in self._evicting.items()
+            if waiting and self._rates.get(zone, 0.0) > 0 and now_s >= self._next_eviction_s.get(zone, 0.0)
+        ]
 
     def _queue_evictions(self, plans: tuple[NodePlan, ...], known_tainted: list[str], now_s: float) -> None:
-        for name in known_tainted:
-            if self._evicting.pop(name, "absent") is None:
-                self._next_eviction_s = now_s + 1 / self.profile.node_eviction_rate_per_s
+        for zone, waiting in self._evicting.items():
+            for name in known_tainted:
+                rate = self._rates.get(zone, 0.0)
+                if waiting.pop(name, "absent") is None and rate > 0:
+                    self._next_eviction_s[zone] = now_s + 1 / rate
         for item in plans:
             if not item.evict:
-                self._evicting.pop(item.name, None)
+                for waiting in self._evicting.values():
+                    waiting.pop(item.name, None)
             elif item.name not in known_tainted and not self._executing(item.name):
-                self._evicting.setdefault(item.name)
-                self.queue.add_after(LOOK, max(self._next_eviction_s - now_s, 0.001))
+                self._evicting.setdefault(item.zone, {}).setdefault(item.name)
+                self.queue.add_after(LOOK, max(self._next_eviction_s.get(item.zone, 0.0) - now_s, 0.001))
+        self._evicting = {zone: waiting for zone, waiting in self._evicting.items() if waiting}
 
     def _executing(self, name: str) -> bool:
         node = self._nodes.get(name)

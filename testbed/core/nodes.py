@@ -21,7 +21,7 @@ from datetime import datetime
 from typing import Any
 
 from testbed.api.core_v1 import Node, Taint
-from testbed.api.labels import TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE
+from testbed.api.labels import REGION, TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE, ZONE
 from testbed.api.meta import format_time
 from testbed.core.reasons import Note
 
@@ -30,7 +30,8 @@ REPORTED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")  # conditi
 UNKNOWN_REASON = "NodeStatusUnknown"
 UNKNOWN_MESSAGE = "Kubelet stopped posting node status."
 PARTIAL_DISRUPTION_SHARE = 0.55  # unhealthy-zone-threshold
-PARTIAL_DISRUPTION_MIN = 3  # from so many not-ready nodes on, a share above the threshold stops evictions
+PARTIAL_DISRUPTION_MIN = 3  # from so many not-ready nodes on, a share above the threshold slows evictions or stops them
+LARGE_ZONE = 50  # large-cluster-size-threshold: up to so many nodes a partly disrupted zone's evictions stop
 PRESSURE_TAINTS = {
     "MemoryPressure": "node.kubernetes.io/memory-pressure", "DiskPressure": "node.kubernetes.io/disk-pressure",
     "PIDPressure": "node.kubernetes.io/pid-pressure",
@@ -56,6 +57,7 @@ class NodePlan:
     """
 
     name: str
+    zone: str
     silent: bool
     conditions: tuple[Json, ...] | None = None
     taints: tuple[Json, ...] | None = None
@@ -66,11 +68,21 @@ class NodePlan:
 
 @dataclass(frozen=True)
 class ClusterPlan:
-    """``frozen`` says why nobody is evicted, empty when things go their way. ``all_silent``: see the module's rule."""
+    """``rates``: nodes per second that may be given up, by zone; 0: none. ``frozen`` says why, empty when all zones go
+    their way. ``all_silent``: see the module's rule."""
 
     nodes: tuple[NodePlan, ...]
+    rates: Mapping[str, float]
     all_silent: bool = False
     frozen: str = ""
+
+
+@dataclass(frozen=True)
+class EvictionRates:
+    """Nodes per second: node-eviction-rate, secondary-node-eviction-rate."""
+
+    normal_per_s: float
+    secondary_per_s: float
 
 
 def watched_after(watched_s: float, elapsed_s: float, period_s: float) -> float:
@@ -87,7 +99,7 @@ def sighted(before: Sighting | None, heartbeat: str, watched_s: float) -> Sighti
 
 def plan(
     nodes: Sequence[Node], raw_conditions: Mapping[str, Sequence[Json]], sightings: Mapping[str, Sighting],
-    watched_s: float, grace_s: float, now: datetime, *, may_evict: Collection[str] = (),
+    watched_s: float, grace_s: float, now: datetime, *, rates: EvictionRates, may_evict: Collection[str] = (),
     was_ready: Collection[str] = (),
 ) -> ClusterPlan:
     """
@@ -99,31 +111,59 @@ def plan(
     """
     silent = {node.metadata.name for node in nodes if _silent(sightings.get(node.metadata.name), watched_s, grace_s)}
     all_silent = bool(nodes) and len(silent) == len(nodes)
-    unready = sum(1 for node in nodes if not node.ready or node.metadata.name in silent)
-    frozen = _frozen(len(nodes), unready, all_silent)
+    unready = {node.metadata.name for node in nodes if not node.ready or node.metadata.name in silent}
+    by_zone, frozen = zone_rates(nodes, unready, rates)
+    if all_silent:
+        frozen = "all nodes are silent: more likely we are cut off than all of them dead"
     return ClusterPlan(
         tuple(
             _node_plan(
                 node, raw_conditions.get(node.metadata.name, ()), now, silent=node.metadata.name in silent,
-                all_silent=all_silent, may_evict=node.metadata.name in may_evict and not frozen,
+                all_silent=all_silent, may_evict=node.metadata.name in may_evict and by_zone[zone_of(node)] > 0,
                 was_ready=node.metadata.name in was_ready,
             )
             for node in nodes
         ),
-        all_silent, frozen,
+        by_zone, all_silent, frozen,
     )
+
+
+def zone_of(node: Node) -> str:
+    """Region and zone; nodes that name none are one zone (kubernetes: component-helpers GetZoneKey)."""
+    labels = node.metadata.labels
+    return "/".join(part for key in (REGION, ZONE) if (part := labels.get(key, "")))
+
+
+def zone_rates(
+    nodes: Sequence[Node], unready: Collection[str], rates: EvictionRates
+) -> tuple[dict[str, float], str]:
+    """How fast nodes of each zone may be given up, and why not where they may not.
+
+    A zone that is partly disrupted slows down, or stops where it is small; one that is down whole goes at the normal
+    rate as long as another lives; when all are down nobody is given up (handleDisruption, ComputeZoneState).
+    """
+    zones: dict[str, list[bool]] = {}
+    for node in nodes:
+        zones.setdefault(zone_of(node), []).append(node.metadata.name not in unready)
+    if zones and not any(any(ready) for ready in zones.values()):
+        return dict.fromkeys(zones, 0.0), "no node of any zone is ready: evictions stop (kubernetes: full disruption)"
+    found: dict[str, float] = {}
+    why = []
+    for zone, ready in zones.items():
+        down = ready.count(False)
+        partly = any(ready) and down >= PARTIAL_DISRUPTION_MIN and down / len(ready) >= PARTIAL_DISRUPTION_SHARE
+        if not partly:
+            found[zone] = rates.normal_per_s
+            continue
+        found[zone] = rates.secondary_per_s if len(ready) > LARGE_ZONE else 0.0
+        place = f" of zone {zone}" if zone else ""
+        what = "slow down" if found[zone] else "stop"
+        why.append(f"{down} of {len(ready)} nodes{place} not ready: evictions {what} (kubernetes: partial disruption)")
+    return found, "; ".join(why)
 
 
 def _silent(sighting: Sighting | None, watched_s: float, grace_s: float) -> bool:
     return sighting is not None and watched_s - sighting.seen_s > grace_s
-
-
-def _frozen(nodes: int, unready: int, all_silent: bool) -> str:
-    if all_silent:
-        return "all nodes are silent: more likely we are cut off than all of them dead"
-    if unready >= PARTIAL_DISRUPTION_MIN and unready / nodes >= PARTIAL_DISRUPTION_SHARE:
-        return f"{unready} of {nodes} nodes are not ready: evictions stop (kubernetes: partial disruption)"
-    return ""
 
 
 def _node_plan(
@@ -138,7 +178,8 @@ def _node_plan(
     fell = status != "True" and (was_ready or (silent and reported == "True"))
     down = status in ("False", "Unknown")
     return NodePlan(
-        name=node.metadata.name, silent=silent, conditions=_unknown_conditions(conditions, now) if silent else None,
+        name=node.metadata.name, zone=zone_of(node), silent=silent,
+        conditions=_unknown_conditions(conditions, now) if silent else None,
         taints=None if all_silent else _taints(node, status, may_evict, now),
         pods_not_ready=not all_silent and (silent or (down and fell)),
         evict=down and not all_silent,

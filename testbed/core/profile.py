@@ -33,6 +33,7 @@ class Profile:
     resync_interval_s: float
     housekeeping_interval_s: float
     node_eviction_rate_per_s: float  # NoExecute taints of lost nodes (node-eviction-rate)
+    secondary_eviction_rate_per_s: float  # the same in a large zone of which most is down
     pod_gc_period_s: float
     pod_gc_quarantine_s: float  # how long a node must be gone before its pods are collected
     eviction_monitor_s: float  # how often a node looks at what its pods use
@@ -48,7 +49,7 @@ KUBERNETES = Profile(
     crash_backoff_max_s=300.0, crash_backoff_reset_s=600.0, image_backoff_initial_s=10.0, image_backoff_max_s=300.0,
     job_backoff_initial_s=10.0, job_backoff_max_s=600.0, daemon_backoff_initial_s=1.0, daemon_backoff_max_s=900.0,
     relist_interval_s=1.0, resync_interval_s=60.0, housekeeping_interval_s=2.0,
-    node_eviction_rate_per_s=0.1, pod_gc_period_s=20.0, pod_gc_quarantine_s=40.0,
+    node_eviction_rate_per_s=0.1, secondary_eviction_rate_per_s=0.01, pod_gc_period_s=20.0, pod_gc_quarantine_s=40.0,
     eviction_monitor_s=10.0, eviction_memory_bytes=100 * 1024**2, pressure_hold_s=300.0, autoscaler_sync_s=15.0,
     force_detach_s=360.0,
 )
@@ -59,7 +60,7 @@ FAST = Profile(
     crash_backoff_max_s=30.0, crash_backoff_reset_s=60.0, image_backoff_initial_s=1.0, image_backoff_max_s=30.0,
     job_backoff_initial_s=1.0, job_backoff_max_s=30.0, daemon_backoff_initial_s=0.5, daemon_backoff_max_s=30.0,
     relist_interval_s=1.0, resync_interval_s=60.0, housekeeping_interval_s=2.0,
-    node_eviction_rate_per_s=4.0, pod_gc_period_s=1.0, pod_gc_quarantine_s=2.0,
+    node_eviction_rate_per_s=4.0, secondary_eviction_rate_per_s=0.4, pod_gc_period_s=1.0, pod_gc_quarantine_s=2.0,
     eviction_monitor_s=1.0, eviction_memory_bytes=100 * 1024**2, pressure_hold_s=5.0, autoscaler_sync_s=2.0,
     force_detach_s=5.0,
 )

@@ -12,15 +12,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 from testbed.api.affinity import TopologySpreadConstraint
-from testbed.api.labels import HOSTNAME
+from testbed.api.labels import HOSTNAME, ZONE
 from testbed.api.meta import LabelSelector
 from testbed.core.node_affinity import selects
 from testbed.core.scheduling_filters import Refusal
 from testbed.core.scheduling_state import ClusterState, Kind, NodeInfo, PodInfo
 from testbed.core.scheduling_terms import with_keys
 from testbed.core.tolerations import first_intolerable
-
-ZONE = "topology.kubernetes.io/zone"
 
 _SKEWED = Refusal(("node(s) didn't match pod topology spread constraints",), by_pods=True)
 _UNLABELLED = Refusal(("node(s) didn't match pod topology spread constraints (missing required label)",))

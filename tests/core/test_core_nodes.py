@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from testbed.api.core_v1 import Node, Taint
-from testbed.api.labels import TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE
+from testbed.api.labels import TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE, ZONE
 from testbed.core import eviction, nodes, podgc
 from testbed.core.nodes import Sighting
 
 GRACE_S = 40.0
+RATES = nodes.EvictionRates(0.1, 0.01)
 
 
 def look(
@@ -23,7 +24,7 @@ def look(
     sightings = {name: Sighting("x", at) for name, at in seen.items()}
     raw = {item.metadata.name: [{"type": each.type, "status": each.status} for each in item.status.conditions]
            for item in items}
-    plan = nodes.plan(items, raw, sightings, watched_s, GRACE_S, NOON, **more)
+    plan = nodes.plan(items, raw, sightings, watched_s, GRACE_S, NOON, rates=RATES, **more)
     return {item.name: item for item in plan.nodes}
 
 
@@ -67,6 +68,45 @@ def test_a_first_look_is_a_sign_of_life() -> None:
     assert nodes.sighted(None, "old lease", 7.0) == Sighting("old lease", 7.0)
     assert nodes.sighted(Sighting("a", 1.0), "a", 7.0) == Sighting("a", 1.0)
     assert nodes.sighted(Sighting("a", 1.0), "b", 7.0) == Sighting("b", 7.0)
+
+
+def zones(**ready_and_lost: tuple[int, int]) -> tuple[list[Node], set[str]]:
+    """Nodes of zones: so many that are ready, so many that are not; and the names of those."""
+    items: list[Node] = []
+    lost: set[str] = set()
+    for zone, (ready, down) in ready_and_lost.items():
+        for number in range(ready + down):
+            name = f"{zone}-{number}"
+            items.append(node(name, labels={ZONE: zone}))
+            if number >= ready:
+                lost.add(name)
+    return items, lost
+
+
+@pytest.mark.parametrize(("cluster", "rates"), [
+    ({"a": (3, 0), "b": (0, 3)}, {"a": 0.1, "b": 0.1}),  # a whole zone is down while another lives
+    ({"a": (3, 1), "b": (1, 3)}, {"a": 0.1, "b": 0}),  # most of a small zone
+    ({"a": (3, 0), "b": (20, 40)}, {"a": 0.1, "b": 0.01}),  # most of a large one
+    ({"a": (3, 0), "b": (1, 2)}, {"a": 0.1, "b": 0.1}),  # two are too few for a disruption
+    ({"a": (0, 1), "b": (0, 2)}, {"a": 0, "b": 0}),  # every zone is down: nobody is given up
+    ({"a": (0, 1)}, {"a": 0}),
+])
+def test_each_zone_goes_at_its_own_rate(cluster: dict[str, tuple[int, int]], rates: dict[str, float]) -> None:
+    """kubernetes: handleDisruption, ComputeZoneState, ReducedQPSFunc."""
+    items, lost = zones(**cluster)
+    found, why = nodes.zone_rates(items, lost, RATES)
+    assert found == rates
+    assert bool(why) == any(rate < 0.1 for rate in rates.values())
+
+
+@given(st.dictionaries(st.sampled_from("abc"), st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=3))
+def test_no_zone_goes_faster_than_the_normal_rate(cluster: dict[str, tuple[int, int]]) -> None:
+    items, lost = zones(**cluster)
+    found, _ = nodes.zone_rates(items, lost, RATES)
+    assert set(found) == {nodes.zone_of(item) for item in items}
+    assert all(0 <= rate <= RATES.normal_per_s for rate in found.values())
+    if items and len(lost) == len(items):
+        assert not any(found.values())
 
 
 @pytest.mark.parametrize(("lost", "of", "frozen"), [(2, 3, False), (3, 5, True), (2, 5, False), (5, 10, False),

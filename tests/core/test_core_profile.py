@@ -33,6 +33,7 @@ UPSTREAM = {
     "resync_interval_s": 60.0,  # kubelet: syncFrequency
     "housekeeping_interval_s": 2.0,  # kubelet.go: housekeepingPeriod
     "node_eviction_rate_per_s": 0.1,  # --node-eviction-rate
+    "secondary_eviction_rate_per_s": 0.01,  # --secondary-node-eviction-rate
     "pod_gc_period_s": 20.0,  # gc_controller.go: gcCheckPeriod
     "pod_gc_quarantine_s": 40.0,  # gc_controller.go: quarantineTime
     "eviction_monitor_s": 10.0,  # eviction_manager.go: monitoringInterval
