@@ -22,7 +22,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     process = ServerProcess(instance)
     yield process
     assert process.stop() == 0, process.log.read_text()
-    assert "Traceback" not in process.log.read_text()
+    assert "Traceback" not in process.log.read_text(), process.log.read_text()[-3000:]
 
 
 @pytest.fixture
