@@ -14,7 +14,7 @@ from typing import Any
 
 from probes.ports import NoSuchPort, port_number
 from probes.protocol import Outcome, ProbeTarget, Sample
-from probes.sockets import connect, drop
+from probes.sockets import connect, drop, words
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0x0, 0x1, 0x3, 0x4, 0x6, 0x7, 0x9
@@ -46,7 +46,8 @@ class GrpcProbe:
             return Sample(Outcome.FAILURE, f"timeout: health rpc to {where} did not complete within {timeout_s:g}s",
                           loop.time() - begun)
         except (OSError, NotGrpc, asyncio.IncompleteReadError) as error:
-            return Sample(Outcome.FAILURE, f"error: health rpc to {where} failed: {error}", loop.time() - begun)
+            told = words(error, target.address, port)
+            return Sample(Outcome.FAILURE, f"error: health rpc to {where} failed: {told}", loop.time() - begun)
         if status == SERVING:
             return Sample(Outcome.SUCCESS, "", loop.time() - begun)
         name = _NAMES.get(status, str(status))

@@ -18,7 +18,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from probes.ports import NoSuchPort, port_number
 from probes.protocol import Outcome, ProbeTarget, Sample
-from probes.sockets import without_linger
+from probes.sockets import without_linger, words
 
 BODY_LIMIT = 10 * 1024
 HEAD_LIMIT = 16 * 1024
@@ -77,8 +77,7 @@ class HttpProbe:
         except NotHttp as error:
             outcome, message = Outcome.FAILURE, f"Get {_shown(url)}: {error}"
         except (OSError, EOFError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            outcome, message = Outcome.FAILURE, f"Get {_shown(url)}: {reason}"
+            outcome, message = Outcome.FAILURE, f"Get {_shown(url)}: {words(error, url.host, url.port)}"
         return Sample(outcome, message, loop.time() - begun)
 
 

@@ -8,6 +8,7 @@ it is zero here: the connection is reset.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 
@@ -19,6 +20,19 @@ async def connect(address: str, port: int) -> tuple[asyncio.StreamReader, asynci
     reader, writer = await asyncio.open_connection(address, port, limit=16 * 1024)
     without_linger(writer.transport)
     return reader, writer
+
+
+def words(error: Exception, host: str, port: int) -> str:
+    """What Go says of an error on the way to ``host:port`` (net.OpError): a probe's message is read by people, and
+    matched by programs, who know those words."""
+    if isinstance(error, socket.gaierror):
+        return f"dial tcp: lookup {host}: no such host"
+    if not isinstance(error, OSError) or not error.errno:
+        return str(error) or type(error).__name__
+    said = os.strerror(error.errno).lower()
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return f"read tcp {host}:{port}: read: {said}"
+    return f"dial tcp {host}:{port}: connect: {said}"
 
 
 def without_linger(transport: asyncio.BaseTransport) -> None:

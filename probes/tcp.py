@@ -11,7 +11,7 @@ from typing import Any
 
 from probes.ports import NoSuchPort, port_number
 from probes.protocol import Outcome, ProbeTarget, Sample
-from probes.sockets import connect, drop
+from probes.sockets import connect, drop, words
 
 
 class TcpProbe:
@@ -32,5 +32,5 @@ class TcpProbe:
         except TimeoutError:
             return Sample(Outcome.FAILURE, f"dial tcp {host}:{port}: i/o timeout", loop.time() - begun)
         except OSError as error:
-            return Sample(Outcome.FAILURE, f"dial tcp {host}:{port}: {error.strerror or error}", loop.time() - begun)
+            return Sample(Outcome.FAILURE, words(error, host, port), loop.time() - begun)
         return Sample(Outcome.SUCCESS, "", loop.time() - begun)

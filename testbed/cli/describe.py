@@ -119,7 +119,7 @@ def _events(api: Api, obj: dict[str, Any]) -> list[str]:
     events = api.json("GET", EVENTS.path(metadata.get("namespace")), query=query)["items"]
     if not events:
         return ["Events:            <none>"]
-    events.sort(key=lambda event: event.get("eventTime") or event.get("lastTimestamp") or "")
+    events.sort(key=lambda event: (event.get("lastTimestamp") or "", event.get("eventTime") or ""))
     rows = [(event.get("type", ""), event.get("reason", ""), _age(event), _source(event), event.get("message", ""))
             for event in events]
     table = printing.columns(("TYPE", "REASON", "AGE", "FROM", "MESSAGE"), rows)

@@ -1,9 +1,9 @@
 """Events: what a component tells about an object, as Kubernetes' own Event objects.
 
 Recording never blocks and never fails its caller: events wait in a bounded queue that one task writes out. A repeated
-event is counted up on the stored one, as upstream does, and keeps the time of each new occurrence (``eventTime``,
-``lastTimestamp`` and the annotation ``testbed.io/monotonic-ns``), from which recovery timelines are made. Source:
-kubernetes client-go tools/record/{event.go,events_cache.go}.
+event is counted up on the stored one, as upstream does, and keeps the time of its newest occurrence (``lastTimestamp``
+and the annotation ``testbed.io/monotonic-ns``), from which recovery timelines are made. ``eventTime`` stays that of the
+first, from which kubectl counts ("x4 over 2m"). Source: kubernetes client-go tools/record/{event.go,events_cache.go}.
 """
 
 from __future__ import annotations
@@ -135,7 +135,6 @@ class EventRecorder:
         if known is not None:
             name, count = known
             patch = {"count": count + 1, "lastTimestamp": event.body["lastTimestamp"],
-                     "eventTime": event.body["eventTime"],
                      "metadata": {"annotations": event.body["metadata"]["annotations"]}}
             try:
                 await self._client.patch(EVENTS, name, patch, event.namespace)

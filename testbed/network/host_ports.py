@@ -1,4 +1,4 @@
-"""Host ports of pods, as the gateway translates them: ports at the address that a node has of its own.
+"""Host ports of pods and node ports of Services, as the gateway translates them: ports at a node's own address.
 
 All nodes share one machine, so a node's address is one of the cluster's network that the gateway answers for; this
 machine's own addresses and ports are never used. A port there leads to one pod, as a Service's to its endpoints; a port
@@ -15,11 +15,17 @@ Json = dict[str, Any]
 _ANY = ("", "0.0.0.0")
 
 
-def host_port_services(pods: Iterable[Json], nodes: Iterable[Json]) -> list[Json]:
-    """One entry in wire form for each host port, and one without endpoints for each node's address."""
+def host_port_services(pods: Iterable[Json], nodes: Iterable[Json], services: Iterable[Json] = ()) -> list[Json]:
+    """One entry in wire form for each host port, one for each node port of ``services`` (in wire form) at each node's
+    address, and one without endpoints for each such address. Where both want one port, the Service has it."""
     addresses = _own_addresses(nodes)
     wire = [_entry(f"node {name}", address, "tcp", 0, []) for name, address in sorted(addresses.items())]
     taken: set[tuple[str, str, int]] = set()
+    for service in services:
+        for name, address in sorted(addresses.items()) if service["node_port"] else ():
+            taken.add((address, service["protocol"], service["node_port"]))
+            wire.append(_entry(f"{service['name']} at {name}", address, service["protocol"], service["node_port"],
+                               service["endpoints"], service["affinity_s"]))
     for pod in sorted(pods, key=lambda item: (item["metadata"].get("creationTimestamp", ""), item["metadata"]["name"])):
         spec, status, meta = pod["spec"], pod.get("status") or {}, pod["metadata"]
         own, inside = addresses.get(spec.get("nodeName", "")), status.get("podIP")
@@ -67,6 +73,6 @@ def _own_addresses(nodes: Iterable[Json]) -> dict[str, str]:
     return {name: address for name, address in found.items() if every.count(address) == 1}
 
 
-def _entry(name: str, address: str, protocol: str, port: int, endpoints: list[list[Any]]) -> Json:
-    return {"name": name, "address": address, "protocol": protocol, "port": port, "node_port": 0, "affinity_s": 0,
-            "endpoints": endpoints}
+def _entry(name: str, address: str, protocol: str, port: int, endpoints: list[list[Any]], affinity_s: int = 0) -> Json:
+    return {"name": name, "address": address, "protocol": protocol, "port": port, "node_port": 0,
+            "affinity_s": affinity_s, "endpoints": endpoints}

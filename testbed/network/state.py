@@ -60,7 +60,7 @@ def gateway_state(
                 (f"{port['protocol']}/{port['port']}", Backend(*endpoint))
                 for port in ports for endpoint in port["endpoints"]
             )
-    wire += host_port_services(pods, nodes)
+    wire += host_port_services(pods, nodes, wire)
     return GatewayState(tuple(wire), records.json_value(), chosen)
 
 

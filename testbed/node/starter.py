@@ -134,6 +134,7 @@ class Starter:
             shared.view.records[spare.id].touched_s = now_s()
         else:
             container_id = await self._create_container(json, container, spec)
+        pulled_ns, created_ns = now_ns(), now_ns()  # before it starts: events are read in the order of their times
         try:
             state = await shared.engine.start(container_id)
         except NoSuchContainer as error:
@@ -149,8 +150,9 @@ class Starter:
         started_ns = now_ns()
         record = shared.view.learn(state)
         if ready_made:
-            self._tell(json, "Normal", "Pulled", f'Container image "{container.image}" already present on machine')
-        self._tell(json, "Normal", "Created", f"Created container: {name}")
+            self._tell(json, "Normal", "Pulled", f'Container image "{container.image}" already present on machine',
+                       pulled_ns)
+        self._tell(json, "Normal", "Created", f"Created container: {name}", created_ns)
         self._tell(json, "Normal", "Started", f"Started container {name}", started_ns)
         if spare is not None and not ready_made:
             await self.discard(spare)

@@ -235,13 +235,15 @@ async def test_a_repeated_event_is_counted_on_the_stored_one() -> None:
     for number in range(3):
         recorder.event(subject, "Warning", "Unhealthy", "no answer", monotonic_ns=100 + number,
                        field_path="spec.containers{main}")
+        clock.advance(2)
     recorder.event(subject, "Normal", "Started", "Started container main")
     await recorder.flush()
     events = {item.value["reason"]: item.value for item in registry.list(r.EVENTS, "default").items}
     repeated = events["Unhealthy"]
     assert (repeated["count"], repeated["type"], events["Started"]["count"]) == (3, "Warning", 1)
     assert repeated["metadata"]["annotations"][MONOTONIC_NS] == "102"
-    assert repeated["eventTime"] == "2026-01-01T12:00:00.000000Z"
+    assert repeated["eventTime"] == "2026-01-01T12:00:00.000000Z"  # the first one's: kubectl counts from it
+    assert (repeated["firstTimestamp"], repeated["lastTimestamp"]) == ("2026-01-01T12:00:00Z", "2026-01-01T12:00:04Z")
     assert repeated["involvedObject"]["uid"] == subject["metadata"]["uid"]
     assert repeated["source"] == {"component": "kubelet", "host": "n1"}
 

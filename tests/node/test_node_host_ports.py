@@ -40,6 +40,17 @@ def test_a_port_leads_to_the_oldest_pod_of_its_node_and_other_ports_are_refused(
     assert told == [("10.0.1.1", 0, []), ("10.0.2.1", 0, []), ("10.0.1.1", 8088, [["10.0.1.8", 80]])]
 
 
+def test_a_node_port_leads_to_its_service_at_every_nodes_address() -> None:
+    web = {"name": "d/web:http", "address": "10.0.128.9", "protocol": "tcp", "port": 80, "node_port": 30001,
+           "affinity_s": 60, "endpoints": [["10.0.1.8", 8080]]}
+    nodes = [node("n1", "10.0.1.1"), node("n2", "10.0.2.1")]
+    pods = [placed("clash", "n1", "10.0.1.9", "2026-01-01T00:00:00Z", hostPort=30001)]
+    told = host_port_services(pods, nodes, [web, web | {"node_port": 0}])[2:]
+    assert [(item["address"], item["port"], item["node_port"], item["affinity_s"], item["endpoints"])
+            for item in told] == [("10.0.1.1", 30001, 0, 60, [["10.0.1.8", 8080]]),
+                                  ("10.0.2.1", 30001, 0, 60, [["10.0.1.8", 8080]])]
+
+
 def test_an_address_that_nodes_share_is_nobodys() -> None:
     assert host_port_services([], [node("n1", "10.0.0.1"), node("n2", "10.0.0.1")]) == []
 

@@ -9,6 +9,7 @@ from typing import Any
 from node_world import condition, pod, until
 from simulated_world import SimulatedWorld, simulated
 
+from testbed.api.labels import MONOTONIC_NS
 from testbed.api.resources import NODES, PODS
 from testbed.core.profile import KUBERNETES
 
@@ -29,6 +30,8 @@ def test_a_pod_gets_ready_and_its_status_says_all(tmp_path: Path) -> None:
         app = await w.container("web")
         assert (app["ready"], app["started"], app["restartCount"]) == (True, True, 0)
         assert {e["reason"] for e in await w.events()} >= {"Pulled", "Created", "Started", "ContainerReady"}
+        moments = {e["reason"]: int(e["metadata"]["annotations"][MONOTONIC_NS]) for e in await w.events()}
+        assert moments["Pulled"] <= moments["Created"] < moments["Started"]
         node = await w.client.get(NODES, "n1")
         assert condition(node["status"], "Ready") == "True"
 

@@ -80,6 +80,9 @@ async def test_http_failures_of_the_network_are_failures() -> None:
     assert slow.duration_s < 1
     refused = await HttpProbe().sample({"port": port}, ProbeTarget("127.0.0.1"), 1.0)
     assert refused.outcome is Outcome.FAILURE
+    assert refused.message == f'Get "http://127.0.0.1:{port}/": dial tcp 127.0.0.1:{port}: connect: connection refused'
+    refused = await TcpProbe().sample({"port": port}, ProbeTarget("127.0.0.1"), 1.0)
+    assert refused.message == f"dial tcp 127.0.0.1:{port}: connect: connection refused"
     async with server(lambda head: b"garbage\r\n\r\n") as target:
         assert (await probe(target)).outcome is Outcome.FAILURE
     async with server(lambda head: b"") as target:
