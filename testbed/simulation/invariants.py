@@ -57,6 +57,10 @@ class Invariants:
         self._task: asyncio.Task[None] | None = None
         world.machine.exits.append(self._died)
 
+    def add(self, checker: Checker) -> None:
+        """One more, before it begins."""
+        self._checkers.append(checker)
+
     def begin(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
