@@ -44,6 +44,7 @@ class ContainerSeen:
     finished_at: datetime | None = None
     started_s: float | None = None
     finished_s: float | None = None
+    learned_s: float | None = None
     stopping: bool = False
     restart_anyway: bool = False
 

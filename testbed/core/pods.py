@@ -299,11 +299,11 @@ class _Draft:
             self.actions.append(StartContainer(name, attempt))
             return
         attempt = max(item.attempt, known) + 1
-        finished_s = self._backoff_base_s(item)
+        entry = self.backoffs.get(name)
+        finished_s = self._backoff_base_s(item, entry)
         if finished_s is None:
             self.actions.append(StartContainer(name, attempt))
             return
-        entry = self.backoffs.get(name)
         left_s = remaining_s(self.rule, entry, finished_s, self.now_s)
         if left_s > 0 and entry is not None:
             self.waiting[name] = Waiting(
@@ -315,11 +315,16 @@ class _Draft:
             return
         self.actions.append(StartContainer(name, attempt, advanced(self.rule, entry, finished_s, self.now_s)))
 
-    def _backoff_base_s(self, item: ContainerSeen) -> float | None:
+    def _backoff_base_s(self, item: ContainerSeen, entry: BackoffEntry | None) -> float | None:
         """The end that back-off counts from. For a container that we ended ourselves it is the end of the one before
-        it (upstream kills and starts in one sync, with the status read before it); None: no back-off at all."""
+        it (upstream kills and starts in one sync, with the status read before it); None: no back-off at all.
+
+        An end that lies before the restart which led to it cannot be: the engine tells it in wall time, and the wall
+        clock has jumped. It counts from when we learned of it, which errs on the side of waiting."""
         if not item.restart_anyway:
-            return item.finished_s if item.finished_s is not None else self.now_s
+            finished_s = item.finished_s if item.finished_s is not None else self.now_s
+            impossible = entry is not None and finished_s < entry.updated_s
+            return item.learned_s if impossible and item.learned_s is not None else finished_s
         before = self.seen.previous.get(item.name)
         return before.finished_s if before is not None else None
 

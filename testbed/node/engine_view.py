@@ -29,7 +29,7 @@ _EVENTS = frozenset({"start", "die", "destroy", "pause", "unpause", "restart", "
 
 @dataclass
 class Record:
-    """One container of this node. ``touched_s``: when we last acted on it or heard of it."""
+    """One container of this node. ``touched_s``: when we last acted on it or heard of it; ``learned_s``: when first."""
 
     state: ContainerState
     touched_s: float
@@ -44,6 +44,7 @@ class Record:
     restart_anyway: bool = False
     message: str = ""
     message_read: bool = False
+    learned_s: float = field(init=False)
     uid: str = field(init=False)
     name: str = field(init=False)
     attempt: int = field(init=False)
@@ -54,6 +55,7 @@ class Record:
         return self.state.id
 
     def __post_init__(self) -> None:
+        self.learned_s = self.touched_s
         tags = self.state.labels
         text = tags.get(labels.ATTEMPT, "0")
         self.uid = tags.get(labels.POD_UID, "")
@@ -119,6 +121,7 @@ class EngineView:
             if record.process is None or state.pid == record.process.pid or not state.pid:
                 return record  # the engine has not noticed yet
             record.died_ns, record.process, record.exit_known = None, None, False  # a person started it again
+            record.message, record.message_read = "", False
         changed = new or _differs(record, state)
         record.state = state
         if asked_s is None:
@@ -302,5 +305,5 @@ def _seen(record: Record) -> ContainerSeen:
     return replace(
         seen, life=Life.EXITED, exit_code=state.exit_code if record.exit_known else None, oom_killed=state.oom_killed,
         error=state.error, message=record.message, finished_at=record.finished_at, finished_s=record.finished_s,
-        started_at=state.started_at, message_pending=record.exit_known and not record.message_read,
+        learned_s=record.learned_s, started_at=state.started_at, message_pending=record.exit_known and not record.message_read,
     )

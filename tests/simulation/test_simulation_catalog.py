@@ -246,6 +246,30 @@ def test_row_34_jumps_of_the_wall_clock_cause_nothing_at_all(in_world: Run) -> N
     in_world(body)
 
 
+@pytest.mark.parametrize("jump_s", [3600.0, -3600.0, 3.2e8, -3.2e8])
+def test_rows_34_35_a_wait_goes_on_when_the_clock_jumps_and_the_agent_dies_in_it(in_world: Run, jump_s: float) -> None:
+    async def body(world: World) -> float:
+        await world.create(DEPLOYMENTS, flaky())
+        deaths: list[float] = []
+        starts: list[float] = []
+
+        def died(container: SimulatedContainer, code: int) -> None:
+            if key_of(container)[1] == "flaky":
+                starts.append(container.started_s)
+                deaths.append(world.loop.time())
+
+        world.machine.exits.append(died)
+        await world.until(lambda: len(deaths) >= 5, within_s=60)  # it waits 8 s now
+        await asyncio.sleep(1)
+        world.clock.jump(jump_s)
+        for node in world.room.nodes.values():
+            node.crash_agent()
+        await world.until(lambda: len(deaths) >= 6, within_s=60)
+        return starts[5] - deaths[4]
+
+    assert 8 - 0.1 <= in_world(body) <= 8 + 3
+
+
 @pytest.mark.parametrize("jump_s", [0.0, 3600.0, -3600.0, 3.2e8])
 def test_rows_34_35_backoff_does_not_hang_on_the_wall_clock_or_on_the_agents_life(
     in_world: Run, jump_s: float
