@@ -62,8 +62,7 @@ class PersistentVolumeClaim(Resource):
     @property
     def class_name(self) -> str:
         """kubernetes: component-helpers/storage/volume GetPersistentVolumeClaimClass."""
-        annotated = self.metadata.annotations.get(BETA_CLASS)
-        return annotated if annotated is not None else self.spec.storage_class_name or ""
+        return self.metadata.annotations.get(BETA_CLASS, self.spec.storage_class_name or "")
 
     @property
     def bind_completed(self) -> bool:
@@ -73,6 +72,13 @@ class PersistentVolumeClaim(Resource):
     def bound(self) -> bool:
         """Ready to be used (kubernetes: volume binding isPVCFullyBound)."""
         return bool(self.spec.volume_name) and self.bind_completed
+
+    @property
+    def reference(self) -> dict[str, str]:
+        """As a volume's claimRef names it."""
+        meta = self.metadata
+        return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": meta.namespace, "name": meta.name,
+                "uid": meta.uid, "resourceVersion": meta.resource_version}
 
     @property
     def selected_node(self) -> str:
@@ -118,8 +124,7 @@ class PersistentVolume(Resource):
 
     @property
     def class_name(self) -> str:
-        annotated = self.metadata.annotations.get(BETA_CLASS)
-        return annotated if annotated is not None else self.spec.storage_class_name
+        return self.metadata.annotations.get(BETA_CLASS, self.spec.storage_class_name)
 
     @property
     def engine_volume(self) -> str:

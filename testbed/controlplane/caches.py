@@ -46,7 +46,7 @@ from testbed.controlplane.cache import Cache
 from testbed.controlplane.owners import controller_uid
 
 Json = dict[str, Any]
-WITH_CLAIMS = "with claims"  # index of pods: "yes" for those whose volumes name claims
+WITH_CLAIMS = "with claims"  # index of pods: the namespace of those whose volumes name claims
 
 
 def _namespace(json: Json) -> str:
@@ -67,7 +67,7 @@ def _uid(json: Json) -> str:
 
 def _with_claims(json: Json) -> str:
     volumes = (json.get("spec") or {}).get("volumes") or ()
-    return "yes" if any(item.get("persistentVolumeClaim") for item in volumes) else ""
+    return _namespace(json) if any(item.get("persistentVolumeClaim") for item in volumes) else ""
 
 
 class Caches:

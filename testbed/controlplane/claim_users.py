@@ -14,8 +14,7 @@ Json = dict[str, Any]
 def users_of(caches: Caches, claim: str) -> list[Pod]:
     """``claim``: ``namespace/name``."""
     namespace, _, name = claim.partition("/")
-    return [pod for pod in caches.pods.by(WITH_CLAIMS, "yes")
-            if pod.metadata.namespace == namespace and name in claim_names(pod)]
+    return [pod for pod in caches.pods.by(WITH_CLAIMS, namespace) if name in claim_names(pod)]
 
 
 def claims_in(pod: Json) -> list[str]:

@@ -116,7 +116,7 @@ class Scheduler(Controller):
         if pod.spec.scheduler_name != SCHEDULER_NAME or pod.spec.scheduling_gates:
             return None
         volumes = self._volumes.needs(pod)
-        if volumes is not None and volumes.pending and not volumes.blocked:
+        if volumes is not None and volumes.pending:
             self._waiting.setdefault(key, 0)  # its volumes are being made or bound: it is looked at when they are
             return BACKOFF_MAX_S
         plan = scheduling.plan(

@@ -7,18 +7,16 @@ volume is to be made. A scheduler that is killed in between finds them, and wait
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from testbed.api.core_v1 import Pod
 from testbed.api.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
-from testbed.api.storage_v1 import BOUND_BY_CONTROLLER, ONE_POD, SELECTED_NODE, PersistentVolumeClaim
+from testbed.api.storage_v1 import ONE_POD, SELECTED_NODE, PersistentVolumeClaim
 from testbed.controlplane.claim_users import users_of
 from testbed.controlplane.controller import Tools
+from testbed.controlplane.volume_marks import annotated, annotations_of, pointed_at
 from testbed.core import volume_scheduling
 from testbed.core.volume_scheduling import Storage, VolumeNeeds, claim_names
 from testbed.errors import Conflict, NotFound
-
-Json = dict[str, Any]
 
 
 class PodVolumes:
@@ -61,19 +59,11 @@ class PodVolumes:
 
     async def _promise_volume(self, name: str, claim: PersistentVolumeClaim) -> None:
         json = self._caches.volumes.json(name)
-        if json is None or json["spec"].get("claimRef"):
-            return
-        meta = claim.metadata
-        reference = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": meta.namespace,
-                     "name": meta.name, "uid": meta.uid}
-        annotations = {**(json["metadata"].get("annotations") or {}), BOUND_BY_CONTROLLER: "yes"}
-        await self._tools.update(PERSISTENT_VOLUMES, {
-            **json, "metadata": {**json["metadata"], "annotations": annotations},
-            "spec": {**json["spec"], "claimRef": reference}})
+        if json is not None and not json["spec"].get("claimRef"):
+            await self._tools.update(PERSISTENT_VOLUMES, pointed_at(json, claim))
 
     async def _select_node(self, claim: PersistentVolumeClaim, node: str) -> None:
         json = self._caches.claims.json(claim.key)
         if json is not None:
-            annotations = {**(json["metadata"].get("annotations") or {}), SELECTED_NODE: node}
-            await self._tools.update(
-                PERSISTENT_VOLUME_CLAIMS, {**json, "metadata": {**json["metadata"], "annotations": annotations}})
+            changed = annotated(json, annotations_of(json) | {SELECTED_NODE: node})
+            await self._tools.update(PERSISTENT_VOLUME_CLAIMS, changed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 from testbed.api.core_v1 import Pod
@@ -16,7 +17,7 @@ from testbed.api.storage_v1 import DRIVER, PersistentVolume
 from testbed.client.informer import key_of
 from testbed.controlplane.claim_users import claims_in, users_of
 from testbed.controlplane.controller import Controller, Tools
-from testbed.core import volume_attachments
+from testbed.core import conditions, volume_attachments
 from testbed.core.reasons import Note
 from testbed.errors import AlreadyExists, NotFound
 
@@ -95,7 +96,7 @@ class VolumeAttacher(Controller):
         reference = volume.spec.claim_ref
         return users_of(self.caches, f"{reference.namespace}/{reference.name}") if reference is not None else []
 
-    def _tell_waiting(self, volume: str, refused: Any) -> None:
+    def _tell_waiting(self, volume: str, refused: Mapping[str, Note]) -> None:
         """Once: what is waited for does not change by being repeated."""
         told = self._told.get(volume, set())
         for pod, note in refused.items():
@@ -141,5 +142,5 @@ def attachment_name(handle: str, node: str) -> str:
 
 def _in_use(node: Json) -> tuple[Any, ...]:
     status = node.get("status") or {}
-    ready = next((item["status"] for item in status.get("conditions") or () if item["type"] == "Ready"), "")
-    return status.get("volumesInUse"), ready
+    ready = conditions.find(status.get("conditions") or (), "Ready") or {}
+    return status.get("volumesInUse"), ready.get("status")

@@ -7,7 +7,6 @@ the errand; doing one twice is harmless, since names come from the claim's UID.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from testbed.api.meta import format_time
@@ -25,8 +24,9 @@ from testbed.api.storage_v1 import (
 )
 from testbed.client.informer import key_of
 from testbed.controlplane.claim_users import users_of
-from testbed.controlplane.controller import Controller, Tools, deep_copy
-from testbed.core import volume_binding
+from testbed.controlplane.controller import Controller, Tools
+from testbed.controlplane.volume_marks import annotated, annotations_of, pointed_at
+from testbed.core import conditions, volume_binding
 from testbed.core.volume_binding import ClaimPlan, VolumePlan
 from testbed.core.volume_matching import default_class
 from testbed.errors import NotFound
@@ -138,7 +138,7 @@ class VolumeBinder(Controller):
         json = self._claims.json(key)
         if json is None:
             return
-        annotations = dict(json["metadata"].get("annotations") or {})
+        annotations = annotations_of(json)
         wanted = {**annotations, STORAGE_PROVISIONER: provisioner}
         node = annotations.get(SELECTED_NODE, "")
         if provisioner == PROVISIONER and not self._ready(node):
@@ -147,7 +147,7 @@ class VolumeBinder(Controller):
             if chosen:
                 wanted[SELECTED_NODE] = chosen
         if wanted != annotations:
-            await self.tools.update(PERSISTENT_VOLUME_CLAIMS, _annotated(json, wanted))
+            await self.tools.update(PERSISTENT_VOLUME_CLAIMS, annotated(json, wanted))
 
     def _ready(self, node: str) -> bool:
         found = self.caches.nodes.get(node) if node else None
@@ -176,29 +176,20 @@ class VolumeBinder(Controller):
         json = self._volumes.json(name)
         if json is None:
             raise NotFound(f'persistentvolumes "{name}" not found')
-        reference = json["spec"].get("claimRef") or {}
-        if reference.get("uid") == claim.metadata.uid:
-            return
-        meta = claim.metadata
-        fresh = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": meta.namespace, "name": meta.name,
-                 "uid": meta.uid, "resourceVersion": meta.resource_version}
-        annotations = dict(json["metadata"].get("annotations") or {})
-        if not reference:
-            annotations[BOUND_BY_CONTROLLER] = "yes"
-        changed = _annotated(json, annotations)
-        await self.tools.update(PERSISTENT_VOLUMES, {**changed, "spec": {**json["spec"], "claimRef": fresh}})
+        if (json["spec"].get("claimRef") or {}).get("uid") != claim.metadata.uid:
+            await self.tools.update(PERSISTENT_VOLUMES, pointed_at(json, claim))
 
     async def _point_claim(self, key: str, volume: str) -> None:
         json = self._claims.json(key)
         if json is None:
             return
-        annotations, spec = dict(json["metadata"].get("annotations") or {}), json["spec"]
+        annotations, spec = annotations_of(json), json["spec"]
         if spec.get("volumeName") != volume:
             annotations[BOUND_BY_CONTROLLER] = "yes"
             spec = {**spec, "volumeName": volume}
         annotations[BIND_COMPLETED] = "yes"
-        if annotations != (json["metadata"].get("annotations") or {}) or spec is not json["spec"]:
-            await self.tools.update(PERSISTENT_VOLUME_CLAIMS, {**_annotated(json, annotations), "spec": spec})
+        if annotations != annotations_of(json) or spec is not json["spec"]:
+            await self.tools.update(PERSISTENT_VOLUME_CLAIMS, {**annotated(json, annotations), "spec": spec})
 
     # --- volumes
 
@@ -235,10 +226,10 @@ class VolumeBinder(Controller):
         return PersistentVolumeClaim.of(found)
 
     async def _unbind(self, json: Json) -> None:
-        annotations = {key: item for key, item in (json["metadata"].get("annotations") or {}).items()
-                       if key != BOUND_BY_CONTROLLER}
+        annotations = annotations_of(json)
+        annotations.pop(BOUND_BY_CONTROLLER, None)
         spec = {key: item for key, item in json["spec"].items() if key != "claimRef"}
-        await self.tools.update(PERSISTENT_VOLUMES, {**_annotated(json, annotations), "spec": spec})
+        await self.tools.update(PERSISTENT_VOLUMES, {**annotated(json, annotations), "spec": spec})
 
     async def _write_volume_phase(self, name: str, plan: VolumePlan) -> None:
         json = self._volumes.json(name)
@@ -260,18 +251,14 @@ class VolumeBinder(Controller):
         json = self._volumes.json(name)
         if json is None:
             return
-        annotations = dict(json["metadata"].get("annotations") or {})
+        annotations = annotations_of(json)
         if self._ready(annotations.get(VOLUME_NODE, "")):
             return
         chosen = self._any_node()
         if chosen:
-            await self.tools.update(PERSISTENT_VOLUMES, _annotated(json, {**annotations, VOLUME_NODE: chosen}))
-
-
-def _annotated(json: Json, annotations: Json) -> Json:
-    return {**json, "metadata": {**json["metadata"], "annotations": deep_copy(annotations)}}
+            await self.tools.update(PERSISTENT_VOLUMES, annotated(json, annotations | {VOLUME_NODE: chosen}))
 
 
 def _is_ready(node: Json) -> bool:
-    conditions: Iterable[Json] = (node.get("status") or {}).get("conditions") or ()
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+    found = conditions.find((node.get("status") or {}).get("conditions") or (), "Ready")
+    return found is not None and found["status"] == "True"

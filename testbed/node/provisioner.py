@@ -33,12 +33,12 @@ from testbed.client.protocol import Client
 from testbed.errors import AlreadyExists, ApiError, EngineError, EngineUnavailable, NotFound
 from testbed.node.facts import NodeFacts, Recorder
 from testbed.node.storage import NodeStorage
+from testbed.runtime.helper_container import HELPER_IMAGE, run_to_end
 from testbed.runtime.protocol import ContainerSpec, Engine, Mount
 
 log = logging.getLogger("testbed.node")
 Json = dict[str, Any]
 AGAIN_S = 1.0
-HELPER_IMAGE = "testbed-nettools:1"
 _HELPER_S = 10.0
 
 
@@ -106,7 +106,6 @@ class Provisioner:
         """The engine's volume, and the object that stands for it."""
         if claim.spec.volume_mode == "Block":
             raise EngineError("volumes of the engine are directories: volumeMode Block is not supported")
-        meta = claim.metadata
         state = await self._engine.create_volume(f"testbed-{self._facts.instance_id}_{name}", labels={
             labels.INSTANCE: self._facts.instance_id, labels.INSTANCE_NAME: self._facts.instance_name,
             labels.ROLE: labels.ROLE_VOLUME})
@@ -118,8 +117,7 @@ class Provisioner:
             "spec": {
                 "accessModes": list(claim.spec.access_modes), "volumeMode": "Filesystem",
                 "capacity": {"storage": claim.spec.resources.requests["storage"]},
-                "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": meta.namespace,
-                             "name": meta.name, "uid": meta.uid, "resourceVersion": meta.resource_version},
+                "claimRef": claim.reference,
                 "csi": {"driver": DRIVER, "volumeHandle": state.name},
                 "persistentVolumeReclaimPolicy": storage.reclaim_policy, "storageClassName": claim.class_name,
             },
@@ -130,21 +128,14 @@ class Provisioner:
         if _opened(directory):
             return
         await self._engine.remove(f"{name}-opener")  # of an agent that was killed in the middle
-        container = await self._engine.create(ContainerSpec(
+        spec = ContainerSpec(
             name=f"{name}-opener", image=HELPER_IMAGE,
             labels={labels.INSTANCE: self._facts.instance_id, labels.INSTANCE_NAME: self._facts.instance_name,
                     labels.ROLE: labels.ROLE_HELPER},
             command=("chmod", "0777", "/volume"), mounts=(Mount("/volume", name),),
-        ))
-        try:
-            await self._engine.start(container)
-            deadline_s = asyncio.get_running_loop().time() + _HELPER_S
-            while (await self._engine.inspect(container)).running:
-                if asyncio.get_running_loop().time() > deadline_s:
-                    raise EngineError(f"volume {name} could not be opened to all users")
-                await asyncio.sleep(0.05)
-        finally:
-            await self._engine.remove(container)
+        )
+        if not await run_to_end(self._engine, spec, _HELPER_S):
+            raise EngineError(f"volume {name} could not be opened to all users")
 
     # --- removing
 
