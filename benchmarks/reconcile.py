@@ -7,13 +7,13 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from benchmarks.cluster import BenchCluster
 from benchmarks.rows import Row, spread
+from testbed.api.clock import SystemClock
 from testbed.api.resources import DEPLOYMENTS, NODES, PODS
 from testbed.client.inprocess import InProcessClient
 from testbed.controlplane.controller import Controller
@@ -28,11 +28,6 @@ REPLICAS, LOOKS = 100, 200
 LIMIT_MS = 5.0
 
 
-class _Clock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-
 def measure(cluster: BenchCluster) -> list[Row]:
     """``cluster`` is not asked: nothing but this process's own code is measured."""
     with tempfile.TemporaryDirectory(prefix="testbed-bench-") as folder:
@@ -42,12 +37,12 @@ def measure(cluster: BenchCluster) -> list[Row]:
 async def _measure(folder: Path) -> list[Row]:
     store = Store(folder / "store.sqlite")
     registry = Registry(
-        store, clock=_Clock(), random=Random(1), profile=KUBERNETES, service_range="10.96.0.0/16",
+        store, clock=SystemClock(), random=Random(1), profile=KUBERNETES, service_range="10.96.0.0/16",
         node_ports=tuple(range(30000, 30016)),
     )
     ensure_system_objects(registry, "10.96.0.1")
     client = InProcessClient(registry)
-    plane = ControlPlane(client, profile=KUBERNETES, clock=_Clock(), random=Random(2))
+    plane = ControlPlane(client, profile=KUBERNETES, clock=SystemClock(), random=Random(2))
     running = asyncio.get_running_loop().create_task(plane.run())
     try:
         await plane.started.wait()

@@ -481,7 +481,6 @@ class ServiceSpec(View):
     session_affinity: str = "None"
     external_name: str = ""
     internal_traffic_policy: str = "Cluster"
-    external_traffic_policy: str = "Cluster"
     load_balancer_source_ranges: tuple[str, ...] = ()
 
     @property

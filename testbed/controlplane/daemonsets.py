@@ -13,7 +13,7 @@ from testbed.controlplane.controller import Tools
 from testbed.controlplane.history import History, Revisions
 from testbed.controlplane.pod_controller import PodController, pod_from
 from testbed.core import daemonsets
-from testbed.core.backoff import BackoffRule
+from testbed.core.backoff import BackoffEntry, BackoffRule, advanced
 from testbed.core.daemon_nodes import tolerations
 from testbed.core.reasons import Note
 
@@ -29,8 +29,7 @@ class DaemonSetController(PodController):
         self._sets, self._nodes = tools.caches.daemon_sets, tools.caches.nodes
         self._history = History(tools, DAEMON_SETS, CONTROLLER_REVISION_HASH)
         self._backoff = BackoffRule.of_daemons(tools.profile)  # kubernetes: daemon_controller.go failedPodsBackoff
-        # (UID of the set, node): how long the next failed pod waits, and since when.
-        self._failures: dict[tuple[str, str], tuple[float, float]] = {}
+        self._failures: dict[tuple[str, str], BackoffEntry] = {}  # (UID of the set, node): of the next failed pod
         self._nodes.on_change(self._node_changed)
 
     def _node_changed(self, old: Json | None, new: Json | None) -> None:
@@ -71,17 +70,15 @@ class DaemonSetController(PodController):
 
     def _waits(self, uid: str) -> dict[str, float]:
         now_s = asyncio.get_running_loop().time()
-        return {node: since_s + wait_s - now_s for (owner, node), (wait_s, since_s) in self._failures.items()
+        return {node: entry.updated_s + entry.delay_s - now_s for (owner, node), entry in self._failures.items()
                 if owner == uid}
 
     def _note_failures(self, uid: str, nodes: tuple[str, ...]) -> None:
         now_s = asyncio.get_running_loop().time()
-        self._failures = {key: (wait_s, since_s) for key, (wait_s, since_s) in self._failures.items()
-                          if now_s - since_s <= self._backoff.reset_s}
+        self._failures = {key: entry for key, entry in self._failures.items()
+                          if now_s - entry.updated_s <= self._backoff.reset_s}
         for node in nodes:
-            before = self._failures.get((uid, node))
-            wait_s = min(2 * before[0], self._backoff.max_s) if before else self._backoff.initial_s
-            self._failures[uid, node] = (wait_s, now_s)
+            self._failures[uid, node] = advanced(self._backoff, self._failures.get((uid, node)), now_s, now_s)
 
     async def _write_status(self, key: str, status: Json) -> None:
         json = self._sets.json(key)

@@ -38,8 +38,8 @@ class NodeLifecycleController(Controller):
         self._watched_s = 0.0
         self._last_s: float | None = None
         self._ready: set[str] = set()  # at the last look
-        self._evicting: dict[str, dict[str, None]] = {}  # by zone: nodes that wait for their NoExecute taint, in order
-        self._next_eviction_s: dict[str, float] = {}
+        self._evicting: dict[str, str] = {}  # nodes that wait for their NoExecute taint, in order: the zone of each
+        self._next_eviction_s: dict[str, float] = {}  # by zone
         self._rates: Mapping[str, float] = {}  # of zones, at the last look
         self._frozen = ""
         self._all_silent = False
@@ -110,7 +110,7 @@ class NodeLifecycleController(Controller):
         for item in plan.nodes:
             await self._carry_out(item)
         self._rates = plan.rates
-        self._queue_evictions(plan.nodes, known_tainted=turn, now_s=now_s)
+        self._queue_evictions(plan.nodes, turn, now_s)
         self._ready = {node.metadata.name for node in known if node.ready} - {
             item.name for item in plan.nodes if item.silent
         }
@@ -119,25 +119,23 @@ class NodeLifecycleController(Controller):
 
     def _turn(self, now_s: float) -> list[str]:
         """The nodes whose turn it is: one of each zone per 1/rate seconds (kubernetes: zoneNoExecuteTainter)."""
-        return [
-            next(iter(waiting)) for zone, waiting in self._evicting.items()
-            if waiting and self._rates.get(zone, 0.0) > 0 and now_s >= self._next_eviction_s.get(zone, 0.0)
-        ]
+        first: dict[str, str] = {}
+        for name, zone in self._evicting.items():
+            first.setdefault(zone, name)
+        return [name for zone, name in first.items()
+                if self._rates.get(zone, 0.0) > 0 and now_s >= self._next_eviction_s.get(zone, 0.0)]
 
-    def _queue_evictions(self, plans: tuple[NodePlan, ...], known_tainted: list[str], now_s: float) -> None:
-        for zone, waiting in self._evicting.items():
-            for name in known_tainted:
-                rate = self._rates.get(zone, 0.0)
-                if waiting.pop(name, "absent") is None and rate > 0:
-                    self._next_eviction_s[zone] = now_s + 1 / rate
+    def _queue_evictions(self, plans: tuple[NodePlan, ...], turn: list[str], now_s: float) -> None:
+        for name in turn:
+            zone = self._evicting.pop(name)
+            if (rate := self._rates.get(zone, 0.0)) > 0:
+                self._next_eviction_s[zone] = now_s + 1 / rate
         for item in plans:
             if not item.evict:
-                for waiting in self._evicting.values():
-                    waiting.pop(item.name, None)
-            elif item.name not in known_tainted and not self._executing(item.name):
-                self._evicting.setdefault(item.zone, {}).setdefault(item.name)
+                self._evicting.pop(item.name, None)
+            elif item.name not in turn and not self._executing(item.name):
+                self._evicting[item.name] = item.zone
                 self.queue.add_after(LOOK, max(self._next_eviction_s.get(item.zone, 0.0) - now_s, 0.001))
-        self._evicting = {zone: waiting for zone, waiting in self._evicting.items() if waiting}
 
     def _executing(self, name: str) -> bool:
         node = self._nodes.get(name)

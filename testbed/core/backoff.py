@@ -20,6 +20,10 @@ class BackoffRule:
     max_s: float
     reset_s: float
 
+    def delay_s(self, failures: int) -> float:
+        """What follows the last of so many failures in a row, one at least."""
+        return min(self.initial_s * 2.0 ** min(failures - 1, 32), self.max_s)
+
     @staticmethod
     def of_crashes(profile: Profile) -> BackoffRule:
         return BackoffRule(profile.crash_backoff_initial_s, profile.crash_backoff_max_s, profile.crash_backoff_reset_s)
@@ -67,7 +71,7 @@ def reconstructed(rule: BackoffRule, restarts: int, started_s: float) -> Backoff
     ``started_s``. Errs on the side of waiting."""
     if restarts <= 0:
         return None
-    return BackoffEntry(min(rule.initial_s * 2.0 ** min(restarts - 1, 32), rule.max_s), started_s)
+    return BackoffEntry(rule.delay_s(restarts), started_s)
 
 
 def _expired(rule: BackoffRule, entry: BackoffEntry, finished_s: float) -> bool:

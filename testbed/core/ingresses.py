@@ -117,24 +117,25 @@ def plan_routing(
     known = tuple(classes)
     mine = [one for one in ingresses if serves(one, known) and not one.metadata.deleting]
     mine.sort(key=lambda one: (str(one.metadata.creation_timestamp or ""), one.key))
-    planner = _Planner(services, slices, secrets)
-    canaries = [one for one in mine if read_options(one.metadata.annotations)[0].canary]
+    options = {one.key: read_options(one.metadata.annotations)[0] for one in mine}
+    planner = _Planner(services, slices, secrets, options)
     for ingress in mine:
-        if ingress not in canaries:
+        if not options[ingress.key].canary:
             planner.add(ingress)
-    for ingress in canaries:
-        planner.add_canary(ingress)
+    for ingress in mine:
+        if options[ingress.key].canary:
+            planner.add_canary(ingress)
     return planner.plan(tuple(one.key for one in mine))
 
 
 class _Planner:
-    """Collects the parts of a plan, older Ingresses first."""
+    """Collects the parts of a plan, older Ingresses first. ``options``: by key of the Ingress."""
 
     def __init__(
         self, services: Mapping[str, Service], slices: Mapping[str, tuple[EndpointSlice, ...]],
-        secrets: Mapping[str, frozenset[str]],
+        secrets: Mapping[str, frozenset[str]], options: Mapping[str, Options],
     ) -> None:
-        self._services, self._slices, self._secrets = services, slices, secrets
+        self._services, self._slices, self._secrets, self._options = services, slices, secrets, options
         self._routes: dict[tuple[str, str, bool], Route] = {}
         self._pools: dict[str, Pool] = {}
         self._certificates: list[Certificate] = []
@@ -165,7 +166,7 @@ class _Planner:
 
     def add_canary(self, ingress: Ingress) -> None:
         """Its routes take a share of the same host and path of another Ingress."""
-        weight = read_options(ingress.metadata.annotations)[0].canary_weight
+        weight = self._options[ingress.key].canary_weight
         for route in self._routes_of(ingress):
             key = (route.host, route.path, route.exact)
             main = self._routes.get(key)
@@ -198,7 +199,7 @@ class _Planner:
         name = f"{ingress.key.replace('/', '_')}_{backend.service.name}_{told}"
         if name not in self._pools:
             endpoints = self._endpoints(ingress, key, wanted.name, wanted.number)
-            self._pools[name] = Pool(name, endpoints, read_options(ingress.metadata.annotations)[0])
+            self._pools[name] = Pool(name, endpoints, self._options[ingress.key])
         return name
 
     def _endpoints(self, ingress: Ingress, key: str, port_name: str, number: int) -> tuple[Backend, ...]:

@@ -71,5 +71,4 @@ def replacement_wait_s(
     ends = [end for pod in failed if (end := finished_at(pod, now)) and (last_success is None or end > last_success)]
     if not ends:
         return 0.0
-    delay_s = min(rule.initial_s * 2.0 ** min(len(ends) - 1, 30), rule.max_s)
-    return max(delay_s - (now - max(ends)).total_seconds(), 0.0)
+    return max(rule.delay_s(len(ends)) - (now - max(ends)).total_seconds(), 0.0)

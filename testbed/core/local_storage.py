@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 
-from testbed.api.core_v1 import Container, PodSpec
+from testbed.api.core_v1 import PodSpec
 from testbed.api.meta import quantity
+from testbed.core.quantities import quantity_text
+from testbed.core.resources import pod_limit
 
 RESOURCE = "ephemeral-storage"
 
@@ -49,36 +50,12 @@ def over_limit(spec: PodSpec, use: DiskUse) -> str:
     disk = {volume.name for volume in spec.volumes
             if volume.empty_dir is not None and volume.empty_dir.medium != "Memory"}
     used = sum(use.containers.values()) + sum(size for name, size in use.volumes.items() if name in disk)
-    total = pod_limit(spec)
+    total = pod_limit(spec, RESOURCE)
     if used > total:
-        return f"Pod ephemeral local storage usage exceeds the total limit of containers {_text(total)}. "
+        text = quantity_text(RESOURCE, total)
+        return f"Pod ephemeral local storage usage exceeds the total limit of containers {text}. "
     for container in (*spec.init_containers, *spec.containers):
         most = container.resources.limits.get(RESOURCE)
         if most is not None and use.containers.get(container.name, 0) > quantity(most):
             return f'Container {container.name} exceeded its local ephemeral storage limit "{most}". '
     return ""
-
-
-def pod_limit(spec: PodSpec) -> Decimal:
-    """Of its containers and sidecars together, or of the largest init step."""
-    sidecars = largest = Decimal(0)
-    for container in spec.init_containers:
-        if container.restart_policy == "Always":
-            sidecars += _limit(container)
-        else:
-            largest = max(largest, sidecars + _limit(container))
-    return max(largest, sidecars + sum((_limit(item) for item in spec.containers), Decimal(0)))
-
-
-def _limit(container: Container) -> Decimal:
-    return quantity(container.resources.limits.get(RESOURCE, 0))
-
-
-def _text(value: Decimal) -> str:
-    """As upstream prints binary quantities: the largest unit that leaves a whole number."""
-    number = int(value)
-    for unit in ("Ti", "Gi", "Mi", "Ki"):
-        size = 1024 ** (("Ki", "Mi", "Gi", "Ti").index(unit) + 1)
-        if number and number % size == 0:
-            return f"{number // size}{unit}"
-    return str(number)

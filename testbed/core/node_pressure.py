@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
-from testbed.api.core_v1 import PodSpec
+from testbed.api.core_v1 import PodSpec, Taint
+from testbed.core.nodes import PRESSURE_TAINTS
+from testbed.core.quantities import quantity_text
 from testbed.core.resources import pod_request, qos_class, request
+from testbed.core.tolerations import first_intolerable
 
 CRITICAL_PRIORITY = 2_000_000_000  # kubernetes: scheduling.SystemCriticalPriority; such pods are not evicted
-TAINT = "node.kubernetes.io/memory-pressure"
-MEMORY_PRESSURE = "MemoryPressure"
+_TAINT = Taint(key=PRESSURE_TAINTS["MemoryPressure"], effect="NoSchedule")
 
 
 @dataclass(frozen=True)
@@ -73,10 +76,7 @@ def message(pod: PodUse, available_bytes: int, threshold_bytes: int) -> str:
 
 def turned_away(spec: PodSpec) -> str:
     """Why a node under memory pressure does not take this pod; empty when it does."""
-    tolerated = any(
-        item.effect in ("", "NoSchedule") and (item.key == TAINT or (not item.key and item.operator == "Exists"))
-        for item in spec.tolerations
-    )
+    tolerated = first_intolerable((_TAINT,), spec.tolerations, (_TAINT.effect,)) is None
     admitted = spec.priority >= CRITICAL_PRIORITY or qos_class(spec) != "BestEffort" or tolerated
     return "" if admitted else "The node had condition: [MemoryPressure]. "
 
@@ -86,7 +86,4 @@ def _kib(value: int) -> str:
 
 
 def _text(value: int) -> str:
-    for power, unit in ((3, "Gi"), (2, "Mi"), (1, "Ki")):
-        if value and value % 1024**power == 0:
-            return f"{value // 1024**power}{unit}"
-    return str(value)
+    return quantity_text("memory", Decimal(value))

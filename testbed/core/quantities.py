@@ -63,7 +63,7 @@ def quantity_text(name: str, amount: Decimal) -> str:
         return f"{(amount * 1000).to_integral_value(ROUND_CEILING)}m"
     whole = int(amount)
     if "memory" in name or "storage" in name:
-        for suffix, factor in (("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10)):
+        for suffix, factor in (("Ti", 2**40), ("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10)):
             if whole and whole % factor == 0:
                 return f"{whole // factor}{suffix}"
     return str(whole)

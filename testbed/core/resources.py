@@ -5,7 +5,7 @@ Source: kubernetes pkg/apis/core/v1/helper/qos/qos.go, pkg/kubelet/qos/policy.go
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 from testbed.api.core_v1 import Container, PodSpec
@@ -39,14 +39,23 @@ def qos_class(spec: PodSpec) -> str:
 
 def pod_request(spec: PodSpec, name: str) -> Decimal:
     """What the pod needs at once: its containers and sidecars together, or the largest init step."""
+    return _of_pod(spec, name, request)
+
+
+def pod_limit(spec: PodSpec, name: str) -> Decimal:
+    """As ``pod_request``, of limits."""
+    return _of_pod(spec, name, limit)
+
+
+def _of_pod(spec: PodSpec, name: str, of: Callable[[Container, str], Decimal]) -> Decimal:
     sidecars = Decimal(0)
     largest = Decimal(0)
     for container in spec.init_containers:
         if container.restart_policy == "Always":
-            sidecars += request(container, name)
+            sidecars += of(container, name)
         else:
-            largest = max(largest, sidecars + request(container, name))
-    return max(largest, sidecars + sum((request(item, name) for item in spec.containers), Decimal(0)))
+            largest = max(largest, sidecars + of(container, name))
+    return max(largest, sidecars + sum((of(item, name) for item in spec.containers), Decimal(0)))
 
 
 def cpu_shares(container: Container) -> int:

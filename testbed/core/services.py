@@ -5,7 +5,7 @@ Pure. Who is an endpoint and whether it is ready is decided in ``endpoints``; ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from testbed.api.core_v1 import Service, ServicePort
@@ -37,22 +37,22 @@ def backends(port: ServicePort, slices: Iterable[EndpointSlice]) -> tuple[Backen
 
     A slice's port belongs to the Service's port of the same name (kubernetes: pkg/proxy/endpointslicecache.go).
     """
-    return _chosen(_candidates(port, slices), lambda endpoint: True)
+    return _chosen(_candidates(port, slices))
 
 
 def local_backends(port: ServicePort, slices: Iterable[EndpointSlice]) -> dict[str, tuple[Backend, ...]]:
     """Where it goes from each node under a Local traffic policy: to that node's ready endpoints, else to those of that
     node that terminate but still serve. A node that is not named has none: its traffic is dropped while any endpoint
     exists elsewhere (kubernetes: pkg/proxy/topology.go, nftables/proxier.go)."""
-    candidates = _candidates(port, slices)
-    nodes = sorted({endpoint.node_name for endpoint in candidates.values() if endpoint.node_name})
-    by_node = {node: _chosen(candidates, lambda endpoint, node=node: endpoint.node_name == node)  # type: ignore[misc]
-               for node in nodes}
-    return {node: found for node, found in by_node.items() if found}
+    by_node: dict[str, dict[Backend, Endpoint]] = {}
+    for backend, endpoint in _candidates(port, slices).items():
+        if endpoint.node_name:
+            by_node.setdefault(endpoint.node_name, {})[backend] = endpoint
+    return {node: found for node in sorted(by_node) if (found := _chosen(by_node[node]))}
 
 
-def _chosen(candidates: dict[Backend, Endpoint], wanted: Callable[[Endpoint], bool]) -> tuple[Backend, ...]:
-    chosen = {id(endpoint) for endpoint in serving(one for one in candidates.values() if wanted(one))}
+def _chosen(candidates: dict[Backend, Endpoint]) -> tuple[Backend, ...]:
+    chosen = {id(endpoint) for endpoint in serving(candidates.values())}
     return tuple(sorted(backend for backend, endpoint in candidates.items() if id(endpoint) in chosen))
 
 
