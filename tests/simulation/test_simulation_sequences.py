@@ -77,6 +77,7 @@ def test_sequences_keep_the_bounds_and_converge(acts: list[Act], seed: int) -> N
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 @given(SEQUENCES, st.integers(0, 1000))
 @settings(max_examples=100)
 def test_any_sequence_keeps_the_bounds_and_converges(acts: list[Act], seed: int) -> None:
