@@ -112,5 +112,3 @@ class PodClaims:
         if not wanted.is_dir():
             raise NotMounted(f"{start}hostPath type check failed: {path} is not a directory")
         return wanted.resolve()
-
-

@@ -62,10 +62,12 @@ async def directory_bytes(top: Path) -> int:
     total = seen = 0
     linked: set[tuple[int, int]] = set()
     left = [str(top)]
-    while left and seen < MOST_ENTRIES:
+    while left:
         try:
             with os.scandir(left.pop()) as entries:
                 for entry in entries:
+                    if seen == MOST_ENTRIES:
+                        return total
                     seen += 1
                     if seen % STEP_ENTRIES == 0:
                         await asyncio.sleep(0)

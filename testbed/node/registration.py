@@ -40,7 +40,6 @@ class Registration:
         self.uid = ""
         self._memory_pressure = False
         self._pressure_changed: datetime | None = None
-        self._telling: set[asyncio.Task[None]] = set()
         self.volumes_in_use: list[str] | None = None  # not known yet: what was told before stands
         self._news = asyncio.Event()
 
@@ -138,9 +137,7 @@ class Registration:
     def tell_memory_pressure(self, holds: bool) -> None:
         """Sends the status at once."""
         self._memory_pressure, self._pressure_changed = holds, self._clock.now()
-        task = asyncio.get_running_loop().create_task(self._tell())
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        self._news.set()
 
     # --- heartbeats
 
@@ -152,14 +149,20 @@ class Registration:
             group.create_task(self._tell_for_ever())
 
     async def _tell_for_ever(self) -> None:
+        wait_s = _FIRST_S
         while True:
             interval_s = self._profile.node_status_interval_s * (1 + 0.04 * (self._draw.random() - 0.5))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(interval_s):
                     await self._news.wait()
-            await self._tell()
+            if await self._tell():
+                wait_s = _FIRST_S
+            else:
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, _LONGEST_S)
 
-    async def _tell(self) -> None:
+    async def _tell(self) -> bool:
+        """False: it is to be told again."""
         self._news.clear()
         try:
             await self.send_status()
@@ -167,8 +170,9 @@ class Registration:
             await self.register()
         except ApiError as error:
             log.info("node status not sent: %s", error.message)
-            await asyncio.sleep(_FIRST_S)
             self._news.set()
+            return False
+        return True
 
     async def _renew_for_ever(self) -> None:
         lease: Json | None = None

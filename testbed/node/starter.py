@@ -58,7 +58,10 @@ class Starter:
         shared = self.shared
         await self._find_claims(pod, json)
         try:
-            await self._find_tokens(pod, json)
+            await shared.tokens.ensure(pod)
+        except MissingConfig as error:
+            raise self._failed(json, "FailedMount", Waiting("ContainerCreating"), str(error)) from error
+        try:
             write_volumes(shared.facts, pod, self._sources(pod, ""))
             for container in (*pod.spec.init_containers, *pod.spec.containers):
                 check_allowed(pod, container, "nobody")
@@ -97,13 +100,6 @@ class Starter:
             raise
         shared.view.learn(state)
 
-    async def _find_tokens(self, pod: Pod, json: Json) -> None:
-        """Raises: CannotStart."""
-        try:
-            await self.shared.tokens.ensure(pod)
-        except MissingConfig as error:
-            raise self._failed(json, "FailedMount", Waiting("ContainerCreating"), str(error)) from error
-
     async def _find_claims(self, pod: Pod, json: Json) -> None:
         """Raises: CannotStart until the node has what the pod claims; EngineUnavailable."""
         try:
@@ -121,7 +117,6 @@ class Starter:
     ) -> Record:
         """Raises: CannotStart, EngineUnavailable."""
         shared, name = self.shared, container.name
-        await self._find_tokens(pod, json)
         await self._find_claims(pod, json)
         spare = shared.view.spare(pod.metadata.uid, name)
         if spare is None or container.image not in self._image_users:

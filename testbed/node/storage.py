@@ -24,7 +24,7 @@ from testbed.core.volume_scheduling import claim_names
 
 
 class NodeStorage:
-    """``on_change``: called when something here changed."""
+    """``listeners``: called when something here changed."""
 
     def __init__(self, client: Client, node: str, draw: random.Random) -> None:
         self._client, self._node, self._draw = client, node, draw
