@@ -21,12 +21,13 @@ from testbed.api import labels
 from testbed.api.instance import memory_directory
 from testbed.errors import EngineError, EngineUnavailable, EnvironmentProblem, HostError
 from testbed.machines.processes import ROOM_RECORD, ended, kill_exactly, read_record, start_ticks
+from testbed.runtime.helper_container import HELPER_IMAGE, run_to_end
 from testbed.runtime.protocol import ContainerSpec, Engine, Host, Mount
 
 RECORD = "processes.json"
 KEPT = frozenset({"runs"})
-HELPER_IMAGE = "testbed-nettools:1"
 SWEEP_WITHIN_S = 15.0
+_CLEAN_WITHIN_S = 60.0  # what then is left, the next attempt says
 _ID = re.compile(r"\b[0-9a-f]{12}\b")
 
 
@@ -150,14 +151,13 @@ async def clean(
         await remove_instance(identity, engine, open_host, say)
     say("removing state")
     for identity in sorted(instance_ids(directory)):
-        await remove_tree(engine, memory_directory(identity))
+        await remove_tree(engine, memory_directory(identity), identity)
     try:
         remove_state(directory)
     except EnvironmentProblem:
         if os.geteuid() == 0:
             raise
-        for name in ("nodes", "hostpath"):
-            await _remove_as_root(engine, directory, name)
+        await _remove_as_root(engine, max(instance_ids(directory), default=""), directory, "nodes", "hostpath")
         remove_state(directory)
 
 
@@ -210,14 +210,14 @@ async def _remove_from_engine(engine: Engine, identity: str, say: Callable[[str]
             await asyncio.sleep(0.3)
 
 
-async def remove_tree(engine: Engine, tree: Path) -> None:
-    """Removes ``tree`` with what containers wrote there. Nothing there is fine.
+async def remove_tree(engine: Engine, tree: Path, identity: str) -> None:
+    """Removes ``tree``, of that cluster, with what containers wrote there. Nothing there is fine.
 
     Raises: EnvironmentProblem, EngineError, EngineUnavailable.
     """
     if _removed(tree):
         return
-    await _remove_as_root(engine, tree.parent, tree.name)
+    await _remove_as_root(engine, identity, tree.parent, tree.name)
 
 
 def _removed(tree: Path) -> bool:
@@ -234,17 +234,10 @@ def _removed(tree: Path) -> bool:
     return True
 
 
-async def _remove_as_root(engine: Engine, directory: Path, name: str) -> None:
+async def _remove_as_root(engine: Engine, identity: str, directory: Path, *names: str) -> None:
     """What containers wrote into volumes belongs to root: a container removes it for a user who is not."""
-    container = await engine.create(ContainerSpec(
-        name=f"testbed-cleaner-{secrets.token_hex(6)}", image=HELPER_IMAGE, labels={labels.ROLE: labels.ROLE_HELPER},
-        command=("rm", "-rf", "--", f"/state/{name}"), mounts=(Mount("/state", str(directory)),),
-    ))
-    try:
-        await engine.start(container)
-        for _ in range(600):  # a minute; what then is left, the next attempt says
-            if not (await engine.inspect(container)).running:
-                return
-            await asyncio.sleep(0.1)
-    finally:
-        await engine.remove(container)
+    await run_to_end(engine, ContainerSpec(
+        name=f"testbed-cleaner-{secrets.token_hex(6)}", image=HELPER_IMAGE,
+        labels={labels.INSTANCE: identity, labels.ROLE: labels.ROLE_HELPER},
+        command=("rm", "-rf", "--", *(f"/state/{name}" for name in names)), mounts=(Mount("/state", str(directory)),),
+    ), _CLEAN_WITHIN_S)

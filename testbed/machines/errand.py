@@ -46,7 +46,7 @@ async def sweep(engine: Engine, host: Host, instance: Instance, node: str) -> Js
     await host.thaw(cgroup)
     await host.kill_cgroup(cgroup)
     await sweep_containers(engine, {labels.INSTANCE: instance.id, labels.NODE: node})
-    await remove_tree(engine, memory_directory(instance.id) / node)
+    await remove_tree(engine, memory_directory(instance.id) / node, instance.id)
     return {}
 
 

@@ -101,18 +101,19 @@ async def take_down_async(name: str = "default", *, lost: bool = False, progress
     try:
         if known:
             await clean(directory, engine, open_host, progress)
+        if known and not lost:
+            return
         try:
             left = await abandoned(engine, name)
         except EngineUnavailable:
             if lost:
                 raise
             return
-        if left and not lost and not known:
+        if left and not lost:
             raise _other_cluster(name)
-        if lost:
-            for identity in sorted(left):
-                await remove_instance(identity, engine, open_host, progress)
-                await remove_tree(engine, memory_directory(identity))
+        for identity in sorted(left):
+            await remove_instance(identity, engine, open_host, progress)
+            await remove_tree(engine, memory_directory(identity), identity)
     finally:
         await engine.close()
 

@@ -33,12 +33,12 @@ from testbed.client.protocol import Client
 from testbed.errors import AlreadyExists, ApiError, EngineError, EngineUnavailable, NotFound
 from testbed.node.facts import NodeFacts, Recorder
 from testbed.node.storage import NodeStorage
+from testbed.runtime.helper_container import HELPER_IMAGE, run_to_end
 from testbed.runtime.protocol import ContainerSpec, Engine, Mount
 
 log = logging.getLogger("testbed.node")
 Json = dict[str, Any]
 AGAIN_S = 1.0
-HELPER_IMAGE = "testbed-nettools:1"
 _HELPER_S = 10.0
 
 
@@ -128,21 +128,14 @@ class Provisioner:
         if _opened(directory):
             return
         await self._engine.remove(f"{name}-opener")  # of an agent that was killed in the middle
-        container = await self._engine.create(ContainerSpec(
+        spec = ContainerSpec(
             name=f"{name}-opener", image=HELPER_IMAGE,
             labels={labels.INSTANCE: self._facts.instance_id, labels.INSTANCE_NAME: self._facts.instance_name,
                     labels.ROLE: labels.ROLE_HELPER},
             command=("chmod", "0777", "/volume"), mounts=(Mount("/volume", name),),
-        ))
-        try:
-            await self._engine.start(container)
-            deadline_s = asyncio.get_running_loop().time() + _HELPER_S
-            while (await self._engine.inspect(container)).running:
-                if asyncio.get_running_loop().time() > deadline_s:
-                    raise EngineError(f"volume {name} could not be opened to all users")
-                await asyncio.sleep(0.05)
-        finally:
-            await self._engine.remove(container)
+        )
+        if not await run_to_end(self._engine, spec, _HELPER_S):
+            raise EngineError(f"volume {name} could not be opened to all users")
 
     # --- removing
 

@@ -115,7 +115,7 @@ def test_a_node_that_had_no_power_has_lost_its_memory(tmp_path: Path) -> None:
         await sweep(engine, SimulatedHost(machine, ID), instance, "node-1")
         assert [path.name for path in memory_directory(ID).iterdir()] == ["node-2"]
         assert not machine.containers
-        await remove_tree(engine, memory_directory(ID))
+        await remove_tree(engine, memory_directory(ID), ID)
 
     run_virtual(body)
 
@@ -139,18 +139,19 @@ async def test_what_containers_wrote_as_root_is_removed_by_a_container_for_a_use
 
     monkeypatch.setattr("testbed.machines.cleanup.shutil.rmtree", refuse)
     monkeypatch.setattr("testbed.machines.cleanup.os.geteuid", lambda: 1000)
-    await remove_tree(Engine(), tmp_path / "testbed-1")
+    await remove_tree(Engine(), tmp_path / "testbed-1", ID)
     spec, = Engine.specs
     assert spec.command == ("rm", "-rf", "--", "/state/testbed-1")
     assert [(mount.target, mount.source) for mount in spec.mounts] == [("/state", str(tmp_path))]
     assert spec.network == "none"
+    assert spec.labels[labels.INSTANCE] == ID  # an interrupted one is found again
 
 
 async def test_a_symlink_in_place_of_a_memory_volume_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "precious")
     with pytest.raises(EnvironmentProblem):
-        await remove_tree(None, tmp_path / "link")  # type: ignore[arg-type]
+        await remove_tree(None, tmp_path / "link", ID)  # type: ignore[arg-type]
     assert (tmp_path / "precious").exists()
 
 
