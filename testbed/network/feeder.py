@@ -18,13 +18,12 @@ from testbed.client.informer import Informer
 from testbed.client.protocol import Client, Json
 from testbed.errors import TestbedError
 from testbed.network.host_ports import has_host_ports, told
-from testbed.network.line import Line
+from testbed.network.line import Line, feed
 from testbed.network.state import GatewayState, gateway_state, node_ranges
 
 REASON = "EndpointsProgrammed"
 ENDPOINTS_ANNOTATION = "testbed.io/endpoints"  # addresses in rotation after the change, comma separated
 ANSWER_S = 2.0
-RETRY_S = 0.1
 REFUSED_AGAIN_S = 1.0
 
 _log = logging.getLogger(__name__)
@@ -74,27 +73,10 @@ class GatewayFeeder:
             group.create_task(self._pods.run())
             for informer in (self._services, self._slices, self._nodes, self._pods):
                 await informer.synced.wait()
-            while True:
-                try:
-                    await self._converse()
-                except (OSError, TimeoutError, ValueError) as error:
-                    _log.info("gateway: %s", error or "no answer")
-                await asyncio.sleep(RETRY_S)
-
-    async def _converse(self) -> None:
-        """Feeds one gateway for as long as it lives. Raises: OSError, TimeoutError, ValueError when it does not."""
-        loop = asyncio.get_running_loop()
-        transport, line = await loop.create_unix_connection(lambda: Line(self._dirty.set), str(self._socket))
-        try:
-            self._dirty.set()
-            while True:
-                await self._dirty.wait()
-                self._dirty.clear()
-                await self._send(line)
-        finally:
-            transport.close()
+            await feed(self._socket, self._dirty, self._send)
 
     async def _send(self, line: Line) -> None:
+        """Raises: OSError, TimeoutError, ValueError when the gateway has gone or says nothing sensible."""
         services = dict(self._services.items)
         try:
             pods = [pod for pod in self._pods.items.values() if has_host_ports(pod)]

@@ -86,26 +86,29 @@ async def ensure_gateway(engine: Engine, host: Host, instance: Instance) -> Cont
 async def route_services(host: Host, instance: Instance) -> None:
     """The host reaches ClusterIPs through the gateway, and is as patient with pods as the gateway is. Both go with the
     bridge when the network is removed."""
-    argv = ("ip", "route", "replace", instance.service_range, "via", instance.gateway_address, "dev", instance.bridge)
-    result = await host.run(argv)
-    if result.exit_code:
-        raise HostError(f"cannot set the route to the Services: {result.stderr.decode(errors='replace').strip()}")
+    await _route(host, instance, instance.service_range, "the Services")
     # A dead pod's address is silent, as it is through a Service: without this the host itself would say "no route" as
     # soon as three questions for its neighbour went unanswered. Longer than a connection is tried for (127 s).
-    result = await host.run(("ip", "ntable", "change", "name", "arp_cache", "dev", instance.bridge,
-                             "mcast_probes", str(NEIGHBOUR_PROBES)))
-    if result.exit_code:
-        raise HostError(f"cannot set how long {instance.bridge} asks for a neighbour: "
-                        f"{result.stderr.decode(errors='replace').strip()}")
+    await _set(host, f"how long {instance.bridge} asks for a neighbour",
+               "ip", "ntable", "change", "name", "arp_cache", "dev", instance.bridge,
+               "mcast_probes", str(NEIGHBOUR_PROBES))
 
 
 async def route_node(host: Host, instance: Instance, address: str) -> None:
     """The host reaches a node's own address through the gateway, which answers for it. Twice is harmless."""
-    argv = ("ip", "route", "replace", f"{address}/32", "via", instance.gateway_address, "dev", instance.bridge)
+    await _route(host, instance, f"{address}/32", f"node address {address}")
+
+
+async def _route(host: Host, instance: Instance, where: str, what: str) -> None:
+    await _set(host, f"the route to {what}",
+               "ip", "route", "replace", where, "via", instance.gateway_address, "dev", instance.bridge)
+
+
+async def _set(host: Host, what: str, *argv: str) -> None:
+    """Raises: HostError."""
     result = await host.run(argv)
     if result.exit_code:
-        said = result.stderr.decode(errors="replace").strip()
-        raise HostError(f"cannot set the route to node address {address}: {said}")
+        raise HostError(f"cannot set {what}: {result.stderr.decode(errors='replace').strip()}")
 
 
 def gateway_status(instance: Instance, *, timeout_s: float = 1.0) -> dict[str, Any]:

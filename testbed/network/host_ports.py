@@ -18,7 +18,7 @@ _ANY = ("", "0.0.0.0")
 def host_port_services(pods: Iterable[Json], nodes: Iterable[Json], services: Iterable[Json] = ()) -> list[Json]:
     """One entry in wire form for each host port, one for each node port of ``services`` (in wire form) at each node's
     address, and one without endpoints for each such address. Where both want one port, the Service has it."""
-    addresses = _own_addresses(nodes)
+    addresses = own_addresses(nodes)
     wire = [_entry(f"node {name}", address, "tcp", 0, []) for name, address in sorted(addresses.items())]
     taken: set[tuple[str, str, int]] = set()
     for service in services:
@@ -63,7 +63,7 @@ def _ports(spec: Json, own: str) -> Iterable[tuple[str, int, int]]:
                     yield protocol, int(port["hostPort"]), int(port["containerPort"])
 
 
-def _own_addresses(nodes: Iterable[Json]) -> dict[str, str]:
+def own_addresses(nodes: Iterable[Json]) -> dict[str, str]:
     """By node; an address that several nodes have is nobody's own."""
     found = {
         node["metadata"]["name"]: str(item["address"]) for node in nodes

@@ -23,9 +23,9 @@ from testbed.client.informer import Informer
 from testbed.client.protocol import Client, Json
 from testbed.core.ingresses import Note, RoutingPlan, plan_routing
 from testbed.errors import ApiError, TestbedError
-from testbed.network.feeder import REFUSED_AGAIN_S, RETRY_S, Recorder
+from testbed.network.feeder import REFUSED_AGAIN_S, Recorder
 from testbed.network.ingress_wire import wire_plan
-from testbed.network.line import Line
+from testbed.network.line import Line, feed
 
 ANSWER_S = 15.0  # a reload waits for a new worker
 PROGRAMMED = "Programmed"
@@ -45,6 +45,7 @@ class IngressFeeder:
                         for one in (SERVICES, ENDPOINT_SLICES, SECRETS)}
         self._watching = False
         self._revision = 0
+        self._line: Line | None = None
         self._in_force: Json | None | bool = False  # False: what this gateway has is not known
         self._bad: list[str] = []
         self._told: frozenset[Note] = frozenset()
@@ -59,32 +60,19 @@ class IngressFeeder:
             group.create_task(self._classes.run())
             await self._ingresses.synced.wait()
             await self._classes.synced.wait()
-            while True:
-                try:
-                    await self._converse(group)
-                except (OSError, TimeoutError, ValueError) as error:
-                    _log.info("gateway, for Ingresses: %s", error or "no answer")
-                await asyncio.sleep(RETRY_S)
+            await feed(self._socket, self._dirty, lambda line: self._feed(line, group))
 
-    async def _converse(self, group: asyncio.TaskGroup) -> None:
-        """Feeds one gateway for as long as it lives. Raises: OSError, TimeoutError, ValueError when it does not."""
-        loop = asyncio.get_running_loop()
-        transport, line = await loop.create_unix_connection(lambda: Line(self._dirty.set), str(self._socket))
-        self._in_force = False
-        try:
-            self._dirty.set()
-            while line.alive:
-                await self._dirty.wait()
-                self._dirty.clear()
-                if self._ingresses.items and not self._watching:
-                    self._watching = True
-                    for informer in self._behind.values():
-                        group.create_task(informer.run())
-                    for informer in self._behind.values():
-                        await informer.synced.wait()
-                await self._send(line)
-        finally:
-            transport.close()
+    async def _feed(self, line: Line, group: asyncio.TaskGroup) -> None:
+        """Raises: as ``_send``."""
+        if line is not self._line:
+            self._line, self._in_force = line, False
+        if self._ingresses.items and not self._watching:
+            self._watching = True
+            for informer in self._behind.values():
+                group.create_task(informer.run())
+            for informer in self._behind.values():
+                await informer.synced.wait()
+        await self._send(line)
 
     def plan(self) -> RoutingPlan:
         """Of what is known now. Raises: InvalidInput for an object that cannot be read."""

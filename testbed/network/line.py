@@ -1,13 +1,20 @@
-"""A connection to the gateway's control socket: one line of JSON asks, one answers. Who asks what is the feeders'."""
+"""A connection to the gateway's control socket: one line of JSON asks, one answers; and keeping one, for as long as we
+live. Who asks what is the feeders'."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import cast
 
 from testbed.client.protocol import Json
+
+RETRY_S = 0.1
+
+_log = logging.getLogger(__name__)
 
 
 class Line(asyncio.Protocol):
@@ -52,3 +59,25 @@ class Line(asyncio.Protocol):
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(json.dumps(message).encode() + b"\n")
         return await self._answer
+
+
+async def feed(socket: Path, changed: asyncio.Event, send: Callable[[Line], Awaitable[None]]) -> None:
+    """Calls ``send`` for each new gateway at ``socket``, and whenever ``changed`` is set. Runs until cancelled.
+
+    ``send`` may raise OSError, TimeoutError or ValueError when the gateway has gone or says nothing sensible.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            transport, line = await loop.create_unix_connection(lambda: Line(changed.set), str(socket))
+            try:
+                changed.set()
+                while line.alive:
+                    await changed.wait()
+                    changed.clear()
+                    await send(line)
+            finally:
+                transport.close()
+        except (OSError, TimeoutError, ValueError) as error:
+            _log.info("gateway: %s", error or "no answer")
+        await asyncio.sleep(RETRY_S)

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from testbed.api.core_v1 import Node, Service, ServicePort
+from testbed.api.core_v1 import Service, ServicePort
 from testbed.api.discovery_v1 import EndpointSlice
 from testbed.api.labels import SERVICE_NAME
 from testbed.core.services import DEFAULT_AFFINITY_S, Backend, backends, balanced, local_backends
-from testbed.network.host_ports import host_port_services
+from testbed.network.host_ports import host_port_services, own_addresses
 
 DOMAIN = "cluster.local"
 Json = dict[str, Any]
@@ -67,15 +67,10 @@ def gateway_state(
 def node_ranges(nodes: Iterable[Json]) -> dict[str, list[str]]:
     """From which addresses the clients on each node come: its range of pods, and its own address where that is not
     shared with other nodes."""
-    views = [Node.of(raw) for raw in nodes]
-    own = {view.metadata.name: [item.address for item in view.status.addresses if item.type == "InternalIP"]
-           for view in views}
-    every = [address for addresses in own.values() for address in addresses]
-    return {
-        view.metadata.name: [*([view.spec.pod_cidr] if view.spec.pod_cidr else []),
-                             *(address for address in own[view.metadata.name] if every.count(address) == 1)]
-        for view in views
-    }
+    nodes = list(nodes)
+    own = own_addresses(nodes)
+    given = {node["metadata"]["name"]: (node.get("spec") or {}).get("podCIDR") for node in nodes}
+    return {name: [source for source in (cidr, own.get(name)) if source] for name, cidr in given.items()}
 
 
 def _port(
