@@ -25,7 +25,7 @@ from testbed.runtime.protocol import (
     NetworkState,
 )
 from testbed.runtime.simulated_behaviour import argv_of
-from testbed.runtime.simulated_exec import SimulatedExec, run_inside
+from testbed.runtime.simulated_exec import SimulatedExec, run_inside, run_main
 from testbed.runtime.simulated_machine import SimulatedContainer, SimulatedMachine
 from testbed.runtime.simulated_programs import known
 from testbed.runtime.simulated_volumes import SimulatedVolumes
@@ -146,7 +146,7 @@ class SimulatedEngine(SimulatedVolumes):
             if not found.running:
                 self._refuse_unjoinable(found)
                 self._refuse_unknown_program(found)
-                self.machine.run(found)
+                self.machine.run(found, run_main)
             if self.machine.draw.random() < self.machine.hiccups.failed_start_answers:
                 raise EngineUnavailable(f"the container engine did not answer within {_START_S:g} s")
             return found.state()

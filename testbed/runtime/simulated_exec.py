@@ -106,7 +106,11 @@ async def run_inside(
             return ended.code
 
     running = asyncio.get_running_loop().create_task(run())
-    process.ended.add_done_callback(_ends(running))
+
+    def end(_: object) -> None:
+        running.cancel()
+
+    process.ended.add_done_callback(end)
     try:
         async with asyncio.timeout(timeout_s):
             code = await asyncio.shield(running)
@@ -117,15 +121,9 @@ async def run_inside(
             raise
         code = _KILLED
     finally:
+        process.ended.remove_done_callback(end)
         running.cancel()
     return ExecResult(code, bytes(output[:limit_bytes]))
-
-
-def _ends(task: asyncio.Task[int]) -> Callable[[object], None]:
-    def end(_: object) -> None:
-        task.cancel()
-
-    return end
 
 
 class SimulatedExec:

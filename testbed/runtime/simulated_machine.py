@@ -122,6 +122,10 @@ class SimulatedContainer:
         )
 
 
+#: Runs a container's own command to its end.
+Main = Callable[["SimulatedMachine", SimulatedContainer, tuple[str, ...]], Coroutine[Any, Any, None]]
+
+
 class SimulatedMachine:
     def __init__(self, draw: random.Random, clock: WallClock) -> None:
         self.draw = draw
@@ -249,8 +253,8 @@ class SimulatedMachine:
 
     # --- containers' lives
 
-    def run(self, container: SimulatedContainer) -> None:
-        """Its program starts."""
+    def run(self, container: SimulatedContainer, main: Main) -> None:
+        """Its program starts. ``main``: runs the command that it was given, where it was given one."""
         loop = asyncio.get_running_loop()
         behaviour = behaviour_of(container.spec)
         container.process = self.spawn(container.cgroup, lambda number: self._signalled(container, number))
@@ -261,15 +265,10 @@ class SimulatedMachine:
         container.started_s, container.started_at = loop.time(), self.clock.now()
         self.starts += 1
         if argv := argv_of(container.spec):
-            container.task = loop.create_task(self.run_main(container, argv), context=self.context)
+            container.task = loop.create_task(main(self, container, argv), context=self.context)
         if behaviour.exit_after_s is not None:
             container.timers.append(self.later(behaviour.exit_after_s, self._out_of_time, container))
         self.emit("start", container)
-
-    async def run_main(self, container: SimulatedContainer, argv: tuple[str, ...]) -> None:
-        from testbed.runtime.simulated_exec import run_main  # which sees this machine
-
-        await run_main(self, container, argv)
 
     def sandbox_of(self, container: SimulatedContainer) -> SimulatedContainer:
         """The one whose network it has joined, or itself."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -146,22 +146,22 @@ class Program:
 
     async def _loop(self, node: Loop | For) -> int:
         code = 0
-        if isinstance(node, For):
-            for value in [text for word in node.words for text in self._expand(word)]:
-                self.variables[node.name] = value
-                try:
-                    code = await self._execute(node.body)
-                except Leave as leave:
-                    if not leave.goes_on:
-                        break
-            return code
-        while (await self._execute(node.condition) == 0) is node.wanted:
+        values = iter([text for word in node.words for text in self._expand(word)] if isinstance(node, For) else [])
+        while await self._goes_on(node, values):
             try:
                 code = await self._execute(node.body)
             except Leave as leave:
                 if not leave.goes_on:
                     break
         return code
+
+    async def _goes_on(self, node: Loop | For, values: Iterator[str]) -> bool:
+        if isinstance(node, Loop):
+            return (await self._execute(node.condition) == 0) is node.wanted
+        for value in values:  # the next one
+            self.variables[node.name] = value
+            return True
+        return False
 
     async def _in_background(self, command: Node) -> int:
         try:

@@ -94,8 +94,6 @@ def parse(script: str) -> Node:
     return tree
 
 
-
-
 def _shown(token: _Token) -> str:
     return token if isinstance(token, str) else "".join(part.text for part in token)
 

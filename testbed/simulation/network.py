@@ -93,9 +93,7 @@ class SimulatedNetwork:
         return self.machine.is_frozen(container.cgroup) or not self.link_up(container)
 
     def link_up(self, container: SimulatedContainer) -> bool:
-        network = container.spec.network
-        sandbox = self.machine.find(network[10:]) if network.startswith("container:") else container
-        return sandbox is None or sandbox.link_up
+        return self.machine.sandbox_of(container).link_up
 
 
 class SimulatedConnection(MemoryTransport):
