@@ -140,14 +140,14 @@ class ApiError(TestbedError):
             self.reason = reason
 
     def status(self) -> dict[str, Any]:
-        """The ``Status`` object that says this over HTTP (kubernetes: apimachinery metav1.Status)."""
-        body: dict[str, Any] = {
+        """The ``Status`` object that says this over HTTP (kubernetes: apimachinery metav1.Status).
+
+        ``details`` is there even when it is empty: kubectl looks into a NotFound's without asking.
+        """
+        return {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
+            "message": self.message, "reason": self.reason, "details": self.details, "code": self.code,
         }
-        if self.details:
-            body["details"] = self.details
-        return body
 
 
 class NotFound(ApiError):

@@ -57,6 +57,13 @@ def tidy(server: ServerProcess) -> Iterator[None]:
                 cluster.delete(kind, name, namespace, grace_period_s=0, wait_s=20)
 
 
+def test_debug_says_that_there_are_no_ephemeral_containers(kubectl: Kubectl) -> None:
+    kubectl("run", "web", "--image", "sample:v1")
+    refused = kubectl.run("debug", "web", "--image", "sample:v1", "--target", "web")
+    assert refused.returncode == 1 and "ephemeral containers are disabled for this cluster" in refused.stderr
+    assert "could not find the requested resource" in refused.stderr
+
+
 def eventually(holds: Callable[[], bool], within_s: float = 20) -> None:
     deadline = time.monotonic() + within_s
     while not holds():

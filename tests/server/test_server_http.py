@@ -189,6 +189,19 @@ async def test_wrong_requests(world: World, method: str, path: str, status: int)
     assert (got, body["kind"], body["code"]) == (status, "Status", status)
 
 
+@pytest.mark.parametrize(("method", "path"), [
+    ("GET", "/api/v1/nothing"), ("GET", f"{PODS}/a/ephemeralcontainers"), ("PATCH", f"{PODS}/a/ephemeralcontainers"),
+])
+async def test_what_is_not_served_is_not_found_with_details(world: World, method: str, path: str) -> None:
+    """kubectl debug reads ``status.details`` of this answer without asking whether it is there."""
+    await world.ask("POST", PODS, json=pod())
+    headers = {"Content-Type": "application/strategic-merge-patch+json"}
+    got, body, _ = await world.ask(method, path, headers=headers, data="{}" if method == "PATCH" else None)
+    assert got == 404 and body == {
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "NotFound",
+        "message": "the server could not find the requested resource", "details": {}, "code": 404}
+
+
 async def test_an_answer_in_a_form_nobody_has_is_not_acceptable(world: World) -> None:
     assert (await world.ask("GET", PODS, headers={"Accept": "application/vnd.kubernetes.protobuf"}))[0] == 406
     assert (await world.ask("GET", PODS,
