@@ -6,6 +6,7 @@ pkg/apis/core/v1/helper/qos/qos.go, pkg/registry/core/pod/strategy.go.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from testbed.api.labels import TAINT_NOT_READY, TAINT_UNREACHABLE
@@ -15,6 +16,7 @@ from testbed.errors import Forbidden, NotFound
 Json = dict[str, Any]
 
 SYSTEM_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+DEFAULT_ACCOUNT = "default"
 PROTECTED_NAMESPACES = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
 
 
@@ -25,7 +27,7 @@ def admit_pod(obj: Json, toleration_s: int, priority_classes: dict[str, Json]) -
     """
     spec = obj["spec"]
     if not spec.get("serviceAccountName"):
-        spec["serviceAccountName"] = "default"
+        spec["serviceAccountName"] = DEFAULT_ACCOUNT
     spec["serviceAccount"] = spec["serviceAccountName"]
     _prioritize(obj, priority_classes)
     tolerations = spec.setdefault("tolerations", [])
@@ -39,6 +41,19 @@ def admit_pod(obj: Json, toleration_s: int, priority_classes: dict[str, Json]) -
             "type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "lastProbeTime": None,
             "lastTransitionTime": obj["metadata"].get("creationTimestamp"),
             "message": "Scheduling is blocked due to non-empty scheduling gates"}]
+
+
+def admit_account(pod: Json, exists: Callable[[str], bool]) -> None:
+    """``exists``: whether a ServiceAccount of that name is in the pod's namespace. ``default`` comes with each
+    namespace and is not asked for.
+
+    Raises: Forbidden when the pod names one that does not exist.
+    """
+    name, meta = pod["spec"]["serviceAccountName"], pod["metadata"]
+    if name != DEFAULT_ACCOUNT and not exists(name):
+        raise Forbidden(f'pods "{meta["name"]}" is forbidden: error looking up service account '
+                        f'{meta.get("namespace", "")}/{name}: serviceaccount "{name}" not found',
+                        hint="create that ServiceAccount first", details={"name": meta["name"], "kind": "pods"})
 
 
 def _tolerates(toleration: Json, key: str) -> bool:

@@ -48,7 +48,7 @@ def allocate_service(
 
 def balancer_range(services: ipaddress.IPv4Network) -> ipaddress.IPv4Network:
     """The part of the Service range that load balancers' addresses are of."""
-    return list(services.subnets(new_prefix=24))[-1]
+    return ipaddress.IPv4Network((services.broadcast_address, 24), strict=False)
 
 
 def _allocate_balancer(obj: Json, taken: set[str], pool: ipaddress.IPv4Network, causes: Causes) -> None:

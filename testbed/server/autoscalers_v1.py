@@ -13,6 +13,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from testbed.server.validation_autoscalers import SOURCES
+
 Json = dict[str, Any]
 
 _PREFIX = "autoscaling.alpha.kubernetes.io/"
@@ -20,8 +22,6 @@ METRICS, STATUSES = f"{_PREFIX}metrics", f"{_PREFIX}current-metrics"
 CONDITIONS, BEHAVIOR = f"{_PREFIX}conditions", f"{_PREFIX}behavior"
 _ANNOTATIONS = (METRICS, STATUSES, CONDITIONS, BEHAVIOR)
 _VALUES = {"averageUtilization": "AverageUtilization", "averageValue": "AverageValue", "value": "Value"}
-_SOURCES = {"Resource": "resource", "ContainerResource": "containerResource", "Pods": "pods", "Object": "object",
-            "External": "external"}
 
 
 def to_v1(obj: Json) -> Json:
@@ -33,12 +33,12 @@ def to_v1(obj: Json) -> Json:
     for metric in spec.get("metrics") or ():
         percent = _cpu_percent(metric, "target")
         if percent is None:
-            others.append(_old_metric(metric, "target", "target"))
+            others.append(_old_metric(metric, "target"))
         else:
             shown["targetCPUUtilizationPercentage"] = percent
     told: Json = {
         METRICS: others, CONDITIONS: status.get("conditions"), BEHAVIOR: _renamed(spec.get("behavior"), _upper),
-        STATUSES: [_old_metric(item, "current", "current") for item in status.get("currentMetrics") or ()],
+        STATUSES: [_old_metric(item, "current") for item in status.get("currentMetrics") or ()],
     }
     written = {key: json.dumps(value, separators=(",", ":")) for key, value in told.items() if value}
     if written:
@@ -60,7 +60,7 @@ def from_v1(obj: Json) -> Json:
     spec, status = dict(obj.get("spec") or {}), dict(obj.get("status") or {})
     metadata = copy.deepcopy(obj.get("metadata") or {})
     noted = metadata.get("annotations") or {}
-    metrics = [_new_metric(item, "target", "target") for item in _read(noted, METRICS, list)]
+    metrics = [_new_metric(item, "target") for item in _read(noted, METRICS, list)]
     percent = spec.pop("targetCPUUtilizationPercentage", None)
     if percent is not None:
         metrics.append({"type": "Resource", "resource": {
@@ -71,7 +71,7 @@ def from_v1(obj: Json) -> Json:
     if behavior:
         spec["behavior"] = behavior
     status.pop("currentCPUUtilizationPercentage", None)
-    status |= {"currentMetrics": [_new_metric(item, "current", "current") for item in _read(noted, STATUSES, list)],
+    status |= {"currentMetrics": [_new_metric(item, "current") for item in _read(noted, STATUSES, list)],
                "conditions": _read(noted, CONDITIONS, list)}
     if noted:
         rest = {key: value for key, value in noted.items() if key not in _ANNOTATIONS}
@@ -101,10 +101,10 @@ def _read(annotations: Json, key: str, kind: type[Any]) -> Any:
     return found if isinstance(found, kind) else kind()
 
 
-def _old_metric(metric: Json, part: str, start: str) -> Json:
+def _old_metric(metric: Json, part: str) -> Json:
     """``{"resource": {"target": {"averageValue": 1}}}`` → ``{"resource": {"targetAverageValue": 1}}``."""
     kind = str(metric.get("type"))
-    source = dict(metric.get(_SOURCES.get(kind, "")) or {})
+    source = dict(metric.get(SOURCES.get(kind, "")) or {})
     values = source.pop(part, None) or {}
     identity = source.pop("metric", None) or {}
     named = kind == "External"
@@ -114,19 +114,19 @@ def _old_metric(metric: Json, part: str, start: str) -> Json:
             source["metricSelector" if named else "selector"] = identity["selector"]
     if kind == "Object":
         source["target"] = source.pop("describedObject", {})
-        source[f"{start}Value"] = values.get("value", "0")
+        source[f"{part}Value"] = values.get("value", "0")
         if "averageValue" in values:
             source["averageValue"] = values["averageValue"]
     else:
-        source |= {f"{start}{word}": values[key] for key, word in _VALUES.items() if key in values}
-    return {"type": kind, _SOURCES.get(kind, "resource"): source}
+        source |= {f"{part}{word}": values[key] for key, word in _VALUES.items() if key in values}
+    return {"type": kind, SOURCES.get(kind, "resource"): source}
 
 
-def _new_metric(metric: Json, part: str, start: str) -> Json:
+def _new_metric(metric: Json, part: str) -> Json:
     kind = str(metric.get("type"))
-    field = _SOURCES.get(kind, "resource")
+    field = SOURCES.get(kind, "resource")
     source = dict(metric.get(field) or {})
-    values: Json = {key: source.pop(f"{start}{word}") for key, word in _VALUES.items() if f"{start}{word}" in source}
+    values: Json = {key: source.pop(f"{part}{word}") for key, word in _VALUES.items() if f"{part}{word}" in source}
     if kind == "Object":
         source["describedObject"] = source.pop("target", {})
         if "averageValue" in source:

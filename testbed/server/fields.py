@@ -120,9 +120,10 @@ def _is_time(text: str) -> bool:
     if not _TIME.match(text):
         return False
     try:
-        return parse_time(text) is not None
+        parse_time(text)
     except ValueError:
         return False
+    return True
 
 
 def _walk_struct(value: Any, kind: Type, path: str, found: Findings, depth: int) -> Any:

@@ -6,8 +6,6 @@ pkg/printers/internalversion/printers.go. What the annotations of ours mean: ``c
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Iterable
 from datetime import datetime
 from difflib import get_close_matches
@@ -18,7 +16,7 @@ from testbed.api.networking_v1 import DEFAULT_CLASS, LEGACY_CLASS
 from testbed.core.ingress_options import known_annotations, read_options, unknown_annotations
 from testbed.core.ingresses import CLASS_NAME, CONTROLLER
 from testbed.server.causes import Causes
-from testbed.server.names import DNS_SUBDOMAIN, SUBDOMAIN_RULE, check_name
+from testbed.server.names import DNS_SUBDOMAIN, SUBDOMAIN_RULE, check_domain_path, check_name, is_address
 from testbed.server.printer import Printer, age_of, name_of
 from testbed.server.validation_containers import check_port_name, check_port_number
 
@@ -27,7 +25,7 @@ Json = dict[str, Any]
 PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
 _FORBIDDEN_IN_PATH = ("//", "/./", "/../", "%2f", "%2F")
 _FORBIDDEN_AT_END = ("/..", "/.")
-_CONTROLLER_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+\Z")
+_LONGEST_CONTROLLER = 250
 _WILDCARD_RULE = (
     "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of "
     "lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', "
@@ -40,14 +38,15 @@ CLASS = {
 
 
 def admit_ingress(obj: Json, classes: Iterable[Json]) -> None:
-    """The default class, where a new Ingress names none; of several the newest."""
+    """The default class, where a new Ingress names none; of several the newest, of one age the first by name."""
     spec = obj.setdefault("spec", {})
     if spec.get("ingressClassName") is not None or LEGACY_CLASS in (obj["metadata"].get("annotations") or {}):
         return
-    defaults = [one for one in classes if (one["metadata"].get("annotations") or {}).get(DEFAULT_CLASS) == "true"]
+    defaults = [one["metadata"] for one in classes
+                if (one["metadata"].get("annotations") or {}).get(DEFAULT_CLASS) == "true"]
     if defaults:
-        defaults.sort(key=lambda one: (one["metadata"].get("creationTimestamp", ""), one["metadata"]["name"]))
-        spec["ingressClassName"] = defaults[-1]["metadata"]["name"]
+        defaults.sort(key=lambda one: str(one["name"]))
+        spec["ingressClassName"] = max(defaults, key=lambda one: str(one.get("creationTimestamp", "")))["name"]
 
 
 def annotation_warnings(obj: Json) -> list[str]:
@@ -101,7 +100,7 @@ def _check_host(host: str, here: str, causes: Causes) -> None:
 def _check_rule(rule: Json, here: str, causes: Causes) -> None:
     host = rule.get("host")
     if host:
-        if _is_address(host):
+        if is_address(host):
             causes.invalid(f"{here}.host", host, "must be a DNS name, not an IP address")
         _check_host(host, f"{here}.host", causes)
     if rule.get("http") is None:
@@ -161,29 +160,11 @@ def _check_port(port: Json, here: str, causes: Causes) -> None:
         causes.required(here, "port name or number is required")
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def check_ingress_class(obj: Json, causes: Causes) -> None:
-    """The controller is a domain and a path (kubernetes: apimachinery validation.IsDomainPrefixedPath)."""
     controller = (obj.get("spec") or {}).get("controller", "")
-    here = "spec.controller"
-    domain, slash, path = controller.partition("/")
-    if not controller:
-        causes.required(here)
-    elif len(controller) > 250:
-        causes.invalid(here, controller, "may not be more than 250 bytes")
-    elif not slash or not domain or not path:
-        causes.invalid(here, controller, 'must be a domain-prefixed path (such as "acme.io/foo")')
-    elif not DNS_SUBDOMAIN.match(domain):
-        causes.invalid(here, domain, SUBDOMAIN_RULE)
-    elif not _CONTROLLER_PATH.match(path):
-        causes.invalid(here, path, "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')")
+    if len(controller) > _LONGEST_CONTROLLER:
+        causes.too_long("spec.controller", _LONGEST_CONTROLLER)
+    check_domain_path(controller, "spec.controller", causes)
 
 
 def check_ingress_class_update(old: Json, new: Json, causes: Causes) -> None:

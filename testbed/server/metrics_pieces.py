@@ -57,6 +57,12 @@ def condition_values(obj: Json, kind: str) -> list[tuple[str, float]]:
     return [(status, float(found["status"].lower() == status)) for status in CONDITION_STATUSES]
 
 
+def all_conditions(items: Iterable[Json]) -> Iterator[tuple[Json, tuple[str, str], float]]:
+    """Each object with each of its conditions' kinds and each status, and whether it is that."""
+    return ((item, (each["type"], status), float(each["status"].lower() == status)) for item in items
+            for each in status_of(item).get("conditions") or () for status in CONDITION_STATUSES)
+
+
 def created(items: Iterable[Json]) -> Iterator[Sample]:
     return ((key_of(item), at) for item in items for at in moment(item["metadata"].get("creationTimestamp")))
 

@@ -13,9 +13,9 @@ from prometheus_client.core import Metric
 from testbed.api.meta import parse_time, quantity
 from testbed.api.resources import AUTOSCALERS, DISRUPTION_BUDGETS, LEASES, LIMIT_RANGES, RESOURCE_QUOTAS, SERVICES
 from testbed.server.metrics_pieces import (
-    CONDITION_STATUSES,
     Items,
     Json,
+    all_conditions,
     amounts,
     created,
     gauge,
@@ -72,8 +72,7 @@ def _autoscalers(items: Sequence[Json]) -> Iterator[Metric]:
     yield gauge(
         "kube_horizontalpodautoscaler_status_condition", "The condition of this autoscaler.",
         (*labels, "condition", "status"),
-        (((*key_of(item), each["type"], status), float(each["status"].lower() == status)) for item in items
-         for each in status_of(item).get("conditions") or () for status in CONDITION_STATUSES))
+        (((*key_of(item), *condition), value) for item, condition, value in all_conditions(items)))
 
 
 def _targets(metric: Json, key: str) -> Iterator[tuple[str, str, float]]:

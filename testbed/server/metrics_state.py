@@ -12,9 +12,9 @@ from prometheus_client.core import CounterMetricFamily, Metric
 
 from testbed.api.resources import ENDPOINT_SLICES, NAMESPACES, NODES, PODS
 from testbed.server.metrics_pieces import (
-    CONDITION_STATUSES,
     Items,
     Json,
+    all_conditions,
     amounts,
     condition_values,
     created,
@@ -34,8 +34,9 @@ STATES = ("running", "waiting", "terminated")
 
 
 def state_metrics(items: Items) -> Iterator[Metric]:
-    yield from _pods(items(PODS))
-    yield from _containers(items(PODS))
+    pods = items(PODS)
+    yield from _pods(pods)
+    yield from _containers(pods)
     yield from workload_metrics(items)
     yield from policy_metrics(items)
     yield from _nodes(items(NODES))
@@ -164,8 +165,7 @@ def _nodes(items: Sequence[Json]) -> Iterator[Metric]:
     )
     yield gauge(
         "kube_node_status_condition", "The condition of a cluster node.", ("node", "condition", "status"),
-        (((name(node), each["type"], status), float(each["status"].lower() == status)) for node in items
-         for each in status_of(node).get("conditions") or () for status in CONDITION_STATUSES),
+        (((name(node), *condition), value) for node, condition, value in all_conditions(items)),
     )
     for field in ("capacity", "allocatable"):
         yield gauge(

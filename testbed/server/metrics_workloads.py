@@ -15,9 +15,9 @@ from testbed.api.meta import parse_time
 from testbed.api.resources import CRON_JOBS, DAEMON_SETS, DEPLOYMENTS, JOBS, REPLICA_SETS, STATEFUL_SETS
 from testbed.core import cron
 from testbed.server.metrics_pieces import (
-    CONDITION_STATUSES,
     Items,
     Json,
+    all_conditions,
     condition_values,
     created,
     gauge,
@@ -63,8 +63,7 @@ def _deployments(items: Sequence[Json]) -> Iterator[Metric]:
     yield gauge(
         "kube_deployment_status_condition", "The current status conditions of a deployment.",
         (*labels, "condition", "status"),
-        (((*key_of(item), each["type"], status), float(each["status"].lower() == status)) for item in items
-         for each in status_of(item).get("conditions") or () for status in CONDITION_STATUSES),
+        (((*key_of(item), *condition), value) for item, condition, value in all_conditions(items)),
     )
 
 

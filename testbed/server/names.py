@@ -21,6 +21,7 @@ ENV_NAME = re.compile(r"[ -<>-~]+\Z")
 CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+\Z")
 PORT_NAME = re.compile(r"(?=.*[a-z])(?!.*--)[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
 PATH_SEGMENT = re.compile(r"[^/%\x00-\x1f]+\Z")
+_HTTP_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+\Z")
 
 SUBDOMAIN_RULE = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
@@ -80,12 +81,42 @@ def check_name(name: str, group_resource: str, field: str, causes: Causes) -> No
         causes.invalid(field, name, SUBDOMAIN_RULE)
 
 
-def check_address(text: str, field: str, causes: Causes) -> None:
+def is_address(text: str) -> bool:
     """An IP address."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
+        return False
+    return True
+
+
+def check_address(text: str, field: str, causes: Causes) -> None:
+    if not is_address(text):
         causes.invalid(field, text, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")
+
+
+def check_domain_path(text: str, field: str, causes: Causes) -> None:
+    """``example.com/foo`` (kubernetes: apimachinery validation.IsDomainPrefixedPath)."""
+    domain, slash, path = text.partition("/")
+    if not text:
+        causes.required(field)
+    elif not slash or not domain or not path:
+        causes.invalid(field, text, 'must be a domain-prefixed path (such as "acme.io/foo")')
+    elif not DNS_SUBDOMAIN.match(domain):
+        causes.invalid(field, domain, SUBDOMAIN_RULE)
+    elif not _HTTP_PATH.match(path):
+        causes.invalid(field, path, "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')")
+
+
+def check_own_name(name: str, taken: set[str], field: str, causes: Causes) -> None:
+    """Of one of several, such as containers: a label that no other has. Adds it to ``taken``."""
+    if not name:
+        causes.required(field)
+    elif name in taken:
+        causes.duplicate(field, name)
+    else:
+        check_label_name(name, field, causes)
+    taken.add(name)
 
 
 def check_label_name(name: str, field: str, causes: Causes) -> None:

@@ -17,7 +17,7 @@ from testbed.api.resources import ResourceType
 from testbed.core.profile import Profile
 from testbed.errors import AlreadyExists, BadRequest, Forbidden, MethodNotAllowed, NotFound, UnsupportedMediaType
 from testbed.server import crd, deletion, judging, preparing, quotas, scaling
-from testbed.server.admission import admit_namespace, admit_namespace_deletion, admit_pod
+from testbed.server.admission import admit_account, admit_namespace, admit_namespace_deletion, admit_pod
 from testbed.server.allocation import allocate_service, keep_allocations
 from testbed.server.catalog import Catalog
 from testbed.server.deletion import DeleteOptions
@@ -101,6 +101,8 @@ class Registry(Reader):
             classes = {item.name: item.value for item in self.store.list(r.PRIORITY_CLASSES.group_resource)}
             quotas.default_limits(value, self._values(r.LIMIT_RANGES, value["metadata"].get("namespace", "")))
             admit_pod(value, self._profile.default_toleration_s, classes)
+            admit_account(value, lambda name: self.store.get(
+                r.SERVICE_ACCOUNTS.group_resource, value["metadata"]["namespace"], name) is not None)
         elif served.key == r.INGRESSES.group_resource:
             value["status"] = {"loadBalancer": {}}
             admit_ingress(value, (item.value for item in self.store.list(r.INGRESS_CLASSES.group_resource)))
@@ -335,18 +337,23 @@ class Registry(Reader):
         """
         options = options or WriteOptions()
         served = self.catalog.of(resource)
-        pod = self.existing(served, namespace, name)
+        stored = self.existing(served, namespace, name)
         if subresource == "binding" and subresource in served.subresources:
-            self._bind(served, pod, body, options)
+            self._bind(served, stored, body, options)
         elif subresource == "eviction" and subresource in served.subresources:
-            self._evict(served, pod, body, options)
+            self._evict(served, stored, body, options)
         elif subresource == "token" and subresource in served.subresources:
-            name = ((body.get("spec") or {}).get("boundObjectRef") or {}).get("name", "")
-            bound = self.store.get(r.PODS.group_resource, pod.namespace, name)
-            return token_request(pod.value, body, bound.value if bound else None, self.clock.now(), self._signing_key)
+            return self._token(stored, body)
         else:
             raise NotFound("the server could not find the requested resource")
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+    def _token(self, account: Stored, body: Mapping[str, Any]) -> Json:
+        def pod_of(name: str) -> Json | None:
+            found = self.store.get(r.PODS.group_resource, account.namespace, name)
+            return found.value if found else None
+
+        return token_request(account.value, body, pod_of, self.clock.now(), self._signing_key)
 
     def _bind(self, served: Served, pod: Stored, body: Mapping[str, Any], options: WriteOptions) -> None:
         value = pod.fresh()

@@ -11,12 +11,13 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from testbed.api.meta import format_time
-from testbed.errors import BadRequest, Conflict, Invalid
+from testbed.errors import BadRequest, Conflict
+from testbed.server.causes import Causes
 from testbed.server.fields import checked
 
 Json = dict[str, Any]
@@ -29,25 +30,31 @@ def signing_key(secret: str) -> bytes:
     return hmac.digest(secret.encode(), b"service account tokens", hashlib.sha256)
 
 
-def token_request(account: Json, body: Mapping[str, Any], pod: Json | None, now: datetime, key: bytes) -> Json:
-    """The answer to a TokenRequest. ``pod``: the one that it names, None when there is none of that name.
+def check_lifetime(seconds: int, path: str, causes: Causes) -> None:
+    if seconds < SHORTEST_S:
+        causes.invalid(path, seconds, "may not specify a duration less than 10 minutes")
+    elif seconds > LONGEST_S:
+        causes.invalid(path, seconds, "may not specify a duration larger than 2^32 seconds")
+
+
+def token_request(
+    account: Json, body: Mapping[str, Any], pod_of: Callable[[str], Json | None], now: datetime, key: bytes,
+) -> Json:
+    """The answer to a TokenRequest. ``pod_of``: a pod beside the account by name, None when there is none.
 
     Raises: Invalid for a lifetime out of bounds; BadRequest, Conflict for an object that it cannot be bound to.
     """
     request = checked("TokenRequest", dict(body))
     spec = dict(request.get("spec") or {})
     lifetime_s = int(spec.get("expirationSeconds") or DEFAULT_S)
-    wrong = "may not specify a duration less than 10 minutes" if lifetime_s < SHORTEST_S else \
-        "may not specify a duration larger than 2^32 seconds" if lifetime_s > LONGEST_S else ""
-    if wrong:
-        raise Invalid(f'TokenRequest.authentication.k8s.io "" is invalid: spec.expirationSeconds: Invalid value: '
-                      f"{lifetime_s}: {wrong}", details={"causes": [
-                          {"reason": "FieldValueInvalid", "message": wrong, "field": "spec.expirationSeconds"}]})
+    causes = Causes()
+    check_lifetime(lifetime_s, "spec.expirationSeconds", causes)
+    causes.raise_if_any("TokenRequest", "authentication.k8s.io", "")
     audiences = list(spec.get("audiences") or ()) or [ISSUER]
     meta, ends = account["metadata"], now + timedelta(seconds=lifetime_s)
     about: Json = {"namespace": meta["namespace"], "serviceaccount": {"name": meta["name"], "uid": meta["uid"]}}
     if (bound := spec.get("boundObjectRef")) is not None:
-        about |= _bound(bound, pod, account)
+        about |= _bound(bound, pod_of, account)
     claims: Json = {
         "aud": audiences, "exp": int(ends.timestamp()), "iat": int(now.timestamp()), "nbf": int(now.timestamp()),
         "iss": ISSUER, "kubernetes.io": about, "sub": f"system:serviceaccount:{meta['namespace']}:{meta['name']}",
@@ -60,10 +67,11 @@ def token_request(account: Json, body: Mapping[str, Any], pod: Json | None, now:
     }
 
 
-def _bound(reference: Json, pod: Json | None, account: Json) -> Json:
+def _bound(reference: Json, pod_of: Callable[[str], Json | None], account: Json) -> Json:
     if reference.get("kind") != "Pod":
         raise BadRequest(f'cannot bind token to a {reference.get("kind", "")} object: only pods can be named here')
     name = reference.get("name", "")
+    pod = pod_of(name)
     if pod is None or pod["spec"].get("serviceAccountName") != account["metadata"]["name"]:
         raise BadRequest(f'cannot bind token for serviceaccount "{account["metadata"]["name"]}" to pod "{name}": '
                          "there is no such pod that runs with it")

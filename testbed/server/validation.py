@@ -28,7 +28,8 @@ from testbed.server.names import (
 from testbed.server.policies import check_limit_range, check_quota, check_quota_update
 from testbed.server.served import Served
 from testbed.server.validation_autoscalers import check_autoscaler
-from testbed.server.validation_jobs import check_cron_job, check_job, check_job_update
+from testbed.server.validation_cron_jobs import check_cron_job
+from testbed.server.validation_jobs import check_job, check_job_update
 from testbed.server.validation_placement import check_selector
 from testbed.server.validation_pods import (
     check_config_keys,

@@ -9,7 +9,7 @@ from typing import Any
 
 from testbed.api.meta import quantity
 from testbed.server.causes import Causes
-from testbed.server.names import ENV_NAME, PORT_NAME, check_label_name, check_qualified
+from testbed.server.names import ENV_NAME, PORT_NAME, check_own_name, check_qualified
 from testbed.server.validation_security import check_security
 
 Json = dict[str, Any]
@@ -22,14 +22,7 @@ _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 def check_container(
     container: Json, path: str, names: set[str], volumes: set[str], causes: Causes, *, init: bool = False,
 ) -> None:
-    name = container.get("name", "")
-    if not name:
-        causes.required(f"{path}.name")
-    elif name in names:
-        causes.duplicate(f"{path}.name", name)
-    else:
-        check_label_name(name, f"{path}.name", causes)
-    names.add(name)
+    check_own_name(container.get("name", ""), names, f"{path}.name", causes)
     image = container.get("image", "")
     if not image:
         causes.required(f"{path}.image")

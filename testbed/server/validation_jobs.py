@@ -1,4 +1,4 @@
-"""Which Jobs and CronJobs are valid, and which changes of one are allowed.
+"""Which Jobs are valid, which changes of one are allowed, and their defaults.
 
 Sources: kubernetes pkg/apis/batch/validation/validation.go, pkg/apis/batch/v1/defaults.go, pkg/registry/batch/job.
 """
@@ -6,25 +6,16 @@ Sources: kubernetes pkg/apis/batch/validation/validation.go, pkg/apis/batch/v1/d
 from __future__ import annotations
 
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from testbed.core import cron
 from testbed.server.causes import Causes
-from testbed.server.names import (
-    DNS_LABEL,
-    DNS_SUBDOMAIN,
-    SUBDOMAIN_RULE,
-    check_annotations,
-    check_labels,
-    check_qualified,
-)
+from testbed.server.names import DNS_LABEL, check_annotations, check_domain_path, check_labels, check_qualified
+from testbed.server.validation_containers import not_negative
 from testbed.server.validation_pods import check_pod_spec
 from testbed.server.validation_workloads import selector_matches
 
 Json = dict[str, Any]
 
 _IMMUTABLE = ("selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy")
-_LONGEST_CRON_NAME = 52  # a Job's name is 11 characters longer
 _ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
 _RESTARTS = ("Always", "Never", "OnFailure")
 _MOST_PARALLEL, _MANY = 100_000, 100_000  # of an Indexed Job; from where on completions are many
@@ -67,8 +58,7 @@ def _check_generated(selector: Json, labels: Json, metadata: Json, causes: Cause
 def check_job_spec(spec: Json, path: str, causes: Causes) -> None:
     for key in ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished",
                 "backoffLimitPerIndex", "maxFailedIndexes"):
-        if isinstance(spec.get(key), int) and spec[key] < 0:
-            causes.invalid(f"{path}.{key}", spec[key], "must be greater than or equal to 0")
+        not_negative(spec.get(key), f"{path}.{key}", causes)
     template = spec.get("template") or {}
     metadata = template.get("metadata") or {}
     check_labels(metadata.get("labels") or {}, f"{path}.template.labels", causes)
@@ -76,7 +66,10 @@ def check_job_spec(spec: Json, path: str, causes: Causes) -> None:
     check_pod_spec(template.get("spec") or {}, f"{path}.template.spec", causes, restart=_RESTARTS)
     if (template.get("spec") or {}).get("restartPolicy", "Always") == "Always":
         causes.required(f"{path}.template.spec.restartPolicy", 'valid values: "OnFailure", "Never"')
-    _check_manager(spec.get("managedBy"), f"{path}.managedBy", causes)
+    if (manager := spec.get("managedBy")) is not None:
+        check_domain_path(manager, f"{path}.managedBy", causes)
+        if len(manager) > _LONGEST_MANAGER:
+            causes.too_long(f"{path}.managedBy", _LONGEST_MANAGER)
     _check_indexes(spec, path, causes)
     replacement, policy = spec.get("podReplacementPolicy"), spec.get("podFailurePolicy")
     if replacement not in (None, "Failed", "TerminatingOrFailed"):
@@ -123,20 +116,6 @@ def _check_sizes(spec: Json, path: str, causes: Causes) -> None:
         if value > _MOST_OF_MANY:
             causes.invalid(f"{path}.{key}", value, f"must be less than or equal to {_MOST_OF_MANY} when completions "
                                                    f"are above {_MANY} and used with backoff limit per index")
-
-
-def _check_manager(manager: str | None, here: str, causes: Causes) -> None:
-    if manager is None:
-        return
-    domain, slash, rest = manager.partition("/")
-    if not manager:
-        causes.required(here)
-    elif not slash or not domain or not rest:
-        causes.invalid(here, manager, "must be a domain-prefixed path (such as \"acme.io/foo\")")
-    elif not DNS_SUBDOMAIN.match(domain):
-        causes.invalid(here, domain, SUBDOMAIN_RULE)
-    if len(manager) > _LONGEST_MANAGER:
-        causes.too_long(here, _LONGEST_MANAGER)
 
 
 def _check_failure_policy(spec: Json, policy: Json, path: str, causes: Causes) -> None:
@@ -200,49 +179,6 @@ def _check_patterns(patterns: Any, here: str, causes: Causes) -> None:
 def _listed(words: tuple[str, ...]) -> str:
     """As Go's %q shows a list."""
     return "[" + " ".join(f'"{word}"' for word in words) + "]"
-
-
-def check_cron_job(obj: Json, causes: Causes) -> None:
-    spec, name = obj.get("spec") or {}, (obj.get("metadata") or {}).get("name", "")
-    if len(name) > _LONGEST_CRON_NAME:
-        causes.invalid("metadata.name", name, f"must be no more than {_LONGEST_CRON_NAME} characters")
-    schedule = spec.get("schedule") or ""
-    if not schedule:
-        causes.required("spec.schedule")
-    elif "TZ" in schedule:
-        causes.invalid("spec.schedule", schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead")
-    else:
-        try:
-            cron.parse(schedule)
-        except ValueError as error:
-            causes.invalid("spec.schedule", schedule, str(error))
-    zone = spec.get("timeZone")
-    if zone == "":
-        causes.invalid("spec.timeZone", zone, "timeZone must be nil or non-empty string")
-    elif zone is not None and zone.lower() == "local":
-        causes.invalid("spec.timeZone", zone,
-                       "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones")
-    elif zone is not None and not _is_zone(zone):
-        causes.invalid("spec.timeZone", zone, f"unknown time zone {zone}")
-    if spec.get("concurrencyPolicy") not in ("Allow", "Forbid", "Replace"):
-        causes.not_supported("spec.concurrencyPolicy", spec.get("concurrencyPolicy"), ("Allow", "Forbid", "Replace"))
-    for key in ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
-        if isinstance(spec.get(key), int) and spec[key] < 0:
-            causes.invalid(f"spec.{key}", spec[key], "must be greater than or equal to 0")
-    job = (spec.get("jobTemplate") or {}).get("spec") or {}
-    if job.get("selector") is not None:
-        causes.invalid("spec.jobTemplate.spec.selector", job["selector"], "`selector` will be auto-generated")
-    if job.get("manualSelector"):
-        causes.not_supported("spec.jobTemplate.spec.manualSelector", True, ("nil", "false"))
-    check_job_spec(job, "spec.jobTemplate.spec", causes)
-
-
-def _is_zone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (ValueError, OSError, ZoneInfoNotFoundError):
-        return False
-    return True
 
 
 def check_job_update(old: Json, new: Json, causes: Causes) -> None:

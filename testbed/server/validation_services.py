@@ -44,8 +44,8 @@ def check_service(obj: Json, causes: Causes) -> None:
     _policies(spec, causes)
     _balancer(spec, causes)
     address = spec.get("clusterIP")
-    if address and address != "None" and not _is_ip(address):
-        causes.invalid("spec.clusterIPs[0]", address, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")
+    if address and address != "None":
+        check_address(address, "spec.clusterIPs[0]", causes)
 
 
 def check_service_update(old: Json, new: Json, causes: Causes) -> None:
@@ -132,14 +132,6 @@ def _balancer(spec: Json, causes: Causes) -> None:
         if "/" not in item or not _is_range(item.strip()):
             causes.invalid(f"spec.loadBalancerSourceRanges[{index}]", item,
                            "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)")
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_range(text: str) -> bool:

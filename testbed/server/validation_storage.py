@@ -13,7 +13,7 @@ from testbed.api import resources as r
 from testbed.api.meta import quantity
 from testbed.api.storage_v1 import ACCESS_MODES, DRIVER, ONE_POD
 from testbed.server.causes import Causes
-from testbed.server.names import DNS_SUBDOMAIN, SUBDOMAIN_RULE, check_qualified
+from testbed.server.names import DNS_SUBDOMAIN, SUBDOMAIN_RULE, check_name, check_qualified
 from testbed.server.validation_containers import check_quantity
 from testbed.server.validation_placement import check_node_selector, check_selector
 
@@ -88,7 +88,7 @@ def check_claim_spec(spec: Json, path: str, causes: Causes) -> None:
     else:
         _check_size(requests["storage"], here, causes)
     if spec.get("storageClassName"):
-        _check_class_name(spec["storageClassName"], f"{path}.storageClassName", causes)
+        check_name(spec["storageClassName"], r.STORAGE_CLASSES.group_resource, f"{path}.storageClassName", causes)
     _check_volume_mode(spec.get("volumeMode"), f"{path}.volumeMode", causes)
 
 
@@ -107,7 +107,7 @@ def check_volume(obj: Json, causes: Causes) -> None:
         causes.not_supported("spec.persistentVolumeReclaimPolicy", policy, _POLICIES)
     _check_sources(spec, policy, causes)
     if spec.get("storageClassName"):
-        _check_class_name(spec["storageClassName"], "spec.storageClassName", causes)
+        check_name(spec["storageClassName"], r.STORAGE_CLASSES.group_resource, "spec.storageClassName", causes)
     _check_volume_mode(spec.get("volumeMode"), "spec.volumeMode", causes)
     affinity = spec.get("nodeAffinity")
     if affinity is not None and affinity.get("required") is None:
@@ -168,11 +168,6 @@ def _check_size(value: Any, path: str, causes: Causes) -> None:
     check_quantity(value, path, causes)
     if len(causes.items) == before and quantity(value) <= 0:
         causes.invalid(path, str(value), "must be greater than zero")
-
-
-def _check_class_name(name: str, path: str, causes: Causes) -> None:
-    if len(name) > 253 or not DNS_SUBDOMAIN.match(name):
-        causes.invalid(path, name, SUBDOMAIN_RULE)
 
 
 def _check_volume_mode(mode: Any, path: str, causes: Causes) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from testbed.server.causes import Causes
-from testbed.server.names import check_label_name
+from testbed.server.names import check_own_name
+from testbed.server.tokens import check_lifetime
 from testbed.server.validation_containers import check_quantity, check_relative
 
 Json = dict[str, Any]
-_SHORTEST_S, _LONGEST_S = 600, 1 << 32
 _MOST_MODE = 0o777
 
 
@@ -21,14 +21,7 @@ def check_volumes(volumes: Any, path: str, causes: Causes) -> set[str]:
     names: set[str] = set()
     for index, volume in enumerate(volumes):
         here = f"{path}[{index}]"
-        name = volume.get("name", "")
-        if not name:
-            causes.required(f"{here}.name")
-        elif name in names:
-            causes.duplicate(f"{here}.name", name)
-        else:
-            check_label_name(name, f"{here}.name", causes)
-        names.add(name)
+        check_own_name(volume.get("name", ""), names, f"{here}.name", causes)
         for extra in [key for key in volume if key != "name"][1:]:
             causes.forbidden(f"{here}.{extra}", "may not specify more than 1 volume type")
         _check_source(volume, here, causes)
@@ -94,8 +87,6 @@ def _check_projected(projected: Json, path: str, causes: Causes) -> None:
 
 def _check_token(token: Json, path: str, causes: Causes) -> None:
     seconds = token.get("expirationSeconds")
-    if isinstance(seconds, int) and seconds < _SHORTEST_S:
-        causes.invalid(f"{path}.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")
-    if isinstance(seconds, int) and seconds > _LONGEST_S:
-        causes.invalid(f"{path}.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds")
+    if isinstance(seconds, int):
+        check_lifetime(seconds, f"{path}.expirationSeconds", causes)
     check_relative(token.get("path", ""), f"{path}.path", causes)

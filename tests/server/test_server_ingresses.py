@@ -109,10 +109,20 @@ def test_the_default_class_is_filled_in_unless_another_is_named(registry: Regist
     assert registry.create(INGRESSES, other, "default").value["spec"]["ingressClassName"] == "nginx"
 
 
+def test_of_default_classes_of_one_age_the_first_by_name_counts(registry: Registry) -> None:
+    default = dict(registry.get(INGRESS_CLASSES, "testbed").value["metadata"]["annotations"])
+    for name in ("another", "zebra"):
+        registry.create(INGRESS_CLASSES, {"metadata": {"name": name, "annotations": default},
+                                          "spec": {"controller": "a.io/b"}})
+    assert registry.create(INGRESSES, ingress(), "default").value["spec"]["ingressClassName"] == "another"
+
+
 def test_a_class_needs_a_controller_and_keeps_it(registry: Registry) -> None:
     for controller, told in (("", "Required value"), ("nginx", "must be a domain-prefixed path")):
         with pytest.raises(Invalid, match=told):
             registry.create(INGRESS_CLASSES, {"metadata": {"name": "x"}, "spec": {"controller": controller}})
+    with pytest.raises(Invalid, match="Too long: may not be more than 250 bytes"):
+        registry.create(INGRESS_CLASSES, {"metadata": {"name": "x"}, "spec": {"controller": f"a.io/{'x' * 250}"}})
     with pytest.raises(Invalid, match="field is immutable"):
         registry.patch(INGRESS_CLASSES, "testbed", {"spec": {"controller": "other.io/x"}})
 

@@ -149,6 +149,44 @@ def test_an_unknown_priority_class_is_refused_and_a_known_one_is_looked_up(regis
     assert registry.create(r.PODS, pod(priorityClassName="high"), "default").value["spec"]["priority"] == 7
 
 
+def test_a_pod_of_a_service_account_that_does_not_exist_is_refused(registry: Registry) -> None:
+    told = 'pods "a" is forbidden: error looking up service account default/robot: serviceaccount "robot" not found'
+    for field in ("serviceAccountName", "serviceAccount"):
+        with pytest.raises(Forbidden) as refused:
+            registry.create(r.PODS, pod(**{field: "robot"}), "default")
+        assert refused.value.message == told and refused.value.details == {"name": "a", "kind": "pods"}
+    registry.create(r.SERVICE_ACCOUNTS, {"metadata": {"name": "robot"}}, "kube-system")
+    with pytest.raises(Forbidden, match="default/robot"):  # another namespace's
+        registry.create(r.PODS, pod(serviceAccountName="robot"), "default")
+    registry.create(r.SERVICE_ACCOUNTS, {"metadata": {"name": "robot"}}, "default")
+    made = registry.create(r.PODS, pod(serviceAccount="robot"), "default").value
+    assert made["spec"]["serviceAccountName"] == "robot"
+
+
+def test_a_pod_of_the_default_service_account_is_never_refused_for_it(registry: Registry) -> None:
+    registry.delete(r.SERVICE_ACCOUNTS, "default", "default")
+    assert registry.create(r.PODS, pod(), "default").value["spec"]["serviceAccountName"] == "default"
+
+
+def test_a_token_request_is_judged_before_its_pod_is_looked_for(registry: Registry) -> None:
+    def ask(spec: Any) -> Json:
+        return registry.create_subresource(r.SERVICE_ACCOUNTS, "default", "token", {"spec": spec}, "default")
+
+    for wrong in ([], "x", {"boundObjectRef": "x"}):
+        with pytest.raises(BadRequest):
+            ask(wrong)
+    with pytest.raises(Invalid) as refused:
+        ask({"expirationSeconds": 9})
+    assert refused.value.message == (
+        'TokenRequest.authentication.k8s.io "" is invalid: spec.expirationSeconds: Invalid value: 9: may not specify a '
+        "duration less than 10 minutes")
+    bound = {"boundObjectRef": {"kind": "Pod", "name": "a"}}
+    with pytest.raises(BadRequest, match="there is no such pod"):
+        ask(bound)
+    registry.create(r.PODS, pod(), "default")
+    assert ask(bound)["status"]["token"].count(".") == 2
+
+
 def test_secrets_take_plain_text_and_keep_base64(registry: Registry) -> None:
     made = registry.create(r.SECRETS, {"metadata": {"name": "s"}, "stringData": {"a": "b"}}, "default").value
     assert made["data"] == {"a": "Yg=="} and "stringData" not in made and made["type"] == "Opaque"
