@@ -1,5 +1,5 @@
 # make demo         a cluster, the quickstart experiment, its report; leaves nothing running
-# make test         the whole test suite (15 minutes or less)
+# make test         the test suite (about 10 minutes on 2 cores)
 # make lint         ruff, mypy --strict, import contracts
 # make bench        the numbers, as a table with ratios
 # make test-long    what is too slow for `make test`
