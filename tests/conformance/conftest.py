@@ -7,11 +7,12 @@ import contextlib
 import os
 import random
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from support.cluster import Cluster, bring_up_for_test, state_home_for_test
 
 from testbed.api import labels as keys
 from testbed.api.clock import SystemClock
@@ -113,3 +114,12 @@ async def docker_rig() -> AsyncIterator[Rig]:
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="looks into this machine's processes")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster of real containers with upstream's constants."""
+    stem = request.module.__name__.removeprefix("test_conformance_")
+    with (state_home_for_test(tmp_path_factory.mktemp("st")) as home,
+          bring_up_for_test(stem, home, profile="kubernetes") as found):
+        yield found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -19,8 +19,7 @@ from cases.manifests import PAUSE, app, pod
 from cases.registry import Case
 from cases.services import fetched
 from cases.worlds import run_on_docker, run_simulated
-from support import leaks
-from support.cluster import Cluster, bring_up_for_test
+from support.cluster import Cluster
 
 from testbed.api import labels
 from testbed.api.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
@@ -147,16 +146,6 @@ def truth(fault: str) -> Case:
 @pytest.mark.parametrize("fault", KINDS)
 def test_sick_backend_hurts_alike_in_virtual_time(fault: str) -> None:
     run_simulated(truth(fault))
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    home = tmp_path_factory.mktemp("st")
-    leaks.STATE_ROOTS.add(home)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(home))
-        with bring_up_for_test("path", home, profile="kubernetes") as found:
-            yield found
 
 
 @pytest.mark.engine

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import leaks
-from support.cluster import Cluster, bring_up_for_test
+from support.cluster import Cluster, bring_up_for_test, state_home_for_test
 
 
 @pytest.fixture(scope="module")
 def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An ``XDG_STATE_HOME`` of this module's own."""
-    home = tmp_path_factory.mktemp("state")
-    before = os.environ.get("XDG_STATE_HOME")
-    os.environ["XDG_STATE_HOME"] = str(home)
-    leaks.STATE_ROOTS.add(home)
-    yield home
-    if before is None:
-        del os.environ["XDG_STATE_HOME"]
-    else:
-        os.environ["XDG_STATE_HOME"] = before
+    with state_home_for_test(tmp_path_factory.mktemp("state")) as home:
+        yield home
 
 
 @pytest.fixture(scope="module")

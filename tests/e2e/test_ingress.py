@@ -3,7 +3,6 @@ update and the gateway's death; and the examples of the deployment strategies.""
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
 import os
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.certificates import self_signed
 from support.cluster import Cluster, run_testbed, wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
@@ -57,13 +57,10 @@ def get(cluster: Cluster, host: str = "shop.example.com", *, tls: bool = False) 
         plain.close()
 
 
-def secret(folder: Path) -> str:
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-days", "1", "-subj", "/CN=shop.example.com", "-keyout", folder / "key", "-out", folder / "crt"],
-                   check=True, capture_output=True)
-    crt, key = (base64.b64encode((folder / name).read_bytes()).decode() for name in ("crt", "key"))
+def secret() -> str:
+    crt, key = self_signed("shop.example.com")
     return json.dumps({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": "shop"},
-                       "data": {"tls.crt": crt, "tls.key": key}})
+                       "stringData": {"tls.crt": crt, "tls.key": key}})
 
 
 @contextmanager
@@ -88,9 +85,7 @@ def asking(cluster: Cluster) -> Iterator[None]:
     assert len(follower.data.records) > 200 and failed == [], failed[:5]
 
 
-def test_an_ingress_serves_by_name_and_tls_and_loses_nothing_in_a_rolling_update(
-    cluster: Cluster, tmp_path: Path,
-) -> None:
+def test_an_ingress_serves_by_name_and_tls_and_loses_nothing_in_a_rolling_update(cluster: Cluster) -> None:
     cluster.apply(WEB + "\n---" + INGRESS)
     cluster.wait_ready("app=web", 2)
     found = wait_for("its address", lambda: cluster.get("ingress", "web")["status"]["loadBalancer"].get("ingress"))
@@ -104,7 +99,7 @@ def test_an_ingress_serves_by_name_and_tls_and_loses_nothing_in_a_rolling_update
     assert get(cluster, "gone.example.com")[0] == 503 and get(cluster, "other.example.com")[0] == 404
     told = {event["reason"] for event in cluster.get("events")["items"] if event["involvedObject"]["kind"] == "Ingress"}
     assert {"Programmed", "ServiceNotFound", "SecretNotFound"} <= told
-    cluster.apply(secret(tmp_path))
+    cluster.apply(secret())
     wait_for("TLS", lambda: get(cluster, tls=True)[0] == 200)
 
     with asking(cluster):

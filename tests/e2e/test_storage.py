@@ -72,7 +72,7 @@ def test_ss_01_data_of_every_identity_survives_the_restart_of_all_pods(cluster: 
 
 
 def test_data_survives_a_node_that_goes_away(cluster: Cluster) -> None:
-    """While the node is only silent its pod keeps the volume; once it is removed the pod comes back with its data."""
+    """Its pod comes back elsewhere, with its data."""
     (pod,) = [item for item in cluster.ready_pods("app=db") if item["metadata"]["name"] == "db-1"]
     node = pod["spec"]["nodeName"]
     cluster.testbed("node", "remove", node)

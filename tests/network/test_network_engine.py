@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import random
-import secrets
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -14,14 +11,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from gateway_world import open_gateway, tell
 
 from testbed.api import labels
 from testbed.api.instance import Instance
-from testbed.machines import addresses
-from testbed.machines.cleanup import remove_containers
 from testbed.network.gateway import IMAGE, ensure_gateway, gateway_status
 from testbed.network.sandbox import route_sandbox
-from testbed.runtime.factory import open_engine, open_host
 from testbed.runtime.protocol import ContainerSpec, Engine, Host, ProcessIdentity
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
@@ -74,13 +69,8 @@ class World:
 
     async def program(self, *services: Json, records: Json | None = None) -> Json:
         self.revision += 1
-        reader, writer = await asyncio.open_unix_connection(self.instance.gateway_directory / "control.sock")
-        message = {"op": "program", "revision": self.revision, "services": services, "records": records or {}}
-        writer.write(json.dumps(message).encode() + b"\n")
-        answer: Json = json.loads(await reader.readline())
-        writer.close()
-        assert "error" not in answer, answer
-        return answer
+        return await tell(self.instance, {
+            "op": "program", "revision": self.revision, "services": services, "records": records or {}})
 
     async def fetch(self, url: str) -> str:
         """From this machine."""
@@ -109,38 +99,14 @@ async def start_pod(world: World, name: str) -> None:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    engine = open_engine()
-    identity = secrets.token_hex(6)
-    source = random.Random()
-    taken = [subnet for network in await engine.networks() for subnet in network.subnets]
-    instance = Instance(
-        f"network-{identity[:6]}", identity, tmp_path_factory.mktemp("gw"), addresses.choose_subnet(taken, source), 1,
-        addresses.choose_node_ports(set(), source),
-    )
-    instance.gateway_directory.mkdir()
-    host = open_host(identity, engine)
-    world = World(instance, engine, host)
-    try:
-        await ensure_gateway(engine, host, instance)
+    async with open_gateway("network", tmp_path_factory.mktemp("gw")) as (instance, engine, host):
+        world = World(instance, engine, host)
         await asyncio.gather(*(start_pod(world, name) for name in ("p1", "p2")))
-        await until_answers(instance)
         async with asyncio.timeout(20):
             for name in world.pods:
                 while "error" in await world.fetch(f"http://{world.address(name)}:8080/"):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
         yield world
-    finally:
-        await remove_containers(engine, {labels.INSTANCE: identity})
-        await engine.remove_network(instance.network)
-        await host.remove_cgroup(instance.cgroup)
-        await host.close()
-        await engine.close()
-
-
-async def until_answers(instance: Instance) -> None:
-    async with asyncio.timeout(20):
-        while not gateway_status(instance):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
 
 
 async def test_services_as_the_host_and_pods_meet_them(world: World) -> None:

@@ -7,8 +7,6 @@ import contextlib
 import http.client
 import json
 import os
-import random
-import secrets
 import signal
 import socket
 import ssl
@@ -17,19 +15,16 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from gateway_world import open_gateway, tell
+from support.certificates import self_signed
 
 from testbed.api import labels
 from testbed.api.instance import Instance
-from testbed.machines import addresses
-from testbed.machines.cleanup import remove_containers
-from testbed.network.gateway import ensure_gateway, gateway_status
-from testbed.runtime.factory import open_engine, open_host
 from testbed.runtime.protocol import ContainerSpec, Engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
@@ -53,12 +48,7 @@ class World:
 
     async def send(self, plan: Json | None) -> Json:
         self.revision += 1
-        reader, writer = await asyncio.open_unix_connection(self.instance.gateway_directory / "control.sock")
-        writer.write(json.dumps({"op": "ingress", "revision": self.revision, "plan": plan}).encode() + b"\n")
-        answer: Json = json.loads(await reader.readline())
-        writer.close()
-        assert "error" not in answer, answer
-        return answer
+        return await tell(self.instance, {"op": "ingress", "revision": self.revision, "plan": plan})
 
     def pool(self, name: str, *pods: str, **more: Any) -> Json:
         """``pod:9``: its closed port."""
@@ -96,39 +86,20 @@ PODS = {"p1": "0", "p2": "0", "p3": "0", "bad": "1", "worse": "1"}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    engine = open_engine()
-    identity = secrets.token_hex(6)
-    source = random.Random()
-    taken = [subnet for network in await engine.networks() for subnet in network.subnets]
-    instance = Instance(
-        f"ingress-{identity[:6]}", identity, tmp_path_factory.mktemp("gw"), addresses.choose_subnet(taken, source), 1,
-        addresses.choose_node_ports(set(), source), ingress_ports=addresses.choose_ports(2, set(), source),
-    )
-    instance.gateway_directory.mkdir()
-    host = open_host(identity, engine)
-    world = World(instance, engine)
-    base = instance.subnet.split(".0.0")[0]
-    try:
-        await ensure_gateway(engine, host, instance)
+    async with open_gateway("ingress", tmp_path_factory.mktemp("gw")) as (instance, engine, _):
+        world = World(instance, engine)
+        base = instance.subnet.split(".0.0")[0]
         for number, (name, ratio) in enumerate(PODS.items(), 11):
             world.pods[name] = f"{base}.1.{number}"
             await engine.start(await engine.create(ContainerSpec(
-                name=f"{instance.network}-{name}", image="sample:v1", labels={labels.INSTANCE: identity},
+                name=f"{instance.network}-{name}", image="sample:v1", labels={labels.INSTANCE: instance.id},
                 env=(("POD_NAME", name), ("ERROR_RATIO", ratio)), network=instance.network, address=world.pods[name],
                 cgroup_parent=instance.cgroup)))
         async with asyncio.timeout(20):
-            while not gateway_status(instance):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
             for address in world.pods.values():
                 while not await asyncio.to_thread(_listens, address):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
         yield world
-    finally:
-        await remove_containers(engine, {labels.INSTANCE: identity})
-        await engine.remove_network(instance.network)
-        await host.remove_cgroup(instance.cgroup)
-        await host.close()
-        await engine.close()
 
 
 def _listens(address: str) -> bool:
@@ -245,23 +216,6 @@ async def test_haproxy_that_was_killed_comes_back_with_all_it_had(world: World) 
         assert await world.pods_of("a.com", 5) == {"p3"} and await world.pods_of("b.com", 5) == {"p2"}
 
 
-def certificate(host: str) -> str:
-    """A self-signed certificate and its key."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
-    now = datetime.now(UTC)
-    made = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-            .serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1)).sign(key, hashes.SHA256()))
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                serialization.NoEncryption())
-    return made.public_bytes(serialization.Encoding.PEM).decode() + private.decode()
-
-
 def served(world: World, name: str) -> str:
     """The common name of the certificate that a client asking for ``name`` is given."""
     from cryptography import x509
@@ -277,10 +231,10 @@ def served(world: World, name: str) -> str:
 
 
 async def test_certificates_by_name_and_one_that_is_none_is_told(world: World) -> None:
-    broken = certificate("c.com").replace("PRIVATE KEY-----\nM", "PRIVATE KEY-----\nX", 1)
+    broken = "".join(self_signed("c.com")).replace("PRIVATE KEY-----\nM", "PRIVATE KEY-----\nX", 1)
     answer = await world.program(world.pool("a", "p1"), certificates=(
-        {"name": "default/a", "hosts": ["a.com"], "pem": certificate("a.com")},
-        {"name": "default/b", "hosts": ["*.b.com"], "pem": certificate("b.com")},
+        {"name": "default/a", "hosts": ["a.com"], "pem": "".join(self_signed("a.com"))},
+        {"name": "default/b", "hosts": ["*.b.com"], "pem": "".join(self_signed("b.com"))},
         {"name": "default/c", "hosts": ["c.com"], "pem": broken}))
     assert answer["bad_certificates"] == ["default/c"]
     assert [served(world, name) for name in ("a.com", "x.b.com")] == ["a.com", "b.com"]

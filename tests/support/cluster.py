@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support import leaks
 
 from testbed.api.instance import Instance, load_instance
@@ -106,6 +107,15 @@ class Cluster:
 
     def cluster_ip(self, service: str) -> str:
         return str(self.get("service", service)["spec"]["clusterIP"])
+
+
+@contextmanager
+def state_home_for_test(directory: Path) -> Iterator[Path]:
+    """``directory`` as the ``XDG_STATE_HOME`` of this process, for the leak check to look through."""
+    leaks.STATE_ROOTS.add(directory)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(directory))
+        yield directory
 
 
 @contextmanager
