@@ -58,21 +58,6 @@ def test_pd_08_a_pod_over_its_disk_limit_is_evicted(
     simulated(tmp_path, body, profile=KUBERNETES)
 
 
-def test_pd_08_no_second_sandbox_when_all_containers_are_done(tmp_path: Path) -> None:
-    async def body(w: SimulatedWorld) -> None:
-        await w.start_agent()
-        await w.create(pod("p", spec={"restartPolicy": "OnFailure"}, container={"command": ["true"]}))
-
-        async def done() -> bool:
-            return (await w.status("p")).get("phase") == "Succeeded"
-
-        await until(done)
-        await asyncio.sleep(120)
-        assert not await w.events("SandboxChanged")
-
-    simulated(tmp_path, body, profile=KUBERNETES)
-
-
 def test_a_node_short_of_memory_evicts_who_is_over_its_request_first(tmp_path: Path) -> None:
     async def body(w: SimulatedWorld) -> None:
         w.facts = replace(w.facts, limited=True, memory="512Mi")

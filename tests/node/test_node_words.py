@@ -121,27 +121,6 @@ def test_rt_06_a_failing_container_has_a_reason(tmp_path: Path) -> None:
     simulated(tmp_path, body)
 
 
-@pytest.mark.parametrize("init", [False, True])
-def test_rt_11_out_of_memory_is_told(tmp_path: Path, init: bool) -> None:
-    hungry = {"image": "sample:v1", **sh("tail /dev/zero"), "resources": {"limits": {"memory": "15Mi"}}}
-
-    async def body(w: SimulatedWorld) -> None:
-        await w.start_agent()
-        spec: dict[str, Any] = {"restartPolicy": "Never"}
-        if init:
-            spec["initContainers"] = [{"name": "hungry", **hungry}]
-        await w.create(pod("p", spec=spec, container={} if init else hungry))
-
-        async def failed() -> bool:
-            return (await w.status("p"))["phase"] == "Failed"
-
-        await until(failed, within_s=60)
-        state = (await w.container("p", "hungry" if init else "app"))["state"]["terminated"]
-        assert (state["exitCode"], state["reason"]) == (137, "OOMKilled")
-
-    simulated(tmp_path, body)
-
-
 @pytest.mark.parametrize(("image", "policy", "reason", "message"), [
     ("nowhere.example/a:v9", "IfNotPresent", "ImagePullBackOff",
      'Back-off pulling image "nowhere.example/a:v9": ErrImagePull: '),
@@ -229,38 +208,6 @@ def test_rt_08_the_backoff_is_capped_and_begins_anew_after_ten_good_minutes(tmp_
         assert (await w.container("p"))["restartCount"] == len(times) - 1
 
     simulated(tmp_path, body, profile=KUBERNETES)
-
-
-def test_pd_05_a_negative_grace_is_the_shortest(tmp_path: Path) -> None:
-    async def body(w: SimulatedWorld) -> None:
-        made = await w.create(pod("p", spec={"terminationGracePeriodSeconds": -1}))
-        assert made["spec"]["terminationGracePeriodSeconds"] == 1
-        made["spec"]["terminationGracePeriodSeconds"] = -1
-        made["metadata"]["labels"] = {"a": "b"}
-        again = await w.client.update(PODS, made)
-        assert again["spec"]["terminationGracePeriodSeconds"] == 1
-
-    simulated(tmp_path, body)
-
-
-def test_pd_07_a_container_that_never_started_is_never_told_as_ended_well(tmp_path: Path) -> None:
-    async def body(w: SimulatedWorld) -> None:
-        await w.start_agent()
-        watched: list[dict[str, Any]] = []
-        for number in range(20):
-            name = f"p{number}"
-            await w.create(pod(name, spec={"restartPolicy": "Never", "terminationGracePeriodSeconds": 1},
-                               container=sh("exit 1")))
-            for _ in range(number % 7):
-                await asyncio.sleep(0.05)
-                watched.append(await w.status(name))
-            await w.client.delete(PODS, name, "default")
-        for status in watched:
-            assert status.get("phase") != "Succeeded"
-            for item in status.get("containerStatuses") or ():
-                assert (item["state"].get("terminated") or {}).get("exitCode") != 0
-
-    simulated(tmp_path, body)
 
 
 def test_a_pod_past_its_deadline_is_failed_once_its_containers_have_ended(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""Claims, volumes and StatefulSets with the real agents over simulated engines: data outlives pods and nodes.
+"""Claims and volumes with the real agents over simulated engines: data outlives pods and nodes.
 
-SS-01 and SS-12 are conformance cases of Kubernetes' own (test/e2e/apps/statefulset.go).
+StatefulSets with claims are conformance cases (``tests/conformance/cases/stateful_storage.py``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from testbed.api.resources import (
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
     PODS,
-    STATEFUL_SETS,
     STORAGE_CLASSES,
     VOLUME_ATTACHMENTS,
 )
@@ -43,33 +42,20 @@ def pod(name: str, claim_name: str, *, node: str = "", read_only: bool = False, 
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 
 
-def stateful_set(replicas: int = 3, **spec: Any) -> Json:
-    container = {"name": "db", "image": "sample:v1", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
-    return {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"}, "spec": {
-        "replicas": replicas, "serviceName": "db", "selector": {"matchLabels": {"app": "db"}},
-        "template": {"metadata": {"labels": {"app": "db"}}, "spec": {
-            "terminationGracePeriodSeconds": 1, "containers": [container]}},
-        "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim("")["spec"]}], **spec}}
-
-
 def named(world: World, name: str) -> Json:
     return next((item for item in world.pods() if item["metadata"]["name"] == name), {})
 
 
-def ready(world: World, *names: str) -> Callable[[], bool]:
-    def all_ready() -> bool:
-        found = [named(world, name) for name in names]
-        return all(is_true(item, "Ready") and "deletionTimestamp" not in item["metadata"] for item in found)
+def ready(world: World, name: str) -> Callable[[], bool]:
+    def look() -> bool:
+        found = named(world, name)
+        return is_true(found, "Ready") and "deletionTimestamp" not in found["metadata"]
 
-    return all_ready
+    return look
 
 
 def claims(world: World) -> dict[str, Json]:
     return {item["metadata"]["name"]: item for item in world.objects(PERSISTENT_VOLUME_CLAIMS)}
-
-
-def phases(world: World) -> dict[str, str]:
-    return {name: (item.get("status") or {}).get("phase", "") for name, item in claims(world).items()}
 
 
 def reasons(world: World, name: str) -> set[str]:
@@ -91,78 +77,19 @@ async def inside(world: World, name: str, script: str) -> str:
     return result.output.decode().strip()
 
 
-def test_ss_01_data_of_every_identity_survives_the_restart_of_all_pods(in_world: Run) -> None:
+def test_a_claim_that_was_made_without_a_default_class_gets_it_later(in_world: Run) -> None:
     async def body(world: World) -> None:
-        names = ["db-0", "db-1", "db-2"]
-        await world.create(STATEFUL_SETS, stateful_set())
-        await world.until(ready(world, *names), within_s=60)
-        assert phases(world) == {f"data-{name}": "Bound" for name in names}
-        assert {item["metadata"]["labels"]["app"] for item in claims(world).values()} == {"db"}
-        for name in names:
-            await inside(world, name, f"echo {name} > /data/hostname")
-        before = {name: named(world, name)["metadata"]["uid"] for name in names}
-        for name in names:
-            await world.delete(PODS, name)
-        await world.until(lambda: all(named(world, name).get("metadata", {}).get("uid", before[name]) != before[name]
-                                      for name in names) and ready(world, *names)(), within_s=60)
-        for name in names:
-            assert await inside(world, name, "cat /data/hostname") == name
-        assert len(world.machine.volumes) == len(world.objects(PERSISTENT_VOLUMES)) == 3
-        await world.delete(STATEFUL_SETS, "db")
-        await world.until(lambda: not world.pods(app="db"), within_s=60)
-        assert len(claims(world)) == 3
+        async def be_default(value: str) -> None:
+            await world.patch(STORAGE_CLASSES, "standard", {"metadata": {"annotations": {
+                "storageclass.kubernetes.io/is-default-class": value}}}, None)
 
-    in_world(body, replicas=1)
-
-
-def test_ss_12_claims_go_with_the_set_when_told(in_world: Run) -> None:
-    async def body(world: World) -> None:
-        await world.create(STATEFUL_SETS, stateful_set(
-            persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete", "whenScaled": "Retain"}))
-        await world.until(ready(world, "db-0", "db-1", "db-2"), within_s=60)
-        assert {owner["kind"] for item in claims(world).values() for owner in item["metadata"]["ownerReferences"]} == {
-            "StatefulSet"}
-        await world.delete(STATEFUL_SETS, "db")
-        await world.until(lambda: not claims(world), within_s=60, what="the claims are gone")
-        await world.until(lambda: not world.objects(PERSISTENT_VOLUMES) and not world.machine.volumes, within_s=60,
-                          what="the volumes are gone")
-
-    in_world(body, replicas=1)
-
-
-def test_ss_12_claims_go_with_pods_that_are_scaled_away_when_told(in_world: Run) -> None:
-    async def body(world: World) -> None:
-        await world.create(STATEFUL_SETS, stateful_set(
-            persistentVolumeClaimRetentionPolicy={"whenDeleted": "Retain", "whenScaled": "Delete"}))
-        await world.until(ready(world, "db-0", "db-1", "db-2"), within_s=60)
-        await inside(world, "db-2", "echo old > /data/x")
-        await world.patch(STATEFUL_SETS, "db", {"spec": {"replicas": 1}})
-        await world.until(lambda: set(claims(world)) == {"data-db-0"}, within_s=60)
-        await world.patch(STATEFUL_SETS, "db", {"spec": {"replicas": 3}})
-        await world.until(ready(world, "db-0", "db-1", "db-2"), within_s=60)
-        assert await inside(world, "db-2", "ls /data") == ""
-
-    in_world(body, replicas=1)
-
-
-def test_ss_12_a_claim_that_a_waiting_pod_misses_is_made_again(in_world: Run) -> None:
-    async def body(world: World) -> None:
-        await world.patch(STORAGE_CLASSES, "standard", {"metadata": {"annotations": {
-            "storageclass.kubernetes.io/is-default-class": "false"}}}, None)
-        await world.create(STATEFUL_SETS, stateful_set(1))
-        await world.until(lambda: bool(named(world, "db-0")) and "data-db-0" in claims(world), within_s=60)
-        first = claims(world)["data-db-0"]["metadata"]["uid"]
-        await world.delete(PERSISTENT_VOLUME_CLAIMS, "data-db-0")
-
-        def made_again() -> bool:
-            found = claims(world).get("data-db-0")
-            return found is not None and found["metadata"]["uid"] != first
-
-        await world.until(made_again, within_s=60)
-        assert phases(world) == {"data-db-0": "Pending"}
-        await world.patch(STORAGE_CLASSES, "standard", {"metadata": {"annotations": {
-            "storageclass.kubernetes.io/is-default-class": "true"}}}, None)
-        await world.until(ready(world, "db-0"), within_s=60)
+        await be_default("false")
+        await world.create(PERSISTENT_VOLUME_CLAIMS, claim("data"))
+        await world.create(PODS, pod("user", "data"))
+        await asyncio.sleep(10)
+        assert claims(world)["data"]["status"]["phase"] == "Pending" and not is_true(named(world, "user"), "Ready")
+        await be_default("true")
+        await world.until(ready(world, "user"), within_s=60)
 
     in_world(body, replicas=1)
 

@@ -11,6 +11,7 @@ from testbed.client.protocol import PatchType
 from .kube import Kube
 from .manifests import POLITE, app, http, rescaled, service, workload
 from .registry import case
+from .subresources import status_is_a_subresource
 
 Json = dict[str, Any]
 REVISION = "deployment.kubernetes.io/revision"
@@ -196,7 +197,8 @@ async def a_rollout_never_disrupts_the_service(kube: Kube) -> None:
     over.set()
     assert await asking > 300
     slices = await kube.list(ENDPOINT_SLICES, "kubernetes.io/service-name=web")
-    assert sum(len(found["endpoints"]) for found in slices) >= 2
+    ends = [end for found in slices for end in found["endpoints"]]
+    assert all(end["conditions"]["ready"] for end in ends) and len({end["nodeName"] for end in ends}) == 2 == len(ends)
 
 
 @case("DP-11", "lifecycle", real_s=30)
@@ -225,18 +227,7 @@ async def the_life_of_a_deployment(kube: Kube) -> None:
 async def the_status_of_a_deployment_is_a_subresource(kube: Kube) -> None:
     await kube.create(DEPLOYMENTS, deployment("web", 1))
     await complete(kube, "web")
-    told = {"type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "Set from e2e test"}
-
-    def tell(obj: Json) -> None:
-        obj["status"]["conditions"].append(told)
-        obj["spec"]["replicas"] = 7  # which a write of the status does not change
-
-    changed = await kube.update(DEPLOYMENTS, "web", tell, subresource="status")
-    assert any(item["type"] == "StatusUpdate" for item in changed["status"]["conditions"])
-    assert changed["spec"]["replicas"] == 1
-    patched = await kube.patch(DEPLOYMENTS, "web", {"status": {"conditions": [told | {"type": "StatusPatched"}]}},
-                               subresource="status")
-    assert any(item["type"] == "StatusPatched" for item in patched["status"]["conditions"])
+    await status_is_a_subresource(kube, DEPLOYMENTS, "web")
 
 
 @case("DP-12", real_s=30)

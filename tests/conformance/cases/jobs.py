@@ -249,6 +249,7 @@ async def changes_of_its_status_are_applied(kube: Kube) -> None:
                                    "status": {"startTime": seconds}}, subresource="status")
     found = await kube.get(JOBS, "job")
     assert found["metadata"].get("annotations", {}).get("patchedstatus") == "true"
+    assert found["status"]["startTime"] == seconds
 
 
 @case("JB-13", "lifecycle", real_s=15)

@@ -77,6 +77,18 @@ class Kube:
             assert await _looked(look), f"after {self.now() - began:.1f} s it no longer held: {what}"
             await asyncio.sleep(pause_s)
 
+    async def until_taken(self, what: str, act: Callable[[], Awaitable[Any]], within_s: float,
+                          *refusals: type[ApiError]) -> None:
+        """Tries ``act`` again as long as the API refuses it with one of these."""
+        async def taken() -> bool:
+            try:
+                await act()
+            except refusals:
+                return False
+            return True
+
+        await self.until(what, taken, within_s)
+
     # --- objects
 
     def _place(self, resource: ResourceType) -> str | None:
@@ -309,6 +321,10 @@ def condition(obj: Json, kind: str) -> Json | None:
 
 def is_true(obj: Json, kind: str) -> bool:
     return (condition(obj, kind) or {}).get("status") == "True"
+
+
+def is_ending(obj: Json) -> bool:
+    return bool(obj["metadata"].get("deletionTimestamp"))
 
 
 def moment(text: str) -> datetime:

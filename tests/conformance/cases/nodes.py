@@ -16,7 +16,7 @@ from testbed.api.resources import DEPLOYMENTS, LEASES, NODES, PODS
 from testbed.errors import ApiError, NotFound
 from testbed.machines.client import RoomClient
 
-from .kube import Kube, condition, is_true, moment
+from .kube import Kube, condition, is_ending, is_true, moment
 from .manifests import POLITE, app, pod, workload
 from .registry import case
 
@@ -47,6 +47,13 @@ async def placed(kube: Kube, name: str, **spec: Any) -> str:
     return str((await kube.pod(name))["spec"]["nodeName"])
 
 
+async def stays(kube: Kube, for_s: float) -> None:
+    async def look() -> bool:
+        return not is_ending(await kube.pod("web"))
+
+    await kube.holds("it stays", look, for_s)
+
+
 @case("NL-01", real_s=15)
 async def a_tainted_node_evicts(kube: Kube) -> None:
     async with tainted(kube, await placed(kube, "web")):
@@ -57,10 +64,7 @@ async def a_tainted_node_evicts(kube: Kube) -> None:
 async def who_tolerates_the_taint_stays(kube: Kube) -> None:
     tolerates = [{"key": TAINT["key"], "value": TAINT["value"], "effect": "NoExecute"}]
     async with tainted(kube, await placed(kube, "web", tolerations=tolerates)):
-        async def stays() -> bool:
-            return not (await kube.pod("web"))["metadata"].get("deletionTimestamp")
-
-        await kube.holds("it stays", stays, 65, pause_s=2)
+        await stays(kube, 65)
 
 
 @case("NL-02", "for-a-while", real_s=50)
@@ -77,11 +81,7 @@ async def a_taint_that_goes_in_time_evicts_nobody(kube: Kube) -> None:
     tolerates = [{"key": TAINT["key"], "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 10}]
     async with tainted(kube, await placed(kube, "web", tolerations=tolerates)):
         await asyncio.sleep(4)
-
-    async def stays() -> bool:
-        return not (await kube.pod("web"))["metadata"].get("deletionTimestamp")
-
-    await kube.holds("it stays", stays, 20)
+    await stays(kube, 20)
 
 
 @case("NL-05", real_s=20)
@@ -92,7 +92,7 @@ async def the_evicted_say_what_disrupted_them(kube: Kube) -> None:
     await kube.ready("web")
     async with tainted(kube, (await kube.pod("web"))["spec"]["nodeName"]):
         async def deleted() -> bool:
-            return bool((await kube.pod("web"))["metadata"].get("deletionTimestamp"))
+            return is_ending(await kube.pod("web"))
 
         await kube.until("it is deleted", deleted, 65)
         target = condition(await kube.pod("web"), "DisruptionTarget")
@@ -279,14 +279,8 @@ def nothing_churns(variant: str, what: str) -> None:
         before = _identities(await kube.ready_pods("app=web", 5))
         await _kill(kube, what)
 
-        async def scaled() -> bool:
-            try:
-                await kube.patch(DEPLOYMENTS, "web", {"spec": {"replicas": 6}})
-            except ApiError:
-                return False
-            return True
-
-        await kube.until("the API answers", scaled, 60)
+        await kube.until_taken("the API answers", lambda: kube.patch(DEPLOYMENTS, "web", {"spec": {"replicas": 6}}), 60,
+                               ApiError)
         after = _identities(await kube.ready_pods("app=web", 6))
         assert before <= after, "a pod was replaced, or a container of one was restarted"
 

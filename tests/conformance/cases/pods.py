@@ -111,15 +111,10 @@ async def a_negative_grace_is_one_second(kube: Kube) -> None:
                                 terminationGracePeriodSeconds=-1))
     assert (await kube.pod("web"))["spec"]["terminationGracePeriodSeconds"] == 1
 
-    async def updated() -> bool:
-        """Upstream tries again, too, when the node has written meanwhile."""
-        try:
-            await kube.update(PODS, "web", lambda obj: obj["spec"].update(terminationGracePeriodSeconds=-1))
-        except Conflict:
-            return False
-        return True
+    async def update() -> None:
+        await kube.update(PODS, "web", lambda obj: obj["spec"].update(terminationGracePeriodSeconds=-1))
 
-    await kube.until("the pod is updated", updated, 30)
+    await kube.until_taken("the pod is updated", update, 30, Conflict)  # the node may have written meanwhile
     assert (await kube.pod("web"))["spec"]["terminationGracePeriodSeconds"] == 1
 
 

@@ -116,8 +116,7 @@ async def an_exec_liveness_probe_that_takes_too_long_restarts(kube: Kube, place:
 async def not_ready_while_the_exec_readiness_probe_takes_too_long(kube: Kube, place: Place) -> None:
     probe = sh("sleep 10", initialDelaySeconds=15, timeoutSeconds=1)
     await kube.create(PODS, place.pod("web", app(script=FOREVER, readinessProbe=probe)))
-    if not place.sidecar:
-        await kube.phase("web", "Running")
+    await kube.running("web")
     await never_ready(kube)
 
 
@@ -135,30 +134,30 @@ async def a_redirect_on_the_same_host_is_followed(kube: Kube, place: Place) -> N
     await kube.restarted("web")
 
 
+def live_once_started(liveness: str, tries: int) -> Json:
+    """A liveness probe, and a startup probe that finds a file within so many tries."""
+    return {"livenessProbe": sh(liveness, initialDelaySeconds=15, failureThreshold=1),
+            "startupProbe": sh("cat /tmp/startup", initialDelaySeconds=15, failureThreshold=tries)}
+
+
 @probing("14", real_s=45)
 async def a_failing_startup_probe_restarts(kube: Kube, place: Place) -> None:
-    probes = {"livenessProbe": sh("true", initialDelaySeconds=15, failureThreshold=1),
-              "startupProbe": sh("cat /tmp/health", initialDelaySeconds=15, failureThreshold=3)}
-    await kube.create(PODS, place.pod("web", app(script=FOREVER, **probes), **GRACE))
+    await kube.create(PODS, place.pod("web", app(script=FOREVER, **live_once_started("true", 3)), **GRACE))
     await kube.restarted("web")
     await main_waits(kube, place)
 
 
 @probing("15", real_s=245)
 async def liveness_waits_for_startup(kube: Kube, place: Place) -> None:
-    probes = {"livenessProbe": sh("false", initialDelaySeconds=15, failureThreshold=1),
-              "startupProbe": sh("cat /tmp/health", initialDelaySeconds=15, failureThreshold=60)}
-    await kube.create(PODS, place.pod("web", app(script=FOREVER, **probes), **GRACE))
+    await kube.create(PODS, place.pod("web", app(script=FOREVER, **live_once_started("false", 60)), **GRACE))
     await kube.never_restarted("web")
     await main_waits(kube, place)
 
 
 @probing("16", real_s=45)
 async def liveness_counts_once_started(kube: Kube, place: Place) -> None:
-    probes = {"livenessProbe": sh("false", initialDelaySeconds=15, failureThreshold=1),
-              "startupProbe": sh("cat /tmp/startup", initialDelaySeconds=15, failureThreshold=60)}
     script = "sleep 10; echo ok > /tmp/startup; sleep 600"
-    await kube.create(PODS, place.pod("web", app(script=script, **probes), **GRACE))
+    await kube.create(PODS, place.pod("web", app(script=script, **live_once_started("false", 60)), **GRACE))
     await kube.running("web")
     await main_waits(kube, place)
     await kube.restarted("web")

@@ -9,6 +9,7 @@ from testbed.api.resources import PODS, REPLICA_SETS, RESOURCE_QUOTAS
 from .kube import Kube, condition
 from .manifests import POLITE, app, http, rescaled, workload
 from .registry import case
+from .subresources import status_is_a_subresource
 
 Json = dict[str, Any]
 
@@ -87,16 +88,7 @@ async def replaced_and_patched(kube: Kube) -> None:
 async def its_status_is_a_subresource(kube: Kube) -> None:
     await kube.create(REPLICA_SETS, replica_set(1))
     await kube.ready_pods("app=web", 1)
-    told = {"type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "Set from e2e test"}
-
-    def tell(obj: Json) -> None:
-        obj["status"]["conditions"] = [told]
-
-    changed = await kube.update(REPLICA_SETS, "web", tell, subresource="status")
-    assert condition(changed, "StatusUpdate") and changed["spec"]["replicas"] == 1
-    patched = await kube.patch(REPLICA_SETS, "web", {"status": {"conditions": [told | {"type": "StatusPatched"}]}},
-                               subresource="status")
-    assert condition(patched, "StatusPatched")
+    await status_is_a_subresource(kube, REPLICA_SETS, "web")
 
 
 @case("RS-04", "collection", real_s=15)

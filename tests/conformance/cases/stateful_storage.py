@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from testbed.api.resources import PERSISTENT_VOLUME_CLAIMS, PODS, SERVICES, STATEFUL_SETS
+from testbed.api.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, SERVICES, STATEFUL_SETS
 
-from .kube import Kube
+from .kube import Kube, is_ending
 from .manifests import POLITE, app, service, workload
 from .registry import case
 
@@ -24,7 +24,12 @@ def with_storage(replicas: int, **spec: Any) -> Json:
 
 async def claims(kube: Kube) -> list[str]:
     return sorted(claim["metadata"]["name"] for claim in await kube.list(PERSISTENT_VOLUME_CLAIMS)
-                  if not claim["metadata"].get("deletionTimestamp"))
+                  if not is_ending(claim))
+
+
+async def volumes(kube: Kube) -> list[Json]:
+    return [volume for volume in await kube.list(PERSISTENT_VOLUMES)
+            if volume["spec"].get("claimRef", {}).get("namespace") == kube.namespace]
 
 
 async def claimed(kube: Kube, *names: str) -> None:
@@ -51,6 +56,10 @@ async def identity_and_data_survive_a_restart_of_all_pods(kube: Kube) -> None:
     assert not before & {pod["metadata"]["uid"] for pod in after}
     for name in ("db-0", "db-1", "db-2"):
         assert (await kube.read(name, f"{PLACE}/name")).strip() == name
+    assert len(await volumes(kube)) == 3
+    await kube.delete(STATEFUL_SETS, "db")
+    await kube.ready_pods("app=db", 0, 120)
+    await claimed(kube, "data-db-0", "data-db-1", "data-db-2")
 
 
 @case("SS-12", "when-deleted", real_s=45)
@@ -62,15 +71,25 @@ async def claims_go_with_the_set(kube: Kube) -> None:
     await kube.delete(STATEFUL_SETS, "db")
     await claimed(kube)
 
+    async def gone() -> bool:
+        return not await volumes(kube)
+
+    await kube.until("their volumes are gone", gone, 120)
+
 
 @case("SS-12", "when-scaled", real_s=45)
 async def claims_go_with_the_pods_that_were_scaled_away(kube: Kube) -> None:
     await kube.create(STATEFUL_SETS, with_storage(
         3, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Retain", "whenScaled": "Delete"}))
     await kube.ready_pods("app=db", 3)
+    await kube.run("db-2", "sh", "-c", f"echo old > {PLACE}/name")
+    assert await kube.read("db-2", f"{PLACE}/name")
     await kube.patch(STATEFUL_SETS, "db", {"spec": {"replicas": 1}})
     await claimed(kube, "data-db-0")
     await kube.ready_pods("app=db", 1)
+    await kube.patch(STATEFUL_SETS, "db", {"spec": {"replicas": 3}})
+    await kube.ready_pods("app=db", 3)
+    assert not await kube.read("db-2", f"{PLACE}/name")  # its old data went with its claim
 
 
 @case("SS-12", "missing", real_s=45)

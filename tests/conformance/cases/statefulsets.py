@@ -10,6 +10,7 @@ from testbed.client.protocol import PatchType
 from .kube import Kube, is_true
 from .manifests import POLITE, app, rescaled, sh, workload
 from .registry import case
+from .subresources import status_is_a_subresource
 
 Json = dict[str, Any]
 HASH = "controller-revision-hash"
@@ -125,8 +126,9 @@ async def rolling_updates_and_the_way_back(kube: Kube) -> None:
 
     async def in_order() -> bool:
         """From the highest ordinal down: who is still old stands below who is new."""
-        new = [name for name, value in (await versions(kube)).items() if value == "two"]
-        old = [name for name, value in (await versions(kube)).items() if value == "one"]
+        found = await versions(kube)
+        new = [name for name, value in found.items() if value == "two"]
+        old = [name for name, value in found.items() if value == "one"]
         assert not new or not old or min(new) > max(old)
         return len(new) == 3
 
@@ -276,16 +278,7 @@ async def scale_is_a_subresource(kube: Kube) -> None:
 async def its_status_is_a_subresource(kube: Kube) -> None:
     await kube.create(STATEFUL_SETS, stateful_set(1))
     await kube.ready_pods("app=db", 1)
-    told = {"type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "Set from e2e test"}
-
-    def tell(obj: Json) -> None:
-        obj["status"]["conditions"] = [told]
-
-    changed = await kube.update(STATEFUL_SETS, "db", tell, subresource="status")
-    assert is_true(changed, "StatusUpdate") and changed["spec"]["replicas"] == 1
-    patched = await kube.patch(STATEFUL_SETS, "db", {"status": {"conditions": [told | {"type": "StatusPatched"}]}},
-                               subresource="status")
-    assert is_true(patched, "StatusPatched")
+    await status_is_a_subresource(kube, STATEFUL_SETS, "db")
 
 
 @case("SS-14", "collection", real_s=20)
