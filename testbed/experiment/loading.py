@@ -292,5 +292,6 @@ def _named(experiment: Experiment) -> Iterable[tuple[str, str, Location]]:
             value = getattr(step, part)
             if value is not None:
                 yield "Deployment", value.deployment, ("spec", "method", index, part, "deployment")
-        if step.patch is not None:
+        patched = resource_of_kind(step.patch.kind) if step.patch is not None else None
+        if step.patch is not None and patched is not None and patched.namespaced:  # a Node is in no workload
             yield step.patch.kind, step.patch.name, ("spec", "method", index, "patch", "name")

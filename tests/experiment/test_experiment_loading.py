@@ -222,6 +222,10 @@ def test_a_step_patches_an_object_and_another_asks_how_it_went(tmp_path: Path) -
     assert (first.kind, second.kind, second.if_) == ("patch", "rollout", "canary.requests.failed.ratio < 1%")
 
 
+def test_what_no_workload_has_may_be_patched(tmp_path: Path) -> None:
+    assert load_experiment(with_steps(tmp_path, "Node", "canary.requests.failed.ratio < 1%"))
+
+
 @pytest.mark.parametrize(("kind", "condition", "told"), [
     ("Servis", "canary.requests.failed.ratio < 1%", "unknown kind 'Servis'"),
     ("Ingress", "canary.requests.failed.ratio < 1%", "the workload has no Ingress 'web'"),
