@@ -305,5 +305,6 @@ def _seen(record: Record) -> ContainerSeen:
     return replace(
         seen, life=Life.EXITED, exit_code=state.exit_code if record.exit_known else None, oom_killed=state.oom_killed,
         error=state.error, message=record.message, finished_at=record.finished_at, finished_s=record.finished_s,
-        learned_s=record.learned_s, started_at=state.started_at, message_pending=record.exit_known and not record.message_read,
+        learned_s=record.learned_s, started_at=state.started_at,
+        message_pending=record.exit_known and not record.message_read,
     )
