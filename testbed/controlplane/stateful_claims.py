@@ -30,8 +30,8 @@ class StatefulClaims:
         for claim in stateful_claims.claims_for(stateful_set, ordinal):
             name = claim["metadata"]["name"]
             known = self._claims.get(f"{namespace}/{name}")
-            if known is not None and (known.metadata.deleting or stateful_claims.is_stale(
-                    known.metadata, pod_name, "")):
+            if known is not None and (known.metadata.deleting
+                                      or stateful_claims.is_stale(known.metadata, pod_name)):
                 return Conflict(f"claim {name} is on its way out")
             if known is not None:
                 continue

@@ -70,10 +70,9 @@ def owner_references(current: list[Json], stateful_set: Json, pod: Json | None, 
     return kept
 
 
-def is_stale(claim: ObjectMeta, pod_name: str, pod_uid: str) -> bool:
-    """It goes with another pod of that name; a new pod must not get it."""
-    return any(owner.kind == "Pod" and owner.name == pod_name and owner.uid != pod_uid
-               for owner in claim.owner_references)
+def is_stale(claim: ObjectMeta, pod_name: str) -> bool:
+    """It goes with a former pod of that name; one that is still to be made must not get it."""
+    return any(owner.kind == "Pod" and owner.name == pod_name for owner in claim.owner_references)
 
 
 def _is(owner: Json, kind: str, name: str) -> bool:

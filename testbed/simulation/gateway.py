@@ -47,7 +47,6 @@ class SimulatedGateway:
         self._records: Json = {}
         self._own: set[str] = set()  # addresses that it answers for
         self.services: dict[Target, list[Target]] = {}
-        self.programmed = 0
         self.front = SimulatedFront(machine)
 
     def accept(self, protocol: asyncio.BaseProtocol) -> asyncio.BaseTransport:
@@ -100,7 +99,6 @@ class SimulatedGateway:
             self._remembered = {key: until for key, until in self._remembered.items() if key[0] != forgotten}
         self._ports, self._records = ports, records or {}
         self.services = {where: list(port.endpoints) for where, port in ports.items()}
-        self.programmed += 1
         return changed
 
     def _told(self, item: Json) -> dict[Target, _Port]:

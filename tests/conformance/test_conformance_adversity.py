@@ -10,8 +10,8 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from conftest import Rig, eventually
 from engine_proxy import ENGINE_SOCKET, FAIL, HANG, SWALLOW, EngineProxy, engine_proxy
+from engine_rig import Rig, eventually
 
 from testbed.errors import EngineUnavailable, PermissionMissing
 from testbed.runtime.docker import DockerEngine

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
-from conftest import Rig, eventually
+from engine_rig import Rig, eventually
 
 from testbed.errors import EngineError, NameConflict, NoSuchContainer, NoSuchImage
 from testbed.runtime.protocol import EngineEvent, Limits, Mount

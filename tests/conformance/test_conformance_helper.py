@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from conftest import Rig, docker_rig, eventually, needs_root
+from engine_rig import Rig, docker_rig, eventually, needs_root
 
 from testbed.api import labels as keys
 from testbed.errors import HostError

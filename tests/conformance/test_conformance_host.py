@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 
 import pytest
-from conftest import Rig, eventually
+from engine_rig import Rig, eventually
 
 from testbed.errors import HostError
 from testbed.runtime.protocol import ProcessIdentity

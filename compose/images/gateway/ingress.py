@@ -29,13 +29,18 @@ PAUSES_S = (0.0, 0.2, 1.0, 5.0)  # before it is started again, by failures in a 
 HEALTHY_S = 10.0
 
 
+async def _spawn() -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        "haproxy", "-W", "-q", "-f", str(CONFIG), stdin=asyncio.subprocess.DEVNULL, stdout=sys.stderr,
+        stderr=sys.stderr)
+
+
 class Ingress:
     """One HAProxy. ``program`` is called by one feeder at a time, and serialized anyway."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
         self._log = log
         self._lock = asyncio.Lock()
-        self._plan: Json | None = None
         self._slots: Slots = {}
         self._shape = ""
         self._process: asyncio.subprocess.Process | None = None
@@ -63,26 +68,26 @@ class Ingress:
         how = "nothing"
         if self._process is None:
             await self._check(text)
-            self._keep(plan, slots, shape, text)
+            self._keep(slots, shape, text)
             await self._start()
             how = "start"
         elif shape != self._shape:
             await self._check(text)
-            self._keep(plan, slots, shape, text)
+            self._keep(slots, shape, text)
             self._process.send_signal(signal.SIGUSR2)
             await self._await_shape()
             how = "reload"
         elif slots != self._slots:
             commands = changes(self._slots, slots, plan)
-            self._keep(plan, slots, shape, text)
+            self._keep(slots, shape, text)
             if not await command(commands):  # it dies just now, or has another idea of its servers: tell it all
                 self._process.send_signal(signal.SIGUSR2)
             how = "runtime"
         return how, bad
 
-    def _keep(self, plan: Json, slots: Slots, shape: str, text: str) -> None:
+    def _keep(self, slots: Slots, shape: str, text: str) -> None:
         """What HAProxy is started with, should it die now."""
-        self._plan, self._slots, self._shape = plan, slots, shape
+        self._slots, self._shape = slots, shape
         CONFIG.write_text(text)
 
     async def _check(self, text: str) -> None:
@@ -96,9 +101,7 @@ class Ingress:
             raise RuntimeError("haproxy: " + " ".join(output.decode("utf-8", "replace").split())[:2000])
 
     async def _start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(
-            "haproxy", "-W", "-q", "-f", str(CONFIG), stdin=asyncio.subprocess.DEVNULL, stdout=sys.stderr,
-            stderr=sys.stderr)
+        self._process = await _spawn()
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep_alive())
         await self._await_shape()
@@ -128,13 +131,11 @@ class Ingress:
             self._log(f"haproxy ended ({process.returncode}); starting it again")
             await asyncio.sleep(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
             if self._process is process:
-                self._process = await asyncio.create_subprocess_exec(
-                    "haproxy", "-W", "-q", "-f", str(CONFIG), stdin=asyncio.subprocess.DEVNULL, stdout=sys.stderr,
-                    stderr=sys.stderr)
+                self._process = await _spawn()
 
     async def _stop(self) -> str:
         process, self._process = self._process, None
-        self._plan, self._slots, self._shape = None, {}, ""
+        self._slots, self._shape = {}, ""
         if self._keeper is not None:
             self._keeper.cancel()
             self._keeper = None
