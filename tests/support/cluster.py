@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import subprocess
 import sys
 import time
@@ -21,12 +20,12 @@ from support import leaks
 from testbed.api.instance import Instance, load_instance
 
 ROOT = Path(__file__).parents[2]
-_SESSION = secrets.token_hex(2)
 
 
 def unique_name(stem: str) -> str:
     """A cluster's name that no other session of tests has, and none had that was killed and left something."""
-    return "test-" + re.sub(r"[^a-z0-9]+", "-", stem.removeprefix("test_").lower())[:16].strip("-") + "-" + _SESSION
+    words = re.sub(r"[^a-z0-9]+", "-", stem.removeprefix("test_").lower())[:16].strip("-")
+    return f"test-{words}-{leaks.SESSION}"
 
 
 def run_testbed(

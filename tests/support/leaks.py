@@ -1,17 +1,21 @@
 """What a test may leave behind on this machine: nothing. A snapshot of the engine, the cgroups, memory volumes and our
 processes.
 
-Clusters that tests make are named ``test-...``; clusters of other names on the same engine are other people's.
+Clusters that tests make are named ``test-...``, most of them with the token of their session at the end; clusters of
+other names, or of another session's token, on the same engine are other people's.
 """
 
 from __future__ import annotations
 
+import re
+import secrets
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from testbed.api import labels
 from testbed.api.instance import memory_directory
 
+SESSION = secrets.token_hex(2)  # of this process of tests
 STATE_ROOTS: set[Path] = set()  # state directories that tests of this session used
 INSTANCE_IDS: set[str] = set()  # ids of the clusters they made
 
@@ -43,7 +47,8 @@ def footprint() -> Footprint:
             f"{(item.get('Names') or [item['Id']])[0]} ({item['Image']}, {item['State']})"
             for item in client.api.containers(all=True) if not _foreign(item.get("Labels")))
         networks = frozenset(item["Name"] for item in client.api.networks() if not _foreign(item.get("Labels")))
-        volumes = frozenset(item["Name"] for item in client.api.volumes()["Volumes"] or [])
+        volumes = frozenset(item["Name"] for item in client.api.volumes()["Volumes"] or []
+                            if not _foreign(item.get("Labels")))
     finally:
         client.close()
     return Footprint(containers, networks, volumes, _cgroups(), _memory(), _processes())
@@ -51,7 +56,10 @@ def footprint() -> Footprint:
 
 def _foreign(found: dict[str, str] | None) -> bool:
     name = (found or {}).get(labels.INSTANCE_NAME)
-    return name is not None and not name.startswith("test-")
+    if name is None:
+        return False
+    token = re.search(r"-([0-9a-f]{4})\Z", name)
+    return not name.startswith("test-") or (token is not None and token.group(1) != SESSION)
 
 
 def _cgroups() -> frozenset[str]:
