@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from faults.daemon import ChaosDaemon
-from faults.deferred import Deferred
+from faults.deferred import engine_and_host
 from faults.holders import ProcessHolders
 from faults.ledger import Ledger
 from faults.protocol import Site
@@ -32,7 +32,7 @@ _UNDO_WITHIN_S = 60.0
 
 def site_of(instance: Instance) -> Site:
     return Site(instance.id, instance.directory, instance.cgroup, f"https://127.0.0.1:{instance.api_port}",
-                str(instance.room_socket))
+                str(instance.room_socket), instance.name)
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -46,11 +46,11 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 async def _run(options: argparse.Namespace) -> int:
     instance = load_instance(options.instance)
-    world = Deferred(instance.id, instance.engine_url)
+    engine, host = engine_and_host(instance.id, instance.engine_url)
     client = HttpClient.of_instance(instance)
     ledger = Ledger(instance.ledger)
     daemon = ChaosDaemon(
-        client, world, world, RoomClient(instance.room_socket), ledger, SystemClock(),
+        client, engine, host, RoomClient(instance.room_socket), ledger, SystemClock(),
         random.Random(f"{instance.id} chaos"), site=site_of(instance), holders=ProcessHolders(instance.directory),
     )
     try:
@@ -61,7 +61,8 @@ async def _run(options: argparse.Namespace) -> int:
         return 0
     finally:
         await client.close()
-        await world.close()
+        await host.close()
+        await engine.close()
         ledger.close()
 
 

@@ -11,18 +11,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from faults.containers import locate, process_of
+from faults.kinds import POD_CHAOS
 from faults.one_shot import OneShot
-from faults.protocol import Json, NotInEffect, Target, Tools
+from faults.protocol import Aim, Drawing, Json, NotInEffect, Tools
+from testbed.errors import Mistake
 
 
 class ContainerKill(OneShot):
+    kind = POD_CHAOS
+    action = "container-kill"
+    summary = "SIGKILL to the container's main process from the host: a crash, not a person's docker kill"
     level = "container"
+    drawn = Drawing("crashed", "#c0392b")
+
+    def mistakes(self, spec: Mapping[str, Any]) -> tuple[Mistake, ...]:
+        if spec.get("containerNames"):
+            return ()
+        return (Mistake("container-kill needs the names of the containers", "spec.containerNames"),)
 
     def verify_within_s(self, plan: Json) -> float:
         return 2.0
 
-    async def prepare(self, tools: Tools, target: Target, spec: Mapping[str, Any]) -> Json:
-        return await locate(tools, target)
+    async def prepare(self, tools: Tools, aim: Aim) -> Json:
+        return await locate(tools, aim.target)
 
     async def inject(self, tools: Tools, plan: Json, remaining_s: float) -> None:
         await tools.host.signal(process_of(plan), signal.SIGKILL)

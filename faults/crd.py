@@ -1,24 +1,21 @@
 """The CustomResourceDefinitions of the fault kinds, which the chaos daemon registers when it starts.
 
-PodChaos has the fields of Chaos Mesh's own (chaos-mesh config/crd/bases/chaos-mesh.org_podchaos.yaml), so that its
-files are accepted unchanged; FreezeChaos and NodeChaos are of our group and have the same common fields.
+Chaos Mesh's kinds have the fields of its own definitions (chaos-mesh config/crd/bases), so that its files are accepted
+unchanged; kinds of our group have the same common fields. What a fault has beside them is said by the fault itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from faults.durations import PATTERN
+from faults.protocol import Fault, Json
 from faults.selection import MODES, OPERATORS
-from testbed.api.resources import FREEZE_CHAOS, NODE_CHAOS, POD_CHAOS, ResourceType
-
-Json = dict[str, Any]
+from testbed.api.resources import ResourceType
 
 FINALIZER = "chaos-mesh/records"
 PAUSE = "experiment.chaos-mesh.org/pause"
-
-KINDS: tuple[ResourceType, ...] = (POD_CHAOS, FREEZE_CHAOS, NODE_CHAOS)
 
 _STRING: Json = {"type": "string"}
 _STRINGS: Json = {"type": "array", "items": _STRING}
@@ -29,7 +26,7 @@ def _described(schema: Mapping[str, Any], text: str) -> Json:
     return {**schema, "description": text}
 
 
-def _selector() -> Json:
+def selector() -> Json:
     expression = {
         "type": "object", "required": ["key", "operator"],
         "properties": {"key": _STRING, "operator": {"type": "string", "enum": list(OPERATORS)}, "values": _STRINGS},
@@ -52,9 +49,9 @@ def _selector() -> Json:
     }
 
 
-def _common() -> Json:
+def common() -> Json:
     return {
-        "selector": _selector(),
+        "selector": selector(),
         "mode": {"type": "string", "enum": list(MODES), "description": "How many of what was selected are hit."},
         "value": {"type": "string", "description": "For the modes fixed, fixed-percent and random-max-percent."},
         "duration": {"type": "string", "pattern": PATTERN, "maxLength": 64,
@@ -126,27 +123,28 @@ def _column(name: str, path: str, kind: str = "string") -> Json:
     return {"name": name, "type": kind, "jsonPath": path}
 
 
-def definitions() -> tuple[Json, ...]:
-    """One CustomResourceDefinition for each of ``KINDS``."""
+def definitions(faults: Iterable[Fault]) -> tuple[Json, ...]:
+    """One CustomResourceDefinition for each kind that some of these faults serve, with the fields of all of them."""
+    kinds: dict[str, list[Fault]] = {}
+    for fault in faults:
+        kinds.setdefault(fault.kind.group_resource, []).append(fault)
+    return tuple(_of_kind(kinds[key]) for key in sorted(kinds))
+
+
+def _of_kind(faults: list[Fault]) -> Json:
+    actions = sorted(fault.action for fault in faults if fault.action)
+    fields: Json = {name: dict(schema) for fault in faults for name, schema in fault.fields.items()}
+    required = set.intersection(*(set(fault.required) for fault in faults))
+    columns: list[Json] = []
+    if actions:
+        told = "; ".join(f"{fault.action}: {fault.summary}" for fault in faults)
+        fields["action"] = {"type": "string", "enum": actions, "description": told}
+        required.add("action")
+        columns.append(_column("Action", ".spec.action"))
+    if any(fault.level != "cluster" for fault in faults):
+        required |= {"mode", "selector"}
     tail = [_column("Duration", ".spec.duration"),
             _column("Injected", '.status.conditions[?(@.type=="AllInjected")].status'),
             _column("Recovered", '.status.conditions[?(@.type=="AllRecovered")].status'),
             _column("Age", ".metadata.creationTimestamp", "date")]
-    action = _column("Action", ".spec.action")
-    pod = {
-        "action": {"type": "string", "enum": ["pod-kill", "pod-failure", "container-kill"]},
-        "gracePeriod": {"type": "integer", "format": "int64", "minimum": 0,
-                        "description": "Seconds that pod-kill leaves the pod; 0: none."},
-        **_common(),
-    }
-    node = {
-        "action": {"type": "string", "enum": ["kill", "freeze", "partition"],
-                   "description": "kill: the power goes off; freeze: everything on it stops; partition: its cable to "
-                                  "the API is cut and its containers go on."},
-        **_common(),
-    }
-    return (
-        _definition(POD_CHAOS, pod, ["action", "mode", "selector"], [action, *tail]),
-        _definition(FREEZE_CHAOS, _common(), ["mode", "selector"], tail),
-        _definition(NODE_CHAOS, node, ["action", "mode", "selector"], [action, *tail]),
-    )
+    return _definition(faults[0].kind, {**common(), **fields}, sorted(required), [*columns, *tail])

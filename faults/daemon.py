@@ -11,11 +11,11 @@ import logging
 import random as randomness
 from collections.abc import Mapping, Sequence
 
-from faults.crd import KINDS, definitions
+from faults.crd import definitions
 from faults.holders import Holders, NoHolders
 from faults.injection import Surgeon
 from faults.ledger import Ledger
-from faults.protocol import ContainerLister, HostActs, Json, Site, Tools
+from faults.protocol import Json, Site, Tools
 from faults.registry import Registry
 from faults.worker import Worker
 from testbed.api.clock import WallClock
@@ -25,6 +25,7 @@ from testbed.client.informer import Informer
 from testbed.client.protocol import Client
 from testbed.errors import AlreadyExists, ApiError
 from testbed.machines.protocol import MachineRoom
+from testbed.runtime.protocol import Engine, Host
 
 log = logging.getLogger("chaos")
 
@@ -35,7 +36,7 @@ class ChaosDaemon:
     """Runs until it is cancelled. Cancelling undoes nothing: a restart is not the end of an experiment."""
 
     def __init__(
-        self, client: Client, engine: ContainerLister, host: HostActs, room: MachineRoom, ledger: Ledger,
+        self, client: Client, engine: Engine, host: Host, room: MachineRoom, ledger: Ledger,
         clock: WallClock, random: randomness.Random, *, site: Site, holders: Holders | None = None,
     ) -> None:
         self._tools = Tools(client, engine, host, room, site)
@@ -50,7 +51,7 @@ class ChaosDaemon:
     async def run(self) -> None:
         self._resume()
         await self._register()
-        for resource in KINDS:
+        for resource in self._registry.kinds():
             self._informers[resource.kind] = Informer(self._tools.client, resource, on_change=self._look,
                                                       random=self._random)
         for resource in (PODS, NODES):
@@ -92,7 +93,7 @@ class ChaosDaemon:
 
     async def _register(self) -> None:
         """Creates or renews the fault kinds' definitions; waits for the API as long as it takes."""
-        for definition in definitions():
+        for definition in definitions(self._registry.faults()):
             while True:
                 try:
                     await self._register_one(definition)
@@ -130,7 +131,11 @@ class ChaosDaemon:
             worker.wake()
 
     def _start(self, kind: str, namespace: str, name: str, uid: str) -> None:
-        worker = Worker(kind, namespace, name, uid, world=self, tools=self._tools, ledger=self._ledger,
+        resource = next((one for one in self._registry.kinds() if one.kind == kind), None)
+        if resource is None:  # of a plug-in that is not installed any more
+            log.error("%s %s/%s: no fault serves this kind", kind, namespace, name)
+            return
+        worker = Worker(resource, namespace, name, uid, world=self, tools=self._tools, ledger=self._ledger,
                         surgeon=self._surgeon, registry=self._registry, recorder=self._recorder, random=self._random)
         self._workers[uid] = worker
         task = asyncio.create_task(worker.run(), name=f"{kind} {namespace}/{name}")

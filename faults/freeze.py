@@ -7,22 +7,23 @@ gone together with its cgroup: then nothing is left to thaw.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from faults.containers import locate, process_of
-from faults.protocol import Act, Json, NotInEffect, Target, TargetGone, Tools
+from faults.kinds import FREEZE_CHAOS
+from faults.protocol import Act, Aim, Drawing, Fault, Json, NotInEffect, TargetGone, Tools
 
 
-class Freeze:
-    reversible = True
+class Freeze(Fault):
+    kind = FREEZE_CHAOS
+    summary = "the processes of the pod's containers stop, by the freezer of their cgroup"
     level = "container"
+    after_restart = "container"
+    drawn = Drawing("frozen", "#2980b9")
 
     def verify_within_s(self, plan: Json) -> float:
         return 2.0
 
-    async def prepare(self, tools: Tools, target: Target, spec: Mapping[str, Any]) -> Json:
-        return await locate(tools, target)
+    async def prepare(self, tools: Tools, aim: Aim) -> Json:
+        return await locate(tools, aim.target)
 
     async def inject(self, tools: Tools, plan: Json, remaining_s: float) -> None:
         if not await tools.host.alive(process_of(plan)):

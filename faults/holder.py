@@ -3,8 +3,8 @@
 Started detached as ``python -I -m faults.holder FILE``; standard library only. FILE (0600) says when
 (CLOCK_MONOTONIC) and what to do. The chaos daemon undoes at the deadline itself and then ends its holder; the
 holder waits half a second longer. It also undoes at once when its file disappears: then the whole cluster was taken
-down. What it may not do itself (a user who is not root) it hands to ``python -m faults --undo``, which asks the
-engine.
+down. What it cannot do itself (act ``undo``) or may not (a user who is not root) it hands to ``python -m faults
+--undo``, which asks the engine.
 """
 
 from __future__ import annotations
@@ -111,6 +111,8 @@ def undo_all(spec: dict[str, Any], directory: Path) -> bool:
     done = True
     for act in spec["acts"]:
         try:
+            if act["do"] == "undo":
+                hand_over(spec, directory)
             do(act, directory)
         except PermissionError:
             hand_over(spec, directory)

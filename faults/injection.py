@@ -15,7 +15,7 @@ from typing import Any
 from faults.holders import Holders
 from faults.ledger import Entry, Ledger, Phase
 from faults.lifecycle import MAX_ATTEMPTS
-from faults.protocol import Injector, NotInEffect, Refused, TargetGone, Tools
+from faults.protocol import Aim, Fault, NotInEffect, Refused, Target, TargetGone, Tools
 from faults.registry import Registry
 from testbed.api.clock import WallClock
 from testbed.api.meta import format_time
@@ -43,39 +43,45 @@ class Surgeon:
     # --- doing
 
     async def inject(self, entry: Entry, spec: Mapping[str, Any], tell: Tell) -> Entry:
-        injector = self._registry.get(entry.injector)
+        fault = self._registry.get(entry.injector)
         try:
-            if entry.phase is Phase.PREPARED and await self._in_effect(injector, entry):
-                return self._injected(entry, "seen after a restart", tell)
-            entry = await self._prepare(injector, entry, spec)
+            if entry.phase is Phase.PREPARED:
+                if await self._in_effect(fault, entry):
+                    return self._injected(entry, "seen after a restart", tell)
+                if not await self._clean(fault, entry):  # the next plan may be about another container
+                    raise NotInEffect("what was begun before a restart could not be taken back")
+            entry = await self._prepare(fault, entry, spec)
             entry = self._noted(entry, "Started", "Apply", "")
-            await injector.inject(self._tools, entry.plan, self._remaining_s(entry))
-            return self._injected(entry, await self._verified(injector, entry), tell)
+            await fault.inject(self._tools, entry.plan, self._remaining_s(entry))
+            return self._injected(entry, await self._verified(fault, entry), tell)
         except TestbedError as error:
-            return await self._failed(injector, entry, error, tell)
+            return await self._failed(fault, entry, error, tell)
 
-    async def _prepare(self, injector: Injector, entry: Entry, spec: Mapping[str, Any]) -> Entry:
-        plan = await injector.prepare(self._tools, entry.target, spec)
+    async def _prepare(self, fault: Fault, entry: Entry, spec: Mapping[str, Any]) -> Entry:
+        chosen: dict[str, tuple[Target, ...]] = {}
+        for other in self._ledger.of(entry.uid):
+            chosen[other.target.key] = (*chosen.get(other.target.key, ()), other.target)
+        plan = await fault.prepare(self._tools, Aim(entry.id, entry.target, spec, chosen, entry.deadline_ns))
         entry = replace(entry, plan=plan, phase=Phase.PREPARED)
         self._ledger.write(entry)
         if entry.deadline_ns:
-            holder = self._holders.start(entry.id, entry.deadline_ns, injector.holder_acts(self._tools, plan))
+            holder = self._holders.start(entry.id, entry.deadline_ns, fault.holder_acts(self._tools, plan))
             entry = replace(entry, holder=holder)
             self._ledger.write(entry)
         return entry
 
-    async def _in_effect(self, injector: Injector, entry: Entry) -> bool:
+    async def _in_effect(self, fault: Fault, entry: Entry) -> bool:
         try:
-            await injector.verify(self._tools, entry.plan)
+            await fault.verify(self._tools, entry.plan)
         except (NotInEffect, TargetGone):
             return False
         return True
 
-    async def _verified(self, injector: Injector, entry: Entry) -> str:
-        until = self._now_s() + injector.verify_within_s(entry.plan)
+    async def _verified(self, fault: Fault, entry: Entry) -> str:
+        until = self._now_s() + fault.verify_within_s(entry.plan)
         while True:
             try:
-                return await injector.verify(self._tools, entry.plan)
+                return await fault.verify(self._tools, entry.plan)
             except NotInEffect:
                 if self._now_s() >= until:
                     raise
@@ -88,12 +94,12 @@ class Surgeon:
         tell("Applied", f"{entry.injector} on {entry.target.id}: {evidence}", at_ns, False)
         return entry
 
-    async def _failed(self, injector: Injector, entry: Entry, error: TestbedError, tell: Tell) -> Entry:
+    async def _failed(self, fault: Fault, entry: Entry, error: TestbedError, tell: Tell) -> Entry:
         """Leaves no half damage behind; tries again later unless that cannot help."""
         hopeless = isinstance(error, TargetGone | Refused | PermissionMissing)
         attempts = entry.attempts + 1
         spent = hopeless or attempts >= MAX_ATTEMPTS
-        clean = entry.phase is Phase.CHOSEN or await self._clean(injector, entry)
+        clean = entry.phase is Phase.CHOSEN or await self._clean(fault, entry)
         phase = Phase.UNDOING if not clean else Phase.UNDONE if spent else Phase.CHOSEN
         if clean:
             self._holders.end(entry.id, entry.holder)
@@ -102,11 +108,11 @@ class Surgeon:
         tell("Failed", f"{entry.injector} on {entry.target.id}: {error}", self._now_ns(), True)
         return entry
 
-    async def _clean(self, injector: Injector, entry: Entry) -> bool:
+    async def _clean(self, fault: Fault, entry: Entry) -> bool:
         try:
             async with asyncio.timeout(_UNDO_PATIENCE_S):
-                await injector.undo(self._tools, entry.plan)
-                return await injector.undone(self._tools, entry.plan)
+                await fault.undo(self._tools, entry.plan)
+                return await fault.undone(self._tools, entry.plan)
         except (TestbedError, TimeoutError) as error:
             log.warning("undo of %s on %s: %s", entry.injector, entry.target.id, error)
             return False
@@ -114,14 +120,14 @@ class Surgeon:
     # --- undoing
 
     async def recover(self, entry: Entry, tell: Tell) -> Entry:
-        injector = self._registry.get(entry.injector)
+        fault = self._registry.get(entry.injector)
         if entry.phase is not Phase.UNDOING:
             entry = replace(entry, phase=Phase.UNDOING, attempts=0, retry_ns=0)
             self._ledger.write(entry)
         try:
             async with asyncio.timeout(_UNDO_PATIENCE_S):
-                await injector.undo(self._tools, entry.plan)
-                await self._gone(injector, entry)
+                await fault.undo(self._tools, entry.plan)
+                await self._gone(fault, entry)
         except (TestbedError, TimeoutError) as error:
             message = str(error) or "no answer in time"
             entry = replace(entry, attempts=entry.attempts + 1, retry_ns=self._retry_ns(entry.attempts + 1))
@@ -136,9 +142,9 @@ class Surgeon:
         tell("Recovered", f"{entry.injector} on {entry.target.id}", at_ns, False)
         return entry
 
-    async def _gone(self, injector: Injector, entry: Entry) -> None:
+    async def _gone(self, fault: Fault, entry: Entry) -> None:
         until = self._now_s() + _UNDO_WITHIN_S
-        while not await injector.undone(self._tools, entry.plan):
+        while not await fault.undone(self._tools, entry.plan):
             if self._now_s() >= until:
                 raise TestbedError("the undo was done, and the damage is still there")
             await asyncio.sleep(_LOOK_S)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from faults.kinds import NODE_CHAOS
 from faults.nodes import node_state
-from faults.protocol import Act, Json, NotInEffect, Target, TargetGone, Tools
+from faults.protocol import Act, Aim, Drawing, Fault, Json, NotInEffect, TargetGone, Tools
 from testbed.runtime.cgroup_names import host_path
 
 
-class NodeFreeze:
-    reversible = True
+class NodeFreeze(Fault):
+    kind = NODE_CHAOS
+    action = "freeze"
+    summary = "everything on the node stops, its agent too"
     level = "node"
+    after_restart = "node"
+    drawn = Drawing("frozen", "#2980b9")
 
     def verify_within_s(self, plan: Json) -> float:
         return 5.0
 
-    async def prepare(self, tools: Tools, target: Target, spec: Mapping[str, Any]) -> Json:
-        state = await node_state(tools, target.node)
+    async def prepare(self, tools: Tools, aim: Aim) -> Json:
+        state = await node_state(tools, aim.target.node)
         if not state.powered:
-            raise TargetGone(f"node {target.node} has no power")
-        return {"node": target.node, "cgroup": tools.site.node_cgroup(target.node)}
+            raise TargetGone(f"node {aim.target.node} has no power")
+        return {"node": aim.target.node, "cgroup": tools.site.node_cgroup(aim.target.node)}
 
     async def inject(self, tools: Tools, plan: Json, remaining_s: float) -> None:
         await tools.host.freeze(plan["cgroup"])

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from faults.kinds import NODE_CHAOS
 from faults.nodes import node_state
-from faults.protocol import Act, Json, NotInEffect, Target, TargetGone, Tools
+from faults.protocol import Act, Aim, Drawing, Fault, Json, NotInEffect, TargetGone, Tools
 
 
-class NodeKill:
-    reversible = True
+class NodeKill(Fault):
+    kind = NODE_CHAOS
+    action = "kill"
+    summary = "the node's power goes off: its links first, then everything on it"
     level = "node"
+    after_restart = "node"
+    drawn = Drawing("off", "#7f0000")
 
     def verify_within_s(self, plan: Json) -> float:
         return 5.0
 
-    async def prepare(self, tools: Tools, target: Target, spec: Mapping[str, Any]) -> Json:
-        state = await node_state(tools, target.node)
+    async def prepare(self, tools: Tools, aim: Aim) -> Json:
+        state = await node_state(tools, aim.target.node)
         if not state.powered:
-            raise TargetGone(f"node {target.node} has no power already")
-        return {"node": target.node}
+            raise TargetGone(f"node {aim.target.node} has no power already")
+        return {"node": aim.target.node}
 
     async def inject(self, tools: Tools, plan: Json, remaining_s: float) -> None:
         await tools.room.set_power(plan["node"], on=False)

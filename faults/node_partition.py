@@ -5,27 +5,29 @@ The cable heals itself at the deadline it is given, whoever has died meanwhile, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from faults.kinds import NODE_CHAOS
 from faults.nodes import node_state
-from faults.protocol import Act, Json, NotInEffect, Target, TargetGone, Tools
+from faults.protocol import Act, Aim, Drawing, Fault, Json, NotInEffect, TargetGone, Tools
 
 _SPARE_S = 0.5  # the daemon's own undo comes first, so that the moment it records is the true one
 
 
-class NodePartition:
-    reversible = True
+class NodePartition(Fault):
+    kind = NODE_CHAOS
+    action = "partition"
+    summary = "the cable between agent and API is cut; containers go on"
     level = "node"
+    after_restart = "node"
+    drawn = Drawing("cut off", "#8e44ad")
 
     def verify_within_s(self, plan: Json) -> float:
         return 3.0
 
-    async def prepare(self, tools: Tools, target: Target, spec: Mapping[str, Any]) -> Json:
-        state = await node_state(tools, target.node)
+    async def prepare(self, tools: Tools, aim: Aim) -> Json:
+        state = await node_state(tools, aim.target.node)
         if state.cable_cut:
-            raise TargetGone(f"the cable of node {target.node} is cut already")
-        return {"node": target.node}
+            raise TargetGone(f"the cable of node {aim.target.node} is cut already")
+        return {"node": aim.target.node}
 
     async def inject(self, tools: Tools, plan: Json, remaining_s: float) -> None:
         await tools.room.set_cable(plan["node"], cut=True, deadline_s=remaining_s + _SPARE_S)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from faults.protocol import Act, Json, Tools
+from faults.protocol import Act, Fault, Json, Tools
 
 
-class OneShot:
+class OneShot(Fault):
     """Base of the kills."""
 
     reversible = False
+    after_restart = "never"
 
     async def undo(self, tools: Tools, plan: Json) -> None:
         """The healer mends it, or nobody."""

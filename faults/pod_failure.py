@@ -9,25 +9,31 @@ Upstream keeps the old images in annotations; here they are in the ledger, and i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from faults.protocol import Act, Json, NotInEffect, Target, TargetGone, Tools
+from faults.kinds import POD_CHAOS
+from faults.protocol import Act, Aim, Drawing, Fault, Json, NotInEffect, TargetGone, Tools
 from testbed.api import labels
 from testbed.api.resources import PODS
 from testbed.client.protocol import PatchType
 from testbed.errors import Invalid, NotFound
+from testbed.runtime.protocol import ContainerState
 
 PAUSE_IMAGE = "testbed-pause:1"
 
 
-class PodFailure:
-    reversible = True
+class PodFailure(Fault):
+    kind = POD_CHAOS
+    action = "pod-failure"
+    summary = "the pod's containers get the pause image: they run and serve nothing"
     level = "pod"
+    after_restart = "pod"
+    drawn = Drawing("failing", "#d35400")
 
     def verify_within_s(self, plan: Json) -> float:
         return float(plan["grace_s"]) + 10.0
 
-    async def prepare(self, tools: Tools, target: Target, spec: Mapping[str, Any]) -> Json:
+    async def prepare(self, tools: Tools, aim: Aim) -> Json:
+        target = aim.target
         pod = await _pod(tools, target.namespace, target.pod, target.uid)
         containers = pod["spec"]["containers"]
         return {
@@ -79,7 +85,7 @@ async def _pod(tools: Tools, namespace: str, name: str, uid: str) -> Json:
     return pod
 
 
-async def _containers(tools: Tools, uid: str) -> Any:
+async def _containers(tools: Tools, uid: str) -> tuple[ContainerState, ...]:
     return await tools.engine.list({
         labels.INSTANCE: tools.site.instance_id, labels.ROLE: labels.ROLE_CONTAINER, labels.POD_UID: uid,
     })

@@ -1,26 +1,32 @@
 """What a fault is to the chaos daemon, and what it may use.
 
-A fault is one small class behind ``Injector``, registered as an entry point ``testbed.faults`` named
-``<Kind>/<action>`` (``FreezeChaos`` has no actions: ``FreezeChaos/``). The daemon calls, in this order: ``prepare``
-(looks, changes nothing; its answer, the *plan*, identifies the target for good and says how to undo; it is on disk
-before anything is done), ``inject``, ``verify``, and later ``undo`` and ``undone``. All of them may be called again
-after a crash: each must be harmless then.
+A fault is one small class derived from ``Fault``, registered as an entry point of group ``testbed.faults`` named
+``<Kind>/<action>`` (``FreezeChaos`` has no actions: ``FreezeChaos/``). WRITING_A_FAULT.md teaches it. The daemon
+calls, in this order: ``prepare`` (looks, changes nothing; its answer, the *plan*, identifies the target for good and
+says how to undo; it is on disk before anything is done), ``inject``, ``verify``, and later ``undo`` and ``undone``. All
+of them may be called again after a crash: each must be harmless then.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
+from faults.effects import Effect
+from testbed.api.resources import ResourceType
 from testbed.client.protocol import Client
-from testbed.errors import TestbedError
+from testbed.errors import Mistake, TestbedError
 from testbed.machines.protocol import MachineRoom
-from testbed.runtime.protocol import ContainerState, ProcessIdentity
+from testbed.runtime.protocol import Engine, Host
 
 Json = dict[str, Any]
-Act = dict[str, Any]  # one thing that a holder does; see holder.py
+Act = dict[str, Any]  # one thing that a holder process does; see holder.py
+
+SELECTED = "."  # Chaos Mesh's keys of a fault's selections
+PEERS = ".Target"
 
 
 class TargetGone(TestbedError):
@@ -43,46 +49,40 @@ class Refused(TestbedError):
 
 @dataclass(frozen=True)
 class Target:
-    """What one injection hits. ``container`` empty: the whole pod; ``node`` alone: a node."""
+    """What one injection hits. ``container`` empty: the whole pod; ``node`` alone: a node; all empty: the cluster.
+    ``key``: by which of the fault's selections it was chosen."""
 
     namespace: str = ""
     pod: str = ""
     uid: str = ""
     container: str = ""
     node: str = ""
+    key: str = SELECTED
 
     @property
     def id(self) -> str:
-        """Chaos Mesh's record id: ``namespace/pod`` or ``namespace/pod/container``; a node's name."""
+        """Chaos Mesh's record id: ``namespace/pod`` or ``namespace/pod/container``; a node's name; ``cluster``."""
         if not self.pod:
-            return self.node
+            return self.node or "cluster"
         return "/".join(part for part in (self.namespace, self.pod, self.container) if part)
 
 
-class ContainerLister(Protocol):
-    """The part of an Engine that faults need."""
+@dataclass(frozen=True)
+class Aim:
+    """What one injection is about.
 
-    async def list(self, labels: Mapping[str, str], *, running_only: bool = False) -> tuple[ContainerState, ...]: ...
+    Attributes:
+        entry_id: names the injection in the ledger, and everything that is made for it.
+        spec: of the fault object.
+        chosen: all targets of the fault object, by the selection's key.
+        deadline_ns: CLOCK_MONOTONIC by which it is undone; 0 for what cannot be undone.
+    """
 
-
-class HostActs(Protocol):
-    """The part of a Host that faults need."""
-
-    async def identify(self, pid: int) -> ProcessIdentity: ...
-
-    async def alive(self, process: ProcessIdentity) -> bool: ...
-
-    async def wait_exit(self, process: ProcessIdentity) -> int: ...
-
-    async def signal(self, process: ProcessIdentity, signal: int) -> None: ...
-
-    async def cgroup_of(self, process: ProcessIdentity) -> str: ...
-
-    async def freeze(self, cgroup: str) -> None: ...
-
-    async def thaw(self, cgroup: str) -> None: ...
-
-    async def frozen(self, cgroup: str) -> bool: ...
+    entry_id: str
+    target: Target
+    spec: Mapping[str, Any]
+    chosen: Mapping[str, tuple[Target, ...]] = field(default_factory=dict)
+    deadline_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ class Site:
     cgroup: str  # parent of all its nodes' cgroups
     api_url: str = ""
     room_socket: str = ""
+    instance_name: str = ""
 
     def node_cgroup(self, node: str) -> str:
         return f"{self.cgroup}/{node}"
@@ -101,45 +102,92 @@ class Site:
 
 @dataclass(frozen=True)
 class Tools:
-    """What injectors act through."""
+    """What faults act through."""
 
     client: Client
-    engine: ContainerLister
-    host: HostActs
+    engine: Engine
+    host: Host
     room: MachineRoom
     site: Site
 
 
-class Injector(Protocol):
-    """One fault."""
+@dataclass(frozen=True)
+class Drawing:
+    """How a fault is shown in timelines and charts: one word and a colour (``#rrggbb``)."""
 
-    reversible: bool
-    level: str  # what it hits: "pod", "container" or "node"
+    word: str
+    colour: str
+
+
+class Fault(ABC):
+    """One fault.
+
+    Attributes:
+        kind, action: the objects it serves. ``action`` is empty for a kind without actions.
+        summary: what happens, in one line.
+        level: what one injection hits: "pod", "container", "node" or "cluster".
+        fields: JSON schema of its own fields, beside the common ones (crd.py). required: which of them must be there.
+        needs: abilities of this machine without which it is refused (abilities.py).
+        after_restart: "pod" when it stays through restarts of containers, "container" when such a restart cures it,
+            "node" and "cluster" accordingly, "never" when there is nothing to stay.
+        example: its fields in the smallest object that has an effect which can be seen, for docs and tests.
+        drawn: how it is shown.
+    """
+
+    kind: ClassVar[ResourceType]
+    action: ClassVar[str] = ""
+    summary: ClassVar[str]
+    level: ClassVar[str]
+    reversible: ClassVar[bool] = True
+    fields: ClassVar[Mapping[str, Json]] = {}
+    required: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[tuple[str, ...]] = ()
+    after_restart: ClassVar[str]
+    example: ClassVar[Json] = {}
+    drawn: ClassVar[Drawing]
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind.kind}/{self.action}"
+
+    def mistakes(self, spec: Mapping[str, Any]) -> tuple[Mistake, ...]:
+        """What is wrong with its own fields, beyond their schema. ``Mistake.field`` is a path from ``spec``."""
+        return ()
+
+    def selections(self, spec: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+        """Whom it concerns: key to an object with ``selector``, ``mode`` and ``value``."""
+        return {SELECTED: spec}
 
     def verify_within_s(self, plan: Json) -> float:
         """How long it may take until ``verify`` succeeds."""
-        ...
+        return 5.0
 
-    async def prepare(self, tools: Tools, target: Target, spec: Mapping[str, Any]) -> Json:
+    @abstractmethod
+    async def prepare(self, tools: Tools, aim: Aim) -> Json:
         """Finds the target and says, as JSON, what identifies it and how it was. Raises: TargetGone, Refused."""
-        ...
 
+    @abstractmethod
     async def inject(self, tools: Tools, plan: Json, remaining_s: float) -> None:
         """Does it. Raises: TargetGone, TestbedError. ``remaining_s``: seconds until the undo is due."""
-        ...
 
+    @abstractmethod
     async def verify(self, tools: Tools, plan: Json) -> str:
-        """What shows that it is in effect, in words. Raises: NotInEffect."""
-        ...
+        """What shows, seen from outside, that it is in effect, in words. Raises: NotInEffect."""
 
+    @abstractmethod
     async def undo(self, tools: Tools, plan: Json) -> None:
         """Takes it back; nothing when there is nothing to take back."""
-        ...
 
+    @abstractmethod
     async def undone(self, tools: Tools, plan: Json) -> bool:
         """Whether nothing of it is left (also: because the target is gone)."""
-        ...
 
     def holder_acts(self, tools: Tools, plan: Json) -> tuple[Act, ...]:
-        """What a holder does at the deadline when nobody else has; empty: no holder is needed."""
-        ...
+        """What a holder process does at the deadline when nobody else has; by default it runs the daemon's own undo.
+        Empty: no holder is needed."""
+        return ({"do": "undo"},)
+
+    def simulated(self, plan: Json) -> tuple[Effect, ...]:
+        """What a simulated world does while a holder container of this plan runs (effects.py); nothing for a fault
+        whose acts the simulated engine, host and room understand themselves."""
+        return ()

@@ -21,20 +21,16 @@ _NEEDS_VALUE = ("fixed", "fixed-percent", "random-max-percent")
 
 
 def mistakes(fault: Mapping[str, Any]) -> tuple[Mistake, ...]:
-    """All that is wrong with the object itself, whatever the cluster looks like."""
+    """What is wrong with the fields that all kinds have, whatever the cluster looks like (a fault's own: its
+    ``mistakes``)."""
     spec = fault.get("spec") or {}
     found: list[Mistake] = []
     duration = spec.get("duration")
     if duration is not None:
         found += _duration(str(duration))
-    if spec.get("action") == "container-kill" and not spec.get("containerNames"):
-        found.append(Mistake("container-kill needs the names of the containers", "spec.containerNames"))
     mode = spec.get("mode")
     if mode in _NEEDS_VALUE and not spec.get("value"):
         found.append(Mistake(f"mode {mode} needs a value", "spec.value"))
-    grace = spec.get("gracePeriod")
-    if isinstance(grace, int) and not 0 <= grace <= MAX_GRACE_S:
-        found.append(Mistake(f"must be from 0 to {MAX_GRACE_S} seconds", "spec.gracePeriod"))
     if spec.get("remoteCluster"):
         found.append(Mistake("there is no other cluster here", "spec.remoteCluster"))
     return tuple(found)

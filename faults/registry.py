@@ -1,4 +1,4 @@
-"""Which injector serves a fault object: our own, and plug-ins of the entry point group ``testbed.faults``.
+"""Which faults there are: our own, and plug-ins of the entry point group ``testbed.faults``.
 
 A name is ``<Kind>/<action>`` (``PodChaos/pod-kill``); kinds without actions end in the slash (``FreezeChaos/``).
 """
@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, cast
+from typing import Any
 
-from faults.protocol import Injector, Refused
+from faults import refusals
+from faults.protocol import Fault, Refused
+from testbed.api.resources import ResourceType
+from testbed.errors import Mistake
 
 GROUP = "testbed.faults"
 OWN: dict[str, str] = {
@@ -21,29 +24,55 @@ OWN: dict[str, str] = {
     "NodeChaos/kill": "faults.node_kill:NodeKill",
     "NodeChaos/freeze": "faults.node_freeze:NodeFreeze",
     "NodeChaos/partition": "faults.node_partition:NodePartition",
+    "ShamChaos/": "faults.sham:Sham",
 }
 
 
-def injector_name(fault: Mapping[str, Any]) -> str:
-    return f"{fault['kind']}/{(fault.get('spec') or {}).get('action') or ''}"
+def fault_name(obj: Mapping[str, Any]) -> str:
+    """Of the fault that serves an object."""
+    return f"{obj['kind']}/{(obj.get('spec') or {}).get('action') or ''}"
 
 
 class Registry:
-    """Loads an injector when it is first needed."""
+    """Loads a fault when it is first needed. ``own``: names to ``module:class``."""
 
-    def __init__(self) -> None:
-        self._loaded: dict[str, Injector] = {}
+    def __init__(self, own: Mapping[str, str] = OWN) -> None:
+        self._own = own
+        self._loaded: dict[str, Fault] = {}
 
-    def get(self, name: str) -> Injector:
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted({*self._own, *(point.name for point in entry_points(group=GROUP))}))
+
+    def faults(self) -> tuple[Fault, ...]:
+        """All of them, by name."""
+        return tuple(self.get(name) for name in self.names())
+
+    def kinds(self) -> tuple[ResourceType, ...]:
+        """Where the API serves their objects."""
+        found = {fault.kind.group_resource: fault.kind for fault in self.faults()}
+        return tuple(found[key] for key in sorted(found))
+
+    def get(self, name: str) -> Fault:
         """Raises: Refused when nothing serves it."""
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
         return self._loaded[name]
 
-    def _load(self, name: str) -> Injector:
-        if name in OWN:
-            module, _, attribute = OWN[name].partition(":")
-            return cast(Injector, getattr(import_module(module), attribute)())
+    def mistakes(self, obj: Mapping[str, Any]) -> tuple[Mistake, ...]:
+        """All that is wrong with a well-formed fault object itself, whatever the cluster looks like."""
+        try:
+            own = self.get(fault_name(obj)).mistakes(obj["spec"])
+        except Refused as error:
+            own = (Mistake(str(error), "spec.action"),)
+        return (*refusals.mistakes(obj), *own)
+
+    def _load(self, name: str) -> Fault:
+        made: Fault
+        if name in self._own:
+            module, _, attribute = self._own[name].partition(":")
+            made = getattr(import_module(module), attribute)()
+            return made
         for point in entry_points(group=GROUP, name=name):
-            return cast(Injector, point.load()())
-        raise Refused(f"there is no fault {name}", hint="faults: " + ", ".join(sorted(OWN)))
+            made = point.load()()
+            return made
+        raise Refused(f"there is no fault {name}", hint="faults: " + ", ".join(self.names()))

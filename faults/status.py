@@ -41,7 +41,7 @@ def status(
 
 def _record(entry: Entry) -> Json:
     return {
-        "id": entry.target.id, "selectorKey": ".",
+        "id": entry.target.id, "selectorKey": entry.target.key,
         "phase": "Injected" if entry.phase in (Phase.INJECTED, Phase.UNDOING) else "Not Injected",
         "injectedCount": entry.injected_count, "recoveredCount": entry.recovered_count, "events": list(entry.events),
     }

@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import random as randomness
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from faults import lifecycle, refusals, selection
-from faults.crd import FINALIZER, KINDS, PAUSE
+from faults.crd import FINALIZER, PAUSE
 from faults.injection import Surgeon
 from faults.ledger import Entry, Ledger
 from faults.lifecycle import Act, Fault, Step
-from faults.protocol import Json, Refused, Target, Tools
-from faults.registry import Registry, injector_name
+from faults.protocol import SELECTED, Json, Refused, Target, Tools
+from faults.registry import Registry, fault_name
 from faults.status import status
 from testbed.api.resources import ResourceType
 from testbed.client.events import EventRecorder
@@ -28,7 +29,6 @@ from testbed.errors import ApiError, NotFound, TestbedError
 log = logging.getLogger("chaos")
 
 _AGAIN_S = 0.5  # after a call to the API that failed
-_RESOURCES: dict[str, ResourceType] = {resource.kind: resource for resource in KINDS}
 
 
 class World(Protocol):
@@ -47,11 +47,11 @@ class Worker:
     """The life of one fault object, by uid."""
 
     def __init__(
-        self, kind: str, namespace: str, name: str, uid: str, *, world: World, tools: Tools, ledger: Ledger,
-        surgeon: Surgeon, registry: Registry, recorder: EventRecorder, random: randomness.Random,
+        self, resource: ResourceType, namespace: str, name: str, uid: str, *, world: World, tools: Tools,
+        ledger: Ledger, surgeon: Surgeon, registry: Registry, recorder: EventRecorder, random: randomness.Random,
     ) -> None:
-        self.kind, self.namespace, self.name, self.uid = kind, namespace, name, uid
-        self._resource = _RESOURCES[kind]
+        self.kind, self.namespace, self.name, self.uid = resource.kind, namespace, name, uid
+        self._resource = resource
         self._world, self._tools, self._ledger, self._surgeon = world, tools, ledger, surgeon
         self._registry, self._recorder, self._random = registry, recorder, random
         self._wake = asyncio.Event()
@@ -138,7 +138,7 @@ class Worker:
         if not isinstance(found, dict):
             return Fault(present=found)
         metadata = found["metadata"]
-        wrong = () if entries else refusals.mistakes(found)
+        wrong = () if entries else self._registry.mistakes(found)
         if wrong:
             self._note_problem(found, ("Refused", "; ".join(map(str, wrong))))
         return Fault(
@@ -151,27 +151,30 @@ class Worker:
     # --- selecting
 
     def _select(self, found: Json) -> bool:
+        spec = found["spec"]
         try:
-            injector = self._registry.get(injector_name(found))
-            targets = self._targets(found, injector.level)
+            fault = self._registry.get(fault_name(found))
+            targets = [target for key, part in fault.selections(spec).items()
+                       for target in self._targets(found, fault.level, key, part)]
         except Refused as error:
             self._note_problem(found, ("Refused", str(error)))
             return False
-        if not targets:
+        if not any(target.key == SELECTED for target in targets):
             self._note_problem(found, ("NoTarget", "the selector matches nothing that runs"))
             return False
         self._note_problem(found, None)
-        deadline_ns = self._now_ns() + int(refusals.duration_s(found["spec"]) * 1e9) if injector.reversible else 0
+        deadline_ns = self._now_ns() + int(refusals.duration_s(spec) * 1e9) if fault.reversible else 0
         self._ledger.write(*(
-            Entry(f"{self.uid}-{index:04d}", self.uid, self.kind, self.namespace, self.name, injector_name(found),
-                  target, deadline_ns=deadline_ns)
+            Entry(f"{self.uid}-{index:04d}", self.uid, self.kind, self.namespace, self.name, fault.name, target,
+                  deadline_ns=deadline_ns)
             for index, target in enumerate(targets)))
         return True
 
-    def _targets(self, found: Json, level: str) -> list[Target]:
+    def _targets(self, found: Json, level: str, key: str, part: Mapping[str, Any]) -> list[Target]:
         """Raises: Refused."""
-        spec = found["spec"]
-        selector, mode, value = spec.get("selector") or {}, spec.get("mode", ""), str(spec.get("value") or "")
+        if level == "cluster":
+            return [Target(key=key)]
+        selector, mode, value = part.get("selector") or {}, part.get("mode", ""), str(part.get("value") or "")
         pods, nodes = self._world.pods(), self._world.nodes()
         if level == "node":
             names = selection.choose(selection.matching_nodes(selector, self.namespace, pods, nodes), mode, value,
@@ -179,13 +182,13 @@ class Worker:
             if names:
                 refusals.check_nodes(names, [node["metadata"]["name"] for node in nodes],
                                      found["metadata"].get("annotations") or {})
-            return [Target(node=name) for name in names]
+            return [Target(node=name, key=key) for name in names]
         chosen = selection.choose(selection.matching_pods(selector, self.namespace, pods, nodes), mode, value,
                                   self._random)
         if level == "pod":
-            return [selection.pod_target(pod) for pod in chosen]
-        names = spec.get("containerNames") or []
-        return [target for pod in chosen for target in selection.containers_of(pod, names)]
+            return [replace(selection.pod_target(pod), key=key) for pod in chosen]
+        names = part.get("containerNames") or []
+        return [replace(target, key=key) for pod in chosen for target in selection.containers_of(pod, names)]
 
     # --- telling
 

@@ -18,6 +18,7 @@ CONTAINER_NAME = "io.kubernetes.container.name"
 ATTEMPT = "testbed.io/attempt"  # restart number, "0" for the first
 SPEC_HASH = "testbed.io/spec-hash"
 POD_IP = "testbed.io/pod-ip"
+INJECTION = "testbed.io/injection"  # on a holder: which injection it holds
 
 ROLE_SANDBOX = "sandbox"
 ROLE_CONTAINER = "container"

@@ -100,7 +100,4 @@ BUILT_IN: tuple[ResourceType, ...] = (
 
 CHAOS_MESH_GROUP = "chaos-mesh.org"
 TESTBED_GROUP = "testbed.io"
-POD_CHAOS = ResourceType(CHAOS_MESH_GROUP, "v1alpha1", "podchaos", "PodChaos")
-FREEZE_CHAOS = ResourceType(TESTBED_GROUP, "v1alpha1", "freezechaos", "FreezeChaos")
-NODE_CHAOS = ResourceType(TESTBED_GROUP, "v1alpha1", "nodechaos", "NodeChaos")
 EXPERIMENTS = ResourceType(TESTBED_GROUP, "v1alpha1", "experiments", "Experiment")

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from faults.crd import definitions
-from faults.refusals import mistakes as refusals
+from faults.registry import Registry
 from testbed.api.resources import ResourceType
 from testbed.errors import Mistake
 from testbed.experiment.documents import Document, Location
@@ -22,7 +22,7 @@ from testbed.experiment.manifests import location_of
 def fault_kinds() -> dict[tuple[str, str], tuple[ResourceType, dict[str, Any]]]:
     """Every fault kind by (apiVersion, kind): where it lives, and its JSON schema."""
     found: dict[tuple[str, str], tuple[ResourceType, dict[str, Any]]] = {}
-    for definition in definitions():
+    for definition in definitions(Registry().faults()):
         spec = definition["spec"]
         names = spec["names"]
         for version in spec["versions"]:
@@ -51,7 +51,7 @@ def check_fault(document: Document, at: Location) -> Iterable[Mistake]:
     wrong = list(_check_schema(document, at, fault, kinds[key][1]))
     yield from wrong
     if not wrong:
-        for mistake in refusals(fault):
+        for mistake in Registry().mistakes(fault):
             yield document.mistake((*at, *location_of(mistake.field)), mistake.message, suggestion=mistake.suggestion)
 
 

@@ -65,6 +65,9 @@ def host_config(spec: ContainerSpec, driver: str) -> Json:
     }
     if spec.ipc_mode:
         config["IpcMode"] = spec.ipc_mode
+    if spec.devices:
+        config["Devices"] = [{"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rwm"}
+                             for path in spec.devices]
     config.update(_limits(spec.limits))
     return config
 

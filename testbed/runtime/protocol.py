@@ -80,6 +80,7 @@ class ContainerSpec:
     tty: bool = False
     init: bool = False
     ipc_mode: str = ""
+    devices: tuple[str, ...] = ()  # of the machine, such as /dev/fuse
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from testbed.api.resources import DEPLOYMENTS, EVENTS, POD_CHAOS, PODS
+from faults.kinds import POD_CHAOS
+from testbed.api.resources import DEPLOYMENTS, EVENTS, PODS
 from testbed.server.registry import MAX_EVENTS
 from testbed.simulation.invariants import Watch
 from testbed.simulation.world import World, is_true, terminal

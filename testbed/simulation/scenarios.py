@@ -13,16 +13,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from faults.kinds import FREEZE_CHAOS, NODE_CHAOS, POD_CHAOS
 from testbed.api import labels
-from testbed.api.resources import (
-    DEPLOYMENTS,
-    FREEZE_CHAOS,
-    NODE_CHAOS,
-    POD_CHAOS,
-    SECRETS,
-    SERVICES,
-    ResourceType,
-)
+from testbed.api.resources import DEPLOYMENTS, SECRETS, SERVICES, ResourceType
 from testbed.errors import AlreadyExists, ApiError, NotFound
 from testbed.runtime.protocol import ContainerSpec
 from testbed.runtime.simulated import SimulatedEngine

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from faults.crd import definitions
+from faults.kinds import FREEZE_CHAOS
+from faults.registry import Registry as Faults
 from testbed.api.clock import SystemClock
-from testbed.api.resources import CUSTOM_RESOURCE_DEFINITIONS, DEPLOYMENTS, FREEZE_CHAOS, PODS, SERVICES
+from testbed.api.resources import CUSTOM_RESOURCE_DEFINITIONS, DEPLOYMENTS, PODS, SERVICES
 from testbed.client.inprocess import InProcessClient
 from testbed.client.protocol import Client
 from testbed.core.profile import FAST, Profile
@@ -166,7 +168,7 @@ class RunnerWorld:
         self.closed = False
 
     async def __aenter__(self) -> RunnerWorld:
-        for definition in definitions():
+        for definition in definitions(Faults().faults()):
             await self.client.create(CUSTOM_RESOURCE_DEFINITIONS, definition)
         self._server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]

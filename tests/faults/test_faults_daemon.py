@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from conftest import Bench
 
+from faults.kinds import FREEZE_CHAOS, NODE_CHAOS, POD_CHAOS
 from faults.node_freeze import NodeFreeze
-from testbed.api.resources import EVENTS, FREEZE_CHAOS, NODE_CHAOS, POD_CHAOS, PODS
+from testbed.api.resources import EVENTS, PODS
 from testbed.errors import Invalid, NotFound
 
 WEB = {"labelSelectors": {"app": "web"}}

@@ -15,11 +15,11 @@ from conftest import Bench
 
 from faults.daemon import ChaosDaemon
 from faults.holders import ProcessHolders
+from faults.kinds import FREEZE_CHAOS, NODE_CHAOS, POD_CHAOS
 from faults.ledger import Ledger
 from faults.protocol import Site
 from testbed.api import labels
 from testbed.api.clock import SystemClock
-from testbed.api.resources import FREEZE_CHAOS, NODE_CHAOS, POD_CHAOS
 from testbed.runtime.factory import open_engine, open_host
 from testbed.runtime.protocol import ContainerSpec, ContainerState, Engine, Host
 

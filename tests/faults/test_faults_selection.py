@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from faults.durations import seconds
 from faults.protocol import Refused
-from faults.refusals import check_nodes, mistakes
+from faults.refusals import check_nodes
+from faults.registry import Registry
 from faults.selection import choose, containers_of, matching_nodes, matching_pods
 
 Json = dict[str, Any]
@@ -122,7 +123,7 @@ def test_what_is_no_duration_is_told(text: str) -> None:
 
 
 def test_all_mistakes_of_an_object_at_once() -> None:
-    found = mistakes({"spec": {"action": "container-kill", "mode": "fixed", "duration": "48h", "gracePeriod": 10**9,
-                               "remoteCluster": "x"}})
+    found = Registry().mistakes({"kind": "PodChaos", "spec": {
+        "action": "container-kill", "mode": "fixed", "duration": "48h", "remoteCluster": "x"}})
     assert {mistake.field for mistake in found} == {
-        "spec.duration", "spec.containerNames", "spec.value", "spec.gracePeriod", "spec.remoteCluster"}
+        "spec.duration", "spec.containerNames", "spec.value", "spec.remoteCluster"}

@@ -1,0 +1,90 @@
+"""What faults do to a simulated world, as plain values. The simulation carries them out; on a real machine the same
+plan is carried out by a program in a holder container (``compose/images/nettools``).
+
+Only what has no twin of its own is here: killing, freezing, power and cables are acts that the simulated host and room
+know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Peer:
+    """An address range, and a port of it (0: all)."""
+
+    cidr: str
+    port: int = 0
+
+
+@dataclass(frozen=True)
+class Packets:
+    """What becomes of a pod's packets. Shares are 0 to 1, times seconds; ``rate`` bits per second, 0 is unlimited.
+
+    ``outgoing``/``incoming``: which packets, seen from the pod. ``peers`` empty: all.
+    """
+
+    sandbox: str  # container id
+    peers: tuple[Peer, ...] = ()
+    outgoing: bool = True
+    incoming: bool = False
+    drop: bool = False
+    latency_s: float = 0.0
+    jitter_s: float = 0.0
+    loss: float = 0.0
+    duplicate: float = 0.0
+    corrupt: float = 0.0
+    reorder: float = 0.0
+    rate: int = 0
+
+
+@dataclass(frozen=True)
+class Names:
+    """DNS names that a pod asks for: ``answer`` is "error" or "random". ``patterns`` empty: all."""
+
+    sandbox: str
+    patterns: tuple[str, ...]
+    answer: str
+
+
+@dataclass(frozen=True)
+class Requests:
+    """HTTP exchanges on a port of a pod. ``rule``: the fault object's own fields."""
+
+    sandbox: str
+    port: int
+    rule: tuple[tuple[str, object], ...]
+
+
+@dataclass(frozen=True)
+class Load:
+    """Work beside what runs in a cgroup: CPUs kept busy and memory held."""
+
+    cgroup: str
+    cpus: float = 0.0
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How far the clock of a container's processes is off."""
+
+    container: str
+    offset_s: float
+
+
+@dataclass(frozen=True)
+class Files:
+    """What file operations under a path in a container meet: ``delay_s``, or ``errno``, for a share of them."""
+
+    container: str
+    path: str
+    pattern: str = ""
+    methods: tuple[str, ...] = ()
+    delay_s: float = 0.0
+    errno: int = 0
+    share: float = 1.0
+
+
+Effect = Packets | Names | Requests | Load | Clock | Files
