@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from faults.protocol import Json, NotInEffect, TargetGone, Tools
 from testbed.api import labels
 from testbed.errors import EngineError, NameConflict, NoSuchContainer
 from testbed.runtime.helper_container import HELPER_IMAGE
-from testbed.runtime.protocol import ContainerSpec, ContainerState
+from testbed.runtime.protocol import ContainerSpec, ContainerState, Mount
 
 PROGRAM = ("python3", "-I", "-u", "/opt/testbed/hold.py")
 IN_FORCE = "in force: "  # what the program prints when it has begun; the rest of the line says how
@@ -26,6 +27,8 @@ _BEGIN_WITHIN_S = 10.0
 _END_WITHIN_S = 5.0
 _CLEAR_WITHIN_S = 20.0
 _LOOK_S = 0.01
+
+Started = Callable[[ContainerState], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,10 @@ class Hold:
     Attributes:
         entry_id: the injection's. fault: its name (``NetworkChaos/delay``).
         program: a module beside ``hold.py``. plan: its argument, as JSON.
-        joined: id of the container whose namespaces it joins. network, pid: whether it joins these.
+        joined: id of the container whose namespaces it joins, and without which there is nothing to clear; empty:
+            none. network, pid: whether it joins these; the pid namespace of no container is the machine's.
         cgroup_parent: where it counts; by default the cluster's own folder for holders.
+        mounts: paths of this machine and where it sees them, to write.
     """
 
     entry_id: str
@@ -50,6 +55,7 @@ class Hold:
     cgroup_parent: str = ""
     cap_add: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
+    mounts: tuple[tuple[str, str], ...] = ()
     security_opt: tuple[str, ...] = ("no-new-privileges",)
 
     def to_json(self) -> Json:
@@ -58,7 +64,8 @@ class Hold:
     @staticmethod
     def from_json(value: Json) -> Hold:
         lists = {name: tuple(value[name]) for name in ("cap_add", "devices", "security_opt")}
-        return Hold(**{**value, **lists})
+        mounts = tuple((source, target) for source, target in value["mounts"])
+        return Hold(**{**value, **lists, "mounts": mounts})
 
 
 def name_of(tools: Tools, hold: Hold, verb: str) -> str:
@@ -74,20 +81,25 @@ def spec_of(tools: Tools, hold: Hold, verb: str) -> ContainerSpec:
                 labels.ROLE: labels.ROLE_HOLDER, labels.INJECTION: hold.entry_id},
         command=PROGRAM, args=(verb, hold.program, argument),
         network=f"container:{hold.joined}" if hold.network else "none",
-        pid_mode=f"container:{hold.joined}" if hold.pid else "",
+        pid_mode=(f"container:{hold.joined}" if hold.joined else "host") if hold.pid else "",
         cgroup_parent=hold.cgroup_parent or f"{tools.site.cgroup}/holders",
         cap_drop=("ALL",), cap_add=hold.cap_add, devices=hold.devices, security_opt=hold.security_opt,
+        mounts=tuple(Mount(target, source) for source, target in hold.mounts),
     )
 
 
-async def begin(tools: Tools, hold: Hold) -> str:
+async def begin(tools: Tools, hold: Hold, started: Started | None = None) -> str:
     """Starts it, unless it runs; returns when the effect is in force, with the program's words about how.
+
+    Args: started: what is done to it from outside once it runs, before its program may go on.
 
     Raises: TargetGone when what it joins does not run; NotInEffect with the program's own words when it failed.
     """
     container = await _created(tools, hold)
     try:
-        await tools.engine.start(container)
+        state = await tools.engine.start(container)
+        if started is not None:
+            await started(state)
     except EngineError as error:
         if not await joined_runs(tools, hold):
             raise TargetGone(f"container {hold.joined[:12]} does not run any more") from error
@@ -185,6 +197,8 @@ async def _clear(tools: Tools, hold: Hold) -> None:
 
 
 async def joined_runs(tools: Tools, hold: Hold) -> bool:
+    if not hold.joined:
+        return True
     try:
         return (await tools.engine.inspect(hold.joined)).running
     except NoSuchContainer:
