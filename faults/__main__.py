@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from faults.abilities import Tried
 from faults.daemon import ChaosDaemon
 from faults.deferred import engine_and_host
 from faults.holders import ProcessHolders
@@ -52,6 +53,7 @@ async def _run(options: argparse.Namespace) -> int:
     daemon = ChaosDaemon(
         client, engine, host, RoomClient(instance.room_socket), ledger, SystemClock(),
         random.Random(f"{instance.id} chaos"), site=site_of(instance), holders=ProcessHolders(instance.directory),
+        abilities=Tried(engine),
     )
     try:
         if options.undo or options.undo_all:

@@ -79,6 +79,7 @@ def _status() -> Json:
         "properties": {
             "id": _STRING, "selectorKey": _STRING, "phase": _STRING, "injectedCount": {"type": "integer"},
             "recoveredCount": {"type": "integer"}, "events": {"type": "array", "items": event},
+            "node": _STRING, "podUID": _STRING, "containerID": _STRING,
         },
     }
     found = {
@@ -138,7 +139,8 @@ def _of_kind(faults: list[Fault]) -> Json:
     columns: list[Json] = []
     if actions:
         told = "; ".join(f"{fault.action}: {fault.summary}" for fault in faults)
-        fields["action"] = {"type": "string", "enum": actions, "description": told}
+        left_out = sorted({action for fault in faults for action in fault.left_out})  # refused with the reason, later
+        fields["action"] = {"type": "string", "enum": [*actions, *left_out], "description": told}
         required.add("action")
         columns.append(_column("Action", ".spec.action"))
     if any(fault.level != "cluster" for fault in faults):

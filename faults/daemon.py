@@ -11,6 +11,7 @@ import logging
 import random as randomness
 from collections.abc import Mapping, Sequence
 
+from faults.abilities import Abilities, Everything
 from faults.crd import definitions
 from faults.holders import Holders, NoHolders
 from faults.injection import Surgeon
@@ -38,9 +39,10 @@ class ChaosDaemon:
     def __init__(
         self, client: Client, engine: Engine, host: Host, room: MachineRoom, ledger: Ledger,
         clock: WallClock, random: randomness.Random, *, site: Site, holders: Holders | None = None,
+        abilities: Abilities | None = None,
     ) -> None:
         self._tools = Tools(client, engine, host, room, site)
-        self._ledger, self._random = ledger, random
+        self._ledger, self._random, self._abilities = ledger, random, abilities or Everything()
         self._recorder = EventRecorder(client, "chaos-daemon", clock, random=random)
         self._registry = Registry()
         self._surgeon = Surgeon(self._tools, ledger, holders or NoHolders(), self._registry, clock)
@@ -136,7 +138,8 @@ class ChaosDaemon:
             log.error("%s %s/%s: no fault serves this kind", kind, namespace, name)
             return
         worker = Worker(resource, namespace, name, uid, world=self, tools=self._tools, ledger=self._ledger,
-                        surgeon=self._surgeon, registry=self._registry, recorder=self._recorder, random=self._random)
+                        surgeon=self._surgeon, registry=self._registry, recorder=self._recorder,
+                        abilities=self._abilities)
         self._workers[uid] = worker
         task = asyncio.create_task(worker.run(), name=f"{kind} {namespace}/{name}")
         self._tasks.add(task)
@@ -162,6 +165,10 @@ class ChaosDaemon:
 
     def nodes(self) -> Sequence[Json]:
         return self._all("Node")
+
+    def pods_known(self) -> bool:
+        informer = self._informers.get("Pod")
+        return informer is not None and informer.synced.is_set()
 
     def _all(self, kind: str) -> Sequence[Json]:
         informer = self._informers.get(kind)

@@ -121,9 +121,12 @@ class Ledger:
     def get(self, entry_id: str) -> Entry | None:
         return next(iter(self._read("SELECT value FROM injections WHERE id = ?", (entry_id,))), None)
 
+    def all(self) -> tuple[Entry, ...]:
+        return self._read("SELECT value FROM injections ORDER BY id", ())
+
     def active(self) -> tuple[Entry, ...]:
         """All injections of all faults that may be in effect."""
-        return tuple(entry for entry in self._read("SELECT value FROM injections ORDER BY id", ()) if entry.active)
+        return tuple(entry for entry in self.all() if entry.active)
 
     def forget(self, uid: str) -> None:
         """Drops a fault whose object is gone and whose injections are undone."""

@@ -7,7 +7,7 @@ is to be recovered; the finalizer leaves when nothing is left in effect.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -58,8 +58,20 @@ def time_is_over(entries: Sequence[Entry], now_ns: int) -> bool:
     return any(0 < entry.deadline_ns <= now_ns for entry in entries)
 
 
-def next_step(fault: Fault, entries: Sequence[Entry], now_ns: int) -> Step:
-    """The one next step. Doing it and asking again leads to WAIT."""
+def standing(entry: Entry, now_ns: int) -> bool:
+    """Whether it is in effect or may come into effect: what counts when others ask how much is broken."""
+    if entry.active:
+        return True
+    over = 0 < entry.deadline_ns <= now_ns
+    return not entry.spent and not over and (entry.phase is Phase.CHOSEN or (
+        entry.phase is Phase.UNDONE and entry.deadline_ns > 0))
+
+
+def next_step(fault: Fault, entries: Sequence[Entry], now_ns: int, lost: Collection[str] = ()) -> Step:
+    """The one next step. Doing it and asking again leads to WAIT.
+
+    Args: lost: ids of injections whose target is gone and which wait for another (following.py).
+    """
     if wanted(fault, entries, now_ns) == "Stop":
         return _stopping(fault, entries, now_ns)
     if fault.present is None:  # nothing new without the API; what is in effect keeps its deadline
@@ -70,8 +82,15 @@ def next_step(fault: Fault, entries: Sequence[Entry], now_ns: int) -> Step:
         return Step(Act.FINALIZE)
     if not entries:
         return Step(Act.SELECT)
-    todo = tuple(entry for entry in entries if _to_inject(entry) and entry.retry_ns <= now_ns)
-    return Step(Act.INJECT, todo) if todo else _wait(entries)
+    left = tuple(entry for entry in entries if entry.active and (entry.spent or entry.id in lost))
+    ready = tuple(entry for entry in left if entry.retry_ns <= now_ns)
+    if ready:
+        return Step(Act.RECOVER, ready)
+    todo = tuple(entry for entry in entries
+                 if _to_inject(entry) and entry.retry_ns <= now_ns and entry.id not in lost)
+    if todo:
+        return Step(Act.INJECT, todo)
+    return _wait(entries, left, lost)
 
 
 def _stopping(fault: Fault, entries: Sequence[Entry], now_ns: int) -> Step:
@@ -93,7 +112,9 @@ def _to_inject(entry: Entry) -> bool:
     return entry.phase in (Phase.CHOSEN, Phase.PREPARED) or (entry.phase is Phase.UNDONE and entry.deadline_ns > 0)
 
 
-def _wait(entries: Sequence[Entry]) -> Step:
+def _wait(entries: Sequence[Entry], left: Sequence[Entry] = (), lost: Collection[str] = ()) -> Step:
+    """``left``: what is to be undone although the fault goes on."""
     moments = [entry.deadline_ns for entry in entries if entry.deadline_ns]
-    moments += [entry.retry_ns for entry in entries if entry.retry_ns and _to_inject(entry)]
+    moments += [entry.retry_ns for entry in entries if entry.retry_ns and _to_inject(entry) and entry.id not in lost]
+    moments += [entry.retry_ns for entry in left]
     return Step(Act.WAIT, until_ns=min(moments, default=0))

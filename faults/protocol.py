@@ -50,7 +50,8 @@ class Refused(TestbedError):
 @dataclass(frozen=True)
 class Target:
     """What one injection hits. ``container`` empty: the whole pod; ``node`` alone: a node; all empty: the cluster.
-    ``key``: by which of the fault's selections it was chosen."""
+    ``key``: by which of the fault's selections it was chosen. ``workload``: what a pod belongs to
+    (blast_radius.workload_of)."""
 
     namespace: str = ""
     pod: str = ""
@@ -58,6 +59,7 @@ class Target:
     container: str = ""
     node: str = ""
     key: str = SELECTED
+    workload: str = ""
 
     @property
     def id(self) -> str:
@@ -125,19 +127,23 @@ class Fault(ABC):
     Attributes:
         kind, action: the objects it serves. ``action`` is empty for a kind without actions.
         summary: what happens, in one line.
-        level: what one injection hits: "pod", "container", "node" or "cluster".
+        level: what one injection hits: "pod", "container", "node" or "cluster". first_container: an object that names
+            no containers means the first of each pod, not all.
         fields: JSON schema of its own fields, beside the common ones (crd.py). required: which of them must be there.
-        needs: abilities of this machine without which it is refused (abilities.py).
+        needs: abilities of this machine without which it is refused (abilities.py); ``"netem or nfqueue"``: one of
+            them.
         after_restart: "pod" when it stays through restarts of containers, "container" when such a restart cures it,
             "node" and "cluster" accordingly, "never" when there is nothing to stay.
         example: its fields in the smallest object that has an effect which can be seen, for docs and tests.
         drawn: how it is shown.
+        left_out: actions of its kind that are refused by name, with the reason.
     """
 
     kind: ClassVar[ResourceType]
     action: ClassVar[str] = ""
     summary: ClassVar[str]
     level: ClassVar[str]
+    first_container: ClassVar[bool] = False
     reversible: ClassVar[bool] = True
     fields: ClassVar[Mapping[str, Json]] = {}
     required: ClassVar[tuple[str, ...]] = ()
@@ -145,6 +151,7 @@ class Fault(ABC):
     after_restart: ClassVar[str]
     example: ClassVar[Json] = {}
     drawn: ClassVar[Drawing]
+    left_out: ClassVar[Mapping[str, str]] = {}
 
     @property
     def name(self) -> str:
@@ -181,6 +188,10 @@ class Fault(ABC):
     @abstractmethod
     async def undone(self, tools: Tools, plan: Json) -> bool:
         """Whether nothing of it is left (also: because the target is gone)."""
+
+    def container_of(self, plan: Json) -> str:
+        """Id of the container that the plan is about; empty when it is not about one. Who follows a restart asks."""
+        return str(plan.get("container_id") or "")
 
     def holder_acts(self, tools: Tools, plan: Json) -> tuple[Act, ...]:
         """What a holder process does at the deadline when nobody else has; by default it runs the daemon's own undo.

@@ -6,17 +6,16 @@ caller that validates files may ask for them beforehand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from faults import blast_radius
 from faults.durations import seconds
-from faults.protocol import Refused
 from testbed.errors import Mistake
 
 MAX_DURATION_S = 24 * 3600.0
 DEFAULT_DURATION_S = 3600.0  # where an object names none: a fault is a lease, it always ends by itself
 MAX_GRACE_S = 3600
-ALLOW_ALL_NODES = "testbed.io/allow-all-nodes"  # annotation, "true": the blast-radius cap of nodes does not apply
 _NEEDS_VALUE = ("fixed", "fixed-percent", "random-max-percent")
 
 
@@ -33,7 +32,7 @@ def mistakes(fault: Mapping[str, Any]) -> tuple[Mistake, ...]:
         found.append(Mistake(f"mode {mode} needs a value", "spec.value"))
     if spec.get("remoteCluster"):
         found.append(Mistake("there is no other cluster here", "spec.remoteCluster"))
-    return tuple(found)
+    return (*found, *blast_radius.mistakes((fault.get("metadata") or {}).get("annotations") or {}))
 
 
 def _duration(text: str) -> list[Mistake]:
@@ -49,13 +48,3 @@ def _duration(text: str) -> list[Mistake]:
 def duration_s(spec: Mapping[str, Any]) -> float:
     """How long a reversible fault is held."""
     return seconds(str(spec["duration"])) if spec.get("duration") else DEFAULT_DURATION_S
-
-
-def check_nodes(chosen: Sequence[str], existing: Sequence[str], annotations: Mapping[str, str]) -> None:
-    """The blast-radius cap.
-
-    Raises: Refused when every node of the cluster would be hit and the object does not say that this is meant.
-    """
-    if set(chosen) >= set(existing) and annotations.get(ALLOW_ALL_NODES) != "true":
-        raise Refused(f"this would hit all {len(existing)} nodes of the cluster",
-                      hint=f'select fewer, or annotate the object with {ALLOW_ALL_NODES}: "true"')

@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 import random as randomness
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
+from faults.blast_radius import workload_of
 from faults.protocol import Json, Refused, Target
 
 PROTECTED_NAMESPACES = frozenset({"kube-system"})
@@ -36,7 +38,7 @@ def matching_pods(
         raise Refused(f"pods of namespace {', '.join(forbidden)} are never hit", hint="choose other namespaces")
     allowed_nodes = _allowed_nodes(selector, nodes)
     found = [pod for pod in pods
-             if pod["metadata"].get("namespace") in namespaces and _alive(pod) and _named(selector, pod)
+             if pod["metadata"].get("namespace") in namespaces and alive(pod) and _named(selector, pod)
              and _labelled(selector, pod) and _fielded(selector, pod)
              and (allowed_nodes is None or (pod.get("spec") or {}).get("nodeName") in allowed_nodes)]
     return sorted(found, key=lambda pod: (pod["metadata"]["namespace"], pod["metadata"]["name"]))
@@ -88,13 +90,13 @@ def containers_of(pod: Json, names: Sequence[str], *, first_only: bool = False) 
                       hint="its containers: " + ", ".join(present))
     wanted = [name for name in present if name in names] if names else present[:1] if first_only else present
     target = pod_target(pod)
-    return [Target(target.namespace, target.pod, target.uid, name, target.node) for name in wanted]
+    return [replace(target, container=name) for name in wanted]
 
 
 def pod_target(pod: Json) -> Target:
     metadata = pod["metadata"]
     return Target(metadata["namespace"], metadata["name"], metadata.get("uid", ""),
-                  node=(pod.get("spec") or {}).get("nodeName", ""))
+                  node=(pod.get("spec") or {}).get("nodeName", ""), workload=workload_of(pod))
 
 
 def _number(mode: str, value: str, most: int) -> int:
@@ -103,9 +105,27 @@ def _number(mode: str, value: str, most: int) -> int:
     return int(value)
 
 
-def _alive(pod: Json) -> bool:
+def alive(pod: Json) -> bool:
+    """It has not ended and is not being deleted."""
     return (not pod["metadata"].get("deletionTimestamp")
             and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"))
+
+
+def container_id(pod: Json, container: str) -> str:
+    """Of the container that runs now, as the agent tells it; empty when none does or nothing is told."""
+    for status in (pod.get("status") or {}).get("containerStatuses") or ():
+        if status.get("name") == container and "running" in (status.get("state") or {}):
+            return str(status.get("containerID") or "").rpartition("/")[2]
+    return ""
+
+
+def runs(pod: Json, container: str = "") -> bool:
+    """Whether the pod runs, and in it, where one is named, this container."""
+    status = pod.get("status") or {}
+    if not alive(pod) or status.get("phase") != "Running":
+        return False
+    told = any(item.get("name") == container for item in status.get("containerStatuses") or ())
+    return not container or not told or bool(container_id(pod, container))
 
 
 def _named(selector: Mapping[str, Any], pod: Json) -> bool:

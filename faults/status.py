@@ -1,7 +1,8 @@
 """A fault object's status from its ledger entries, in Chaos Mesh's form. Pure.
 
 Source: chaos-mesh api/v1alpha1/status.go. Ours beside it: events carry ``monotonicNs``, one of type ``Started`` is
-written just before the act, and conditions have a ``message``.
+written just before the act, conditions have a ``message``, and records tell the target's ``node``, ``podUID`` and
+``containerID``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from faults.ledger import Entry, Phase
-from faults.protocol import Json
+from faults.protocol import Json, Target
 
 
 def condition(kind: str, holds: bool, reason: str = "", message: str = "") -> Json:
@@ -26,7 +27,9 @@ def status(
     if failed is not None and not problem:
         reason, message = "NotInEffect", _last_failure(failed)
     in_effect = [entry for entry in entries if entry.phase is Phase.INJECTED]
-    recovered = bool(entries) and not any(entry.active for entry in entries) and (desired == "Stop" or time_over)
+    taken_back = all(entry.spent and entry.injected_count for entry in entries)  # by a person, by hand
+    recovered = bool(entries) and not any(entry.active for entry in entries) and (
+        desired == "Stop" or time_over or taken_back)
     conditions = [
         condition("Selected", bool(entries), "" if entries else reason, "" if entries else message),
         condition("AllInjected", bool(entries) and len(in_effect) == len(entries), reason, message),
@@ -39,11 +42,31 @@ def status(
     }
 
 
+def preview(targets: Sequence[Json]) -> Json:
+    """Of a dry run: what would be hit, and nothing of it is."""
+    told = f"a dry run: {len(targets)} would be hit"
+    conditions = [condition("Selected", True, "DryRun", told), condition("AllInjected", False, "DryRun", told),
+                  condition("AllRecovered", True), condition("Paused", False)]
+    return {"conditions": conditions, "experiment": {"desiredPhase": "Stop", "containerRecords": list(targets)}}
+
+
+def planned(target: Target, container_id: str = "") -> Json:
+    """A record of a target that is only looked at."""
+    return {"id": target.id, "selectorKey": target.key, "phase": "Not Injected", "injectedCount": 0,
+            "recoveredCount": 0, "events": [], **_identity(target, container_id)}
+
+
+def _identity(target: Target, container_id: str = "") -> Json:
+    told = {"node": target.node, "podUID": target.uid, "containerID": container_id}
+    return {key: value for key, value in told.items() if value}
+
+
 def _record(entry: Entry) -> Json:
     return {
         "id": entry.target.id, "selectorKey": entry.target.key,
         "phase": "Injected" if entry.phase in (Phase.INJECTED, Phase.UNDOING) else "Not Injected",
         "injectedCount": entry.injected_count, "recoveredCount": entry.recovered_count, "events": list(entry.events),
+        **_identity(entry.target, str(entry.plan.get("container_id") or "")),
     }
 
 

@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random as randomness
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from faults import lifecycle, refusals, selection
+from faults import choosing, dry_run, following, lifecycle, refusals
+from faults.abilities import Abilities
+from faults.choosing import Scene
 from faults.crd import FINALIZER, PAUSE
 from faults.injection import Surgeon
-from faults.ledger import Entry, Ledger
+from faults.ledger import Entry, Ledger, Phase
 from faults.lifecycle import Act, Fault, Step
-from faults.protocol import SELECTED, Json, Refused, Target, Tools
+from faults.protocol import SELECTED, Json, Refused, Tools
 from faults.registry import Registry, fault_name
 from faults.status import status
 from testbed.api.resources import ResourceType
 from testbed.client.events import EventRecorder
-from testbed.errors import ApiError, NotFound, TestbedError
+from testbed.errors import ApiError, NoSuchContainer, NotFound, TestbedError
 
 log = logging.getLogger("chaos")
 
@@ -42,18 +43,22 @@ class World(Protocol):
 
     def nodes(self) -> Sequence[Json]: ...
 
+    def pods_known(self) -> bool:
+        """Whether ``pods`` is the whole list: then what is not in it is gone."""
+        ...
+
 
 class Worker:
     """The life of one fault object, by uid."""
 
     def __init__(
         self, resource: ResourceType, namespace: str, name: str, uid: str, *, world: World, tools: Tools,
-        ledger: Ledger, surgeon: Surgeon, registry: Registry, recorder: EventRecorder, random: randomness.Random,
+        ledger: Ledger, surgeon: Surgeon, registry: Registry, recorder: EventRecorder, abilities: Abilities,
     ) -> None:
         self.kind, self.namespace, self.name, self.uid = resource.kind, namespace, name, uid
         self._resource = resource
         self._world, self._tools, self._ledger, self._surgeon = world, tools, ledger, surgeon
-        self._registry, self._recorder, self._random = registry, recorder, random
+        self._registry, self._recorder, self._abilities = registry, recorder, abilities
         self._wake = asyncio.Event()
         self._newest: Json | None = None  # the object as our own last write returned it
         self._problem: tuple[str, str] | None = None
@@ -92,7 +97,13 @@ class Worker:
             found = self._object()
             entries = self._ledger.of(self.uid)
             fault = self._as_fault(found, entries)
-            step = lifecycle.next_step(fault, entries, self._now_ns())
+            if isinstance(found, dict) and dry_run.asked_for(found) and not entries and not fault.finalized:
+                await self._preview(found, fault)
+                return Step(Act.WAIT)
+            lost = await self._follow(found, fault, entries)
+            if lost is None:
+                continue
+            step = lifecycle.next_step(fault, entries, self._now_ns(), lost)
             if step.act is Act.FORGET:
                 self._ledger.forget(self.uid)
                 return None
@@ -120,7 +131,7 @@ class Worker:
             await self._set_finalizers(
                 found, [name for name in found["metadata"].get("finalizers") or () if name != FINALIZER])
         elif step.act is Act.SELECT:
-            return self._select(found)
+            return await self._select(found)
         elif step.act is Act.INJECT:
             tell = self._teller(found)
             await asyncio.gather(*(self._surgeon.inject(entry, found["spec"], tell) for entry in step.entries))
@@ -150,17 +161,17 @@ class Worker:
 
     # --- selecting
 
-    def _select(self, found: Json) -> bool:
+    async def _select(self, found: Json) -> bool:
         spec = found["spec"]
         try:
             fault = self._registry.get(fault_name(found))
-            targets = [target for key, part in fault.selections(spec).items()
-                       for target in self._targets(found, fault.level, key, part)]
+            await self._abilities.check(fault)
+            targets = choosing.choose(found, fault, self._scene())
         except Refused as error:
             self._note_problem(found, ("Refused", str(error)))
             return False
-        if not any(target.key == SELECTED for target in targets):
-            self._note_problem(found, ("NoTarget", "the selector matches nothing that runs"))
+        if not targets:
+            self._note_problem(found, dry_run.NO_TARGET)
             return False
         self._note_problem(found, None)
         deadline_ns = self._now_ns() + int(refusals.duration_s(spec) * 1e9) if fault.reversible else 0
@@ -170,25 +181,51 @@ class Worker:
             for index, target in enumerate(targets)))
         return True
 
-    def _targets(self, found: Json, level: str, key: str, part: Mapping[str, Any]) -> list[Target]:
-        """Raises: Refused."""
-        if level == "cluster":
-            return [Target(key=key)]
-        selector, mode, value = part.get("selector") or {}, part.get("mode", ""), str(part.get("value") or "")
-        pods, nodes = self._world.pods(), self._world.nodes()
-        if level == "node":
-            names = selection.choose(selection.matching_nodes(selector, self.namespace, pods, nodes), mode, value,
-                                     self._random)
-            if names:
-                refusals.check_nodes(names, [node["metadata"]["name"] for node in nodes],
-                                     found["metadata"].get("annotations") or {})
-            return [Target(node=name, key=key) for name in names]
-        chosen = selection.choose(selection.matching_pods(selector, self.namespace, pods, nodes), mode, value,
-                                  self._random)
-        if level == "pod":
-            return [replace(selection.pod_target(pod), key=key) for pod in chosen]
-        names = part.get("containerNames") or []
-        return [replace(target, key=key) for pod in chosen for target in selection.containers_of(pod, names)]
+    def _scene(self) -> Scene:
+        now_ns = self._now_ns()
+        hurt = [entry.target for entry in self._ledger.all() if entry.uid != self.uid
+                and entry.target.key == SELECTED and lifecycle.standing(entry, now_ns)]
+        return Scene(self._world.pods(), self._world.nodes(), hurt)
+
+    async def _preview(self, found: Json, state: Fault) -> None:
+        """Tells whom it would hit, and does nothing. Raises: ApiError."""
+        records: list[Json] = []
+        problem = self._problem
+        if not state.refused:
+            fault = self._registry.get(fault_name(found))
+            records, problem = await dry_run.look(found, fault, self._tools, self._abilities, self._scene())
+            self._note_problem(found, problem)
+        await self._write_status(found, dry_run.told(records, problem))
+
+    async def _follow(
+        self, found: Json | None | bool, state: Fault, entries: Sequence[Entry]
+    ) -> Collection[str] | None:
+        """Ids of injections whose target is gone, where the fault follows; None when some have moved on."""
+        if not isinstance(found, dict) or not entries or not self._world.pods_known():
+            return ()
+        fault = self._registry.get(entries[0].injector)
+        if not following.follows(found, fault) or lifecycle.wanted(state, entries, self._now_ns()) == "Stop":
+            return ()
+        scene = self._scene()
+        ended = [entry_id for entry_id, container in following.replaced(fault, entries, scene).items()
+                 if await self._has_ended(container)]
+        gone = following.lost(entries, ended, scene)
+        try:
+            moves = following.successions(found, fault, entries, [item for item in gone if not item.active], scene)
+        except Refused as error:
+            self._note_problem(found, ("Refused", f"it does not follow: {error}"))
+            moves = []
+        for entry, target in moves:
+            log.info("%s %s: follows from %s to %s", self.kind, self.name, entry.target.id, target.id)
+            self._ledger.write(replace(entry, target=target, phase=Phase.CHOSEN, plan={}, attempts=0, retry_ns=0,
+                                       spent=False))
+        return None if moves else {entry.id for entry in gone}
+
+    async def _has_ended(self, container: str) -> bool:
+        try:
+            return not (await self._tools.engine.inspect(container)).running
+        except NoSuchContainer:
+            return True
 
     # --- telling
 
@@ -217,6 +254,9 @@ class Worker:
         now_ns = self._now_ns()
         value = status(entries, desired=lifecycle.wanted(fault, entries, now_ns), paused=fault.paused,
                        problem=self._problem, time_over=lifecycle.time_is_over(entries, now_ns))
+        await self._write_status(found, value)
+
+    async def _write_status(self, found: Json, value: Json) -> None:
         if value == self._published or value == found.get("status"):
             return
         try:
@@ -244,4 +284,3 @@ class Worker:
 def _version(obj: Json) -> int:
     text = str(obj["metadata"].get("resourceVersion") or "0")
     return int(text) if text.isdigit() else 0
-

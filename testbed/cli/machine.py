@@ -21,17 +21,19 @@ def doctor(format: str = JsonOutput) -> int:
     """What this machine can do, and the line that mends each "no"."""
     from dataclasses import asdict
 
+    from faults.abilities import carried_by
     from testbed.machines.doctor import examine, healthy
 
     output.check_format(format, ("", "json", "yaml"))
     checks = examine()
     well = healthy(checks)
     if format:
-        output.dump({"healthy": well, "checks": [asdict(check) for check in checks]}, format)
+        told = [asdict(check) | {"faults": carried_by(check.ability)} for check in checks]
+        output.dump({"healthy": well, "checks": told}, format)
     else:
         words = {True: "yes", False: "no", None: "?"}
-        rows = [(check.name, words[check.ok], check.found, check.mend) for check in checks]
-        output.out(output.columns(("CHECK", "OK", "FOUND", "WHAT MENDS IT"), rows))
+        rows = [(check.name, words[check.ok], check.found, carried_by(check.ability), check.mend) for check in checks]
+        output.out(output.columns(("CHECK", "OK", "FOUND", "FAULTS", "WHAT MENDS IT"), rows))
         output.say("this machine is ready" if well else "this machine is not ready: run: testbed setup")
     return 0 if well else 4
 

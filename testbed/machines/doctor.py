@@ -5,33 +5,35 @@ Every check looks for itself and changes nothing; a check that cannot be made sa
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import disk_usage
-from typing import TypeVar
 
 from testbed.errors import NoSuchImage, TestbedError
 from testbed.machines.setup import missing_tools
+from testbed.runtime.factory import open_engine
 from testbed.runtime.images import OWN_BASE, PUBLIC_BASE, RECIPES, Images
-from testbed.runtime.trial import kernel_abilities, nested_engines
+from testbed.runtime.trial import ABILITIES
+from testbed.runtime.trial import abilities as abilities_of
 
 FREE_DISK_MB = 2048  # what images, logs and runs need
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line. ``ok``: None when it could not be found out. ``required``: ``testbed up`` needs it."""
+    """One line. ``ok``: None when it could not be found out. ``required``: ``testbed up`` needs it. ``ability``: its
+    name in `testbed.runtime.trial`, for those which faults need."""
 
     name: str
     ok: bool | None
     found: str
     mend: str = ""
     required: bool = False
+    ability: str = ""
 
 
 def examine(url: str = "") -> tuple[Check, ...]:
@@ -41,7 +43,7 @@ def examine(url: str = "") -> tuple[Check, ...]:
     except TestbedError as error:
         return (Check("engine", False, error.message, error.hint, required=True), *_host_checks(engine=False))
     with images:
-        return (*_engine_checks(images), *_host_checks(engine=True), *_kernel_checks(url), *_image_checks(images))
+        return (*_engine_checks(images), *_host_checks(engine=True), *_ability_checks(url), *_image_checks(images))
 
 
 def healthy(checks: tuple[Check, ...]) -> bool:
@@ -64,7 +66,6 @@ def _host_checks(*, engine: bool) -> Iterator[Check]:
     yield _pidfd()
     yield _ports()
     yield _disk()
-    yield _fuse()
 
 
 def _host_acts(engine: bool) -> Check:
@@ -111,43 +112,29 @@ def _disk() -> Check:
     return Check("disk", enough, f"{free_mb / 1024:.1f} GiB free", "" if enough else "free 2 GiB", required=True)
 
 
-def _fuse() -> Check:
-    try:
-        os.close(os.open("/dev/fuse", os.O_RDWR))
-    except OSError as error:
-        return Check("FUSE", False, error.strerror or str(error), "modprobe fuse (file system faults need it)")
-    return Check("FUSE", True, "/dev/fuse")
-
-
-_KERNEL_MENDS = {
-    "netem": ("netem", "modprobe sch_netem (without it, network delays and losses go through NFQUEUE)"),
-    "tbf": ("tbf", "modprobe sch_tbf (bandwidth faults need it)"),
-    "nft": ("nftables", "modprobe nf_tables nft_nat (Services need it)"),
-    "nfqueue": ("NFQUEUE", "modprobe nfnetlink_queue xt_NFQUEUE (or netem; network delays need one of them)"),
-    "statistic": ("iptables statistic", "modprobe xt_statistic (packet loss needs it, or netem)"),
-}
-
-
-def _kernel_checks(url: str) -> Iterator[Check]:
-    abilities, problem = _tried(lambda: kernel_abilities(url))
-    for key, (name, mend) in _KERNEL_MENDS.items():
-        required = key == "nft"
+def _ability_checks(url: str) -> Iterator[Check]:
+    """What faults need of kernel and engine: each is tried."""
+    abilities, problem = _tried(url)
+    for ability in ABILITIES.values():
+        required = ability.name == "nft"
         if abilities is None:
-            yield Check(name, None, problem, "run: testbed setup", required)
+            yield Check(ability.title, None, problem, "run: testbed setup", required, ability.name)
         else:
-            yield Check(name, abilities[key], "works" if abilities[key] else "not in this kernel",
-                        "" if abilities[key] else mend, required)
-    nested, problem = _tried(lambda: nested_engines(url))
-    if nested is None:
-        yield Check("nested engines", None, problem, "run: testbed setup")
-    else:
-        yield Check("nested engines", nested, "mounts and overlays in containers work" if nested else "refused",
-                    "" if nested else "allow CAP_SYS_ADMIN in containers, or keep to nodes of kind slice")
+            has = abilities[ability.name]
+            yield Check(ability.title, has, f"works: {ability.what}" if has else "does not work here",
+                        "" if has else ability.mend, required, ability.name)
 
 
-def _tried(ask: Callable[[], Answer]) -> tuple[Answer | None, str]:
+def _tried(url: str) -> tuple[dict[str, bool] | None, str]:
+    async def ask() -> dict[str, bool]:
+        engine = open_engine(url)
+        try:
+            return await abilities_of(engine)
+        finally:
+            await engine.close()
+
     try:
-        return ask(), ""
+        return asyncio.run(ask()), ""
     except NoSuchImage:
         return None, "cannot be tried without the image testbed-nettools:1"
     except TestbedError as error:

@@ -1,20 +1,28 @@
-"""One-off containers that tell what this kernel and engine can do. Used by ``testbed doctor`` alone.
+"""What this kernel and engine can do, found out by trying it in one-off containers.
 
-Each trial has its own namespaces, no network, and is removed whatever happens.
+Each trial has its own namespaces, no network, and is removed whatever happens. What is not tried yet, or could not be
+tried, is unknown and not absent.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from contextlib import suppress
-from typing import Any
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
 
+from testbed.api import labels
 from testbed.errors import EngineError, NoSuchImage
+from testbed.runtime.protocol import ContainerSpec, Engine, Mount
 
 NETTOOLS = "testbed-nettools:1"
-DEADLINE_S = 20
+DEADLINE_S = 20.0
+_LOOK_S = 0.02
+_CGROUPS = Path("/sys/fs/cgroup")
 
-# Prints one JSON object: what worked, by name. Runs inside the tools image, in a network namespace of its own.
+# Each prints one JSON object: what worked, by name. They run inside the tools image.
 _KERNEL = r"""
 import json, subprocess
 def works(*commands):
@@ -26,13 +34,49 @@ tc = "tc qdisc replace dev lo root "
 print(json.dumps({
     "netem": works("ip link set lo up", tc + "netem delay 1ms"),
     "tbf": works(tc + "tbf rate 1mbit burst 32kbit latency 400ms"),
+    "htb": works(tc + "handle 1: htb default 1", "tc class add dev lo parent 1: classid 1:1 htb rate 1mbit"),
     "nft": works("nft add table ip trial", "nft add chain ip trial nat { type nat hook prerouting priority 0 ; }",
                  "nft add rule ip trial nat tcp dport 80 dnat to 127.0.0.1:8080"),
     "nfqueue": works("iptables -A OUTPUT -p tcp --dport 9 -j NFQUEUE --queue-num 1 --queue-bypass")
                or works("nft add chain ip trial out { type filter hook output priority 0 ; }",
                         "nft add rule ip trial out tcp dport 9 queue num 1 bypass"),
     "statistic": works("iptables -A OUTPUT -m statistic --mode random --probability 0.5 -j DROP"),
+    "reject": works("iptables -A OUTPUT -p tcp --dport 9 -j REJECT --reject-with tcp-reset"),
 }))
+"""
+
+_FUSE = r"""
+import ctypes, json, os
+ok = False
+try:
+    device = os.open("/dev/fuse", os.O_RDWR)
+    os.makedirs("/trial", exist_ok=True)
+    options = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
+    ok = ctypes.CDLL(None, use_errno=True).mount(b"trial", b"/trial", b"fuse", 0, options) == 0
+except OSError:
+    pass
+print(json.dumps({"fuse": ok}))
+"""
+
+# A process of another user is stopped, and its memory written.
+_MEMORY = r"""
+import ctypes, json, os, signal
+cell = ctypes.create_string_buffer(b"before")
+child = os.fork()
+if child == 0:
+    os.setuid(65534)
+    signal.pause()
+ok = False
+try:
+    with open(f"/proc/{child}/mem", "r+b", buffering=0) as memory:
+        memory.seek(ctypes.addressof(cell))
+        ok = memory.write(b"after.") == 6
+        memory.seek(ctypes.addressof(cell))
+        ok = ok and memory.read(6) == b"after."
+except OSError:
+    pass
+os.kill(child, signal.SIGKILL)
+print(json.dumps({"memory": ok}))
 """
 
 # What an engine inside a container needs: mounts, an overlay on a file system of its own, cgroups.
@@ -50,49 +94,104 @@ print(json.dumps({"nested": ok}))
 """
 
 
-def kernel_abilities(url: str = "") -> dict[str, bool]:
-    """What faults on networks need, by name: netem, tbf, nft, nfqueue, statistic.
+@dataclass(frozen=True)
+class Trial:
+    """One program and what it may do. Not ``privileged``: an engine that lacks one capability refuses that whole."""
 
-    Raises: EngineError when the trial could not be run, NoSuchImage where ``testbed setup`` has not been run.
+    answers: tuple[str, ...]
+    program: str
+    cap_add: tuple[str, ...]
+    security_opt: tuple[str, ...] = ("no-new-privileges",)
+    devices: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+
+
+_UNCONFINED = ("seccomp=unconfined", "apparmor=unconfined")
+TRIALS = (
+    Trial(("netem", "tbf", "htb", "nft", "nfqueue", "statistic", "reject"), _KERNEL, ("NET_ADMIN", "NET_RAW")),
+    Trial(("fuse",), _FUSE, ("SYS_ADMIN",), _UNCONFINED, devices=("/dev/fuse",)),
+    Trial(("memory",), _MEMORY, ("SYS_PTRACE", "SETUID")),
+    Trial(("nested",), _NESTED, ("SYS_ADMIN", "NET_ADMIN", "NET_RAW", "MKNOD"), _UNCONFINED,
+          mounts=(Mount("/sys/fs/cgroup", "/sys/fs/cgroup"),)),
+)
+
+
+@dataclass(frozen=True)
+class Ability:
+    """``what``: what it is good for. ``mend``: the line that brings it about where it is missing."""
+
+    name: str
+    title: str
+    what: str
+    mend: str
+
+
+ABILITIES = {item.name: item for item in (
+    Ability("netem", "netem", "delays and losses in the kernel", "modprobe sch_netem (without it: NFQUEUE)"),
+    Ability("nfqueue", "NFQUEUE", "packets handed to a program", "modprobe nfnetlink_queue xt_NFQUEUE"),
+    Ability("statistic", "iptables statistic", "a share of packets dropped", "modprobe xt_statistic"),
+    Ability("reject", "iptables REJECT", "connections reset", "modprobe ipt_REJECT"),
+    Ability("tbf", "tbf", "a rate in the kernel", "modprobe sch_tbf"),
+    Ability("htb", "htb", "a rate for some packets", "modprobe sch_htb"),
+    Ability("nft", "nftables", "Services", "modprobe nf_tables nft_nat (Services need it)"),
+    Ability("fuse", "FUSE", "file systems of our own in containers", "modprobe fuse"),
+    Ability("memory", "memory writing", "the memory of another process written", "allow CAP_SYS_PTRACE in containers"),
+    Ability("blkio", "blkio", "cgroups that limit disks", "boot with the cgroup controller io (version 1: blkio)"),
+    Ability("nested", "nested engines", "container engines inside containers",
+            "allow CAP_SYS_ADMIN in containers, or keep to nodes of kind slice"),
+)}
+
+
+async def abilities(engine: Engine, wanted: Collection[str] = tuple(ABILITIES)) -> dict[str, bool]:
+    """Tries what is wanted (and what the same trials answer besides).
+
+    Raises: EngineUnavailable, EngineError when it could not be tried; NoSuchImage where ``testbed setup`` has not been
+        run.
     """
-    return _trial(url, _KERNEL, {"cap_add": ["NET_ADMIN", "NET_RAW"]})
+    chosen = [trial for trial in TRIALS if set(trial.answers) & set(wanted)]
+    found: dict[str, bool] = {}
+    for answer in await asyncio.gather(*(_tried(engine, trial) for trial in chosen)):
+        found |= answer
+    if "blkio" in wanted:
+        found["blkio"] = _throttles()
+    return found
 
 
-def nested_engines(url: str = "") -> bool:
-    """Whether a container may be given enough for an engine of its own. Raises: as ``kernel_abilities``.
-
-    Not asked for ``privileged``: engines that lack one capability themselves refuse it whole.
-    """
+async def _tried(engine: Engine, trial: Trial) -> dict[str, bool]:
+    """A trial that the engine will not even start has found out that it does not work."""
+    spec = ContainerSpec(
+        name=f"testbed-trial-{secrets.token_hex(6)}", image=NETTOOLS, labels={labels.ROLE: "trial"},
+        command=("python3", "-I", "-c", trial.program), cap_add=trial.cap_add, security_opt=trial.security_opt,
+        devices=trial.devices, mounts=trial.mounts)
+    container = await engine.create(spec)
     try:
-        return _trial(url, _NESTED, {
-            "cap_add": ["SYS_ADMIN", "NET_ADMIN", "NET_RAW", "MKNOD"],
-            "security_opt": ["seccomp=unconfined", "apparmor=unconfined"],
-            "binds": ["/sys/fs/cgroup:/sys/fs/cgroup:rw"]})["nested"]
-    except NoSuchImage:
-        raise
-    except EngineError:
-        return False
-
-
-def _trial(url: str, program: str, host_config: dict[str, Any]) -> dict[str, bool]:
-    from testbed.runtime.images import sdk_client, translated
-
-    with translated():
-        client = sdk_client(url, timeout_s=DEADLINE_S)
-        container = ""
         try:
-            container = client.create_container(
-                NETTOOLS, ["python3", "-I", "-c", program], labels={"testbed.io/role": "trial"},
-                host_config=client.create_host_config(network_mode="none", **host_config))["Id"]
-            client.start(container)
-            code = client.wait(container, timeout=DEADLINE_S)["StatusCode"]
-            printed = client.logs(container, stdout=True, stderr=False).decode(errors="replace").strip()
-            if code != 0:
-                raise EngineError(f"a trial container ended with {code}", hint="run: testbed setup")
-            answer: dict[str, bool] = json.loads(printed.splitlines()[-1])
-            return answer
-        finally:
-            if container:
-                with suppress(Exception):
-                    client.remove_container(container, force=True, v=True)
-            client.close()
+            await engine.start(container)
+        except NoSuchImage:
+            raise
+        except EngineError:
+            return dict.fromkeys(trial.answers, False)
+        async with asyncio.timeout(DEADLINE_S):
+            state = await engine.inspect(container)
+            while state.running:
+                await asyncio.sleep(_LOOK_S)
+                state = await engine.inspect(container)
+        printed = b"".join([chunk async for chunk in engine.logs(container)]).decode(errors="replace").strip()
+        if state.exit_code:
+            raise EngineError(f"a trial container ended with {state.exit_code}", hint="run: testbed setup")
+        answer: dict[str, bool] = json.loads(printed.splitlines()[-1])
+        return answer
+    except TimeoutError as error:
+        raise EngineError(f"a trial container did not end within {DEADLINE_S:g} s") from error
+    finally:
+        await engine.remove(container)
+
+
+def _throttles() -> bool:
+    """Whether cgroups limit what is read from and written to disks."""
+    if (_CGROUPS / "blkio" / "blkio.throttle.write_bps_device").exists():
+        return True
+    try:
+        return "io" in (_CGROUPS / "cgroup.controllers").read_text().split()
+    except OSError:
+        return False

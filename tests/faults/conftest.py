@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from faults.abilities import Abilities, Everything
 from faults.daemon import ChaosDaemon
 from faults.holders import Holders, NoHolders
 from faults.ledger import Ledger
@@ -22,7 +23,7 @@ from testbed.api.clock import SystemClock
 from testbed.api.resources import NAMESPACES, NODES, PODS, ResourceType
 from testbed.client.inprocess import InProcessClient
 from testbed.core.profile import FAST
-from testbed.errors import AlreadyExists, HostError
+from testbed.errors import AlreadyExists, HostError, NoSuchContainer
 from testbed.machines.protocol import NodeState, RoomStatus
 from testbed.runtime.protocol import ContainerState, ProcessIdentity
 from testbed.server.registry import Registry
@@ -50,6 +51,11 @@ class World:
     async def list(self, wanted: Mapping[str, str], *, running_only: bool = False) -> tuple[ContainerState, ...]:
         return tuple(state for state in self.containers.values()
                      if all(state.labels.get(key) == value for key, value in wanted.items()))
+
+    async def inspect(self, container: str) -> ContainerState:
+        if container not in self.containers:
+            raise NoSuchContainer(container)
+        return self.containers[container]
 
     # --- host
 
@@ -129,6 +135,7 @@ class Bench:
         self.directory = directory
         self.ledger_path = directory / "ledger.sqlite"
         self.holders: Holders = NoHolders()
+        self.abilities: Abilities = Everything()
         self._serial = 100
         self._daemon: asyncio.Task[None] | None = None
         self._ledger: Ledger | None = None
@@ -141,11 +148,16 @@ class Bench:
         for name in self.world.nodes:
             await self.client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
 
-    async def pod(self, name: str, node: str = "n1", namespace: str = "default", app: str = "web") -> Json:
-        """A running pod with one container ``app``."""
+    async def pod(
+        self, name: str, node: str = "n1", namespace: str = "default", app: str = "web",
+        owner: tuple[str, str] | None = None,
+    ) -> Json:
+        """A running pod with one container ``app``. ``owner``: kind and name of its controller."""
+        owners = [{"apiVersion": "apps/v1", "kind": owner[0], "name": owner[1], "uid": owner[1], "controller": True}
+                  ] if owner else []
         pod = await self.client.create(PODS, {
             "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": name, "namespace": namespace, "labels": {"app": app}},
+            "metadata": {"name": name, "namespace": namespace, "labels": {"app": app}, "ownerReferences": owners},
             "spec": {"nodeName": node, "terminationGracePeriodSeconds": 0,
                      "containers": [{"name": "app", "image": "sample:v1"}]},
         }, namespace)
@@ -168,7 +180,8 @@ class Bench:
     def start_daemon(self) -> None:
         self._ledger = Ledger(self.ledger_path)
         daemon = ChaosDaemon(self.client, self.world, self.world, self.world, self._ledger, SystemClock(),
-                             random.Random(7), site=Site("id", self.directory, "/testbed-id"), holders=self.holders)
+                             random.Random(7), site=Site("id", self.directory, "/testbed-id"), holders=self.holders,
+                             abilities=self.abilities)
         self._daemon = asyncio.create_task(daemon.run())
 
     async def kill_daemon(self) -> None:

@@ -35,7 +35,8 @@ def fault(kind: str, name: str, duration: str, node: str, action: str = "") -> s
     group = "chaos-mesh.org" if kind == "PodChaos" else "testbed.io"
     act = f"action: {action}, " if action else ""
     label = "" if kind == "NodeChaos" else ", labelSelectors: {app: web}"
-    return (f"apiVersion: {group}/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\n"
+    notes = "annotations: {testbed.io/max-nodes: '2'}"
+    return (f"apiVersion: {group}/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}, {notes}}}\n"
             f"spec: {{{act}mode: one, duration: {duration}, selector: {{nodes: [{node}]{label}}}}}\n---\n")
 
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from faults.durations import seconds
 from faults.protocol import Refused
-from faults.refusals import check_nodes
 from faults.registry import Registry
 from faults.selection import choose, containers_of, matching_nodes, matching_pods
 
@@ -99,13 +98,6 @@ def test_containers_by_name_or_all() -> None:
     assert [target.container for target in containers_of(PODS[0], ["side"])] == ["side"]
     with pytest.raises(Refused, match="its containers: app, side"):
         containers_of(PODS[0], ["sid"])
-
-
-def test_all_nodes_need_a_word() -> None:
-    check_nodes(["n1"], ["n1", "n2"], {})
-    check_nodes(["n1", "n2"], ["n1", "n2"], {"testbed.io/allow-all-nodes": "true"})
-    with pytest.raises(Refused):
-        check_nodes(["n1"], ["n1"], {})
 
 
 @pytest.mark.parametrize(("text", "value"), [
