@@ -7,7 +7,8 @@ know.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from errno import ENOTCONN
 
 
 @dataclass(frozen=True)
@@ -88,3 +89,18 @@ class Files:
 
 
 Effect = Packets | Names | Requests | Load | Clock | Files
+
+
+def left_behind(effect: Effect) -> Effect | None:
+    """What of an effect stays when its holder is killed: rules of the kernel, a clock that was moved, a file system
+    that nobody serves; not what a process did itself (a reader of a queue, a load)."""
+    match effect:
+        case Packets():
+            kept = replace(effect, latency_s=0.0, jitter_s=0.0, duplicate=0.0, corrupt=0.0, reorder=0.0)
+            return kept if kept.drop or kept.loss or kept.rate else None
+        case Files():
+            return replace(effect, delay_s=0.0, errno=ENOTCONN, share=1.0, pattern="", methods=())
+        case Clock() | Names() | Requests():
+            return effect
+        case Load():
+            return None

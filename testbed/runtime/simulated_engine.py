@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 
 from testbed.errors import EngineError, EngineUnavailable, NameConflict, NoSuchContainer, NoSuchImage
 from testbed.runtime.protocol import (
@@ -128,6 +129,7 @@ class SimulatedEngine(SimulatedVolumes):
         container = SimulatedContainer(
             self.machine.new_id(), spec, image.id, self.machine.clock.now(), limits=spec.limits, mounts=mounts,
         )
+        container.files.meet = partial(self.machine.meet_file, container)
         self.machine.containers[container.id] = container
         self.machine.emit("create", container)
         return container
@@ -165,6 +167,10 @@ class SimulatedEngine(SimulatedVolumes):
             sandbox = self.machine.find(network[10:])
             if sandbox is None or not sandbox.running:
                 raise EngineError(f"cannot join network of a non running container: {network[10:]}")
+        if container.spec.pid_mode.startswith("container:"):
+            joined = self.machine.find(container.spec.pid_mode[10:])
+            if joined is None or not joined.running:
+                raise EngineError(f"cannot join PID of a non running container: {container.spec.pid_mode[10:]}")
         taken = container.spec.address and any(
             other is not container and other.running and other.spec.address == container.spec.address
             for other in self.machine.containers.values()
@@ -307,7 +313,8 @@ class SimulatedEngine(SimulatedVolumes):
         found = self._get(container)
         if not found.running:
             return ContainerUsage(0.0, 0)
-        return ContainerUsage(self.machine.age_s(found) * 0.01, found.memory_bytes)
+        cpus, held_bytes = self.machine.damage.load_of(found.cgroup)
+        return ContainerUsage(self.machine.age_s(found) * (0.01 + cpus), found.memory_bytes + held_bytes)
 
     async def written_bytes(self, container: str) -> int:
         await self._asked(container=self._id(container))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime, timedelta
+from functools import partial
 from urllib.parse import urlsplit
 
 from testbed.runtime.protocol import ExecResult
 from testbed.runtime.simulated_files import SimulatedFiles
-from testbed.runtime.simulated_machine import Process, SimulatedContainer, SimulatedMachine
+from testbed.runtime.simulated_machine import Process, Script, SimulatedContainer, SimulatedMachine
 from testbed.runtime.simulated_process import Program
 from testbed.runtime.simulated_programs import Exit
 
@@ -28,6 +30,24 @@ class Inside:
 
     def frozen(self) -> bool:
         return self._machine.is_frozen(self._process.cgroup)
+
+    def now(self) -> datetime:
+        offset_s = self._machine.damage.offset_s(self._container.id) if self._container is not None else 0.0
+        return self._machine.clock.now() + timedelta(seconds=offset_s)
+
+    def round_trip_s(self, address: str) -> float | None:
+        source = self._machine.sandbox_of(self._container).spec.address if self._container is not None else ""
+        return self._machine.damage.round_trip_s(source, address, self._machine.draw)
+
+    def script(self, path: str) -> Callable[[Program, list[str]], Awaitable[int]] | None:
+        found, container = self._machine.scripts.get(path), self._container
+        if found is None or container is None:
+            return None
+        return partial(self._run_script, found, container)
+
+    @staticmethod
+    async def _run_script(script: Script, container: SimulatedContainer, program: Program, words: list[str]) -> int:
+        return await script(program, container, words)
 
     async def fetch(self, url: str) -> tuple[int, bytes]:
         parts = urlsplit(url)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from testbed.runtime.protocol import Mount
@@ -18,7 +18,11 @@ _ALWAYS = ("/", "/tmp", "/dev", "/etc", "/var", "/run", "/proc")
 
 
 class SimulatedFiles:
-    """``mounts``: targets inside, sources outside. ``read_only``: nothing can be written but into mounts."""
+    """``mounts``: targets inside, sources outside. ``read_only``: nothing can be written but into mounts.
+
+    ``meet``: asked before each operation by how much it is late; it may fail it. ``owed_s``: the sum, for whoever runs
+    the program to wait for.
+    """
 
     def __init__(self, mounts: Sequence[Mount], *, read_only: bool = False) -> None:
         self._mounts = sorted(mounts, key=lambda mount: -len(mount.target))
@@ -26,6 +30,8 @@ class SimulatedFiles:
         self._own: dict[str, bytes] = {}
         self._bound: dict[str, bytes] = {}
         self._directories = set(_ALWAYS)
+        self.meet: Callable[[str, tuple[str, ...]], float] = lambda path, methods: 0.0
+        self.owed_s = 0.0
 
     def begin(self) -> None:
         """The container starts. A single file that is mounted read-only stays as it was then: what is bound is the
@@ -52,6 +58,7 @@ class SimulatedFiles:
         path = posixpath.normpath(path)
         if path == "/dev/null":
             return b""
+        self._met(path, "lookup", "open", "read")
         if path in self._bound:
             return self._bound[path]
         if outside := self._outside(path):
@@ -66,6 +73,7 @@ class SimulatedFiles:
         path = posixpath.normpath(path)
         if path in ("/dev/null", "/dev/stdout", "/dev/stderr"):
             return
+        self._met(path, "lookup", "open", "write")
         if outside := self._writable(path):
             with outside.open("ab" if append else "wb") as stream:
                 stream.write(data)
@@ -77,6 +85,7 @@ class SimulatedFiles:
     def remove(self, path: str) -> None:
         """Raises: OSError."""
         path = posixpath.normpath(path)
+        self._met(path, "lookup", "unlink")
         if outside := self._writable(path):
             outside.unlink()
         elif self._own.pop(path, None) is None:
@@ -85,6 +94,7 @@ class SimulatedFiles:
     def make_directory(self, path: str) -> None:
         """With its parents. Raises: OSError."""
         path = posixpath.normpath(path)
+        self._met(path, "mkdir")
         if outside := self._writable(path):
             outside.mkdir(parents=True, exist_ok=True)
             return
@@ -107,6 +117,7 @@ class SimulatedFiles:
     def entries(self, path: str) -> list[str]:
         """Names in a directory, without hidden ones. Raises: OSError."""
         path = posixpath.normpath(path)
+        self._met(path, "opendir", "readdir")
         if outside := self._outside(path):
             return sorted(each.name for each in outside[0].iterdir() if not each.name.startswith("."))
         if not self.is_directory(path):
@@ -114,6 +125,14 @@ class SimulatedFiles:
         start = path.rstrip("/") + "/"
         inside = [*self._own, *self._directories, *(mount.target for mount in self._mounts)]
         return sorted({name[len(start) :].split("/")[0] for name in inside if name.startswith(start) and name != path})
+
+    def _met(self, path: str, *methods: str) -> None:
+        self.owed_s += self.meet(path, methods)
+
+    def take_owed_s(self) -> float:
+        """What was to be waited for since it was last asked."""
+        owed_s, self.owed_s = self.owed_s, 0.0
+        return owed_s
 
     def _writable(self, path: str) -> Path | None:
         """Where it lies outside; None for a file of its own. Raises: OSError where nothing may be written."""

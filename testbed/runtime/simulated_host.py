@@ -86,8 +86,9 @@ class SimulatedHost:
 
     async def memory_in(self, cgroup: str) -> int:
         self._guard(cgroup)
-        return sum(item.memory_bytes for item in self.machine.containers.values()
-                   if item.running and self.machine.within(item.cgroup, cgroup))
+        own = sum(item.memory_bytes for item in self.machine.containers.values()
+                  if item.running and self.machine.within(item.cgroup, cgroup))
+        return own + self.machine.damage.load_of(cgroup)[1]
 
     async def create_cgroup(self, cgroup: str) -> None:
         self.machine.cgroups.add(self._guard(cgroup))

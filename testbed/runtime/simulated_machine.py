@@ -31,6 +31,7 @@ from testbed.runtime.protocol import (
     VolumeState,
 )
 from testbed.runtime.simulated_behaviour import SIGTERM_CODE, Application, argv_of, behaviour_of
+from testbed.runtime.simulated_damage import Damage
 from testbed.runtime.simulated_files import SimulatedFiles
 from testbed.runtime.simulated_process import Program
 
@@ -125,6 +126,9 @@ class SimulatedContainer:
 #: Runs a container's own command to its end.
 Main = Callable[["SimulatedMachine", SimulatedContainer, tuple[str, ...]], Coroutine[Any, Any, None]]
 
+#: A script of an image of ours, as the simulation plays it: of which container, with which arguments.
+Script = Callable[[Program, SimulatedContainer, list[str]], Coroutine[Any, Any, int]]
+
 
 class SimulatedMachine:
     def __init__(self, draw: random.Random, clock: WallClock) -> None:
@@ -149,6 +153,8 @@ class SimulatedMachine:
         #: An address of a cluster's name, written out in full; empty when there is none.
         self.resolve: Callable[[str], str] = lambda name: ""
         self.exits: list[Callable[[SimulatedContainer, int], None]] = []  # called at each death
+        self.damage = Damage()
+        self.scripts: dict[str, Script] = {}  # what ``python3 <path>`` runs
         self.starts = self.starting = 0
         self._next_pid = 1000
         self._next_id = 0
@@ -283,11 +289,16 @@ class SimulatedMachine:
         """What ``name`` is inside it: an address, or a name of the cluster by its search path. Raises: OSError."""
         if name.replace(".", "").isdigit():
             return name
+        if instead := self.damage.answer_name(self.sandbox_of(container).id, name):
+            return instead
         # A name with fewer dots than ndots (5) is looked for below the search path first (man 5 resolv.conf).
         for suffix in (*(f".{item}" for item in self.sandbox_of(container).spec.dns_search), ""):
             if found := self.resolve((name + suffix).lower().rstrip(".")):
                 return found
         raise OSError(f"bad address '{name}'")
+
+    def meet_file(self, container: SimulatedContainer, path: str, methods: tuple[str, ...]) -> float:
+        return self.damage.meet_file(container.id, path, methods)
 
     def write_log(self, container: SimulatedContainer, line: bytes) -> None:
         container.logs.append((self.clock.now(), line))
@@ -343,6 +354,9 @@ class SimulatedMachine:
         self.log(f"exit {container.spec.name} {code}")
         for listener in self.exits:
             listener(container, code)
+        for other in list(self.containers.values()):  # with its first process a pid namespace ends
+            if other.spec.pid_mode == f"container:{container.id}" and other.process is not None:
+                self.send_signal(other.process, signal.SIGKILL, "kernel")
         self.later(self.latency_s("notice"), self._noticed, container, process, code, oom)
 
     def _noticed(self, container: SimulatedContainer, process: Process, code: int, oom: bool) -> None:

@@ -9,9 +9,11 @@ happens when it is thawed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Protocol
 
@@ -36,6 +38,18 @@ class Surroundings(Protocol):
 
     async def fetch(self, url: str) -> tuple[int, bytes]:
         """Status and body of a GET. Raises: OSError."""
+        ...
+
+    def round_trip_s(self, address: str) -> float | None:
+        """Of an echo request; None: no answer."""
+        ...
+
+    def now(self) -> datetime:
+        """What the clock shows to its processes."""
+        ...
+
+    def script(self, path: str) -> Callable[[Program, list[str]], Awaitable[int]] | None:
+        """What ``python3 <path>`` runs."""
         ...
 
 
@@ -112,6 +126,15 @@ class Program:
         await asyncio.sleep(seconds)
         while self.around.frozen():  # noqa: ASYNC110  (a cgroup tells nobody)
             await asyncio.sleep(_FROZEN_LOOK_S)
+
+    async def until_signalled(self, at_most_s: float) -> bool:
+        """Waits for a signal that there is a trap for; False when the time has passed without one."""
+        if not self._pending:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(at_most_s):
+                    await self._signal.wait()
+        await self.pause(0)
+        return bool(self._pending)
 
     async def _take_signals(self) -> None:
         while self._pending:
@@ -237,7 +260,11 @@ class Program:
         if program is None:
             self.complain(f"sh: {words[0]}: not found\n".encode())
             return 127
-        return await program(self, arguments)
+        try:
+            return await program(self, arguments)
+        finally:
+            if owed_s := self.around.files.take_owed_s():
+                await self.pause(owed_s)
 
     async def wait_for_jobs(self, number: int = 0) -> int:
         """``wait``: until all jobs (``number``: that of ``$!``) have ended, or a signal comes that there is a trap for.

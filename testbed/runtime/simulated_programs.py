@@ -229,6 +229,54 @@ async def _wget(program: Program, arguments: list[str]) -> int:
     return 0
 
 
+@_program("python3")
+async def _python(program: Program, arguments: list[str]) -> int:
+    """Scripts of our own images only, as the simulation plays them."""
+    words = list(arguments)
+    while words and words[0].startswith("-"):
+        words.pop(0)
+    script = program.around.script(words[0]) if words else None
+    if script is None:
+        program.complain(f"python3: can't open file '{words[0] if words else ''}'\n".encode())
+        return 2
+    return await script(program, words[1:])
+
+
+@_program("date")
+async def _date(program: Program, arguments: list[str]) -> int:
+    now = program.around.now()
+    form = next((word[1:] for word in arguments if word.startswith("+")), "%a %b %d %H:%M:%S UTC %Y")
+    program.write(now.strftime(form.replace("%s", str(int(now.timestamp())))).encode() + b"\n")
+    return 0
+
+
+@_program("ping")
+async def _ping(program: Program, arguments: list[str]) -> int:
+    """``ping [-c N] [-i S] [-W S] ADDRESS`` of iputils: a line for each answer, and a summary."""
+    options = {"-c": "4", "-i": "1", "-W": "1"}
+    for name, value in zip(arguments, arguments[1:], strict=False):
+        if name in options:
+            options[name] = value
+    count, address, times = int(options["-c"]), arguments[-1], []
+    for number in range(1, count + 1):
+        took_s = program.around.round_trip_s(address)
+        if took_s is None or took_s > float(options["-W"]):
+            await program.pause(float(options["-W"]) if number == count else float(options["-i"]))
+            continue
+        times.append(took_s * 1000)
+        await program.pause(took_s if number == count else max(took_s, float(options["-i"])))
+        program.write(f"64 bytes from {address}: icmp_seq={number} ttl=64 time={times[-1]:.3f} ms\n".encode())
+    lost = 100 * (count - len(times)) / count
+    program.write(f"\n--- {address} ping statistics ---\n{count} packets transmitted, {len(times)} received, "
+                  f"{lost:g}% packet loss, time 0ms\n".encode())
+    if times:
+        mean = sum(times) / len(times)
+        deviation = (sum((one - mean) ** 2 for one in times) / len(times)) ** 0.5
+        program.write(f"rtt min/avg/max/mdev = {min(times):.3f}/{mean:.3f}/{max(times):.3f}/{deviation:.3f} ms\n"
+                      .encode())
+    return 0 if times else 1
+
+
 @_program("exit")
 async def _exit(program: Program, arguments: list[str]) -> int:
     raise Exit(int(arguments[0]) if arguments else program.status)

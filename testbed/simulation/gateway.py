@@ -13,7 +13,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from testbed.runtime.simulated_machine import SimulatedMachine
+from testbed.api import labels
+from testbed.runtime.protocol import ContainerSpec
+from testbed.runtime.simulated_exec import run_main
+from testbed.runtime.simulated_machine import SimulatedContainer, SimulatedMachine
 from testbed.simulation.ingress import SimulatedFront
 from testbed.simulation.transport import MemoryTransport
 
@@ -119,6 +122,20 @@ class SimulatedGateway:
 
     def apply_s(self) -> float:
         return self.machine.draw.uniform(*_APPLY_S)
+
+
+def run_gateway_container(machine: SimulatedMachine, instance_id: str, address: str) -> SimulatedContainer:
+    """The gateway as the engine shows it: a container from which others are looked at. It has an address, and what it
+    does there is ``SimulatedGateway``'s."""
+    spec = ContainerSpec(
+        name="testbed-simulation-gateway", image="testbed-gateway:1", address=address,
+        labels={labels.INSTANCE: instance_id, labels.ROLE: labels.ROLE_GATEWAY},
+        command=("sleep", "infinity"), network="testbed-simulation",
+    )
+    container = SimulatedContainer("9a7e" * 16, spec, machine.images[spec.image].id, machine.clock.now())
+    machine.containers[container.id] = container
+    machine.run(container, run_main)
+    return container
 
 
 def _targets(endpoints: list[Any]) -> tuple[Target, ...]:

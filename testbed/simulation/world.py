@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faults.registry import Registry
 from testbed.api.resources import DEPLOYMENTS, NODES, PODS, SERVICES, ResourceType
 from testbed.client.protocol import Client
 from testbed.core.profile import FAST, Profile
@@ -23,7 +24,9 @@ from testbed.errors import ApiError, TestbedError
 from testbed.runtime.simulated import SimulatedMachine
 from testbed.simulation.api import GATEWAY_ADDRESS, Line, LineClient, SimulatedApi
 from testbed.simulation.chaos import SimulatedChaos
-from testbed.simulation.gateway import SimulatedGateway
+from testbed.simulation.effects import Effects
+from testbed.simulation.gateway import SimulatedGateway, run_gateway_container
+from testbed.simulation.holders import HolderPrograms
 from testbed.simulation.ingress import HTTP_PORT
 from testbed.simulation.loop import VirtualClock, VirtualLoop
 from testbed.simulation.network import SimulatedNetwork
@@ -33,7 +36,7 @@ from testbed.store import Stored
 
 Json = dict[str, Any]
 
-IMAGES = ("testbed-pause:1", "testbed-nettools:1", "sample:v1", "sample:v2", "sample:broken")
+IMAGES = ("testbed-pause:1", "testbed-gateway:1", "testbed-nettools:1", "sample:v1", "sample:v2", "sample:broken")
 SERVICE_RANGE = "10.200.128.0/17"
 SERVICE_PREFIX = "10.200.128."
 POD_RANGE = "10.200.0.0/17"
@@ -69,7 +72,8 @@ class World:
         self.machine.log = self.trace.add
         self.machine.volume_directory = directory / "volumes"
         self.machine.add_image(*IMAGES)
-        self.network = SimulatedNetwork(self.machine)
+        self.effects = Effects(self.machine, HOST_ADDRESS)
+        self.network = SimulatedNetwork(self.machine, self.effects)
         self.gateway = SimulatedGateway(
             self.machine, SERVICE_RANGE, HOST_ADDRESS, GATEWAY_ADDRESS, POD_RANGE)
         self.network.translate = self.gateway.translate
@@ -86,6 +90,7 @@ class World:
             loop, self.api, self.machine, self.room, instance_id=self.instance_id, directory=directory,
             clock=self.clock, seed=str(seed),
         )
+        HolderPrograms(self.machine, self.effects, Registry(), self.chaos.plan_of)
         self.client: Client = LineClient(self.api, Line(), random.Random(f"{seed} person"))
         self.excuses = Excuses()
         self._seen: tuple[tuple[int, int], dict[str, list[Json]]] = ((0, 0), {})
@@ -101,6 +106,7 @@ class World:
 
     async def start(self, nodes: int = 3) -> None:
         """Returns when all nodes are Ready."""
+        run_gateway_container(self.machine, self.instance_id, GATEWAY_ADDRESS)
         await self.api.start()
         for _ in range(nodes):
             await self.room.add_node()

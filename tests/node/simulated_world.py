@@ -12,6 +12,7 @@ from node_world import World, world
 from testbed.core.profile import FAST, Profile
 from testbed.node.facts import PAUSE_IMAGE
 from testbed.runtime.simulated import SimulatedEngine, SimulatedHost, SimulatedMachine
+from testbed.simulation.effects import Effects
 from testbed.simulation.loop import VirtualClock, VirtualLoop, run_virtual
 from testbed.simulation.network import SimulatedNetwork
 
@@ -48,7 +49,7 @@ def simulated(
             clock = VirtualClock(loop)
             machine = SimulatedMachine(random.Random(seed), clock)
             machine.add_image("sample:v1", "sample:v2", "sample:broken", PAUSE_IMAGE)
-            loop.network = SimulatedNetwork(machine)
+            loop.network = SimulatedNetwork(machine, Effects(machine, "10.200.0.1"))
             engine, host = SimulatedEngine(machine), SimulatedHost(machine, INSTANCE_ID)
             await engine.create_network("net", subnet="10.99.0.0/17", gateway="10.99.0.1", bridge="", labels={})
             async with world(

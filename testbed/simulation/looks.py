@@ -1,0 +1,44 @@
+"""What ``look.py WHAT QUESTION`` tells inside simulated containers: a table of looks, each a small function.
+
+A fault's look on a real machine is ``module.function`` of the tools image; its simulated twin stands here under that
+name, with the same question and answer, and answers from the simulated world. It raises OSError, ValueError or
+LookupError where the real one would say on stderr that it cannot see. ``ping`` is no look: it is one of the simulated
+programs (``runtime/simulated_programs.py``), and so is ``date``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from testbed.runtime.simulated import SimulatedMachine
+from testbed.runtime.simulated_machine import SimulatedContainer
+from testbed.runtime.simulated_process import Program
+from testbed.simulation.effects import Effects
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """From where something is looked at. ``container``: where ``look.py`` runs; ``program``: its run, to wait with."""
+
+    machine: SimulatedMachine
+    effects: Effects
+    container: SimulatedContainer
+    program: Program
+
+
+Look = Callable[[Seen, Json], Awaitable[Any]]
+LOOKS: dict[str, Look] = {}
+
+
+def look(name: str) -> Callable[[Look], Look]:
+    """Registers the simulated twin of ``module.function``."""
+
+    def register(function: Look) -> Look:
+        LOOKS[name] = function
+        return function
+
+    return register
