@@ -50,6 +50,7 @@ class Starter:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
         self._image_users: dict[str, str] = {}  # by image
+        self._unanswered: set[str] = set()  # containers that were asked to start, without an answer
 
     # --- sandbox
 
@@ -119,6 +120,8 @@ class Starter:
         shared, name = self.shared, container.name
         await self._find_claims(pod, json)
         spare = shared.view.spare(pod.metadata.uid, name)
+        if spare is not None and spare.id in self._unanswered:
+            await self._look_whether_it_started(spare)
         if spare is None or container.image not in self._image_users:
             await self._ensure_image(json, container)
         spec = self._spec(pod, json, container, attempt, sandbox, address)
@@ -130,12 +133,16 @@ class Starter:
         else:
             container_id = await self._create_container(json, container, spec)
         pulled_ns, created_ns = now_ns(), now_ns()  # before it starts: events are read in the order of their times
+        self._unanswered.add(container_id)
         try:
             state = await shared.engine.start(container_id)
+            self._unanswered.discard(container_id)
         except NoSuchContainer as error:
+            self._unanswered.discard(container_id)
             await shared.view.refresh(container_id)
             raise CannotStart(Waiting("CreateContainerError", error.message), now_s()) from error
         except EngineError as error:
+            self._unanswered.discard(container_id)
             if spec.oom_score_adj < 0 and shared.lowest_oom_score < 0:
                 await self._allow_no_low_oom_score(json, container_id)
                 return await self.start(pod, json, container, attempt, sandbox, address)
@@ -152,6 +159,14 @@ class Starter:
         if spare is not None and not ready_made:
             await self.discard(spare)
         return record
+
+    async def _look_whether_it_started(self, record: Record) -> None:
+        """A start without an answer may have been done all the same, and its container may have ended since: starting
+        it again would be a restart that nobody decided. Raises: CannotStart when it did start; EngineUnavailable."""
+        found = await self.shared.view.refresh(record.id)
+        self._unanswered.discard(record.id)
+        if found is None or found.state.status != "created":
+            raise CannotStart(Waiting("ContainerCreating", ""), now_s())
 
     async def _allow_no_low_oom_score(self, json: Json, container_id: str) -> None:
         """The likeliest reason of a refused start here: an OOM score below the engine's own needs a capability that

@@ -8,6 +8,7 @@ that a user has are injected as fault objects, so that the chaos daemon is under
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -176,7 +177,7 @@ class Scenario:
     # --- deeds of a user
 
     async def _scale(self, act: Act) -> None:
-        await self.world.patch(DEPLOYMENTS, "web", {"spec": {"replicas": self._draw.randint(1, 8)}})
+        await self._patch_web({"replicas": self._draw.randint(1, 8)})
 
     async def _ship(self, act: Act) -> None:
         """Now and then a broken version, which somebody takes back later."""
@@ -189,7 +190,12 @@ class Scenario:
     async def _ship_version(self, version: str) -> None:
         self._version += 1
         template = deployment("web", 0, f"sample:{version}", self._version)["spec"]["template"]
-        await self.world.patch(DEPLOYMENTS, "web", {"spec": {"template": template}})
+        await self._patch_web({"template": template})
+
+    async def _patch_web(self, spec: Json) -> None:
+        """Nothing to change while somebody is making it anew."""
+        with contextlib.suppress(NotFound):
+            await self.world.patch(DEPLOYMENTS, "web", {"spec": spec})
 
     async def _recreate(self, act: Act) -> None:
         """Deleted with all it owns and made again at once: nothing of the old may be taken for the new."""

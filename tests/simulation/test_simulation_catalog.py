@@ -324,3 +324,31 @@ def test_rows_48_49_a_healed_partition_leaves_the_wanted_number(in_world: Run) -
         assert len(apps(world)) == 4
 
     in_world(body)
+
+
+def test_a_start_without_an_answer_is_not_done_again_when_its_container_has_ended(in_world: Run) -> None:
+    """Found by seed 135: an engine that was silent did start the container, which then crashed; starting the same one
+    again was a restart that nobody had decided, without its back-off."""
+    async def body(world: World) -> None:
+        starts: list[str] = []
+
+        def crash_at_once(line: str) -> None:
+            if line.startswith("start "):
+                starts.append(line)
+            if len(starts) == 1 and line == starts[0]:
+                started = next(item for item in apps(world) if line.endswith(item.spec.name))
+                asyncio.get_running_loop().call_soon(world.machine.exit, started, 1)
+
+        victim = apps(world)[0]
+        world.trace.listeners.append(crash_at_once)
+        world.machine.hiccups.failed_start_answers = 1.0
+        world.machine.hiccups.lost_events = 1.0
+        world.machine.exit(victim, 1)
+        await world.until(lambda: len(starts) == 1, within_s=30)
+        world.machine.hiccups.failed_start_answers = 0.0
+        await asyncio.sleep(1)
+        world.machine.hiccups.lost_events = 0.0
+        await world.until_settled()
+        assert len(starts) == len(set(starts)) > 1
+
+    in_world(body)

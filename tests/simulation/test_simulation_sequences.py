@@ -2,11 +2,12 @@
 
 The invariants of every scenario are watched all the time: never more pods than desired and surge, never fewer
 available than allowed of those that were, and so on; beside them an identity workload is never twice. When the acts
-are over everything converges.
+are over everything converges, and looking at everything again changes nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.quiet import written_twice
 
 from testbed.api import labels
 from testbed.api.resources import STATEFUL_SETS
@@ -23,6 +25,7 @@ from testbed.simulation.scenarios import Act, Scenario
 from testbed.simulation.workloads import deployment
 from testbed.simulation.world import World, is_true, open_world
 
+QUIET_S = 40.0  # crash back-offs run out, statuses are told
 NAMES = ("scale", "ship", "recreate", "crash", "pod-kill", "hang", "node-kill", "partition", "node-freeze",
          "api-restart", "agent-crash")
 SEQUENCES = st.lists(
@@ -65,6 +68,8 @@ def played(acts: list[Act], seed: int) -> None:
                 return sum(is_true(pod, "Ready") for pod in world.pods(app="db")) == 3
 
             await world.until(converged, within_s=120, what="the StatefulSet is whole again")
+            await asyncio.sleep(QUIET_S)
+            assert await written_twice(world) == []
 
     run_virtual(main)
 
