@@ -135,7 +135,8 @@ class HostActs:
         return gone
 
     def join_cgroup(self, cgroup: str, pid: int) -> None:
-        """A process outside every container may join, and one of the container that we run in ourselves.
+        """A process outside every container may join, and one of the container that we run in ourselves. It joins in
+        each hierarchy that knows the group: a container's counts in all, one that we made for its freezer only there.
 
         Raises: NotOurs of a process of any other container, of init and of a kernel thread.
         """
@@ -145,8 +146,11 @@ class HostActs:
         foreign = not set(_CONTAINER_ID.findall(now)) <= set(around) and not self._is_ours(now)
         if pid <= 1 or foreign or _of_the_kernel(pid):
             raise NotOurs(f"process {pid}", now)
+        relative = self._relative(cgroup)
+        others = [each / relative for each in self._hierarchies() if each != self._procs and (each / relative).is_dir()]
         try:
-            (self._procs / self._relative(cgroup) / "cgroup.procs").write_text(str(pid))
+            for directory in (*others, self._procs / relative):
+                (directory / "cgroup.procs").write_text(str(pid))
         except OSError as error:
             raise HostError(f"process {pid} cannot join cgroup {cgroup}: {error}") from error
 

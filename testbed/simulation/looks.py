@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from faults.effects import Load
+from testbed.api import labels
 from testbed.runtime.simulated import SimulatedMachine
 from testbed.runtime.simulated_machine import SimulatedContainer
 from testbed.runtime.simulated_process import Program
@@ -42,3 +44,13 @@ def look(name: str) -> Callable[[Look], Look]:
         return function
 
     return register
+
+
+@look("stress.used")
+async def _stress_used(seen: Seen, question: Json) -> Json:
+    """What the stress of this holder takes: {"cpus", "memory_bytes", "processes"}; question: {"for_s"}."""
+    await seen.program.pause(float(question["for_s"]))
+    held = seen.effects.in_force.get(seen.container.spec.labels[labels.INJECTION], ())
+    loads = [effect for effect in held if isinstance(effect, Load)]
+    return {"cpus": sum(one.cpus for one in loads), "memory_bytes": sum(one.memory_bytes for one in loads),
+            "processes": 2 if loads else 0}

@@ -1,0 +1,172 @@
+"""StressChaos: stress-ng loads a container's CPUs and memory, inside the container's own limits.
+
+It runs in a holder container of the tools image that joins the target's pid namespace, so that the target's end is its
+end, as on Chaos Mesh (pkg/chaosdaemon/stress_server_linux.go); and the host moves its process into the target's cgroup
+before it begins. That works with every cgroup version and driver, where a group nested below a container's does only
+with cgroup v1 and the cgroupfs driver. A stress that uses up the memory kills the target, or itself: as oomScoreAdj
+says, and the targets' own scores (of a Guaranteed pod -997, of a BestEffort one 1000).
+
+Look: ``stress.used`` {"for_s"} answers {"cpus", "memory_bytes", "processes"} of what the stress takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from faults import holder_container, shares, stressors
+from faults.containers import locate, process_of
+from faults.effects import Effect, Load
+from faults.held import HeldFault
+from faults.holder_container import Hold
+from faults.kinds import STRESS_CHAOS
+from faults.protocol import Aim, Drawing, Json, NotInEffect, Tools
+from testbed.errors import EngineError, HostError, Mistake, NoSuchContainer
+from testbed.runtime.protocol import ContainerState, ContainerUsage
+
+_LOOK_S = 0.15
+_CPU_SHARE, _MEMORY_SHARE = 0.1, 0.5  # of what was asked; a machine may be busy with other things
+_BYTES_PER_S = 400e6  # how fast memory is filled at least
+_DEATH_SEEN_S = 1.0
+_MIB = 1 << 20
+
+
+class Stressing(HeldFault):
+    """What stress of a container and of a node have in common. The plan has ``stress``, ``cgroup`` (where it counts)
+    and ``most_cpus`` and ``most_bytes`` (what it can get there). ``where``: that place, in words."""
+
+    fields = {"stressors": stressors.SCHEMA}
+    drawn = Drawing("stressed", "#d35400")
+    where = ""
+
+    def mistakes(self, spec: Mapping[str, Any]) -> tuple[Mistake, ...]:
+        return stressors.mistakes(spec)
+
+    def verify_within_s(self, plan: Json) -> float:
+        return 5.0 + int(plan["stress"]["memory_bytes"]) / _BYTES_PER_S
+
+    async def measure(self, tools: Tools, plan: Json, holder: str) -> str:
+        stress = plan["stress"]
+        before, begun_s = await self.usage(tools, plan), asyncio.get_running_loop().time()
+        used = await holder_container.look(tools, holder, "stress.used", {"for_s": _LOOK_S})
+        after, took_s = await self.usage(tools, plan), asyncio.get_running_loop().time() - begun_s
+        cpus, memory = min(stress["cpus"], plan["most_cpus"]), min(stress["memory_bytes"], plan["most_bytes"])
+        seen = " and ".join([*([f"{used['cpus']:.2f} of {cpus:g} CPUs"] if cpus or not memory else []),
+                             *([f"{used['memory_bytes'] // _MIB} of {memory // _MIB} MiB"] if memory else [])])
+        enough = used["cpus"] >= _CPU_SHARE * cpus and used["memory_bytes"] >= _MEMORY_SHARE * memory
+        if used["processes"] < 2 or not enough:
+            raise NotInEffect(f"the stress takes {seen} only")
+        all_cpus = (after.cpu_seconds - before.cpu_seconds) / max(took_s, 0.01)
+        told = f"{all_cpus:.2f} CPUs, " if before.cpu_seconds else ""
+        return f"the stress takes {seen}; all {self.where} {told}{after.memory_bytes // _MIB} MiB"
+
+    @abstractmethod
+    async def usage(self, tools: Tools, plan: Json) -> ContainerUsage:
+        """What all that it counts with uses. Raises: NotInEffect when that cannot be seen."""
+
+    async def undo(self, tools: Tools, plan: Json) -> None:
+        hold = replace(Hold.from_json(plan["hold"]), cgroup_parent="")  # to clear, it joins no group that may be frozen
+        if await tools.host.frozen(plan["cgroup"]):
+            await _take_out(tools, hold)
+        await holder_container.end(tools, hold)
+
+    def simulated(self, plan: Json) -> tuple[Effect, ...]:
+        stress = plan["stress"]
+        return (Load(plan["cgroup"], stress["cpus"], stress["memory_bytes"]),)
+
+
+class ContainerStress(Stressing):
+    kind = STRESS_CHAOS
+    summary = "stress-ng loads the container's CPUs and memory, within its limits"
+    level = "container"
+    fields = {
+        "stressors": stressors.SCHEMA,
+        "stressngStressors": {"type": "string", "maxLength": 2000,
+                              "description": "Options of stress-ng instead of stressors; an allow-list holds."},
+    }
+    first_container = True
+    where = "of the container takes"
+    after_restart = "container"
+    example = {"stressors": {"cpu": {"workers": 1, "load": 50}}}
+
+    async def prepare(self, tools: Tools, aim: Aim) -> Json:
+        found = await locate(tools, aim.target)
+        if await tools.host.frozen(found["cgroup"]):
+            raise NotInEffect(f"container {aim.target.id} is frozen: nothing can run in it")
+        share = await shares.of_container(tools, aim.target)
+        stress = stressors.stress_of(aim.spec, share.memory_bytes)
+        if not share.memory_is_own:
+            shares.check_machine_spares(stress.memory_bytes, f"container {aim.target.id}",
+                                        "ask for less, or give the container a limit (resources.limits.memory)")
+        argument = {**stress.to_json(), "cgroup": found["container_id"]}
+        hold = Hold(aim.entry_id, self.name, "stress", argument, found["container_id"], aim.deadline_ns, pid=True)
+        return {**found, "stress": stress.to_json(), "most_cpus": share.cpus, "most_bytes": share.memory_bytes,
+                "hold": hold.to_json()}
+
+    async def inject(self, tools: Tools, plan: Json, remaining_s: float) -> None:
+        async def join(holder: ContainerState) -> None:
+            if holder.pid > 1:
+                await tools.host.join_cgroup(plan["cgroup"], holder.pid)
+
+        try:
+            await holder_container.begin(tools, Hold.from_json(plan["hold"]), join)
+        except NotInEffect:
+            if not await self._out_of_memory(tools, plan):
+                raise
+
+    async def verify(self, tools: Tools, plan: Json) -> str:
+        try:
+            return await super().verify(tools, plan)
+        except NotInEffect:
+            if await self._out_of_memory(tools, plan):
+                return "the container ran out of memory and was killed (OOMKilled)"
+            raise
+
+    async def _out_of_memory(self, tools: Tools, plan: Json) -> bool:
+        """Whether the target has died of it. The engine tells a death a little later than the holder's is seen."""
+        if not plan["stress"]["memory_bytes"] or await tools.host.alive(process_of(plan)):
+            return False
+        until = asyncio.get_running_loop().time() + _DEATH_SEEN_S
+        while asyncio.get_running_loop().time() < until:
+            try:
+                state = await tools.engine.inspect(plan["container_id"])
+            except NoSuchContainer:
+                return False
+            if not state.running:
+                return state.oom_killed
+            await asyncio.sleep(0.02)
+        return False
+
+    async def usage(self, tools: Tools, plan: Json) -> ContainerUsage:
+        try:
+            return await tools.engine.usage(plan["container_id"])
+        except EngineError as error:
+            raise NotInEffect(f"the container's usage cannot be seen: {error}") from error
+
+
+async def _take_out(tools: Tools, hold: Hold) -> None:
+    """Kills a holder in a frozen cgroup: what is frozen dies only when it is thawed (cgroup v1), so it leaves the group
+    first. The stress itself dies with it, at the thaw at the latest."""
+    state = await holder_container.find(tools, hold)
+    if state is None or not state.running or state.pid <= 1:
+        return
+    try:
+        process = await tools.host.identify(state.pid)
+        own = await tools.host.cgroup_of(process)
+    except HostError:
+        return  # it has ended
+    pids = await tools.host.pids_in(own) if state.id in own else (state.pid,)
+    outside = f"{tools.site.cgroup}/holders"
+    await tools.host.create_cgroup(outside)
+    for pid in pids:
+        with contextlib.suppress(HostError):
+            await tools.host.join_cgroup(outside, pid)
+    await tools.host.signal(process, signal.SIGKILL)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DEATH_SEEN_S):
+            await tools.host.wait_exit(process)
