@@ -102,6 +102,8 @@ def do(act: dict[str, Any], directory: Path) -> None:
         ask_room(act)
     elif act["do"] == "restore-images":
         restore_images(act, directory)
+    elif act["do"] == "undo":
+        hand_over(act["id"], directory)
     else:
         raise ValueError(f"unknown act {act['do']!r}")
 
@@ -111,21 +113,25 @@ def undo_all(spec: dict[str, Any], directory: Path) -> bool:
     done = True
     for act in spec["acts"]:
         try:
-            if act["do"] == "undo":
-                hand_over(spec, directory)
-            do(act, directory)
-        except PermissionError:
-            hand_over(spec, directory)
+            try:
+                do({"id": spec["id"], **act}, directory)
+            except PermissionError:
+                hand_over(spec["id"], directory)
         except (OSError, ValueError, KeyError) as error:
             sys.stderr.write(f"holder {spec['id']}: {act['do']}: {error}\n")
             done = False
     return done
 
 
-def hand_over(spec: dict[str, Any], directory: Path) -> None:
-    """Becomes the process that may do more."""
-    argv = [sys.executable, "-m", "faults", "--instance", str(directory), "--undo", spec["id"]]
-    os.execv(sys.executable, argv)
+def hand_over(entry_id: str, directory: Path) -> None:
+    """Has it done by a process that may do more, and asks again later when that could not: the engine may be silent.
+    That process ends this one when it has succeeded. Raises: OSError."""
+    import subprocess
+
+    argv = [sys.executable, "-m", "faults", "--instance", str(directory), "--undo", entry_id]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise OSError(f"--undo ended with {done.returncode}")
 
 
 def main() -> int:

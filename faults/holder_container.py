@@ -25,6 +25,7 @@ PROGRAM = ("python3", "-I", "-u", "/opt/testbed/hold.py")
 IN_FORCE = "in force: "  # what the program prints when it has begun; the rest of the line says how
 _BEGIN_WITHIN_S = 10.0
 _END_WITHIN_S = 5.0
+_KILL_WITHIN_S = 2.0
 _CLEAR_WITHIN_S = 20.0
 _LOOK_S = 0.01
 
@@ -78,7 +79,7 @@ def spec_of(tools: Tools, hold: Hold, verb: str) -> ContainerSpec:
     return ContainerSpec(
         name=name_of(tools, hold, verb), image=HELPER_IMAGE,
         labels={labels.INSTANCE: tools.site.instance_id, labels.INSTANCE_NAME: tools.site.instance_name,
-                labels.ROLE: labels.ROLE_HOLDER, labels.INJECTION: hold.entry_id},
+                labels.ROLE: labels.ROLE_HOLDER, labels.INJECTION: hold.entry_id, labels.JOINED: hold.joined},
         command=PROGRAM, args=(verb, hold.program, argument),
         network=f"container:{hold.joined}" if hold.network else "none",
         pid_mode=(f"container:{hold.joined}" if hold.joined else "host") if hold.pid else "",
@@ -161,6 +162,9 @@ async def end(tools: Tools, hold: Hold) -> None:
         if state.running:
             await tools.engine.signal(state.id, "SIGTERM")
             state = await _ended(tools, state, _END_WITHIN_S)
+        if state.running:  # what is cleared beside it, it would bring back
+            await tools.engine.signal(state.id, "SIGKILL")
+            state = await _ended(tools, state, _KILL_WITHIN_S)
         clean = not state.running and state.status == "exited" and state.exit_code == 0
     if not clean and await joined_runs(tools, hold):
         await _clear(tools, hold)

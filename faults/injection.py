@@ -50,12 +50,24 @@ class Surgeon:
                     return self._injected(entry, "seen after a restart", tell)
                 if not await self._clean(fault, entry):  # the next plan may be about another container
                     raise NotInEffect("what was begun before a restart could not be taken back")
+                self._holders.end(entry.id, entry.holder)
             entry = await self._prepare(fault, entry, spec)
             entry = self._noted(entry, "Started", "Apply", "")
-            await fault.inject(self._tools, entry.plan, self._remaining_s(entry))
-            return self._injected(entry, await self._verified(fault, entry), tell)
-        except TestbedError as error:
+            return self._injected(entry, await self._done_and_seen(fault, entry), tell)
+        except (TestbedError, TimeoutError) as error:
             return await self._failed(fault, entry, error, tell)
+
+    async def _done_and_seen(self, fault: Fault, entry: Entry) -> str:
+        """What shows that it is in effect. Nothing is begun any more once its time is over: its holder undoes it then,
+        and whoever came after that would be the last. Raises: TestbedError, TimeoutError."""
+        try:
+            async with asyncio.timeout_at(entry.deadline_ns / 1e9 if entry.deadline_ns else None) as time:
+                await fault.inject(self._tools, entry.plan, self._remaining_s(entry))
+                return await self._verified(fault, entry)
+        except TimeoutError as error:
+            if not time.expired():
+                raise
+            raise NotInEffect("its time was over before it was seen to be in effect") from error
 
     async def _prepare(self, fault: Fault, entry: Entry, spec: Mapping[str, Any]) -> Entry:
         chosen: dict[str, tuple[Target, ...]] = {}
@@ -94,8 +106,9 @@ class Surgeon:
         tell("Applied", f"{entry.injector} on {entry.target.id}: {evidence}", at_ns, False)
         return entry
 
-    async def _failed(self, fault: Fault, entry: Entry, error: TestbedError, tell: Tell) -> Entry:
+    async def _failed(self, fault: Fault, entry: Entry, error: Exception, tell: Tell) -> Entry:
         """Leaves no half damage behind; tries again later unless that cannot help."""
+        why = str(error) or "no answer in time"
         hopeless = isinstance(error, TargetGone | Refused | PermissionMissing)
         attempts = entry.attempts + 1
         spent = hopeless or attempts >= MAX_ATTEMPTS
@@ -104,8 +117,8 @@ class Surgeon:
         if clean:
             self._holders.end(entry.id, entry.holder)
         entry = replace(entry, attempts=attempts, spent=spent, phase=phase, retry_ns=self._retry_ns(attempts))
-        entry = self._noted(entry, "Failed", "Apply", str(error))
-        tell("Failed", f"{entry.injector} on {entry.target.id}: {error}", self._now_ns(), True)
+        entry = self._noted(entry, "Failed", "Apply", why)
+        tell("Failed", f"{entry.injector} on {entry.target.id}: {why}", self._now_ns(), True)
         return entry
 
     async def _clean(self, fault: Fault, entry: Entry) -> bool:
