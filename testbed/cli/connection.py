@@ -146,7 +146,10 @@ class Api:
         for resource in self.custom_resources():
             if (resource.api_version, resource.kind) == (api_version, kind):
                 return resource
-        raise InvalidInput(f"the cluster does not serve kind {kind!r} of {api_version!r}")
+        from faults.left_out import instead
+
+        raise InvalidInput(instead(api_version, kind)
+                           or f"the cluster does not serve kind {kind!r} of {api_version!r}")
 
 
 def connect(name: str) -> Api:

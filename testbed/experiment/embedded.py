@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from faults.crd import definitions
+from faults.left_out import instead
 from faults.registry import Registry
 from testbed.api.resources import ResourceType
 from testbed.errors import Mistake
@@ -59,6 +60,8 @@ def _unknown(document: Document, at: Location, key: tuple[str, str], known: list
     version, kind = key
     if not kind:
         return document.mistake((*at, "kind"), f"is required: one of {', '.join(sorted(k for _, k in known))}")
+    if reason := instead(version, kind):
+        return document.mistake((*at, "kind"), reason)
     same = [item for item in known if item[1] == kind]
     if same:
         return document.mistake((*at, "apiVersion"), f"there is no {kind} in {version!r}", suggestion=same[0][0])

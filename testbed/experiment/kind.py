@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
+from faults.blast_radius import LIMIT, MAX_NODES, MAX_PODS, what_is_wrong
 from testbed.experiment.durations import Duration, Ratio
 
 API_VERSION = "testbed.io/v1alpha1"
@@ -242,10 +243,39 @@ class Step(Strict):
 
 
 class BudgetSpec(Strict):
-    """How much users may be hurt before the run is broken off (exit code 10)."""
+    """How much users may be hurt before the run is broken off and its faults are undone (exit code 10)."""
 
     failed_requests: int | None = Field(default=None, ge=0)
     failed_ratio: Ratio | None = Field(default=None, description="Of all requests since the method began.")
+    outage: Duration | None = Field(default=None, description="How long one outage may last.")
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if self.failed_requests is None and self.failed_ratio is None and self.outage is None:
+            raise ValueError("needs one of failedRequests, failedRatio, outage")
+        return self
+
+
+class BlastRadiusSpec(Strict):
+    """How much of the cluster faults may hit at a time: a share or a number. A fault's own annotations say more."""
+
+    pods: str | int | None = Field(default=None, description="Of each workload's pods; half when absent.")
+    nodes: str | int | None = Field(default=None, description="Of the nodes; one when absent.")
+
+    @field_validator("pods", "nodes")
+    @classmethod
+    def _limit(cls, value: str | int | None) -> str | None:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not LIMIT.fullmatch(str(value)):
+            raise ValueError(what_is_wrong(str(value)))
+        return str(value)
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """What fault objects carry of it."""
+        limits = {MAX_PODS: self.pods, MAX_NODES: self.nodes}
+        return {key: str(limit) for key, limit in limits.items() if limit is not None}
 
 
 # --- the whole
@@ -261,6 +291,7 @@ class ExperimentSpec(Strict):
     method: tuple[Step, ...] = Field(min_length=1)
     objectives: tuple[str, ...] = ()
     budget: BudgetSpec | None = None
+    blast_radius: BlastRadiusSpec = Field(default_factory=BlastRadiusSpec)
     runs: int = Field(default=1, ge=1, le=1000)
     seed: int = 0
     jitter: Duration | None = Field(default=None, description="0 turns the random part of the moment off.")

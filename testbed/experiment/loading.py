@@ -14,10 +14,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from faults.left_out import instead
 from testbed.api.base import field_path
 from testbed.errors import InvalidInput, Mistake
 from testbed.experiment.documents import Document, Location, read_file
-from testbed.experiment.embedded import check_fault
+from testbed.experiment.embedded import check_fault, fault_kinds
 from testbed.experiment.kind import API_VERSION, KIND, MARKS, Experiment
 from testbed.experiment.manifests import check_manifests, near_kind, resource_of_kind
 from testbed.experiment.objectives import Misspelt, Objective, parse_objective
@@ -63,6 +64,8 @@ def load_experiment(
     mistakes += _check_steps(experiment, document)
     mistakes += _check_raw_faults(document)
     objectives = _objectives(experiment, document, mistakes)
+    if experiment.spec.budget is not None and experiment.spec.load.pulse is None:
+        mistakes.append(document.mistake(("spec", "budget"), "needs load.pulse: nobody else counts requests"))
     manifests, applied, files = _read_manifests(experiment, document, file.parent, mistakes)
     mistakes += _check_names(experiment, document, manifests)
     if mistakes:
@@ -76,6 +79,12 @@ def _refuse_other_kinds(document: Document) -> None:
         raise InvalidInput([document.mistake((), "expected a mapping with apiVersion, kind, metadata and spec")])
     if "method" in value and "title" in value:
         raise InvalidInput([document.mistake((), "this is a Chaos Toolkit file, not an Experiment")])
+    kind, version = str(value.get("kind")), str(value.get("apiVersion"))
+    if reason := instead(version, kind):
+        raise InvalidInput([document.mistake(("kind",), reason)])
+    if (version, kind) in fault_kinds():
+        raise InvalidInput([document.mistake(("kind",), "this is a fault, not an Experiment")],
+                           hint=f"inject it: testbed inject -f {document.file}")
     if value.get("kind") != KIND or value.get("apiVersion") != API_VERSION:
         mistakes = []
         for key, wanted in (("apiVersion", API_VERSION), ("kind", KIND)):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from faults.left_out import instead
 from testbed.api.resources import BUILT_IN, ResourceType
 from testbed.errors import Mistake
 from testbed.experiment.documents import Document, Location
@@ -65,6 +66,8 @@ def _check(document: Document) -> Iterable[Mistake]:
 
 def _unknown_kind(document: Document) -> Mistake:
     kind, version = document.value.get("kind"), document.value.get("apiVersion")
+    if reason := instead(str(version), str(kind)):
+        return document.mistake(("kind",), reason)
     same = [item for item in BUILT_IN if item.kind == kind]
     if same:
         return document.mistake(("apiVersion",), f"there is no {kind} in {version!r}", suggestion=same[0].api_version)

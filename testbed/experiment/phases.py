@@ -58,7 +58,8 @@ class RepetitionRunner:
         self.number = number
         faults = {fault_resource(step.fault) for step in self.spec.method if step.fault is not None}
         self.observer = Observer(platform.client, self.spec.namespace, sorted(faults, key=lambda kind: kind.kind))
-        self.doer = Doer(platform.client, self.spec.namespace, run_id, number, journal, dict(loaded.applied))
+        self.doer = Doer(platform.client, self.spec.namespace, run_id, number, journal, dict(loaded.applied),
+                         self.spec.blast_radius.annotations, self.spec.seed)
         self.repetition = Repetition(
             number, datetime.now(UTC), self.observer.start_ns, self.observer.evidence, platform.profile, deployments,
             deadline_s=self.spec.load.pulse.deadline if self.spec.load.pulse else 1.0,
@@ -108,7 +109,7 @@ class RepetitionRunner:
         try:
             async with self._phase("undo"):
                 await self._undo()
-            if found.verdict is Verdict.PASSED:
+            if found.verdict in (Verdict.PASSED, Verdict.ABORTED):
                 async with self._phase("converge"):
                     await self._guarded(self._hold(steady, "after", Verdict.NOT_REGAINED))
         except RunStopped as stop:
@@ -331,6 +332,9 @@ class RepetitionRunner:
             if budget.failed_ratio is not None and due >= 100 and failed / due > budget.failed_ratio:
                 raise RunStopped(Verdict.ABORTED, f"{failed / due:.1%} of requests failed, the budget is "
                                                   f"{budget.failed_ratio:.1%}")
+            longest_s = max((item.seconds for item in clients.outages(self.repetition.method_began)), default=0.0)
+            if budget.outage is not None and longest_s > budget.outage:
+                raise RunStopped(Verdict.ABORTED, f"an outage lasts {longest_s:.1f} s, the budget is {budget.outage:g} s")
 
     # --- undo
 

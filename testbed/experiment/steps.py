@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from faults.choosing import SEED
 from testbed.api.labels import DISRUPTION, REVISION, RUN
 from testbed.api.resources import DEPLOYMENTS, REPLICA_SETS
 from testbed.client.protocol import Client, PatchType
@@ -31,6 +33,8 @@ class Doer:
     number: int
     journal: Journal
     applied: dict[str, tuple[Json, ...]]
+    annotations: Mapping[str, str] = field(default_factory=dict)  # of every fault object that has no own
+    seed: int = 0
     faults: dict[str, Json] = field(default_factory=dict)  # by step: the object as created
     created: list[Created] = field(default_factory=list)
 
@@ -59,6 +63,8 @@ class Doer:
         namespace = meta.setdefault("namespace", self.namespace)
         meta["name"] = self.fault_name(step.name)
         meta["labels"] = {**(meta.get("labels") or {}), DISRUPTION: step.name, RUN: self.run_id}
+        draw = {SEED: f"{self.seed} {self.number} {step.name}"}
+        meta["annotations"] = {**draw, **self.annotations, **(meta.get("annotations") or {})}
         self.journal.fault(resource.api_version, resource.kind, namespace, meta["name"], step.name)
         self.faults[step.name] = await self.client.create(resource, fault, namespace)
         action = str((fault.get("spec") or {}).get("action") or "")

@@ -98,6 +98,7 @@ class Daemon:
         self.client = client
         self.effect, self.ready, self.stuck = "injected", True, False
         self.undone: list[str] = []
+        self.seen: list[Json] = []
         self.injected = asyncio.Event()
 
     async def run(self) -> None:
@@ -136,6 +137,7 @@ class Daemon:
             return
         if fault.get("status") or self.effect == "silent":
             return
+        self.seen.append(fault)
         await self.client.patch(FREEZE_CHAOS, name, {"metadata": {"finalizers": ["test/records"]}}, namespace)
         now = datetime.now(UTC).isoformat()
         if self.effect == "refused":

@@ -95,6 +95,40 @@ def test_a_mistake_is_told_with_its_place(
     assert match[0].file.endswith("experiment.yaml")
 
 
+@pytest.mark.parametrize(("more", "field", "says"), [
+    ("blastRadius: {pods: 120%}", "spec.blastRadius.pods", "a share from 1% to 100%"),
+    ("blastRadius: {nodes: 0}", "spec.blastRadius.nodes", "a whole number from 1"),
+    ("blastRadius: {node: 2}", "spec.blastRadius.node", "unknown field"),
+    ("budget: {}", "spec.budget", "needs one of failedRequests, failedRatio, outage"),
+    ("budget: {failedRatio: 120%}", "spec.budget.failedRatio", ""),
+    ("budget: {outage: -1s}", "spec.budget.outage", ""),
+])
+def test_limits_that_are_none(tmp_path: Path, more: str, field: str, says: str) -> None:
+    found = {item.field: item.message for item in mistakes(tmp_path, GOOD + f"  {more}\n")}
+    assert says in found[field]
+
+
+def test_a_budget_needs_somebody_who_counts(tmp_path: Path) -> None:
+    text = GOOD.replace("pulse: {", "locust: {file: none.py, users: 1} #") + "  budget: {failedRequests: 1}\n"
+    assert any(item.field == "spec.budget" and "load.pulse" in item.message for item in mistakes(tmp_path, text))
+
+
+@pytest.mark.parametrize("kind", ["Workflow", "StatusCheck", "PhysicalMachineChaos", "KernelChaos", "JVMChaos",
+                                  "BlockChaos", "AWSChaos", "AzureChaos", "GCPChaos", "RemoteCluster"])
+def test_kinds_that_are_left_out_are_refused_by_name(tmp_path: Path, kind: str) -> None:
+    """As the experiment itself, as a fault in it, and as a part of its workload."""
+    obj = f"apiVersion: chaos-mesh.org/v1alpha1\nkind: {kind}\nmetadata: {{name: x}}\nspec: {{}}\n"
+    inside = GOOD.replace("kind: PodChaos", f"kind: {kind}").replace("testbed.io/v1alpha1\n        kind", "x")
+    for found in (mistakes(tmp_path, obj), mistakes(tmp_path, inside), mistakes(tmp_path, GOOD, WEB + "---\n" + obj)):
+        assert any(f"{kind} of Chaos Mesh is left out: " in item.message for item in found), found
+
+
+def test_a_fault_is_not_an_experiment(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="this is a fault") as refused:
+        load_experiment(write(tmp_path, "apiVersion: testbed.io/v1alpha1\nkind: NodeChaos\nmetadata: {name: x}\n"))
+    assert "testbed inject -f" in refused.value.hint
+
+
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     text = GOOD.replace("rate: 50", "rat: 50").replace("pod-kill", "pod-kil")
     text = text.replace('"sample:v2"', '"sample:v2", undo: true')

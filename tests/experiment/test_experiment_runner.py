@@ -115,8 +115,14 @@ async def test_a_run_whose_pulse_cannot_be_trusted_is_void(
     assert "sent late" in result.runs[0].void_reason and result.objectives[0].met is None
 
 
-async def test_users_who_are_hurt_too_much_end_the_run(world: RunnerWorld, tmp_path: Path) -> None:
-    loaded = write_experiment(tmp_path, load=PULSE, more="  budget: {failedRequests: 5}\n")
+@pytest.mark.parametrize(("budget", "says"), [
+    ("failedRequests: 5", "the budget is 5"), ("failedRatio: 1%", "the budget is 1.0%"),
+    ("outage: 0.5s", "the budget is 0.5 s"),
+])
+async def test_users_who_are_hurt_too_much_end_the_run(
+    world: RunnerWorld, tmp_path: Path, budget: str, says: str
+) -> None:
+    loaded = write_experiment(tmp_path, load=PULSE, more=f"  budget: {{{budget}}}\n")
     long = loaded.experiment.spec.method[0].model_copy(update={"timeout": 30.0})
     spec = loaded.experiment.spec.model_copy(update={"method": (long,)})
     experiment = loaded.experiment.model_copy(update={"spec": spec})
@@ -126,7 +132,16 @@ async def test_users_who_are_hurt_too_much_end_the_run(world: RunnerWorld, tmp_p
     world.status = 500
     result = await asyncio.wait_for(job, 20)
     assert (result.verdict, result.exit_code) == (Verdict.ABORTED, 10)
-    assert "the budget is 5" in result.reason and await world.left() == []
+    assert says in result.reason and await world.left() == []
+    assert [phase.name for phase in result.runs[0].phases][-2:] == ["undo", "converge"]
+
+
+async def test_fault_objects_carry_the_experiments_blast_radius_and_a_seed_of_the_run(
+    world: RunnerWorld, tmp_path: Path
+) -> None:
+    await world.job(write_experiment(tmp_path, more="  blastRadius: {pods: 100%, nodes: 2}\n  seed: 7\n")).run()
+    notes = world.daemon.seen[0]["metadata"]["annotations"]
+    assert notes == {"testbed.io/max-pods": "100%", "testbed.io/max-nodes": "2", "testbed.io/seed": "7 1 hang"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
