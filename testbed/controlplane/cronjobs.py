@@ -7,13 +7,14 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from testbed.api import cron
 from testbed.api.batch_v1 import CronJob
 from testbed.api.meta import format_time
 from testbed.api.resources import CRON_JOBS, JOBS
 from testbed.client.informer import key_of
 from testbed.controlplane.controller import Controller, Tools, deep_copy
 from testbed.controlplane.owners import controlled_by, controller_uid
-from testbed.core import cron, cronjobs
+from testbed.core import cronjobs
 from testbed.core.cronjobs import Child, CronJobPlan
 from testbed.core.reasons import Note
 from testbed.errors import AlreadyExists, ApiError, NotFound

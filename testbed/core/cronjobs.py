@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from testbed.api.batch_v1 import CronJob, Job
+from testbed.api.cron import Schedule
 from testbed.api.meta import format_time, parse_time
 from testbed.core import jobs
-from testbed.core.cron import Schedule
 from testbed.core.reasons import Note
 
 Json = dict[str, Any]

@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from prometheus_client.core import Metric
 
+from testbed.api import cron
 from testbed.api.meta import parse_time
 from testbed.api.resources import CRON_JOBS, DAEMON_SETS, DEPLOYMENTS, JOBS, REPLICA_SETS, STATEFUL_SETS
-from testbed.core import cron
 from testbed.server.metrics_pieces import (
     Items,
     Json,

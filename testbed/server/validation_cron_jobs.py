@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from testbed.core import cron
+from testbed.api import cron
 from testbed.server.causes import Causes
 from testbed.server.validation_containers import not_negative
 from testbed.server.validation_jobs import check_job_spec

@@ -12,9 +12,10 @@ from core_objects import NOON
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from testbed.api import cron
 from testbed.api.batch_v1 import CronJob, Job
 from testbed.api.meta import format_time
-from testbed.core import cron, cronjobs
+from testbed.core import cronjobs
 from testbed.core.cronjobs import Child
 
 Json = dict[str, Any]

@@ -1,7 +1,7 @@
 """Cron schedules: reading them, and the next time that one names.
 
-Five fields (minute, hour, day of month, month, day of week), names of months and days, ranges, steps, lists, the usual
-``@`` words and ``@every <duration>``. When both days are restricted, either is enough. A local time that a change of
+Five fields (minute, hour, day of month, month, day of week), a sixth before them for seconds where it is allowed, names
+of months and days, ranges, steps, lists, the usual ``@`` words and ``@every <duration>``. When both days are restricted, either is enough. A local time that a change of
 the clocks skips is not run.
 
 Source: github.com/robfig/cron v3 parser.go, spec.go, constantdelay.go, which kubernetes uses.
@@ -36,6 +36,7 @@ class Schedule:
     any_day: bool = False
     any_weekday: bool = False
     every_s: float = 0.0
+    seconds: frozenset[int] = frozenset((0,))
 
     def next_after(self, moment: datetime, zone: tzinfo = UTC) -> datetime | None:
         """The first time after ``moment``, in UTC; None when there is none within five years."""
@@ -48,11 +49,18 @@ class Schedule:
                 continue
             for hour in sorted(self.hours):
                 for minute in sorted(self.minutes):
-                    local = datetime.combine(day, time(hour, minute), zone)
-                    found = local.astimezone(UTC)
-                    if found > moment and found.astimezone(zone).replace(tzinfo=None) == local.replace(tzinfo=None):
+                    if (found := self._in_minute(datetime.combine(day, time(hour, minute), zone), moment)) is not None:
                         return found
         return None
+
+    def _in_minute(self, minute: datetime, moment: datetime) -> datetime | None:
+        """The first time of this local minute after ``moment``, in UTC."""
+        if minute.astimezone(UTC).astimezone(minute.tzinfo).replace(tzinfo=None) != minute.replace(tzinfo=None):
+            return None  # the clocks skip it
+        if minute.astimezone(UTC) + timedelta(seconds=60) <= moment:
+            return None
+        every = (minute.astimezone(UTC) + timedelta(seconds=second) for second in sorted(self.seconds))
+        return next((found for found in every if found > moment), None)
 
     def last_before(self, moment: datetime, earliest: datetime, zone: tzinfo = UTC) -> tuple[datetime | None, int]:
         """(the latest time after ``earliest`` and not after ``moment``, about how many there were)."""
@@ -87,8 +95,9 @@ class Schedule:
         return by_day or by_weekday
 
 
-def parse(text: str) -> Schedule:
-    """Raises: ValueError that says what is wrong."""
+def parse(text: str, *, seconds_allowed: bool = False) -> Schedule:
+    """Args: seconds_allowed: six fields are read too, the first being seconds. Raises: ValueError that says what is
+    wrong."""
     text = text.strip()
     if text.startswith("@every "):
         return Schedule(every_s=_duration_s(text.removeprefix("@every ").strip()))
@@ -97,10 +106,13 @@ def parse(text: str) -> Schedule:
             raise ValueError(f"unrecognized descriptor: {text}")
         text = _WORDS[text]
     fields = text.split()
-    if len(fields) != 5:
+    if seconds_allowed and len(fields) not in (5, 6):
+        raise ValueError(f"expected 5 to 6 fields, found {len(fields)}: [{text}]")
+    if not seconds_allowed and len(fields) != 5:
         raise ValueError(f"expected exactly 5 fields, found {len(fields)}: [{text}]")
-    minute, hour, day, month, weekday = fields
+    second, minute, hour, day, month, weekday = fields if len(fields) == 6 else ["0", *fields]
     return Schedule(
+        seconds=_field(second, 0, 59),
         minutes=_field(minute, 0, 59), hours=_field(hour, 0, 23), days=_field(day, 1, 31),
         months=_field(month, 1, 12, _MONTHS), weekdays=_field(weekday, 0, 6, _DAYS),
         any_day=_is_any(day), any_weekday=_is_any(weekday),
