@@ -10,12 +10,13 @@ import asyncio
 import logging
 import random as randomness
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from faults.abilities import Abilities, Everything
 from faults.crd import definitions
 from faults.holders import Holders, NoHolders
 from faults.injection import Surgeon
-from faults.ledger import Ledger
+from faults.ledger import Entry, Ledger
 from faults.protocol import Json, Site, Tools
 from faults.registry import Registry
 from faults.worker import Worker
@@ -72,13 +73,20 @@ class ChaosDaemon:
 
     async def undo(self, only: str = "") -> bool:
         """Undoes what is in effect, by the ledger alone (one entry, or all); whether nothing is left."""
+        entries = [entry for entry in self._ledger.active() if entry.id == only or not only]
+        return not any(entry.active for entry in await self.take_back(entries))
+
+    async def take_back(self, entries: Sequence[Entry], *, by_hand: bool = False) -> list[Entry]:
+        """The entries as they stand afterwards; what is still ``active`` could not be taken back, and its last event
+        says why. ``by_hand``: they are not injected again, although their fault object may still want them."""
 
         def tell(reason: str, message: str, at_ns: int, warning: bool) -> None:
             log.info("%s: %s", reason, message)
 
-        entries = [entry for entry in self._ledger.active() if entry.id == only or not only]
-        after = await asyncio.gather(*(self._surgeon.recover(entry, tell) for entry in entries))
-        return not any(entry.active for entry in after)
+        if by_hand:
+            entries = [replace(entry, spent=True) for entry in entries]
+            self._ledger.write(*entries)
+        return list(await asyncio.gather(*(self._surgeon.recover(entry, tell) for entry in entries)))
 
     async def _wake_when_synced(self, informer: Informer) -> None:
         """From now on an object that is not in the cache is gone."""
