@@ -7,6 +7,24 @@ is used alone knows of no faults.
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Echo requests, one every ``gap_s``, of so many bytes on the wire."""
+
+    count: int
+    gap_s: float
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Echo:
+    """``after_s`` None: unanswered. ``doubled``: how many more answers came."""
+
+    after_s: float | None
+    doubled: int = 0
 
 
 class Damage:
@@ -29,6 +47,6 @@ class Damage:
         """CPUs kept busy and bytes held below a cgroup by what is not the containers' own."""
         return 0.0, 0
 
-    def round_trip_s(self, client: str, address: str, draw: random.Random) -> float | None:
-        """Of an echo request between two addresses of pods; None: it stays unanswered."""
-        return draw.uniform(0.00005, 0.0002)
+    def echo(self, client: str, address: str, sent: Sent, draw: random.Random) -> list[Echo]:
+        """Echo requests between two addresses. ``client``: empty for this machine."""
+        return [Echo(draw.uniform(0.00005, 0.0002)) for _ in range(sent.count)]

@@ -9,6 +9,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from testbed.runtime.protocol import ExecResult
+from testbed.runtime.simulated_damage import Echo, Sent
 from testbed.runtime.simulated_files import SimulatedFiles
 from testbed.runtime.simulated_machine import Process, Script, SimulatedContainer, SimulatedMachine
 from testbed.runtime.simulated_process import Program
@@ -35,9 +36,9 @@ class Inside:
         offset_s = self._machine.damage.offset_s(self._container.id) if self._container is not None else 0.0
         return self._machine.clock.now() + timedelta(seconds=offset_s)
 
-    def round_trip_s(self, address: str) -> float | None:
+    def echo(self, address: str, count: int, gap_s: float, size_bytes: int) -> list[Echo]:
         source = self._machine.sandbox_of(self._container).spec.address if self._container is not None else ""
-        return self._machine.damage.round_trip_s(source, address, self._machine.draw)
+        return self._machine.damage.echo(source, address, Sent(count, gap_s, size_bytes), self._machine.draw)
 
     def script(self, path: str) -> Callable[[Program, list[str]], Awaitable[int]] | None:
         found, container = self._machine.scripts.get(path), self._container

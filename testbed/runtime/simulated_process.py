@@ -18,6 +18,7 @@ from functools import partial
 from typing import Protocol
 
 from testbed.errors import InvalidInput
+from testbed.runtime.simulated_damage import Echo
 from testbed.runtime.simulated_files import SimulatedFiles
 from testbed.runtime.simulated_programs import PROGRAMS, Exit, Leave
 from testbed.runtime.simulated_shell import NAME, Both, For, If, Loop, Node, Not, Sequence, Simple, Word, parse
@@ -40,8 +41,8 @@ class Surroundings(Protocol):
         """Status and body of a GET. Raises: OSError."""
         ...
 
-    def round_trip_s(self, address: str) -> float | None:
-        """Of an echo request; None: no answer."""
+    def echo(self, address: str, count: int, gap_s: float, size_bytes: int) -> list[Echo]:
+        """Echo requests."""
         ...
 
     def now(self) -> datetime:

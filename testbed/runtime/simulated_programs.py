@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from testbed.runtime.simulated_process import Program
 
 _GIGABYTE_S = 0.5  # time in which a program that takes memory takes a gigabyte
+_PING_HEADERS = 42  # Ethernet, IP, ICMP
 _UNITS = {"": 1, "k": 1 << 10, "K": 1 << 10, "M": 1 << 20, "m": 1 << 20, "G": 1 << 30}
 
 
@@ -252,23 +253,26 @@ async def _date(program: Program, arguments: list[str]) -> int:
 
 @_program("ping")
 async def _ping(program: Program, arguments: list[str]) -> int:
-    """``ping [-c N] [-i S] [-W S] ADDRESS`` of iputils: a line for each answer, and a summary."""
-    options = {"-c": "4", "-i": "1", "-W": "1"}
+    """``ping [-q] [-n] [-c N] [-i S] [-l N] [-s BYTES] [-W S] ADDRESS`` of iputils: answers as they come, a summary."""
+    options = {"-c": "4", "-i": "1", "-W": "1", "-l": "1", "-s": "56"}
     for name, value in zip(arguments, arguments[1:], strict=False):
         if name in options:
             options[name] = value
-    count, address, times = int(options["-c"]), arguments[-1], []
-    for number in range(1, count + 1):
-        took_s = program.around.round_trip_s(address)
-        if took_s is None or took_s > float(options["-W"]):
-            await program.pause(float(options["-W"]) if number == count else float(options["-i"]))
-            continue
-        times.append(took_s * 1000)
-        await program.pause(took_s if number == count else max(took_s, float(options["-i"])))
-        program.write(f"64 bytes from {address}: icmp_seq={number} ttl=64 time={times[-1]:.3f} ms\n".encode())
-    lost = 100 * (count - len(times)) / count
+    count, patience_s, address = int(options["-c"]), float(options["-W"]), arguments[-1]
+    gap_s = 0.0 if int(options["-l"]) >= count else float(options["-i"])
+    echoes = program.around.echo(address, count, gap_s, int(options["-s"]) + _PING_HEADERS)
+    times = [one.after_s * 1000 for one in echoes if one.after_s is not None]
+    await program.pause(gap_s * (count - 1) + (max(times) / 1000 if len(times) == count else patience_s))
+    if "-q" not in arguments:
+        for number, one in enumerate(echoes, 1):
+            if one.after_s is not None:
+                program.write(f"64 bytes from {address}: icmp_seq={number} ttl=64 time={one.after_s * 1000:.3f} ms\n"
+                              .encode())
+    doubled = sum(one.doubled for one in echoes)
     program.write(f"\n--- {address} ping statistics ---\n{count} packets transmitted, {len(times)} received, "
-                  f"{lost:g}% packet loss, time 0ms\n".encode())
+                  f"{f'+{doubled} duplicates, ' if doubled else ''}"
+                  f"{100 * (count - len(times)) / count:g}% packet loss, "
+                  f"time 0ms\n".encode())
     if times:
         mean = sum(times) / len(times)
         deviation = (sum((one - mean) ** 2 for one in times) / len(times)) ** 0.5

@@ -19,14 +19,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from faults.effects import Clock, Effect, Files, Load, Names, Packets, Peer, Requests, left_behind
+from faults.effects import Clock, Disk, Effect, Files, Load, Names, Packets, Peer, Requests, left_behind
 from testbed.runtime.simulated import SimulatedMachine
-from testbed.runtime.simulated_damage import Damage
+from testbed.runtime.simulated_damage import Damage, Echo, Sent
 from testbed.runtime.simulated_machine import SimulatedContainer
 
 Kind = TypeVar("Kind", Packets, Names, Requests, Load, Clock, Files)
 
-_ECHO_BITS = 98 * 8
 _THROTTLED_S = 0.1  # CFS hands out CPU time once in this period
 
 
@@ -104,16 +103,25 @@ class Effects(Damage):
             if meant and towards:
                 yield effect
 
-    def round_trip_s(self, client: str, address: str, draw: random.Random) -> float | None:
-        sandbox = next((item for item in self._machine.containers.values()
-                        if item.spec.address == address and item.running), None)
-        if sandbox is None or not sandbox.link_up:
-            return None
-        way = self.way(client, address, address, 0)
-        there_s, back_s = way.there(_ECHO_BITS), way.back(_ECHO_BITS)
-        if there_s is None or back_s is None:
-            return None
-        return draw.uniform(0.00005, 0.0002) + there_s + back_s
+    def echo(self, client: str, address: str, sent: Sent, draw: random.Random) -> list[Echo]:
+        """What a rate makes of them is a queue here: each waits for those before it."""
+        server = next((item for item in self._machine.containers.values()
+                       if item.spec.address == address and item.running), None)
+        if server is None or not server.link_up:
+            return [Echo(None)] * sent.count
+        way, waits_s = self.way(client, address, address, 0), 0.0
+        on_it = (*self._on(way, back=False), *self._on(way, back=True))
+        takes_s = sum(sent.size_bytes * 8 / effect.rate for effect in on_it if effect.rate)
+        echoes = []
+        for _ in range(sent.count):
+            there_s, back_s = way.there(0), way.back(0)
+            if there_s is None or back_s is None:
+                echoes.append(Echo(None))
+                continue
+            waits_s = max(0.0, waits_s - sent.gap_s) + takes_s
+            doubled = sum(draw.random() < effect.duplicate for effect in on_it if effect.duplicate)
+            echoes.append(Echo(draw.uniform(0.00005, 0.0002) + there_s + back_s + waits_s, doubled))
+        return echoes
 
     # --- names
 
@@ -213,5 +221,5 @@ def _within(effect: Effect, container: SimulatedContainer) -> bool:
             return effect.sandbox == container.id
         case Clock() | Files():
             return effect.container == container.id
-        case Load():
+        case Load() | Disk():
             return effect.cgroup == container.cgroup
