@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from faults.durations import PATTERN
+from faults.kinds import SCHEDULE
 from faults.protocol import Fault, Json
 from faults.selection import MODES, OPERATORS
 from testbed.api.resources import ResourceType
@@ -97,12 +98,14 @@ def _status() -> Json:
             "properties": {"conditions": {"type": "array", "items": found}, "experiment": experiment}}
 
 
-def _definition(resource: ResourceType, spec: Json, required: list[str], columns: list[Json]) -> Json:
+def _definition(
+    resource: ResourceType, spec: Json, required: list[str], columns: list[Json], status: Json | None = None,
+) -> Json:
     schema = {
         "type": "object", "required": ["spec"],
         "properties": {
             "apiVersion": _STRING, "kind": _STRING, "metadata": {"type": "object"},
-            "spec": {"type": "object", "required": required, "properties": spec}, "status": _status(),
+            "spec": {"type": "object", "required": required, "properties": spec}, "status": status or _status(),
         },
     }
     return {
@@ -130,6 +133,41 @@ def definitions(faults: Iterable[Fault]) -> tuple[Json, ...]:
     for fault in faults:
         kinds.setdefault(fault.kind.group_resource, []).append(fault)
     return tuple(_of_kind(kinds[key]) for key in sorted(kinds))
+
+
+def schedule_definition(faults: Iterable[Fault]) -> Json:
+    """Of Schedules: a body for each kind, under its own key (``podChaos``), in its kind's own schema."""
+    kinds = {definition["spec"]["names"]["kind"]: definition for definition in definitions(faults)}
+    bodies = {body_key(kind): _spec_schema(definition) for kind, definition in kinds.items()}
+    reference = {"type": "object", "properties": {
+        name: _STRING for name in ("apiVersion", "kind", "name", "namespace", "uid")}}
+    status = {"type": "object", "properties": {
+        "active": {"type": "array", "items": reference}, "time": {"type": "string", "format": "date-time"}}}
+    own: Json = {
+        "schedule": _described(_STRING, "Cron, with optional seconds, or @every 5s."),
+        "type": {"type": "string", "enum": sorted(kinds), "description": "The kind that is made."},
+        "concurrencyPolicy": {"type": "string", "enum": ["Forbid", "Allow"], "description":
+                              "Whether one is made while an earlier one is in effect; default Forbid."},
+        "historyLimit": {"type": "integer", "minimum": 1, "description": "How many ended ones are kept; default 1."},
+        "startingDeadlineSeconds": {"type": "integer", "format": "int64", "minimum": 0,
+                                    "description": "A time missed by more than this is left out."},
+    }
+    columns = [_column("Schedule", ".spec.schedule"), _column("Type", ".spec.type"), _column("Last", ".status.time"),
+               _column("Age", ".metadata.creationTimestamp", "date")]
+    return _definition(SCHEDULE, {**own, **bodies}, ["schedule", "type"], columns, status)
+
+
+def body_key(kind: str) -> str:
+    """``podChaos`` for PodChaos, ``dnsChaos`` for DNSChaos, ``ioChaos`` for IOChaos (chaos-mesh: the json tags of
+    api/v1alpha1/schedule_types.go)."""
+    capitals = len(kind) - len(kind.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+    small = max(1, capitals - 1)
+    return kind[:small].lower() + kind[small:]
+
+
+def _spec_schema(definition: Json) -> Json:
+    found: Json = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    return found
 
 
 def _of_kind(faults: list[Fault]) -> Json:

@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from faults.abilities import Abilities, Everything
-from faults.crd import definitions
+from faults.crd import definitions, schedule_definition
 from faults.holders import Holders, NoHolders
 from faults.injection import Surgeon
 from faults.ledger import Entry, Ledger
 from faults.protocol import Json, Site, Tools
 from faults.registry import Registry
+from faults.schedule_keeper import ScheduleKeeper
 from faults.worker import Worker
 from testbed.api.clock import WallClock
 from testbed.api.resources import CUSTOM_RESOURCE_DEFINITIONS, NODES, PODS
@@ -50,6 +51,8 @@ class ChaosDaemon:
         self._workers: dict[str, Worker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._informers: dict[str, Informer] = {}
+        self._schedules: ScheduleKeeper | None = None
+        self._clock = clock
 
     async def run(self) -> None:
         self._resume()
@@ -60,8 +63,12 @@ class ChaosDaemon:
         for resource in (PODS, NODES):
             self._informers[resource.kind] = Informer(self._tools.client, resource, on_change=self._wake_all,
                                                       random=self._random)
+        faults = {resource.kind: self._informers[resource.kind] for resource in self._registry.kinds()}
+        self._schedules = ScheduleKeeper(self._tools.client, self._registry, faults, self._recorder, self._clock,
+                                         self._random)
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._schedules.run())
                 for informer in self._informers.values():
                     group.create_task(informer.run())
                     group.create_task(self._wake_when_synced(informer))
@@ -103,7 +110,8 @@ class ChaosDaemon:
 
     async def _register(self) -> None:
         """Creates or renews the fault kinds' definitions; waits for the API as long as it takes."""
-        for definition in definitions(self._registry.faults()):
+        faults = self._registry.faults()
+        for definition in (*definitions(faults), schedule_definition(faults)):
             while True:
                 try:
                     await self._register_one(definition)
@@ -125,6 +133,8 @@ class ChaosDaemon:
 
     def _look(self, old: Json | None, new: Json | None) -> None:
         """A fault object changed: its worker is woken; a newcomer gets one."""
+        if self._schedules is not None:
+            self._schedules.wake()
         for obj in (old, new):
             if obj is None:
                 continue

@@ -13,6 +13,7 @@ def ours(kind: str) -> ResourceType:
     return ResourceType(TESTBED_GROUP, "v1alpha1", kind.lower(), kind, categories=("chaos",))
 
 
+SCHEDULE = ResourceType(CHAOS_MESH_GROUP, "v1alpha1", "schedules", "Schedule", categories=("chaos",))
 POD_CHAOS = chaos_mesh("PodChaos")
 NETWORK_CHAOS = chaos_mesh("NetworkChaos")
 STRESS_CHAOS = chaos_mesh("StressChaos")

@@ -1,8 +1,8 @@
 """Cron schedules: reading them, and the next time that one names.
 
 Five fields (minute, hour, day of month, month, day of week), a sixth before them for seconds where it is allowed, names
-of months and days, ranges, steps, lists, the usual ``@`` words and ``@every <duration>``. When both days are restricted, either is enough. A local time that a change of
-the clocks skips is not run.
+of months and days, ranges, steps, lists, the usual ``@`` words and ``@every <duration>``. When both days are
+restricted, either is enough. A local time that a change of the clocks skips is not run.
 
 Source: github.com/robfig/cron v3 parser.go, spec.go, constantdelay.go, which kubernetes uses.
 """
