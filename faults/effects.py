@@ -88,7 +88,16 @@ class Files:
     share: float = 1.0
 
 
-Effect = Packets | Names | Requests | Load | Clock | Files
+@dataclass(frozen=True)
+class Disk:
+    """Limits of what containers below a cgroup read and write directly: bytes (``rbps``, ``wbps``) and transfers
+    (``riops``, ``wiops``) a second."""
+
+    cgroup: str
+    limits: tuple[tuple[str, int], ...]
+
+
+Effect = Packets | Names | Requests | Load | Clock | Files | Disk
 
 
 def left_behind(effect: Effect) -> Effect | None:
@@ -100,7 +109,7 @@ def left_behind(effect: Effect) -> Effect | None:
             return kept if kept.drop or kept.loss or kept.rate else None
         case Files():
             return replace(effect, delay_s=0.0, errno=ENOTCONN, share=1.0, pattern="", methods=())
-        case Clock() | Names() | Requests():
+        case Clock() | Names() | Requests() | Disk():
             return effect
         case Load():
             return None

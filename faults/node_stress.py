@@ -13,15 +13,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from faults import holder_container, shares, stressors
+from faults import shares, stressors
 from faults.holder_container import Hold
 from faults.kinds import NODE_CHAOS
-from faults.nodes import node_state
-from faults.protocol import Aim, Drawing, Json, NotInEffect, Refused, TargetGone, Tools
-from faults.stress import Stressing
+from faults.node_groups import check_powered, end_on, group_seen
+from faults.protocol import Aim, Drawing, Json, NotInEffect, Refused, Tools
+from faults.stress import Stressing, free_when_frozen
 from faults.stressors import Stress
 from testbed.errors import HostError, Mistake
-from testbed.runtime.cgroup_names import host_path
 from testbed.runtime.protocol import ContainerUsage
 
 _MIB = 1 << 20
@@ -46,9 +45,7 @@ class NodeStress(Stressing):
 
     async def prepare(self, tools: Tools, aim: Aim) -> Json:
         node = aim.target.node
-        state = await node_state(tools, node)
-        if not state.powered:
-            raise TargetGone(f"node {node} has no power")
+        await check_powered(tools, node)
         share = await shares.of_node(tools, node)
         stress = stressors.stress_of(aim.spec, share.memory_bytes)
         self.check(stress, share, node, relative=stressors.is_relative(aim.spec))
@@ -66,16 +63,8 @@ class NodeStress(Stressing):
         """Raises: Refused."""
 
     async def undo(self, tools: Tools, plan: Json) -> None:
-        """A node without power has lost all that ran on it, and its cgroup with it."""
-        try:
-            powered = (await node_state(tools, plan["node"])).powered
-        except TargetGone:
-            powered = False
-        hold = Hold.from_json(plan["hold"])
-        if powered:
-            await super().undo(tools, plan)
-        elif (holder := await holder_container.find(tools, hold)) is not None:
-            await tools.engine.remove(holder.id)
+        await free_when_frozen(tools, plan)
+        await end_on(tools, plan)
 
     async def usage(self, tools: Tools, plan: Json) -> ContainerUsage:
         """Of CPUs nothing is told: a node's group is the host's to read, and it reads memory only."""
@@ -110,12 +99,3 @@ class MemoryPressure(NodeStress):
                           hint="name a size, or bring the cluster up with --node-memory")
         shares.check_machine_spares(stress.memory_bytes, f"node {node}",
                                     "ask for less, or bring the cluster up with --node-memory")
-
-
-async def group_seen(tools: Tools, node: str, controller: str) -> tuple[tuple[str, str], str]:
-    """A mount that shows a holder the cluster's own cgroup at ``/instance``, and where the node's lies in it."""
-    engine = await tools.engine.version()
-    tree = "/sys/fs/cgroup" if engine.cgroup_version == 2 else f"/sys/fs/cgroup/{controller}"
-    whole = host_path(tools.site.cgroup, engine.cgroup_driver)
-    group = host_path(tools.site.node_cgroup(node), engine.cgroup_driver)
-    return (tree + whole, "/instance"), group.removeprefix(whole).strip("/")

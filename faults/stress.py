@@ -16,7 +16,6 @@ import contextlib
 import signal
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from faults import holder_container, shares, stressors
@@ -70,10 +69,8 @@ class Stressing(HeldFault):
         """What all that it counts with uses. Raises: NotInEffect when that cannot be seen."""
 
     async def undo(self, tools: Tools, plan: Json) -> None:
-        hold = replace(Hold.from_json(plan["hold"]), cgroup_parent="")  # to clear, it joins no group that may be frozen
-        if await tools.host.frozen(plan["cgroup"]):
-            await _take_out(tools, hold)
-        await holder_container.end(tools, hold)
+        await free_when_frozen(tools, plan)
+        await super().undo(tools, plan)
 
     def simulated(self, plan: Json) -> tuple[Effect, ...]:
         stress = plan["stress"]
@@ -149,10 +146,12 @@ class ContainerStress(Stressing):
             raise NotInEffect(f"the container's usage cannot be seen: {error}") from error
 
 
-async def _take_out(tools: Tools, hold: Hold) -> None:
+async def free_when_frozen(tools: Tools, plan: Json) -> None:
     """Kills a holder in a frozen cgroup: what is frozen dies only when it is thawed (cgroup v1), so it leaves the group
     first. The stress itself dies with it, at the thaw at the latest."""
-    state = await holder_container.find(tools, hold)
+    if not await tools.host.frozen(plan["cgroup"]):
+        return
+    state = await holder_container.find(tools, Hold.from_json(plan["hold"]))
     if state is None or not state.running or state.pid <= 1:
         return
     try:

@@ -199,7 +199,8 @@ def _checked(words: Sequence[str]) -> list[tuple[str, str]]:
         name = _SHORT.get(name, name.removeprefix("--") if name.startswith("--") else "")
         kind = ALLOWED.get(name)
         if kind is None:
-            raise ValueError(f"{token[:60]!r} is not allowed; allowed: " + ", ".join(f"--{one}" for one in ALLOWED))
+            known = ", ".join(one for one, kind in ALLOWED.items() if kind == _COUNT)
+            raise ValueError(f"{token[:60]!r} is not allowed here; allowed are options of: {known}")
         if kind == _FLAG:
             if equals:
                 raise ValueError(f"--{name} has no value")

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from faults.effects import Load
+from faults.effects import Disk, Load
 from testbed.api import labels
 from testbed.runtime.simulated import SimulatedMachine
 from testbed.runtime.simulated_machine import SimulatedContainer
@@ -54,3 +54,16 @@ async def _stress_used(seen: Seen, question: Json) -> Json:
     loads = [effect for effect in held if isinstance(effect, Load)]
     return {"cpus": sum(one.cpus for one in loads), "memory_bytes": sum(one.memory_bytes for one in loads),
             "processes": 2 if loads else 0}
+
+
+@look("slow_disk.timed")
+async def _slow_disk_timed(seen: Seen, question: Json) -> Json:
+    """Seconds that transfers take: {kind: seconds}; question: {kind: bytes or count}. Only these take their time."""
+    took: dict[str, float] = {}
+    for kind, amount in question.items():
+        limits = [dict(effect.limits)[kind] for effects in seen.effects.in_force.values() for effect in effects
+                  if isinstance(effect, Disk) and seen.machine.within(seen.container.cgroup, effect.cgroup)
+                  and kind in dict(effect.limits)]
+        took[kind] = amount / min(limits) if limits else 0.001
+        await seen.program.pause(took[kind])
+    return took
