@@ -24,6 +24,9 @@ OWN: dict[str, str] = {
     "NodeChaos/kill": "faults.node_kill:NodeKill",
     "NodeChaos/freeze": "faults.node_freeze:NodeFreeze",
     "NodeChaos/partition": "faults.node_partition:NodePartition",
+    "DNSChaos/error": "faults.dns_chaos:DnsError",
+    "DNSChaos/random": "faults.dns_chaos:DnsRandom",
+    "HTTPChaos/": "faults.http_chaos:HttpChaos",
     "ShamChaos/": "faults.sham:Sham",
 }
 

@@ -1,0 +1,149 @@
+"""Stands between clients and a port, and does to their HTTP exchanges what an HTTPChaos rule says.
+
+New connections to the port, from outside to the pod and from the pod to anybody, come to a proxy (steering.py,
+http_proxy.py). Connections from before are reset once, so that who keeps them makes new ones. Killed, it takes no
+connection any more, and what is new goes straight to the server.
+"""
+
+import asyncio
+import json
+import socket
+import subprocess
+import time
+
+import http_rule
+import steering
+from http_proxy import Proxy
+
+MAX_SHOWN = 1 << 16
+
+
+def hold(plan, ready, over):
+    asyncio.run(_hold(plan, ready, over))
+
+
+def clear(plan):
+    steering.end(plan["id"])
+
+
+async def _hold(plan, ready, over):
+    port, loop = plan["port"], asyncio.get_running_loop()
+    steering.end(plan["id"])
+    level, queue, listener = steering.begin(plan["id"], [*steering.tcp_in(port), *steering.tcp_out(port)])
+
+    def take():
+        for identity, _, mark, _ in queue.received():
+            queue.take(identity, mark)
+
+    async def dial(sock):
+        made = steering.marked(level.passed)
+        made.setblocking(False)
+        try:
+            await loop.sock_connect(made, steering.meant_for(sock))
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    proxy = Proxy(http_rule.compiled(plan["rule"]), dial)
+    loop.add_reader(queue.socket, take)
+    left = _reset_standing(port)
+    serving = asyncio.create_task(proxy.serve(listener))
+    telling = await asyncio.start_unix_server(
+        lambda _, writer: _tell(proxy, level, writer), path=_address(plan["id"]))
+    still = f"; {left} connections from before could not be reset" if left else ""
+    ready(f"connections to port {port} are taken by a proxy, level {level.number}{still}")
+    ended = asyncio.Event()
+    loop.add_reader(over.fileno(), ended.set)
+    try:
+        async with asyncio.timeout(over.left_s() if over.deadline_s != float("inf") else None):
+            await ended.wait()
+    except TimeoutError:
+        pass
+    finally:
+        steering.end(plan["id"])
+        take()
+        telling.close()
+        await proxy.end()
+        serving.cancel()
+        queue.close()
+
+
+def _reset_standing(port):
+    """Ends the connections that a port has, of either side; how many the kernel would not end."""
+    which = ["state", "established", "(", "sport", "=", f":{port}", "or", "dport", "=", f":{port}", ")"]
+    subprocess.run(["ss", "-K", "-Htn", *which], capture_output=True, timeout=10, check=False)
+    left = subprocess.run(["ss", "-Htn", "state", "established", "sport", "=", f":{port}"],
+                          capture_output=True, timeout=10, check=False)
+    return len(left.stdout.splitlines())
+
+
+def _address(name):
+    return f"\0testbed-requests-{name}"
+
+
+async def _tell(proxy, level, writer):
+    writer.write(json.dumps({"connections": proxy.connections, "requests": proxy.requests, "applied": proxy.applied,
+                             "bit": level.bit}).encode())
+    writer.close()
+
+
+def ask(question):
+    """Sends one request to ``address`` twice, past all faults and to injection ``id`` alone, as a process of the pod
+    would, and tells both answers and what the injection has counted meanwhile.
+
+    The question: ``{"id", "address", "port", "method", "path", "headers": {}, "within_s"}``; the answer:
+    ``{"direct": A, "met": A, "connections", "requests", "applied", "rules": of iptables that are there}`` with A
+    ``{"how": "answered", "closed", "silent" or "refused", "ms", "code", "headers": [[name, value]], "body"}`` (the last
+    three when answered).
+    """
+    direct = _exchange(question, steering.PASSED_ALL)
+    before = _counts(question["id"])
+    met = _exchange(question, steering.PASSED_ALL & ~before["bit"])
+    after = _counts(question["id"])
+    counted = {name: after[name] - before[name] for name in ("connections", "requests", "applied")}
+    return {"direct": direct, "met": met, **counted, "rules": steering.standing(question["id"])}
+
+
+def _counts(name):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asker:
+        asker.settimeout(5.0)
+        asker.connect(_address(name))
+        return json.loads(b"".join(iter(lambda: asker.recv(4096), b"")))
+
+
+def _exchange(question, mark):
+    headers = {"Host": f"{question['address']}:{question['port']}", "User-Agent": "testbed-look", "Accept": "*/*",
+               **question.get("headers", {}), "Connection": "close"}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    text = f"{question['method']} {question['path']} HTTP/1.1\r\n{head}\r\n"
+    began = time.monotonic()
+    until, received, how = began + question["within_s"], b"", "closed"
+    try:
+        with steering.marked(mark) as asker:
+            asker.settimeout(question["within_s"])
+            asker.connect((question["address"], question["port"]))
+            asker.sendall(text.encode("latin-1", "replace"))
+            while len(received) < MAX_SHOWN:
+                asker.settimeout(max(0.001, until - time.monotonic()))
+                data = asker.recv(MAX_SHOWN)
+                if not data:
+                    break
+                received += data
+    except ConnectionRefusedError:
+        how = "refused"
+    except TimeoutError:
+        how = "silent"
+    except OSError:
+        how = "closed"
+    answer = {"how": how, "ms": (time.monotonic() - began) * 1000}
+    return {**answer, **_read(received)} if received.startswith(b"HTTP/") else answer
+
+
+def _read(received):
+    head, _, body = received.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    words = first.split(" ", 2)
+    return {"how": "answered", "code": int(words[1]) if len(words) > 1 and words[1].isdigit() else 0,
+            "headers": [[part.strip() for part in line.partition(":")[::2]] for line in lines],
+            "body": body.decode("latin-1")}
