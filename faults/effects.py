@@ -109,7 +109,7 @@ def left_behind(effect: Effect) -> Effect | None:
             return kept if kept.drop or kept.loss or kept.rate else None
         case Files():
             return replace(effect, delay_s=0.0, errno=ENOTCONN, share=1.0, pattern="", methods=())
-        case Clock() | Names() | Requests() | Disk():
+        case Clock() | Disk():
             return effect
-        case Load():
+        case Load() | Names() | Requests():
             return None

@@ -53,7 +53,7 @@ def read_request(head: str) -> Request:
 
 def on_request(rules: tuple[Requests, ...], request: Request) -> Asked:
     asked = Asked(request)
-    for rule in _of(rules, "Request", request, None):
+    for rule in meant(rules, "Request", request, None):
         changed = {**(rule.get("replace") or {})}
         asked = replace(
             asked, aborted=asked.aborted or bool(rule.get("abort")), late_s=asked.late_s + _delay_s(rule),
@@ -64,7 +64,7 @@ def on_request(rules: tuple[Requests, ...], request: Request) -> Asked:
 
 def on_answer(rules: tuple[Requests, ...], request: Request, status: int, body: str) -> Answered:
     answered = Answered(status, body)
-    for rule in _of(rules, "Response", request, status):
+    for rule in meant(rules, "Response", request, status):
         changed = rule.get("replace") or {}
         text = answered.body
         if "body" in changed:
@@ -76,7 +76,8 @@ def on_answer(rules: tuple[Requests, ...], request: Request, status: int, body: 
     return answered
 
 
-def _of(rules: tuple[Requests, ...], target: str, request: Request, status: int | None) -> list[Json]:
+def meant(rules: tuple[Requests, ...], target: str, request: Request, status: int | None) -> list[Json]:
+    """Those that mean a request, or the response to it that has this status."""
     return [rule for rule in (dict(item.rule) for item in rules)
             if rule.get("target") == target and _means(rule, request, status)]
 

@@ -12,12 +12,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from faults.effects import Disk, Load
+from faults.effects import Disk, Load, Requests
 from testbed.api import labels
 from testbed.runtime.simulated import SimulatedMachine
 from testbed.runtime.simulated_machine import SimulatedContainer
 from testbed.runtime.simulated_process import Program
 from testbed.simulation.effects import Effects
+from testbed.simulation.exchanges import Request, meant, on_answer, on_request
 
 Json = dict[str, Any]
 
@@ -67,3 +68,58 @@ async def _slow_disk_timed(seen: Seen, question: Json) -> Json:
         took[kind] = amount / min(limits) if limits else 0.001
         await seen.program.pause(took[kind])
     return took
+
+
+@look("names.resolve")
+async def _names_resolve(seen: Seen, question: Json) -> Json:
+    """Question and answer: compose/images/nettools/names.py. What is asked for is a whole name."""
+    answer: Json = {"code": 0, "addresses": [], "forged": False, "resolver": "the cluster's", "ms": 0.1}
+    name = str(question["name"]).lower().rstrip(".")
+    try:
+        instead = seen.effects.answer_name(seen.machine.sandbox_of(seen.container).id, name)
+    except OSError:
+        return {**answer, "code": 2, "forged": True}
+    found = instead or seen.machine.resolve(name)
+    return {**answer, "code": 0 if found else 3, "addresses": [found] if found else [], "forged": bool(instead)}
+
+
+@look("requests_proxy.ask")
+async def _requests_ask(seen: Seen, question: Json) -> Json:
+    """Question and answer: compose/images/nettools/requests_proxy.py. Headers of answers are not simulated."""
+    rules = tuple(effect for effect in seen.effects.in_force.get(question["id"], ()) if isinstance(effect, Requests))
+    request = Request(question["method"], question["path"],
+                      tuple((name.lower(), value) for name, value in question["headers"].items()))
+    asked = on_request(rules, request)
+    direct, _ = _http_answer(seen, question, (), request, 0.0)
+    met, responses = _http_answer(seen, question, rules, asked.request, asked.late_s)
+    applied = len(meant(rules, "Request", request, None)) + (0 if asked.aborted else responses)
+    if asked.aborted and direct["how"] != "refused":
+        met = {"how": "closed", "ms": 0.2}
+    await seen.program.pause((direct["ms"] + met["ms"]) / 1000)
+    return {"direct": direct, "met": met, "connections": len(rules), "requests": len(rules), "applied": applied,
+            "rules": 4 if rules else 0}
+
+
+def _http_answer(
+    seen: Seen, question: Json, rules: tuple[Requests, ...], request: Request, late_s: float
+) -> tuple[Json, int]:
+    """One answer, and how many rules meant it."""
+    verdict, container = seen.machine.listener(question["address"], question["port"])
+    silent: Json = {"how": "silent", "ms": question["within_s"] * 1000}
+    if verdict == "refused":
+        return {"how": "refused", "ms": 0.1}, 0
+    if container is None or container.application is None or seen.machine.is_frozen(container.cgroup):
+        return silent, 0
+    answer = container.application.answer(request.path, seen.machine.age_s(container))
+    if answer is None:
+        return silent, 0
+    status, body, delay_s = answer
+    answered = on_answer(rules, request, status, body)
+    count = len(meant(rules, "Response", request, status))
+    late_s += delay_s + answered.late_s
+    if late_s >= question["within_s"]:
+        return silent, count
+    if answered.aborted:
+        return {"how": "closed", "ms": late_s * 1000}, count
+    return {"how": "answered", "ms": late_s * 1000 + 0.4, "code": answered.status, "headers": [],
+            "body": answered.body}, count
