@@ -27,6 +27,13 @@ OWN: dict[str, str] = {
     "DNSChaos/error": "faults.dns_chaos:DnsError",
     "DNSChaos/random": "faults.dns_chaos:DnsRandom",
     "HTTPChaos/": "faults.http_chaos:HttpChaos",
+    "NetworkChaos/bandwidth": "faults.network:Bandwidth",
+    "NetworkChaos/corrupt": "faults.network:Corrupt",
+    "NetworkChaos/delay": "faults.network:Delay",
+    "NetworkChaos/duplicate": "faults.network:Duplicate",
+    "NetworkChaos/loss": "faults.network:Loss",
+    "NetworkChaos/netem": "faults.network:Netem",
+    "NetworkChaos/partition": "faults.network:Partition",
     "ShamChaos/": "faults.sham:Sham",
 }
 

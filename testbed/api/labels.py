@@ -19,6 +19,7 @@ ATTEMPT = "testbed.io/attempt"  # restart number, "0" for the first
 SPEC_HASH = "testbed.io/spec-hash"
 POD_IP = "testbed.io/pod-ip"
 INJECTION = "testbed.io/injection"  # on a holder: which injection it holds
+JOINED = "testbed.io/joined"  # on a holder: id of the container whose namespaces it shares
 
 ROLE_SANDBOX = "sandbox"
 ROLE_CONTAINER = "container"

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from faults.effects import Disk, Load, Requests
+from faults.effects import Disk, Load, Packets, Requests
 from testbed.api import labels
 from testbed.runtime.simulated import SimulatedMachine
 from testbed.runtime.simulated_machine import SimulatedContainer
@@ -123,3 +123,13 @@ def _http_answer(
         return {"how": "closed", "ms": late_s * 1000}, count
     return {"how": "answered", "ms": late_s * 1000 + 0.4, "code": answered.status, "headers": [],
             "body": answered.body}, count
+
+
+@look("packets.counters")
+async def _packet_counters(seen: Seen, question: Json) -> Any:
+    """Who counts is the effect itself: what is sent meets it, and as much is lost as it says."""
+    found = [one for one in seen.effects.in_force.get(str(question["id"]), ()) if isinstance(one, Packets)]
+    sent = len(question.get("to") or ()) * int(question.get("count", 1))
+    lost = sum(sent if one.drop else round(sent * one.loss) for one in found[:1])
+    return {"before": {"met": 0, "lost": 0}, "after": {"met": sent if found else 0, "lost": lost}, "sent": sent,
+            "stands": bool(found)}
