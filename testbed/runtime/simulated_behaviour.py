@@ -8,7 +8,7 @@ does is ``simulated_programs``. Variables that only the simulation knows begin w
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from testbed.runtime.protocol import ContainerSpec
@@ -37,7 +37,8 @@ class Behaviour:
 
 @dataclass
 class Application:
-    """One run of a container's program, and how sick it is. Scenarios set these fields."""
+    """One run of a container's program, and how sick it is. Scenarios set these fields. ``wall_ns``: what it reads
+    from its wall clock."""
 
     behaviour: Behaviour
     name: str
@@ -50,6 +51,7 @@ class Application:
     remembered: list[str] = field(default_factory=list)
     answers: dict[str, int] = field(default_factory=dict)
     proven: set[str] = field(default_factory=set)  # paths that were answered well at least once
+    wall_ns: Callable[[], int] = lambda: 0
 
     def healthy(self, age_s: float) -> bool:
         after_s = self.behaviour.unhealthy_after_s
@@ -80,6 +82,8 @@ class Application:
             return 200, json.dumps(self.remembered), 0.0
         if path == "/redirect":
             return 302, argument, 0.0
+        if path == "/time":
+            return 200, json.dumps({"realtime_ns": self.wall_ns(), "monotonic_ns": int(age_s * 1e9)}), 0.0
         self.requests += 1
         return 200, f'{{"pod": "{self.name}", "version": "{behaviour.version}"}}', self.delay_s
 

@@ -264,7 +264,8 @@ class SimulatedMachine:
         loop = asyncio.get_running_loop()
         behaviour = behaviour_of(container.spec)
         container.process = self.spawn(container.cgroup, lambda number: self._signalled(container, number))
-        container.application = Application(behaviour, dict(container.spec.env).get("POD_NAME", container.spec.name))
+        container.application = Application(behaviour, dict(container.spec.env).get("POD_NAME", container.spec.name),
+                                            wall_ns=lambda: self.wall_ns(container))
         container.status, container.exit_code, container.finished_at = "running", 0, None
         container.signals = []
         container.files.begin()
@@ -306,6 +307,10 @@ class SimulatedMachine:
 
     def age_s(self, container: SimulatedContainer) -> float:
         return asyncio.get_running_loop().time() - container.started_s
+
+    def wall_ns(self, container: SimulatedContainer) -> int:
+        """What its processes read from CLOCK_REALTIME."""
+        return int(self.clock.now().timestamp() * 1e6) * 1000 + int(self.damage.offset_s(container.id) * 1e9)
 
     def _out_of_time(self, container: SimulatedContainer) -> None:
         """Its own end has come; a frozen one ends when it is thawed."""

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from faults.effects import Disk, Load, Packets, Requests
+from faults.effects import Clock, Disk, Files, Load, Packets, Requests
 from testbed.api import labels
 from testbed.runtime.simulated import SimulatedMachine
 from testbed.runtime.simulated_machine import SimulatedContainer
@@ -32,6 +32,8 @@ class Seen:
     container: SimulatedContainer
     program: Program
 
+
+_MOST_TRIES = 1000  # of what only a share of operations meets
 
 Look = Callable[[Seen, Json], Awaitable[Any]]
 LOOKS: dict[str, Look] = {}
@@ -133,3 +135,39 @@ async def _packet_counters(seen: Seen, question: Json) -> Any:
     lost = sum(sent if one.drop else round(sent * one.loss) for one in found[:1])
     return {"before": {"met": 0, "lost": 0}, "after": {"met": sent if found else 0, "lost": lost}, "sent": sent,
             "stands": bool(found)}
+
+
+@look("clocks.seen")
+async def _clocks_seen(seen: Seen, question: Json) -> Json:
+    """One process in each container; CLOCK_REALTIME is read, other clocks are what was asked for."""
+    held = {effect.container for effect in seen.effects.in_force.get(question["id"], ()) if isinstance(effect, Clock)}
+    concerned = [item for item in seen.machine.containers.values() if item.running and (
+        item.id in question.get("containers", ()) or item.id in held)]
+    reached = [item for item in concerned if item.id in held]
+    off_ns = {str(clock): question["offset_ns"] for clock in question["clocks"]} if reached else {}
+    if "0" in off_ns:
+        off_ns["0"] = int(seen.effects.offset_s(reached[0].id) * 1e9)
+    return {"processes": len(concerned), "reached": len(reached), "unlike": 0, "off_ns": off_ns, "due_ns": off_ns}
+
+
+@look("volume_look.seen")
+async def _volume_seen(seen: Seen, question: Json) -> Json:
+    """Operations on one path that matches."""
+    held = [item for item in seen.effects.in_force.get(question["id"], ()) if isinstance(item, Files)]
+    pattern = question["path"].replace("**/", "")
+    path = pattern.replace("*", ".testbed-io") or question["volume"]
+    method = (question["methods"] or ["statfs"])[0]
+    answer: Json = {"mounted": bool(held), "method": method, "path": path, "tries": 0, "met": 0, "errno": 0,
+                    "took_s": 0.0}
+    while held and not answer["met"] and answer["tries"] < _MOST_TRIES:
+        answer["tries"] += 1
+        try:
+            took_s = seen.effects.meet_file(question["container"], path, (method,))
+            await seen.program.pause(took_s)
+            met, number = not question["errno"] and took_s * 1e9 >= question["delay_ns"], 0
+        except OSError as error:
+            took_s, number = 0.0, error.errno or 0
+            met = number == question["errno"]
+        if met:
+            answer.update(met=1, errno=number, took_s=took_s)
+    return answer

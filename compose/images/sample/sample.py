@@ -6,6 +6,7 @@
     GET  /startupz           503 while still starting
     GET  /control            the present settings
     GET  /redirect?to=/path  302 to that path
+    GET  /time               its clocks, as JSON: realtime_ns, monotonic_ns
     GET  /remember?what=word keeps the word              GET  /remembered             the words, as JSON
     POST /control/crash      dies by a signal           POST /control/exit?code=3     ends with this code
     POST /control/hang?s=    answers nothing any more (for s seconds; without s, until it is killed)
@@ -123,6 +124,8 @@ class Application:
             return 200, self.remembered, 0
         if path == "/redirect":
             return 302, query.get("to", "/"), 0
+        if path == "/time":
+            return 200, {"realtime_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}, 0
         return 404, {"error": f"no such path: {path}"}, 0
 
     def control(self, act, query):
