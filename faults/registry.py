@@ -34,6 +34,10 @@ OWN: dict[str, str] = {
     "NetworkChaos/loss": "faults.network:Loss",
     "NetworkChaos/netem": "faults.network:Netem",
     "NetworkChaos/partition": "faults.network:Partition",
+    "NodeChaos/clock": "faults.node_clock:NodeClock",
+    "TimeChaos/": "faults.time_chaos:TimeChaos",
+    "IOChaos/fault": "faults.io_chaos:IoFault",
+    "IOChaos/latency": "faults.io_chaos:IoLatency",
     "ShamChaos/": "faults.sham:Sham",
 }
 
@@ -85,4 +89,8 @@ class Registry:
         for point in entry_points(group=GROUP, name=name):
             made = point.load()()
             return made
+        kind, _, action = name.partition("/")
+        for other in self._own:
+            if other.startswith(f"{kind}/") and (reason := self.get(other).left_out.get(action)):
+                raise Refused(f"{name} is left out: {reason}")
         raise Refused(f"there is no fault {name}", hint="faults: " + ", ".join(self.names()))
