@@ -17,6 +17,10 @@ from testbed.errors import EnvironmentProblem, InvalidInput
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
 _MEMORY = Path("/dev/shm")
+SLICE, ENGINE = "slice", "engine"  # kinds of node: a share of the machine's engine, or an engine of its own
+NODE_KINDS = (SLICE, ENGINE)
+MACHINE_ENGINE = "/run/testbed/machine-engine.sock"  # as the agent of a node of kind engine sees it
+_FIRST_UPLINK = 100  # address .0.<this + k> of the k-th node, where it has an engine of its own
 
 
 def memory_directory(instance_id: str) -> Path:
@@ -37,7 +41,7 @@ class NodeInstance:
     agent_port: int
     to_agent_port: int
     to_api_port: int
-    kind: str = "slice"
+    kind: str = SLICE
     cpu: str = ""  # quantity; "" is the machine's
     memory: str = ""
 
@@ -95,6 +99,17 @@ class Instance:
         """A node's own address, ``.1`` of its range. The gateway answers for it."""
         return str(ipaddress.IPv4Network(pod_cidr)[1])
 
+    def uplink_address(self, pod_cidr: str) -> str:
+        """The address of a node of kind engine on the cluster's network, in the gateway's /24: its pods are behind
+        it."""
+        first, own = (int(ipaddress.IPv4Network(range_).network_address) for range_ in (self.pod_range, pod_cidr))
+        return str(ipaddress.IPv4Network(self.subnet)[_FIRST_UPLINK + (own - first) // 256])
+
+    @staticmethod
+    def router_address(pod_cidr: str) -> str:
+        """What the pods of a node of kind engine are routed by: the last address of its range."""
+        return str(ipaddress.IPv4Network(pod_cidr)[-2])
+
     # --- names of what is made in an engine and on the host
 
     @property
@@ -117,6 +132,11 @@ class Instance:
 
     def node_cgroup(self, node: str) -> str:
         return f"{self.cgroup}/{node}"
+
+    @property
+    def control_plane_cgroup(self) -> str:
+        """Of the API's process. No node can have that name."""
+        return f"{self.cgroup}/_api"
 
     def node(self, name: str) -> NodeInstance:
         for node in self.nodes:
@@ -169,6 +189,10 @@ class Instance:
 
     def cable_socket(self, node: str) -> Path:
         return self.directory / f"cable-{node}.sock"
+
+    def node_socket(self, node: str, use: str) -> Path:
+        """Of a node of kind engine: ``control``, its ``engine``, and its end of the cable: ``agent`` and ``api``."""
+        return self.directory / f"node-{node}.{use}"
 
     @property
     def gateway_directory(self) -> Path:

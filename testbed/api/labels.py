@@ -28,11 +28,13 @@ ROLE_HOLDER = "holder"  # holds a fault in force
 ROLE_HELPER = "helper"  # does host acts for a user who is not root
 ROLE_NETWORK = "network"
 ROLE_VOLUME = "volume"  # what a PersistentVolume stands for
+ROLE_NODE = "node"  # a node with an engine of its own
 
 # On API objects.
 HOSTNAME = "kubernetes.io/hostname"
 REGION = "topology.kubernetes.io/region"
 ZONE = "topology.kubernetes.io/zone"
+NODE_KIND = "testbed.io/node-kind"  # of a Node that has an engine of its own: engine
 SERVICE_NAME = "kubernetes.io/service-name"
 POD_TEMPLATE_HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from testbed.api import labels
-from testbed.api.instance import Instance, load_instance, memory_directory
+from testbed.api.instance import ENGINE, Instance, load_instance, memory_directory
 from testbed.errors import HostError, NotFound, TestbedError
+from testbed.machines import node_container
 from testbed.machines.cleanup import clean, remove_tree, sweep_containers
 from testbed.machines.processes import start_ticks
 from testbed.runtime.factory import open_engine, open_host
@@ -31,12 +32,21 @@ async def gateway(engine: Engine, host: Host, instance: Instance, node: str) -> 
     from testbed.network.gateway import ensure_gateway
 
     state = await ensure_gateway(engine, host, instance)
+    await node_container.route_gateway(engine, host, instance)
+    return {"pid": state.pid, "ticks": start_ticks(state.pid) or 0}
+
+
+async def node(engine: Engine, host: Host, instance: Instance, node: str) -> Json:
+    """The container of a node of kind engine runs, and its pods can be reached."""
+    state = await node_container.ensure_node(engine, host, instance, instance.node(node))
     return {"pid": state.pid, "ticks": start_ticks(state.pid) or 0}
 
 
 async def sandboxes(engine: Engine, host: Host, instance: Instance, node: str) -> Json:
-    """Main processes of the node's sandboxes, for a room that may not look into ``/proc``."""
-    wanted = {labels.INSTANCE: instance.id, labels.NODE: node, labels.ROLE: labels.ROLE_SANDBOX}
+    """Main processes of the node's sandboxes, for a room that may not look into ``/proc``; of a node of kind engine its
+    container's, which is on the wire for all of them."""
+    role = labels.ROLE_NODE if instance.node(node).kind == ENGINE else labels.ROLE_SANDBOX
+    wanted = {labels.INSTANCE: instance.id, labels.NODE: node, labels.ROLE: role}
     return {"pids": [state.pid for state in await engine.list(wanted, running_only=True) if state.pid]}
 
 
@@ -51,8 +61,10 @@ async def sweep(engine: Engine, host: Host, instance: Instance, node: str) -> Js
 
 
 async def forget(engine: Engine, host: Host, instance: Instance, node: str) -> Json:
-    """``sweep``, and the node's cgroup and Node object."""
+    """``sweep``, and the node's cgroup, disk and Node object."""
     await sweep(engine, host, instance, node)
+    if instance.node(node).kind == ENGINE:
+        await node_container.forget_node(engine, host, instance, instance.node(node))
     with contextlib.suppress(HostError):
         await host.remove_cgroup(instance.node_cgroup(node))
     from testbed.api.resources import NODES
@@ -69,7 +81,7 @@ async def forget(engine: Engine, host: Host, instance: Instance, node: str) -> J
 
 
 ACTS: dict[str, Callable[[Engine, Host, Instance, str], Awaitable[Json]]] = {
-    "gateway": gateway, "sandboxes": sandboxes, "sweep": sweep, "forget": forget,
+    "gateway": gateway, "node": node, "sandboxes": sandboxes, "sweep": sweep, "forget": forget,
 }
 
 

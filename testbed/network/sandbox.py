@@ -6,7 +6,7 @@ kube-proxy; only the host speaks to pods directly (probes).
 
 from __future__ import annotations
 
-from testbed.api.instance import Instance
+from testbed.api.instance import ENGINE, Instance, NodeInstance
 from testbed.errors import HostError
 from testbed.runtime.protocol import Host, ProcessIdentity
 
@@ -23,11 +23,26 @@ def route_commands(instance: Instance) -> bytes:
     ).encode()
 
 
-async def route_sandbox(host: Host, process: ProcessIdentity, instance: Instance) -> None:
-    """Replaces the routes in the network namespace of a sandbox. ``process``: the sandbox's main process.
+def route_commands_behind(router: str, pod_cidr: str) -> bytes:
+    """The same in a pod of a node of kind engine: everything goes through the node, which sends it to the gateway."""
+    return (
+        f"route replace {router} dev {INTERFACE} scope link\n"
+        f"route replace default via {router} dev {INTERFACE}\n"
+        f"route flush {pod_cidr} dev {INTERFACE} proto kernel\n"
+    ).encode()
+
+
+async def route_sandbox(
+    host: Host, process: ProcessIdentity, instance: Instance, node: NodeInstance | None = None
+) -> None:
+    """Replaces the routes in the network namespace of a sandbox. ``process``: the sandbox's main process. ``node``:
+    whose pod it is, where that may have an engine of its own.
 
     Raises: HostError when the namespace is gone or a route is refused.
     """
-    result = await host.run_in(process, ("ip", "-batch", "-"), stdin=route_commands(instance))
+    commands = route_commands(instance)
+    if node is not None and node.kind == ENGINE:
+        commands = route_commands_behind(instance.router_address(node.pod_cidr), node.pod_cidr)
+    result = await host.run_in(process, ("ip", "-batch", "-"), stdin=commands)
     if result.exit_code:
         raise HostError(f"cannot set the routes of sandbox process {process.pid}: {result.stderr.decode().strip()}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from testbed.api.instance import memory_directory
+from testbed.api.instance import SLICE, memory_directory
 from testbed.runtime.protocol import ProcessIdentity
 
 PAUSE_IMAGE = "testbed-pause:1"
@@ -45,6 +45,7 @@ class NodeFacts:
     cpu: str
     memory: str
     limited: bool = False
+    kind: str = SLICE
     ephemeral_storage: str = "100Gi"  # size of the file system that holds the volumes, shared by all nodes
     dns_servers: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"

@@ -98,8 +98,8 @@ class Registration:
             "daemonEndpoints": {"kubeletEndpoint": {"Port": facts.agent_port}},
             "nodeInfo": {
                 "machineID": facts.instance_id, "systemUUID": facts.instance_id, "bootID": facts.boot_id,
-                "kernelVersion": facts.kernel_version, "osImage": "testbed slice node", "operatingSystem": "linux",
-                "architecture": "amd64", "containerRuntimeVersion": f"docker://{facts.runtime_version}",
+                "kernelVersion": facts.kernel_version, "osImage": f"testbed {facts.kind} node",
+                "operatingSystem": "linux", "architecture": "amd64", "containerRuntimeVersion": f"docker://{facts.runtime_version}",
                 "kubeletVersion": VERSION, "kubeProxyVersion": VERSION,
             },
         }

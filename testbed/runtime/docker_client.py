@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 from docker import errors as docker_errors
@@ -77,6 +78,12 @@ class DockerClient:
     def pull(self, name: str, tag: str) -> None:
         for _ in self._sdk.pull(name, tag=tag, stream=True, decode=True):
             continue
+
+    def load(self, archive: Iterator[bytes]) -> None:
+        """What ``docker save`` wrote. Raises: APIError, DockerException when the engine does not take it."""
+        for message in self._sdk.load_image(archive, quiet=True):
+            if "error" in message:
+                raise DockerException(str(message["error"]))
 
     def close(self) -> None:
         self._sdk.close()

@@ -63,6 +63,8 @@ def host_config(spec: ContainerSpec, driver: str) -> Json:
         "Tmpfs": {mount.target: _tmpfs_options(mount) for mount in spec.mounts if not mount.source},
         "PortBindings": _port_bindings(spec),
     }
+    if spec.own_cgroups:
+        config["CgroupnsMode"] = "private"
     if spec.ipc_mode:
         config["IpcMode"] = spec.ipc_mode
     if spec.devices:

@@ -15,6 +15,13 @@ def open_engine(url: str = "") -> Engine:
     return DockerEngine(url)
 
 
+def open_nested_engine(url: str, machine_url: str) -> Engine:
+    """A node's own engine, which gets its images from the machine's."""
+    from testbed.runtime.nested import NestedEngine
+
+    return NestedEngine(url, machine_url)
+
+
 def open_host(instance_id: str, engine: Engine) -> Host:
     """Acts on this machine for one instance: in process when root, else through a helper container."""
     from testbed.runtime.host import open_host as choose

@@ -53,6 +53,7 @@ RECIPES = (
     Recipe("testbed-pause:1", "pause"),
     Recipe("testbed-gateway:1", "gateway"),
     Recipe("testbed-nettools:1", "nettools"),
+    Recipe("testbed-node:1", "node"),
     Recipe("sample:v1", "sample", (("VERSION", "v1"),)),
     Recipe("sample:v2", "sample", (("VERSION", "v2"),)),
     Recipe("sample:broken", "sample", (("VERSION", "broken"),)),

@@ -65,6 +65,7 @@ class ContainerSpec:
     dns_options: tuple[str, ...] = ()
     extra_hosts: tuple[str, ...] = ()
     pid_mode: str = ""  # "", "host" or "container:<id>"
+    own_cgroups: bool = False  # a cgroup namespace: its own group is the root of what it sees
     mounts: tuple[Mount, ...] = ()
     ports: tuple[PublishedPort, ...] = ()
     cgroup_parent: str = ""
@@ -343,7 +344,9 @@ class Host(Protocol):
         """With everything below it. Not an error when it is gone."""
         ...
 
-    async def join_cgroup(self, cgroup: str, pid: int) -> None: ...
+    async def join_cgroup(self, cgroup: str, pid: int) -> None:
+        """A container's group: in every hierarchy, so that the process counts against its limits."""
+        ...
 
     async def freeze(self, cgroup: str) -> None:
         """Returns when everything in it is stopped."""

@@ -1,0 +1,148 @@
+"""Process 1 of a node of kind engine: its engine, its agent, its end of the cable, and a control socket.
+
+It decides nothing about workloads. When it ends, the kernel ends everything in this container. One JSON object in
+``NODE`` says what to run (testbed/machines/node_container.py writes it). Standard library only.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import ground
+import relay
+from keeper import Holds, Kept, state
+
+_ENGINE_PID_FILES = ("/var/run/docker.pid", "/var/run/docker/containerd/containerd.pid")
+_LOOK_S = 0.05
+
+
+def say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+def engine_argv(socket: str, group: int) -> list[str]:
+    """No firewall of its own: pods are routed by the node and translated by the gateway, never masqueraded here."""
+    return ["dockerd", "--host", "unix:///var/run/docker.sock", "--host", f"unix://{socket}", "--group", str(group),
+            "--iptables=false", "--ip-masq=false", "--ip-forward=false", "--bridge=none", "--userland-proxy=false"]
+
+
+def forget_dead_engine() -> None:
+    """An engine that was killed leaves its number, which a process of ours may have by now (moby: pkg/pidfile)."""
+    alive = {_name(entry) for entry in Path("/proc").glob("[0-9]*")}
+    for file, name in zip(_ENGINE_PID_FILES, ("dockerd", "containerd"), strict=True):
+        if name not in alive:
+            Path(file).unlink(missing_ok=True)
+
+
+def _name(process: Path) -> str:
+    with contextlib.suppress(OSError):
+        return (process / "comm").read_text().strip()
+    return ""
+
+
+async def docker(*words: str) -> str:
+    """Raises: OSError."""
+    return await asyncio.get_running_loop().run_in_executor(None, ground.run, "docker", *words)
+
+
+async def engine_answers() -> None:
+    while True:
+        with contextlib.suppress(OSError):
+            await docker("version")
+            return
+        await asyncio.sleep(_LOOK_S)
+
+
+async def clear_containers() -> None:
+    """The power came on: what the last boot left is dead."""
+    if left := (await docker("ps", "--all", "--quiet", "--no-trunc")).split():
+        await docker("rm", "--force", "--volumes", *left)
+
+
+async def ensure_network(name: str, cidr: str, router: str) -> None:
+    if name not in (await docker("network", "ls", "--format", "{{.Name}}")).split():
+        await docker("network", "create", "--driver", "bridge", "--subnet", cidr, "--gateway", router,
+                     "--opt", f"com.docker.network.bridge.name={ground.PODS}", name)
+
+
+class Node:
+    def __init__(self, told: dict[str, Any]) -> None:
+        self.told = told
+        logs, self.owner = Path(told["logs"]), (told["owner"][0], told["owner"][1])
+        self.engine = Kept(engine_argv(told["engine_socket"], self.owner[1]), logs / f"engine-{told['name']}.log",
+                           self.owner, before=forget_dead_engine)
+        self.agent = Kept(["chroot", str(ground.ROOM), *told["agent"]], logs / f"agent-{told['name']}.log",
+                          self.owner, env=told["environment"])
+        self.holds = Holds(self.engine)
+
+    async def boot(self, group: asyncio.TaskGroup) -> None:
+        told = self.told
+        group.create_task(self.engine.run())
+        await relay.from_port(told["to_api_port"], Path(told["api_socket"]))
+        await relay.from_socket(Path(told["agent_socket"]), told["agent_port"], self.owner)
+        await engine_answers()
+        await clear_containers()
+        await ensure_network(told["network"], told["pod_cidr"], told["router"])
+        ground.be_silent_for_the_dead()
+        group.create_task(self.agent.run())
+        say(f"{told['name']}: engine and agent run")
+
+    def handle(self, request: dict[str, Any]) -> dict[str, Any]:
+        """``{"op": "hold", "key", "act": "kill" or "freeze", "until_ns"}``, ``{"op": "release", "key"}``, or
+        ``{"op": "status"}``. ``engine`` in the answer: the state of its process (proc(5)), empty when there is none."""
+        if request.get("op") == "hold":
+            self.holds.hold(str(request["key"]), str(request["act"]), int(request["until_ns"]) / 1e9)
+        elif request.get("op") == "release":
+            self.holds.release(str(request["key"]))
+        return {"engine": state(self.engine.pid) if self.engine.pid else "", "holds": self.holds.keys(),
+                "agent_pid": self.agent.pid}
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while line := await reader.readline():
+                try:
+                    answer = self.handle(json.loads(line))
+                except (ValueError, KeyError, TypeError) as error:
+                    answer = {"error": f"{type(error).__name__}: {error}"}
+                writer.write(json.dumps(answer).encode() + b"\n")
+                await writer.drain()
+        writer.close()
+
+
+async def main(told: dict[str, Any]) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    ground.prepare_mounts()
+    ground.set_routes(told["host"], told["gateway"], told["cluster_range"], told["pod_range"])
+    node = Node(told)
+    await relay.own_socket(Path(told["control_socket"]), node.serve, node.owner)
+    async with asyncio.TaskGroup() as group:
+        booting = group.create_task(node.boot(group))
+        await stop.wait()
+        booting.cancel()
+        node.agent.signal(signal.SIGTERM)
+        node.engine.signal(signal.SIGTERM)
+        os._exit(0)
+
+
+def reap(child: int) -> int:
+    """Process 1 waits for everybody's orphans; it ends with its own child, whose exit code this is."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda got, frame: os.kill(child, got))
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            return os.waitstatus_to_exitcode(status)
+
+
+if __name__ == "__main__":
+    if child := os.fork():
+        sys.exit(abs(reap(child)))
+    asyncio.run(main(json.loads(os.environ["NODE"])))
