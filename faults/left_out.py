@@ -11,7 +11,7 @@ from testbed.api.resources import CHAOS_MESH_GROUP
 _HERE = "faults here hit containers and nodes of this machine, never a cloud's"
 _KERNEL = "the kernel is shared with the machine and everything on it"
 KINDS = {
-    "Workflow": "an Experiment runs faults one after another and beside each other: its method's steps with at and after",
+    "Workflow": "an Experiment runs faults one after another and beside each other: steps with at and after",
     "WorkflowNode": "an Experiment runs faults one after another and beside each other",
     "StatusCheck": "an Experiment's steadyState checks before and after, its budget while a fault is in force",
     "PhysicalMachineChaos": "NodeChaos hits nodes, the machines of this cluster: kill, freeze, partition and more",

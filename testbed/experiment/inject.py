@@ -6,11 +6,19 @@ journal and the result are the same.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faults import fields, naming
+from faults.blast_radius import MAX_NODES, MAX_PODS
+from faults.choosing import SEED
+from faults.following import FOLLOW
+from faults.protocol import Fault
+from faults.registry import Registry
+from testbed.api.labels import ZONE
 from testbed.errors import InvalidInput, Mistake, UsageError
 from testbed.experiment.documents import Document, read_file
 from testbed.experiment.embedded import check_fault, fault_kinds
@@ -21,48 +29,95 @@ Json = dict[str, Any]
 DEFAULT_DURATION = "20s"
 
 
-def short_names() -> dict[str, tuple[str, str, str]]:
-    """``pod-kill`` -> (apiVersion, kind, action). A kind without actions is named by its own word: ``freeze``."""
-    found: dict[str, tuple[str, str, str]] = {}
-    for (version, kind), (_, schema) in fault_kinds().items():
-        spec = schema.get("properties", {}).get("spec", {}).get("properties", {})
-        actions = spec.get("action", {}).get("enum") or [""]
-        word = kind.removesuffix("Chaos").lower()
-        for action in actions:
-            name = word if not action else action if action.startswith(("pod-", "container-")) else f"{word}-{action}"
-            found[name] = (version, kind, action)
+@dataclass(frozen=True)
+class Whom:
+    """Whom a fault is meant to hit. ``pods``: names in ``namespace``."""
+
+    namespace: str = "default"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    pods: Sequence[str] = ()
+    nodes: Sequence[str] = ()
+    zone: str = ""
+    containers: Sequence[str] = ()
+    mode: str = "one"
+    value: str = ""
+
+    def selector(self) -> Json:
+        found: Json = {}
+        if self.labels or self.pods:
+            found["namespaces"] = [self.namespace]
+        if self.labels:
+            found["labelSelectors"] = dict(self.labels)
+        if self.pods:
+            found["pods"] = {self.namespace: list(self.pods)}
+        if self.nodes:
+            found["nodes"] = list(self.nodes)
+        if self.zone:
+            found["nodeSelectors"] = {ZONE: self.zone}
+        return found
+
+
+def named_fault(name: str) -> Fault:
+    """By its short name. Raises: UsageError with the nearest one."""
+    faults = Registry().faults()
+    found = naming.named(faults, name)
+    if found is None:
+        near = naming.nearest(faults, name)
+        raise UsageError(f"there is no fault {name!r}" + (f" (did you mean {near!r}?)" if near else ""),
+                         hint="faults: " + ", ".join(sorted(map(naming.short_name, faults))))
     return found
 
 
-def fault_object(
-    name: str, *, labels: Mapping[str, str], pods: Mapping[str, list[str]] | None = None, mode: str = "one",
-    value: str = "", duration: str = DEFAULT_DURATION, containers: tuple[str, ...] = (), namespace: str = "default",
-) -> Json:
-    """The fault object that a short name and flags stand for.
+def fault_object(name: str, whom: Whom, *, duration: str = DEFAULT_DURATION, settings: Sequence[str] = ()) -> Json:
+    """The fault object that a short name and flags stand for. Without settings it has the fields of the fault's
+    example, so that every fault can be tried by its name alone.
 
-    Raises: UsageError for an unknown name or an empty selection.
+    Args: settings: ``delay.latency=100ms``, each by its path in the object's spec.
+
+    Raises: UsageError for an unknown name or an empty selection; InvalidInput for settings that are none.
     """
-    known = short_names()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        raise UsageError(f"there is no fault {name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""),
-                         hint="faults: " + ", ".join(sorted(known)))
-    if not labels and not pods:
-        raise UsageError("say whom to hit", hint="-l app=web, or --pod NAME")
-    version, kind, action = known[name]
-    selector: Json = {"namespaces": [namespace]}
-    if labels:
-        selector["labelSelectors"] = dict(labels)
-    if pods:
-        selector["pods"] = dict(pods)
-    spec: Json = {"mode": mode, "selector": selector, "duration": duration}
-    if action:
-        spec["action"] = action
-    if value:
-        spec["value"] = value
-    if containers:
-        spec["containerNames"] = list(containers)
-    return {"apiVersion": version, "kind": kind, "spec": spec}
+    fault = named_fault(name)
+    spec: Json = {"action": fault.action} if fault.action else {}
+    if fault.level != "cluster":
+        selector = whom.selector()
+        if not selector:
+            more = ", --node NAME or --zone ZONE" if fault.level == "node" else ""
+            raise UsageError("say whom to hit", hint=f"-l app=web, --pod NAME{more}")
+        spec |= {"mode": whom.mode, "selector": selector} | ({"value": whom.value} if whom.value else {})
+    if fault.reversible:
+        spec["duration"] = duration
+    if whom.containers:
+        spec["containerNames"] = list(whom.containers)
+    if not settings:
+        spec |= fault.example
+    api_version = fault.kind.api_version
+    _set(spec, fault_kinds()[api_version, fault.kind.kind][1]["properties"]["spec"], settings)
+    return {"apiVersion": api_version, "kind": fault.kind.kind, "spec": spec}
+
+
+def _set(spec: Json, schema: Json, settings: Sequence[str]) -> None:
+    mistakes = []
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting!r} is not path=value", hint="--set delay.latency=100ms")
+        try:
+            fields.put(spec, schema, path.strip(), text)
+        except fields.WrongField as wrong:
+            mistakes.append(wrong.mistake)
+    if mistakes:
+        raise InvalidInput(mistakes)
+
+
+def annotate(
+    fault: Json, *, max_pods: str = "", max_nodes: str = "", seed: str = "", follow: bool = False
+) -> None:
+    """Puts flags on a fault object as the annotations that they stand for. A seed is drawn where there is none, so that
+    it can be told and the same targets drawn again."""
+    told = {MAX_PODS: max_pods, MAX_NODES: max_nodes, SEED: seed, FOLLOW: "true" if follow else ""}
+    metadata = fault.setdefault("metadata", {})
+    metadata["annotations"] = {SEED: secrets.token_hex(4), **(metadata.get("annotations") or {}),
+                               **{key: text for key, text in told.items() if text}}
 
 
 def read_fault(file: Path) -> Json:
