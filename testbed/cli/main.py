@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("experiment", "Run an experiment and print its recovery report."),
     "load": ("load", "Load-test a Service."),
     "inject": ("inject", "Inject one fault now and print its timeline."),
+    "soak": ("soak", "Inject random faults for a while, each kind with a mean time between two."),
     "validate": ("experiment", "Check manifests, faults and experiments; apply nothing."),
     "report": ("runs", "Write a run's report as HTML, JSON, JUnit or Markdown."),
     "runs": ("runs", "List earlier runs."),
