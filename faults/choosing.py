@@ -8,7 +8,7 @@ and nodes gives the same targets.
 from __future__ import annotations
 
 import random as randomness
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,8 +33,9 @@ def choose(obj: Json, fault: Fault, scene: Scene) -> list[Target]:
     Raises: Refused when more would be hit than may be, or the selection itself is wrong.
     """
     spec = obj["spec"]
-    targets = [target for key, part in fault.selections(spec).items()
-               for target in _of_selection(obj, fault, key, part, scene)]
+    targets: list[Target] = []
+    for key, part in fault.selections(spec).items():
+        targets += _of_selection(obj, fault, key, part, scene, {target.uid for target in targets})
     hit = [target for target in targets if target.key == SELECTED]
     limits = notes(obj)
     if fault.level == "node" and hit:
@@ -51,7 +52,11 @@ def notes(obj: Mapping[str, Any]) -> Mapping[str, str]:
     return obj["metadata"].get("annotations") or {}
 
 
-def _of_selection(obj: Json, fault: Fault, key: str, part: Mapping[str, Any], scene: Scene) -> list[Target]:
+def _of_selection(
+    obj: Json, fault: Fault, key: str, part: Mapping[str, Any], scene: Scene, taken: Collection[str],
+) -> list[Target]:
+    """``taken``: pods (uids) of the selections before. Who wants some of those that match gets others while there are
+    any: a pod is no peer of its own."""
     if fault.level == "cluster":
         return [Target(key=key)]
     selector, mode, value = part.get("selector") or {}, part.get("mode", ""), str(part.get("value") or "")
@@ -61,6 +66,8 @@ def _of_selection(obj: Json, fault: Fault, key: str, part: Mapping[str, Any], sc
         names = selection.matching_nodes(selector, namespace, scene.pods, scene.nodes)
         return [Target(node=name, key=key) for name in selection.choose(names, mode, value, random)]
     pods = selection.matching_pods(selector, namespace, scene.pods, scene.nodes)
+    if mode != "all":
+        pods = [pod for pod in pods if pod["metadata"].get("uid") not in taken] or pods
     chosen = selection.choose(pods, mode, value, random)
     if fault.level == "pod":
         return [replace(selection.pod_target(pod), key=key) for pod in chosen]

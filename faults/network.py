@@ -29,7 +29,7 @@ from faults.kinds import NETWORK_CHAOS
 from faults.network_effects import effect_of, simulated
 from faults.network_flows import Ends, flows, passes, sent
 from faults.network_proof import BASELINE, Run, Seen, Verdict
-from faults.protocol import PEERS, SELECTED, Aim, Drawing, Json, NotInEffect, Target, TargetGone, Tools
+from faults.protocol import PEERS, SELECTED, Aim, Drawing, Json, NotInEffect, Refused, Target, TargetGone, Tools
 from faults.sandboxes import gateway_of, sandbox_of
 from testbed.api import labels
 from testbed.errors import Mistake
@@ -61,6 +61,8 @@ class NetworkFault(HeldFault):
         if aim.spec.get("target") and not targets:
             raise TargetGone("target matches no pod that runs")
         ends = Ends(sandbox.address, set(selected.values()), set(targets.values()))
+        if aim.spec.get("target") and not any(one != other for one in ends.selected for other in ends.targets):
+            raise Refused("selector and target chose the same pod: its way to itself crosses no network")
         found, effect = flows(aim.spec, aim.target.key, ends), effect_of(aim.spec)
         hold = Hold(aim.entry_id, self.name, "packets", {"flows": found, "effect": effect}, sandbox.id,
                     aim.deadline_ns, network=True, cap_add=("NET_ADMIN", "NET_RAW"))
@@ -79,7 +81,7 @@ class NetworkFault(HeldFault):
     async def measure(self, tools: Tools, plan: Json, holder: str) -> str:
         hold = plan["hold"]["plan"]
         if not hold["flows"]:
-            return "the other injection on this pod has all its packets, or it would be its own peer"
+            return "nothing is left for it: all its packets are met by this fault's injections elsewhere"
         before = Seen(**plan["before"])
         if not before.received:
             return await _stands(tools, plan, holder, "the pod answered nobody before")
