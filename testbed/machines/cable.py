@@ -1,10 +1,15 @@
 """The cable of one node: a relay between its agent and the API, both directions, that can be cut, delayed, throttled.
 
 A process of its own that outlives the machine room. It decides nothing: it is told on its control socket, one line of
-JSON per request, and heals by itself at the deadline it was given. What it was told is kept in a file, so that a cable
-that was killed while cut comes back cut. Cut means silent: open connections pass no byte, no FIN and no RST; new ones
-are accepted and stay silent, as when packets vanish. Healing ends the connections that were cut off, so that both ends
-connect again. Standard library only; imports are kept few because there is one of these per node.
+JSON per request, and heals by itself at the deadline it was given. Whoever tells it has a key of its own: what several
+tell adds up, and each takes back its own. What it was told is kept in a file, so that a cable that was killed while cut
+comes back cut.
+
+Cut means silent: open connections pass no byte, no FIN and no RST; new ones are accepted and stay silent, as when
+packets vanish. Cut in one direction ("to" the API or "from" it), open connections stay silent in that direction and
+pass the other one on, and new ones stay silent altogether: no handshake ends when one half of it is lost. Healing ends
+the connections that were cut off, so that both ends connect again. Standard library only; imports are kept few because
+there is one of these per node.
 """
 
 from __future__ import annotations
@@ -18,96 +23,20 @@ import signal
 import sys
 from collections import deque
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from testbed.api.instance import load_instance
+from testbed.machines.cable_state import FROM_API, TO_API, Cable
 
 HIGH_WATER_BYTES = 256 * 1024
 
 
-class Cable:
-    """What is true of the cable now, and all connections that go through it.
-
-    ``delay_s``: added to each direction. ``rate_bytes_s``: of each connection and direction, 0 is unlimited.
-    """
-
-    def __init__(self, state_file: Path | None = None) -> None:
-        self._file = state_file
-        self.cut = False
-        self.delay_s = 0.0
-        self.rate_bytes_s = 0
-        self._until: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self.ends: set[End] = set()
-
-    def set(self, *, cut: bool, delay_s: float = 0.0, rate_bytes_s: int = 0, deadline_s: float | None = None) -> None:
-        """Makes this the state, until ``deadline_s`` from now when given. Repeating it is harmless."""
-        loop = asyncio.get_running_loop()
-        if self._timer:
-            self._timer.cancel()
-        self._timer = loop.call_later(deadline_s, self.heal) if deadline_s is not None else None
-        self._until = loop.time() + deadline_s if deadline_s is not None else None
-        was_cut, self.cut = self.cut, cut
-        self.delay_s, self.rate_bytes_s = delay_s, rate_bytes_s
-        self._save()
-        for end in tuple(self.ends):
-            if cut:
-                end.silence()
-            elif was_cut:
-                end.abort()
-
-    def heal(self) -> None:
-        self.set(cut=False)
-
-    def status(self) -> dict[str, Any]:
-        left = None if self._until is None else max(0.0, self._until - asyncio.get_running_loop().time())
-        return {
-            "cut": self.cut, "delay_s": self.delay_s, "rate_bytes_s": self.rate_bytes_s, "deadline_s": left,
-            "connections": len(self.ends),
-        }
-
-    def _save(self) -> None:
-        if self._file is None:
-            return
-        if not (self.cut or self.delay_s or self.rate_bytes_s):
-            self._file.unlink(missing_ok=True)
-            return
-        temporary = self._file.with_suffix(".new")
-        temporary.write_text(json.dumps({
-            "cut": self.cut, "delay_s": self.delay_s, "rate_bytes_s": self.rate_bytes_s, "until": self._until,
-        }))
-        temporary.replace(self._file)
-
-    def restore(self) -> None:
-        """Takes up what the cable was told before it was killed. CLOCK_MONOTONIC goes on meanwhile."""
-        if self._file is None:
-            return
-        try:
-            value = json.loads(self._file.read_text())
-            until = value.pop("until")
-            left = None if until is None else until - asyncio.get_running_loop().time()
-            if left is None or left > 0:
-                self.set(**value, deadline_s=left)
-        except (OSError, ValueError, KeyError, TypeError):
-            return  # nothing was told, or it cannot be known any more: healthy
-
-    def handle(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Answers one control request: ``{"op": "set", ...}`` or ``{"op": "status"}``."""
-        if request.get("op") == "set":
-            deadline = request.get("deadline_s")
-            self.set(
-                cut=bool(request["cut"]), delay_s=float(request.get("delay_s") or 0),
-                rate_bytes_s=int(request.get("rate_bytes_s") or 0),
-                deadline_s=None if deadline is None else float(deadline),
-            )
-        return self.status()
-
-
 class End(asyncio.Protocol):
-    """One end of a relayed connection; ``peer`` is the other. What it receives, the peer sends."""
+    """One end of a relayed connection; ``peer`` is the other. What it receives, the peer sends. ``direction``: which
+    way that goes, "to" the API or "from" it."""
 
-    def __init__(self, cable: Cable, target_port: int | None, peer: End | None = None) -> None:
-        self._cable, self._target_port = cable, target_port
+    def __init__(self, cable: Cable, target_port: int | None, direction: str, peer: End | None = None) -> None:
+        self._cable, self._target_port, self._direction = cable, target_port, direction
         self.peer = peer
         self.transport: asyncio.Transport | None = None
         self._silent = False
@@ -132,8 +61,9 @@ class End(asyncio.Protocol):
 
     async def _connect(self, port: int) -> None:
         loop = asyncio.get_running_loop()
+        back = FROM_API if self._direction == TO_API else TO_API
         try:
-            _, protocol = await loop.create_connection(lambda: End(self._cable, None, self), "127.0.0.1", port)
+            _, protocol = await loop.create_connection(lambda: End(self._cable, None, back, self), "127.0.0.1", port)
         except OSError:
             if not self._silent:
                 self.abort()
@@ -150,6 +80,15 @@ class End(asyncio.Protocol):
             if self._finished and not self._queue:
                 self._pass_on_end()
             self.transport.resume_reading()
+
+    def obey(self) -> None:
+        """Falls silent where its direction is cut. What was silent and is not cut any more has lost bytes: it ends."""
+        if self._cable.cut_towards(self._direction):
+            self.silence()
+        elif self._silent and (self.peer is not None or not self._cable.cut):
+            self.abort()
+            if self.peer:
+                self.peer.abort()
 
     def silence(self) -> None:
         """Passes nothing from now on, not even an end."""
@@ -188,13 +127,13 @@ class End(asyncio.Protocol):
             return
         if self.peer.transport is None:
             return
-        cable = self._cable
-        if not (cable.delay_s or cable.rate_bytes_s or self._queue):
+        delay_s, rate_bytes_s = self._cable.delay_s(self._direction), self._cable.rate_bytes_s()
+        if not (delay_s or rate_bytes_s or self._queue):
             self.peer.transport.write(data)
             return
         now = asyncio.get_running_loop().time()
-        start = max(now + cable.delay_s, self._free_at)
-        self._free_at = start + (len(data) / cable.rate_bytes_s if cable.rate_bytes_s else 0.0)
+        start = max(now + delay_s, self._free_at)
+        self._free_at = start + (len(data) / rate_bytes_s if rate_bytes_s else 0.0)
         self._queue.append((self._free_at, data))
         self._queued_bytes += len(data)
         if self._queued_bytes > HIGH_WATER_BYTES and self.transport:
@@ -265,10 +204,13 @@ async def serve_control(cable: Cable, path: Path) -> asyncio.Server:
         os.umask(mask)
 
 
-async def relay(cable: Cable, listen_port: int, target_port: int) -> asyncio.Server:
-    """Relays ``127.0.0.1:listen_port`` to ``127.0.0.1:target_port``. Raises: OSError when the port is taken."""
+async def relay(cable: Cable, listen_port: int, target_port: int, direction: str = TO_API) -> asyncio.Server:
+    """Relays ``127.0.0.1:listen_port`` to ``127.0.0.1:target_port``. ``direction``: of what clients send.
+
+    Raises: OSError when the port is taken.
+    """
     loop = asyncio.get_running_loop()
-    return await loop.create_server(lambda: End(cable, target_port), "127.0.0.1", listen_port, backlog=256)
+    return await loop.create_server(lambda: End(cable, target_port, direction), "127.0.0.1", listen_port, backlog=256)
 
 
 async def run(directory: Path, name: str) -> None:
@@ -283,7 +225,7 @@ async def run(directory: Path, name: str) -> None:
     cable.restore()
     path = instance.cable_socket(name)
     path.unlink(missing_ok=True)
-    await relay(cable, node.to_agent_port, node.agent_port)
+    await relay(cable, node.to_agent_port, node.agent_port, FROM_API)
     await relay(cable, node.to_api_port, instance.api_port)
     await serve_control(cable, path)
     await stop.wait()

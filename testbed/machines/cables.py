@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.errors import EnvironmentProblem
+from testbed.machines.protocol import CableHold
 
 
 async def ask_cable(socket: Path, request: dict[str, Any], *, timeout_s: float = 2.0) -> dict[str, Any]:
@@ -31,14 +32,18 @@ async def ask_cable(socket: Path, request: dict[str, Any], *, timeout_s: float =
     return answer
 
 
-async def set_cable(socket: Path, *, cut: bool, deadline_s: float | None) -> None:
-    """Raises: EnvironmentProblem."""
-    await ask_cable(socket, {"op": "set", "cut": cut, "deadline_s": deadline_s})
+async def set_cable(
+    socket: Path, *, cut: bool, deadline_s: float | None, direction: str = "both", delay_s: float = 0.0, key: str = "",
+) -> None:
+    """Makes this what ``key`` tells the cable. Raises: EnvironmentProblem."""
+    await ask_cable(socket, {"op": "set", "cut": cut, "direction": direction, "delay_s": delay_s, "key": key,
+                             "deadline_s": deadline_s})
 
 
-async def cable_is_cut(socket: Path) -> bool:
-    """False also when the cable does not answer: it is being started again."""
+async def cable_holds(socket: Path) -> tuple[CableHold, ...]:
+    """What the cable was told. Nothing also when it does not answer: it is being started again."""
     try:
-        return bool((await ask_cable(socket, {"op": "status"}, timeout_s=0.5))["cut"])
+        told = (await ask_cable(socket, {"op": "status"}, timeout_s=0.5))["holds"]
     except EnvironmentProblem:
-        return False
+        return ()
+    return tuple(CableHold(item["key"], item["cut"], item["direction"], item["delay_s"]) for item in told)

@@ -7,8 +7,9 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from testbed.api.instance import load_instance
 from testbed.errors import EnvironmentProblem
-from testbed.machines.protocol import NodeState, ProcessState, RoomStatus
+from testbed.machines.protocol import CableHold, NodeState, ProcessState, RoomStatus
 from testbed.machines.wire import decode_response, encode_request
 
 Json = dict[str, Any]
@@ -38,14 +39,31 @@ def room_call(path: Path, method: str, url: str, body: Json | None = None, *, ti
 
 
 def read_status(value: Json) -> RoomStatus:
-    processes = tuple(ProcessState(**item) for item in value.pop("processes"))
-    nodes = tuple(NodeState(**item) for item in value.pop("nodes"))
+    processes = tuple(
+        ProcessState(**{**item, "held_down": tuple(item["held_down"])}) for item in value.pop("processes"))
+    nodes = tuple(
+        NodeState(**{**item, "cable": tuple(CableHold(**hold) for hold in item["cable"])})
+        for item in value.pop("nodes"))
     return RoomStatus(processes=processes, nodes=nodes, **value)
 
 
 def room_status(path: Path) -> RoomStatus:
     """What the room at the control socket ``path`` says, blocking. Raises: EnvironmentProblem."""
     return read_status(room_call(path, "GET", "/status", timeout_s=_QUICK_S))
+
+
+async def _readyz(port: int, ca_file: Path) -> None:
+    """One request to an API, which needs no token for it. Raises: OSError."""
+    import ssl
+
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", port, ssl=ssl.create_default_context(cafile=str(ca_file)))
+    try:
+        writer.write(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        if not await reader.read(1):
+            raise ConnectionResetError("it was closed without an answer")
+    finally:
+        writer.transport.abort()
 
 
 class RoomClient:
@@ -80,8 +98,31 @@ class RoomClient:
     async def set_power(self, name: str, *, on: bool) -> None:
         await self._call("PUT", f"/nodes/{name}/power", {"on": on})
 
-    async def set_cable(self, name: str, *, cut: bool, deadline_s: float | None = None) -> None:
-        await self._call("PUT", f"/nodes/{name}/cable", {"cut": cut, "deadline_s": deadline_s}, timeout_s=_QUICK_S)
+    async def set_cable(
+        self, name: str, *, cut: bool, deadline_s: float | None = None, direction: str = "both", delay_s: float = 0.0,
+        key: str = "",
+    ) -> None:
+        body = {"cut": cut, "deadline_s": deadline_s, "direction": direction, "delay_s": delay_s, "key": key}
+        await self._call("PUT", f"/nodes/{name}/cable", body, timeout_s=_QUICK_S)
+
+    async def round_trip_s(self, name: str, *, within_s: float) -> float:
+        """The room has no part in it: it is asked as the agent asks."""
+        instance = load_instance(self._path.parent)
+        loop, port = asyncio.get_running_loop(), instance.node(name).to_api_port
+        began = loop.time()
+        try:
+            async with asyncio.timeout(within_s):
+                await _readyz(port, instance.ca_certificate)
+        except (OSError, TimeoutError) as error:
+            raise EnvironmentProblem(f"no answer through the cable of node {name} within {within_s:g} s") from error
+        return loop.time() - began
+
+    async def hold_down(self, process: str, key: str, *, deadline_s: float) -> None:
+        body = {"key": key, "down": True, "deadline_s": deadline_s}
+        await self._call("PUT", f"/processes/{process}/down", body, timeout_s=_QUICK_S)
+
+    async def let_up(self, process: str, key: str) -> None:
+        await self._call("PUT", f"/processes/{process}/down", {"key": key, "down": False}, timeout_s=_QUICK_S)
 
     async def stop(self) -> None:
         await self._call("POST", "/stop")

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from testbed.errors import HostError
+from testbed.machines.held_down import HeldDown
 from testbed.machines.logs import bound
 from testbed.machines.protocol import ProcessState
 
@@ -148,9 +149,11 @@ class Processes:
         environment: Mapping[str, str], say: Callable[[str], None],
     ) -> None:
         self._record, self._log_file, self._join = record, log_file, join
+        self._held = HeldDown(record.with_name("held-down.json"))
         self._environment, self._say = dict(environment), say
         self._kept: dict[str, Kept] = {}
         self._recorded = read_record(record)
+        self._held.restore()
 
     def keep(self, program: Program) -> None:
         """Adopts the recorded process of that name or starts one, and keeps it running. Twice is harmless."""
@@ -171,6 +174,7 @@ class Processes:
             kept.restarts += 1
         while True:
             if not kept.alive:
+                await self._held.free(name)
                 try:
                     await self._start(kept)
                 except (OSError, HostError) as error:
@@ -217,9 +221,20 @@ class Processes:
         self._recorded.pop(name, None)
         self._save()
 
+    def hold_down(self, name: str, key: str, deadline_s: float) -> None:
+        """SIGKILL; it is not started again until each ``key`` has let it up or its time is over."""
+        self._held.hold(name, key, deadline_s)
+        kept = self._kept.get(name)
+        if kept and kept.pid:
+            kill_exactly(kept.pid, kept.ticks, signal.SIGKILL)
+
+    def let_up(self, name: str, key: str) -> None:
+        self._held.let_up(name, key)
+
     def states(self) -> tuple[ProcessState, ...]:
         return tuple(
-            ProcessState(name, kept.pid, kept.alive, kept.restarts) for name, kept in sorted(self._kept.items())
+            ProcessState(name, kept.pid, kept.alive, kept.restarts, self._held.keys(name))
+            for name, kept in sorted(self._kept.items())
         )
 
     async def close(self) -> None:

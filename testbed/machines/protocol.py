@@ -2,7 +2,8 @@
 
 HTTP over a unix socket (0600), JSON bodies: ``GET /status``; ``POST /nodes`` ``{name?, cpu?, memory?}``;
 ``DELETE /nodes/<name>``; ``PUT /nodes/<name>/power`` ``{"on": bool}``;
-``PUT /nodes/<name>/cable`` ``{"cut": bool, "deadline_s": float|null}``; ``POST /stop``.
+``PUT /nodes/<name>/cable`` ``{"cut": bool, "deadline_s": float|null, "direction"?, "delay_s"?, "key"?}``;
+``PUT /processes/api/down`` ``{"key": str, "down": bool, "deadline_s"?: float}``; ``POST /stop``.
 Errors answer 4xx/5xx with ``{"message", "hint", "exit_code"}``.
 """
 
@@ -14,21 +15,37 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class ProcessState:
-    """One process of the cluster. ``name``: ``api``, ``chaos``, ``agent-<node>``, ``cable-<node>``, ``gateway``."""
+    """One process of the cluster. ``name``: ``api``, ``chaos``, ``agent-<node>``, ``cable-<node>``, ``gateway``.
+    ``held_down``: the keys of those who keep it from being started again."""
 
     name: str
     pid: int
     running: bool
     restarts: int
+    held_down: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CableHold:
+    """What one ``key`` makes of a cable: silent, or late by ``delay_s``, for what goes "to" the API, "from" it, or
+    "both" ways."""
+
+    key: str
+    cut: bool
+    direction: str
+    delay_s: float
 
 
 @dataclass(frozen=True)
 class NodeState:
+    """``cable_cut``: in at least one direction."""
+
     name: str
     powered: bool
     cable_cut: bool
     pod_cidr: str
     agent_pid: int
+    cable: tuple[CableHold, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,9 +78,30 @@ class MachineRoom(Protocol):
         node is silent on the wire. On: what is left of it is removed, then the agent starts."""
         ...
 
-    async def set_cable(self, name: str, *, cut: bool, deadline_s: float | None = None) -> None:
-        """Cut: nothing passes between agent and API in either direction; open connections go silent, no RST.
-        ``deadline_s``: seconds from now after which the cable heals by itself."""
+    async def set_cable(
+        self, name: str, *, cut: bool, deadline_s: float | None = None, direction: str = "both", delay_s: float = 0.0,
+        key: str = "",
+    ) -> None:
+        """Cut: nothing passes between agent and API that way; open connections go silent, no RST, and new ones are
+        silent altogether. ``direction``: "to" the API, "from" it, "both". ``delay_s``: what passes that way is late.
+        ``deadline_s``: seconds from now after which the cable heals by itself. ``key``: who tells it; what several
+        tell adds up, and each takes back its own (neither cut nor late)."""
+        ...
+
+    async def round_trip_s(self, name: str, *, within_s: float) -> float:
+        """Seconds that one exchange with the API takes through the node's cable, on a connection of its own.
+
+        Raises: EnvironmentProblem when there is no answer ``within_s``.
+        """
+        ...
+
+    async def hold_down(self, process: str, key: str, *, deadline_s: float) -> None:
+        """SIGKILL to ``process`` (only ``api``), which is not started again until every key that holds it down has let
+        it up, or its time is over. A room that was killed meanwhile still knows."""
+        ...
+
+    async def let_up(self, process: str, key: str) -> None:
+        """Takes ``hold_down`` back. Harmless when there is nothing to take back."""
         ...
 
     async def stop(self) -> None:

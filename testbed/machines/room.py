@@ -32,10 +32,12 @@ from testbed.machines.processes import (
 )
 from testbed.machines.protocol import NodeState, ProcessState, RoomStatus
 from testbed.machines.wire import serve as serve_socket
+from testbed.node.boots import count_boot
 from testbed.runtime.protocol import Host
 
 Json = dict[str, Any]
 MAX_NODES = 100
+API = "api"
 _ERRAND_S = 170.0
 
 
@@ -66,7 +68,7 @@ class Room:
         self._off = _read_off(self.instance.directory / "room.json")
         for node in self.instance.nodes:
             self._processes.keep(self._cable(node))
-        self._processes.keep(self._program("api", "testbed.server"))
+        await self._start_api()
         self._spawn(self._keep_gateway())
         self._spawn(keep_bounded(self.instance.directory / "logs"))
         for node in self.instance.nodes:
@@ -92,13 +94,21 @@ class Room:
     def _cable(self, node: NodeInstance) -> Program:
         return self._program(f"cable-{node.name}", "testbed.machines.cable", node.name)
 
+    async def _start_api(self) -> None:
+        """In a cgroup of its own, so that it can be frozen from outside."""
+        self._processes.keep(
+            self._program(API, "testbed.server", cgroup=await self._made(self.instance.control_plane_cgroup)))
+
     async def _start_agent(self, node: NodeInstance) -> None:
-        cgroup = f"{self.instance.node_cgroup(node.name)}/agent"
+        cgroup = await self._made(f"{self.instance.node_cgroup(node.name)}/agent")
+        self._processes.keep(self._program(f"agent-{node.name}", "testbed.node", node.name, cgroup))
+
+    async def _made(self, cgroup: str) -> str:
         try:
             await self._host.create_cgroup(cgroup)
         except HostError as error:
-            self._say(f"agent-{node.name}: {error}")
-        self._processes.keep(self._program(f"agent-{node.name}", "testbed.node", node.name, cgroup))
+            self._say(f"cgroup {cgroup}: {error}")
+        return cgroup
 
     async def _errand(self, act: str, node: str = "") -> Json:
         """Raises: the errand's error, EnvironmentProblem when it gave no answer."""
@@ -144,12 +154,13 @@ class Room:
 
     async def status(self) -> RoomStatus:
         states = {state.name: state for state in self._processes.states()}
-        cut = await asyncio.gather(*(
-            cables.cable_is_cut(self.instance.cable_socket(node.name)) for node in self.instance.nodes
+        told = await asyncio.gather(*(
+            cables.cable_holds(self.instance.cable_socket(node.name)) for node in self.instance.nodes
         ))
         nodes = tuple(
-            NodeState(node.name, node.name not in self._off, is_cut, node.pod_cidr, _pid(states, f"agent-{node.name}"))
-            for node, is_cut in zip(self.instance.nodes, cut, strict=True)
+            NodeState(node.name, node.name not in self._off, any(hold.cut for hold in holds), node.pod_cidr,
+                      _pid(states, f"agent-{node.name}"), holds)
+            for node, holds in zip(self.instance.nodes, told, strict=True)
         )
         return RoomStatus(
             name=self.instance.name, id=self.instance.id, profile=self.instance.profile, room_pid=os.getpid(),
@@ -196,14 +207,29 @@ class Room:
         if node.name not in self._off:
             return
         await self._errand("sweep", node.name)
+        count_boot(self.instance.node_directory(node.name))
         self._set_off(node.name, off=False)
         await self._start_agent(node)
         self._say(f"{node.name}: power on")
 
-    async def set_cable(self, name: str, *, cut: bool, deadline_s: float | None = None) -> None:
+    async def set_cable(
+        self, name: str, *, cut: bool, deadline_s: float | None = None, direction: str = "both", delay_s: float = 0.0,
+        key: str = "",
+    ) -> None:
         node = self._node(name)
-        await cables.set_cable(self.instance.cable_socket(node.name), cut=cut, deadline_s=deadline_s)
-        self._say(f"{name}: cable {'cut' if cut else 'whole'}")
+        await cables.set_cable(self.instance.cable_socket(node.name), cut=cut, deadline_s=deadline_s,
+                               direction=direction, delay_s=delay_s, key=key)
+        what = f"cut ({direction})" if cut else f"late by {delay_s:g} s ({direction})" if delay_s else "whole"
+        self._say(f"{name}: cable {what}{f', says {key}' if key else ''}")
+
+    async def hold_down(self, process: str, key: str, *, deadline_s: float) -> None:
+        _check_may_be_down(process)
+        self._processes.hold_down(process, key, deadline_s)
+        self._say(f"{process}: held down for {deadline_s:g} s, says {key}")
+
+    async def let_up(self, process: str, key: str) -> None:
+        _check_may_be_down(process)
+        self._processes.let_up(process, key)
 
     async def stop(self) -> None:
         self._say("taking the cluster down")
@@ -244,8 +270,14 @@ class Room:
             case ("PUT", ["nodes", name, "cable"]):
                 deadline = body.get("deadline_s")
                 await self.set_cable(
-                    name, cut=bool(body["cut"]), deadline_s=None if deadline is None else float(deadline)
+                    name, cut=bool(body["cut"]), deadline_s=None if deadline is None else float(deadline),
+                    direction=str(body.get("direction") or "both"), delay_s=float(body.get("delay_s") or 0),
+                    key=str(body.get("key") or ""),
                 )
+            case ("PUT", ["processes", name, "down"]) if body["down"]:
+                await self.hold_down(name, str(body["key"]), deadline_s=float(body["deadline_s"]))
+            case ("PUT", ["processes", name, "down"]):
+                await self.let_up(name, str(body["key"]))
             case ("POST", ["stop"]):
                 await self.stop()
             case _:
@@ -296,6 +328,12 @@ def new_node(
         ports |= {node.agent_port, node.to_agent_port, node.to_api_port}
     agent, to_agent, to_api = addresses.choose_ports(3, ports, random.Random())
     return NodeInstance(name, cidr, agent, to_agent, to_api, cpu=cpu, memory=memory)
+
+
+def _check_may_be_down(process: str) -> None:
+    """Raises: InvalidInput for what nobody may hold down."""
+    if process != API:
+        raise InvalidInput(f"process {process!r} may not be held down", hint=f"only {API} may")
 
 
 def _pid(states: dict[str, ProcessState], name: str) -> int:

@@ -14,16 +14,18 @@ import sys
 from pathlib import Path
 
 from testbed.api.clock import SystemClock
-from testbed.api.instance import Instance, NodeInstance, load_instance
+from testbed.api.instance import ENGINE, MACHINE_ENGINE, Instance, NodeInstance, load_instance
+from testbed.api.labels import NODE_KIND
 from testbed.client.aio import HttpClient
 from testbed.core.profile import PROFILES
 from testbed.errors import EngineUnavailable, EnvironmentProblem, HostError, TestbedError
 from testbed.network.gateway import route_node
 from testbed.network.sandbox import route_sandbox
 from testbed.node.agent import Agent
+from testbed.node.boots import boot_id
 from testbed.node.facts import NodeFacts
 from testbed.node.http import KubeletServer
-from testbed.runtime.factory import open_engine, open_host
+from testbed.runtime.factory import open_engine, open_host, open_nested_engine
 from testbed.runtime.protocol import Engine, EngineVersion, Host, ProcessIdentity
 
 log = logging.getLogger("testbed.node")
@@ -52,7 +54,7 @@ async def _run(instance: Instance, node: NodeInstance) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    engine = open_engine(instance.engine_url)
+    engine = _engine(instance, node)
     host = open_host(instance.id, engine)
     client = HttpClient.of_instance(instance, port=node.to_api_port)
     loop = asyncio.get_running_loop()
@@ -77,12 +79,15 @@ async def _serve(instance: Instance, node: NodeInstance, engine: Engine, host: H
     facts = _facts(instance, node, await _version(engine))
 
     async def route(process: ProcessIdentity) -> None:
-        await route_sandbox(host, process, instance)
+        await route_sandbox(host, process, instance, node)
 
-    try:
-        await route_node(host, instance, facts.address)
-    except HostError as error:  # its host ports are then out of this machine's reach, and nothing else
-        log.warning("%s", error.message)
+    if node.kind == ENGINE:
+        await engine.pull(facts.pause_image)
+    else:
+        try:
+            await route_node(host, instance, facts.address)
+        except HostError as error:  # its host ports are then out of this machine's reach, and nothing else
+            log.warning("%s", error.message)
     agent = Agent(
         client, engine, host, facts, PROFILES[instance.profile], SystemClock(), random.Random(), route,
     )
@@ -102,6 +107,13 @@ async def _serve(instance: Instance, node: NodeInstance, engine: Engine, host: H
         await server.close()
 
 
+def _engine(instance: Instance, node: NodeInstance) -> Engine:
+    """The machine's, or the node's own: then this process runs in the node's container."""
+    if node.kind == ENGINE:
+        return open_nested_engine(f"unix://{instance.node_socket(node.name, 'engine')}", f"unix://{MACHINE_ENGINE}")
+    return open_engine(instance.engine_url)
+
+
 async def _version(engine: Engine) -> EngineVersion:
     """Waits for the engine: an agent without one is of no use, but its node may get it back."""
     while True:
@@ -119,8 +131,9 @@ def _facts(instance: Instance, node: NodeInstance, version: EngineVersion) -> No
         directory=instance.node_directory(node.name), cpu=node.cpu or str(os.cpu_count() or 1),
         memory=node.memory or f"{_memory_kib()}Ki", limited=bool(node.cpu or node.memory),
         ephemeral_storage=f"{shutil.disk_usage(instance.directory).total // 1024}Ki",
+        kind=node.kind, labels={NODE_KIND: ENGINE} if node.kind == ENGINE else {},
         dns_servers=(instance.dns_address,), agent_port=node.agent_port, runtime_version=version.version,
-        kernel_version=version.kernel, boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        kernel_version=version.kernel, boot_id=boot_id(instance.node_directory(node.name)),
     )
 
 

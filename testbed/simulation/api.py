@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,8 +23,12 @@ from testbed.core.profile import Profile
 from testbed.errors import ApiUnavailable
 from testbed.network.feeder import GatewayFeeder
 from testbed.network.ingress_feeder import IngressFeeder
+from testbed.runtime.simulated import SimulatedMachine
+from testbed.runtime.simulated_machine import Process
 from testbed.server.bootstrap import ensure_system_objects
 from testbed.server.registry import Registry
+from testbed.simulation.line import FROM_API, TO_API
+from testbed.simulation.line import Line as Line
 from testbed.simulation.loop import SimulatedProcess, VirtualLoop
 from testbed.store import Store
 
@@ -37,30 +42,16 @@ GATEWAY_ADDRESS = "10.200.0.2"
 NODE_PORTS = tuple(range(30000, 30016))
 
 
-class Line:
-    """``cut``: nothing passes, in either direction."""
-
-    def __init__(self) -> None:
-        self.cut = False
-
-    async def pass_through(self, deadline_s: float) -> None:
-        """Raises: ApiUnavailable after ``deadline_s``."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + deadline_s
-        while self.cut:
-            if loop.time() >= deadline:
-                raise ApiUnavailable(f"no answer within {deadline_s:g} s")
-            await asyncio.sleep(_LOOK_S)
-
-
 class SimulatedApi:
-    """``log``: takes a line for each write that was made."""
+    """``log``: takes a line for each write that was made. ``machine``, ``cgroup``: where its process is, which may be
+    killed and frozen as any other. ``died``: called when a signal has ended it; who keeps it starts it again."""
 
     def __init__(
         self, loop: VirtualLoop, path: Path, *, profile: Profile, clock: WallClock, seed: str, service_range: str,
-        kubernetes_address: str, gateway_socket: Path, log: Callable[[str], None],
+        kubernetes_address: str, gateway_socket: Path, log: Callable[[str], None], machine: SimulatedMachine,
+        cgroup: str,
     ) -> None:
-        self._loop = loop
+        self._loop, self._machine, self.cgroup = loop, machine, cgroup
         self._path, self.profile, self.clock, self._seed = path, profile, clock, seed
         self._service_range, self._kubernetes_address = service_range, kubernetes_address
         self._gateway_socket = gateway_socket
@@ -71,9 +62,18 @@ class SimulatedApi:
         self.client: Client | None = None
         self.control_plane: ControlPlane | None = None
         self.process: SimulatedProcess | None = None
+        self.in_kernel: Process | None = None
+        self.died: Callable[[], None] = lambda: None
         self._running: asyncio.Task[None] | None = None
 
+    @property
+    def frozen(self) -> bool:
+        return self._machine.is_frozen(self.cgroup)
+
     async def start(self) -> None:
+        """Harmless when it runs."""
+        if self.up:
+            return
         self.epoch += 1
         draw = random.Random(f"{self._seed} api {self.epoch}")
         self.registry = Registry(
@@ -83,7 +83,9 @@ class SimulatedApi:
         ensure_system_objects(self.registry, self._kubernetes_address)
         self.client = LoggedClient(InProcessClient(self.registry), self.log)
         self.control_plane = ControlPlane(self.client, profile=self.profile, clock=self.clock, random=draw)
-        self.process = SimulatedProcess(self._loop)
+        self.in_kernel = self._machine.spawn(self.cgroup, self._signalled)
+        self.process = SimulatedProcess(self._loop, lambda: self.frozen)
+        self._machine.thaws.append(self.process.thawed)
         self._running = asyncio.create_task(
             self._run(self.client, self.control_plane, draw), name="api", context=self.process.context()
         )
@@ -102,14 +104,22 @@ class SimulatedApi:
         finally:
             await recorder.close()
 
+    def _signalled(self, number: int) -> None:
+        if number in (signal.SIGKILL, signal.SIGTERM) and self.up:
+            self.kill()
+            self.died()
+
     def kill(self) -> None:
-        """As by SIGKILL: nothing is written or said any more."""
+        """As by SIGKILL: nothing is written or said any more. It stays down until somebody starts it."""
         if not self.up or self._running is None or self.registry is None:
             return
         self.up = False
         self.log("api kill")
         if self.process is not None:
             self.process.dead = True
+            self._machine.thaws.remove(self.process.thawed)
+        if self.in_kernel is not None:
+            self._machine.end(self.in_kernel)
         self.registry.store.close()
 
     @property
@@ -195,18 +205,41 @@ class LoggedClient:
 
 
 class LineClient:
-    """A client of another process: its calls take their time, its way may be cut, the API may be down."""
+    """A client of another process: its calls take their time, its way may be cut or slow, the API may be down or
+    frozen."""
 
     def __init__(self, api: SimulatedApi, line: Line, draw: random.Random) -> None:
         self._api, self._line, self._draw = api, line, draw
+        self._connected = True  # what it waited for in vain was its last on that connection
 
     async def _call(self, call: Callable[[Client], Awaitable[Result]]) -> Result:
-        await self._line.pass_through(CALL_DEADLINE_S)
+        fresh = not self._connected
+        self._connected = False
+        await self._line.cross(TO_API, CALL_DEADLINE_S, fresh=fresh)
         await asyncio.sleep(self._draw.uniform(*_LATENCY_S))
-        await self._line.pass_through(CALL_DEADLINE_S)
+        await self._line.cross(TO_API, CALL_DEADLINE_S, fresh=fresh)
+        await self._thawed(CALL_DEADLINE_S)
         result = await call(self._reached())
-        await self._line.pass_through(CALL_DEADLINE_S)  # done, but the answer may never come
+        await self._line.cross(FROM_API, CALL_DEADLINE_S)  # done, but the answer may never come
+        self._connected = True
         return result
+
+    async def connect(self) -> None:
+        """A new connection, and one question on it. Raises: ApiUnavailable."""
+        self._connected = False
+
+        async def answer(client: Client) -> None:
+            return
+
+        await self._call(answer)
+
+    async def _thawed(self, deadline_s: float) -> None:
+        """A frozen process is connected to, by its kernel, and does not answer. Raises: ApiUnavailable."""
+        deadline = asyncio.get_running_loop().time() + deadline_s
+        while self._api.up and self._api.frozen:
+            if asyncio.get_running_loop().time() >= deadline:
+                raise ApiUnavailable(f"no answer within {deadline_s:g} s")
+            await asyncio.sleep(_LOOK_S)
 
     def _reached(self) -> Client:
         if not self._api.up or self._api.client is None:
@@ -228,13 +261,14 @@ class LineClient:
         self, resource: ResourceType, namespace: str | None = None, *, resource_version: str,
         label_selector: str = "", field_selector: str = "",
     ) -> AsyncIterator[WatchEvent]:
-        await self._line.pass_through(CALL_DEADLINE_S)
+        await self._line.cross(TO_API, CALL_DEADLINE_S, fresh=True)
+        await self._thawed(CALL_DEADLINE_S)
         epoch = self._api.epoch
         async for event in self._reached().watch(
             resource, namespace, resource_version=resource_version, label_selector=label_selector,
             field_selector=field_selector,
         ):
-            await self._line.pass_through(WATCH_SILENCE_S)
+            await self._line.cross(FROM_API, WATCH_SILENCE_S)
             if self._api.epoch != epoch or not self._api.up:
                 raise ApiUnavailable("the watch was broken off")
             yield event

@@ -17,16 +17,17 @@ from testbed.api import labels
 from testbed.api.clock import WallClock
 from testbed.client.events import EventRecorder
 from testbed.core.profile import Profile
-from testbed.errors import EngineUnavailable, NotFound
+from testbed.errors import ApiError, EngineUnavailable, EnvironmentProblem, InvalidInput, NotFound
 from testbed.machines.cleanup import sweep_containers
 from testbed.machines.power import power_off
-from testbed.machines.protocol import NodeState, RoomStatus
+from testbed.machines.protocol import CableHold, NodeState, ProcessState, RoomStatus
 from testbed.node.agent import Agent
 from testbed.node.facts import NodeFacts
 from testbed.runtime.protocol import ProcessIdentity
 from testbed.runtime.simulated import SimulatedEngine, SimulatedHost, SimulatedMachine
 from testbed.runtime.simulated_machine import Process
-from testbed.simulation.api import Line, LineClient, SimulatedApi
+from testbed.simulation.api import LineClient, SimulatedApi
+from testbed.simulation.line import Line, told
 from testbed.simulation.loop import SimulatedProcess, VirtualLoop
 
 _RESTART_S = 0.3
@@ -93,8 +94,11 @@ class SimulatedNode:
         if self.process is not None:
             self._machine.send_signal(self.process, signal.SIGKILL)
 
-    def set_cable(self, *, cut: bool) -> None:
-        self.cable.cut = cut
+    def set_cable(self, hold: CableHold) -> None:
+        """What neither cuts nor delays takes back what its key told before."""
+        self.cable.holds.pop(hold.key, None)
+        if hold.cut or hold.delay_s:
+            self.cable.holds[hold.key] = hold
 
     def close(self) -> None:
         self.powered = False
@@ -112,14 +116,19 @@ class SimulatedRoom:
     """``make``: a new node for a name."""
 
     def __init__(
-        self, machine: SimulatedMachine, instance_id: str, cgroup: str, make: Callable[[str], SimulatedNode]
+        self, machine: SimulatedMachine, instance_id: str, cgroup: str, make: Callable[[str], SimulatedNode],
+        api: SimulatedApi,
     ) -> None:
-        self._machine, self._id, self._cgroup, self._make = machine, instance_id, cgroup, make
+        self._machine, self._id, self._cgroup, self._make, self._api = machine, instance_id, cgroup, make, api
+        api.died = self._api_died
         self._engine = SimulatedEngine(machine, "room")
         self._host = SimulatedHost(machine, instance_id, "room")
         self.nodes: dict[str, SimulatedNode] = {}
         self.leaving: set[str] = set()
-        self._heals: dict[str, asyncio.TimerHandle] = {}
+        self._heals: dict[tuple[str, str], asyncio.TimerHandle] = {}  # by node and key
+        self._down: dict[str, asyncio.TimerHandle] = {}  # by key: who holds the API down
+        self._restarts = 0
+        self._over = False
 
     def _node(self, name: str) -> SimulatedNode:
         if name not in self.nodes:
@@ -129,12 +138,16 @@ class SimulatedRoom:
     async def status(self) -> RoomStatus:
         nodes = tuple(
             NodeState(node.name, node.powered, node.cable.cut, node.facts.pod_cidr,
-                      node.process.pid if node.process is not None and node.process.alive else 0)
+                      node.process.pid if node.process is not None and node.process.alive else 0,
+                      told(node.cable.holds))
             for node in self.nodes.values()
         )
-        return RoomStatus("simulation", self._id, "", 1, 0, (), nodes)
+        kernel = self._api.in_kernel
+        api = ProcessState("api", kernel.pid if kernel is not None else 0, kernel is not None and kernel.alive,
+                           self._restarts, tuple(sorted(self._down)))
+        return RoomStatus("simulation", self._id, "", 1, 0, (api,), nodes)
 
-    async def add_node(self, name: str = "", *, cpu: str = "", memory: str = "") -> str:
+    async def add_node(self, name: str = "", *, cpu: str = "", memory: str = "", kind: str = "slice") -> str:
         name = name or f"n{len(self.nodes) + 1}"
         self.nodes[name] = self._make(name)
         self.nodes[name].boot()
@@ -175,17 +188,64 @@ class SimulatedRoom:
     async def _sweep(self, name: str) -> None:
         await sweep_containers(self._engine, {labels.INSTANCE: self._id, labels.NODE: name})
 
-    async def set_cable(self, name: str, *, cut: bool, deadline_s: float | None = None) -> None:
+    async def set_cable(
+        self, name: str, *, cut: bool, deadline_s: float | None = None, direction: str = "both", delay_s: float = 0.0,
+        key: str = "",
+    ) -> None:
         node = self._node(name)
-        if name in self._heals:
-            self._heals.pop(name).cancel()
-        node.set_cable(cut=cut)
-        self._machine.log(f"cable {name} {'cut' if cut else 'whole'}")
-        if cut and deadline_s is not None:
-            self._heals[name] = self._machine.later(deadline_s, partial(node.set_cable, cut=False))
+        if (name, key) in self._heals:
+            self._heals.pop((name, key)).cancel()
+        node.set_cable(CableHold(key, cut, direction, delay_s))
+        what = f"cut {direction}" if cut else f"late by {delay_s:g} s {direction}" if delay_s else "whole"
+        self._machine.log(f"cable {name} {what}")
+        if (cut or delay_s) and deadline_s is not None:
+            whole = CableHold(key, False, direction, 0.0)
+            self._heals[name, key] = self._machine.later(deadline_s, partial(node.set_cable, whole))
+
+    async def round_trip_s(self, name: str, *, within_s: float) -> float:
+        client = LineClient(self._api, self._node(name).cable, self._machine.draw)
+        began = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(within_s):
+                await client.connect()
+        except (TimeoutError, ApiError) as error:
+            raise EnvironmentProblem(f"no answer through the cable of node {name} within {within_s:g} s") from error
+        return asyncio.get_running_loop().time() - began
+
+    # --- the API's process
+
+    async def hold_down(self, process: str, key: str, *, deadline_s: float) -> None:
+        await self.let_up(process, key)
+        self._down[key] = self._machine.later(deadline_s, self._let_up, key)
+        if self._api.in_kernel is not None:
+            self._machine.send_signal(self._api.in_kernel, signal.SIGKILL, "room")
+
+    async def let_up(self, process: str, key: str) -> None:
+        if process != "api":
+            raise InvalidInput(f"process {process!r} may not be held down", hint="only api may")
+        if key in self._down:
+            self._down[key].cancel()
+            self._let_up(key)
+
+    def _let_up(self, key: str) -> None:
+        del self._down[key]
+        if not self._api.up:
+            self._api_died()
+
+    def _api_died(self) -> None:
+        self._machine.later(_RESTART_S, self._start_api)
+
+    def _start_api(self) -> None:
+        if self._api.up or self._down or self._over:
+            return
+        self._restarts += 1
+        task = asyncio.get_running_loop().create_task(self._api.start(), context=self._machine.context)
+        self._machine.tasks.add(task)
+        task.add_done_callback(self._machine.tasks.discard)
 
     async def stop(self) -> None:
-        for timer in self._heals.values():
+        self._over = True
+        for timer in (*self._heals.values(), *self._down.values()):
             timer.cancel()
         for node in self.nodes.values():
             node.close()

@@ -84,8 +84,10 @@ class World:
         self.api = SimulatedApi(
             loop, directory / "store.sqlite", profile=profile, clock=self.clock, seed=str(seed), log=self.trace.add,
             service_range=SERVICE_RANGE, kubernetes_address=f"{SERVICE_PREFIX}1", gateway_socket=Path(_GATEWAY_SOCKET),
+            machine=self.machine, cgroup=f"/testbed-{self.instance_id}/_api",
         )
-        self.room = SimulatedRoom(self.machine, self.instance_id, f"/testbed-{self.instance_id}", self._make_node)
+        self.room = SimulatedRoom(self.machine, self.instance_id, f"/testbed-{self.instance_id}", self._make_node,
+                                  self.api)
         self.chaos = SimulatedChaos(
             loop, self.api, self.machine, self.room, instance_id=self.instance_id, directory=directory,
             clock=self.clock, seed=str(seed),

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from testbed.machines import cables
-from testbed.machines.cable import Cable, relay, serve_control
+from testbed.machines.cable import relay, serve_control
+from testbed.machines.cable_state import Cable
 
 
 @dataclass
@@ -127,6 +128,64 @@ async def test_end_of_one_side_is_not_heard_through_a_cut(wire: Wire) -> None:
     assert await silent(reader)
 
 
+async def test_cut_in_one_direction_passes_the_other_on(wire: Wire) -> None:
+    reader, writer = await wire.connect()
+    writer.write(b"a")
+    assert await reader.readexactly(1) == b"a"
+    wire.cable.set(cut=True, direction="to")
+    writer.write(b"b")
+    assert await silent(reader)  # the echo: "b" did not arrive
+    wire.served[0].write(b"c")
+    assert await reader.readexactly(1) == b"c"
+    again, other = await wire.connect()
+    other.write(b"hello")
+    assert await silent(again)  # half a handshake is none
+    assert len(wire.served) == 1
+    wire.cable.heal()
+    assert await ended(reader)
+    assert await ended(again)
+
+
+async def test_answers_are_lost_while_requests_arrive(wire: Wire) -> None:
+    reader, writer = await wire.connect()
+    writer.write(b"a")
+    assert await reader.readexactly(1) == b"a"
+    wire.cable.set(cut=True, direction="from")
+    writer.write(b"b")
+    assert await silent(reader)
+    writer.close()  # the end of what the client sends arrives: the server says goodbye, unheard
+    async with asyncio.timeout(5):
+        await wire.served[0].wait_closed()
+
+
+async def test_what_several_tell_adds_up_and_each_takes_back_its_own(wire: Wire) -> None:
+    reader, writer = await wire.connect()
+    writer.write(b"a")
+    assert await reader.readexactly(1) == b"a"
+    wire.cable.set(cut=True, key="one")
+    wire.cable.set(cut=True, direction="to", key="two")
+    wire.cable.set(cut=False, delay_s=0.05, key="three")
+    wire.cable.heal("one")
+    assert wire.cable.cut
+    assert await ended(reader)  # what was silent from the API's side has lost bytes
+    wire.cable.heal("two")
+    assert not wire.cable.cut
+    assert wire.cable.delay_s("to") == 0.05
+    wire.cable.heal("three")
+    assert wire.cable.holds == {}
+
+
+async def test_late_in_one_direction(wire: Wire) -> None:
+    wire.cable.set(cut=False, delay_s=0.05, direction="from")
+    wire.cable.set(cut=False, delay_s=0.05, direction="from", key="more")
+    reader, writer = await wire.connect()
+    started = asyncio.get_running_loop().time()
+    writer.write(b"a")
+    assert await reader.readexactly(1) == b"a"
+    assert asyncio.get_running_loop().time() - started >= 0.1
+    assert wire.cable.delay_s("to") == 0
+
+
 async def test_new_connections_through_a_cut_stay_silent_and_never_arrive(wire: Wire) -> None:
     wire.cable.set(cut=True)
     reader, writer = await wire.connect()
@@ -181,9 +240,9 @@ async def test_control_socket_sets_and_tells(tmp_path: Path) -> None:
     server = await serve_control(cable, path)
     assert path.stat().st_mode & 0o777 == 0o600
     await cables.set_cable(path, cut=True, deadline_s=60)
-    assert await cables.cable_is_cut(path)
+    assert [hold.cut for hold in await cables.cable_holds(path)] == [True]
     await cables.set_cable(path, cut=False, deadline_s=None)
-    assert not await cables.cable_is_cut(path)
+    assert await cables.cable_holds(path) == ()
     with pytest.raises(Exception, match="refused"):
         await cables.ask_cable(path, {"op": "set"})
     server.close()
@@ -192,9 +251,12 @@ async def test_control_socket_sets_and_tells(tmp_path: Path) -> None:
 async def test_cable_that_was_killed_while_cut_comes_back_cut(tmp_path: Path) -> None:
     first = Cable(tmp_path / "cable.json")
     first.set(cut=True, deadline_s=60)
+    first.set(cut=False, delay_s=0.25, direction="from", key="half", deadline_s=60)
     second = Cable(tmp_path / "cable.json")
     second.restore()
     assert second.cut
+    assert not second.holds["half"].cut and second.delay_s("from") == 0.25
+    second.heal("half")
     second.heal()
     third = Cable(tmp_path / "cable.json")
     third.restore()

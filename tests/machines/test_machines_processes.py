@@ -149,3 +149,35 @@ def test_kill_exactly_spares_another_process_of_the_same_number() -> None:
 def test_pauses_grow_and_are_bounded(deaths: int) -> None:
     assert pause_before_restart_s(1) == 0
     assert 0 <= pause_before_restart_s(deaths) <= pause_before_restart_s(deaths + 1) <= MAX_PAUSE_S
+
+
+async def test_one_that_is_held_down_stays_down_until_all_have_let_it_up(processes: Processes) -> None:
+    processes.keep(Program("a", SLEEP))
+    await until(lambda: bool(pid_of(processes)))
+    first = pid_of(processes)
+    processes.hold_down("a", "one", 60)
+    processes.hold_down("a", "two", 60)
+    await until(lambda: not same_process(first, start_ticks(first) or 0))
+    processes.let_up("a", "one")
+    await asyncio.sleep(0)
+    assert processes.states()[0].held_down == ("two",)
+    assert not processes.states()[0].running
+    processes.let_up("a", "two")
+    await until(lambda: pid_of(processes) not in (0, first))
+
+
+async def test_a_hold_ends_by_itself_and_a_new_keeper_knows_of_it(tmp_path: Path, processes: Processes) -> None:
+    processes.keep(Program("a", SLEEP))
+    await until(lambda: bool(pid_of(processes)))
+    first = pid_of(processes)
+    processes.hold_down("a", "one", 0.5)
+    await until(lambda: start_ticks(first) is None)
+    await processes.close()
+    second = keeper(tmp_path)
+    began = asyncio.get_running_loop().time()
+    second.keep(Program("a", SLEEP))
+    assert second.states()[0].held_down == ("one",)
+    await until(lambda: bool(pid_of(second)))
+    assert asyncio.get_running_loop().time() - began > 0.2
+    assert second.states()[0].held_down == ()
+    await second.stop("a", number=signal.SIGKILL)

@@ -22,6 +22,7 @@ from testbed.machines.logs import MAX_BYTES
 from testbed.machines.processes import start_ticks
 from testbed.machines.room import Room, new_node
 from testbed.machines.wire import serve as serve_socket
+from testbed.node.boots import boots
 from testbed.runtime.protocol import ProcessIdentity, RunResult
 
 STUB = """
@@ -123,6 +124,23 @@ async def test_starts_everything_and_a_successor_adopts_it(directory: Path) -> N
     await successor.close()
 
 
+async def test_the_api_is_in_a_cgroup_of_its_own_and_is_held_down_until_let_up(directory: Path) -> None:
+    host = FakeHost()
+    room = room_in(directory, host)
+    await room.start()
+    before = await running(room, 7)
+    assert host.groups["/testbed-0123456789ab/_api"] == {before["api"]}
+    await room.handle("PUT", "/processes/api/down", {"key": "k", "down": True, "deadline_s": 60})
+    await running(room, 6)
+    api = next(state for state in (await room.status()).processes if state.name == "api")
+    assert (api.running, api.held_down) == (False, ("k",))
+    await room.handle("PUT", "/processes/api/down", {"key": "k", "down": False})
+    assert (await running(room, 7))["api"] != before["api"]
+    with pytest.raises(InvalidInput, match="may not be held down"):
+        await room.hold_down("chaos", "k", deadline_s=1)
+    await room.close()
+
+
 async def test_power_off_cuts_and_kills_and_stays_off_for_a_successor(directory: Path) -> None:
     host = FakeHost()
     room = room_in(directory, host)
@@ -138,7 +156,9 @@ async def test_power_off_cuts_and_kills_and_stays_off_for_a_successor(directory:
     await running(successor, 6)
     state = next(node for node in (await successor.status()).nodes if node.name == "node-1")
     assert not state.powered
+    assert boots(successor.instance.node_directory("node-1")) == 0
     await successor.set_power("node-1", on=True)
+    assert boots(successor.instance.node_directory("node-1")) == 1
     assert "agent-node-1" in await running(successor, 7)
     assert "sweep" in (directory / "errands").read_text().split()
     await successor.close()
