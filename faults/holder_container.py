@@ -219,6 +219,8 @@ async def look(tools: Tools, container: str, what: str, question: Json, *, withi
         result = await tools.engine.exec(container, argv, timeout_s=within_s, limit_bytes=1 << 20)
     except TimeoutError as error:
         raise NotInEffect(f"{what}: no answer within {within_s:.0f} s") from error
+    except EngineError as error:
+        raise NotInEffect(f"{what}: {error}") from error  # the holder has ended meanwhile
     if result.exit_code:
         raise NotInEffect(f"{what}: {result.output.decode(errors='replace').strip()[-300:]}")
     return json.loads(result.output)

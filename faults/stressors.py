@@ -156,7 +156,7 @@ def stress_of(spec: Mapping[str, Any], whole_bytes: int) -> Stress:
         options += [("cpu", str(cpu["workers"])), ("cpu-load", str(load)), *_checked(cpu.get("options") or ())]
     score = 0
     if memory := stressors.get("memory"):
-        size = size_bytes(memory.get("size") or "100%", whole_bytes) // memory["workers"]
+        size = size_bytes(memory.get("size") or "100%", whole_bytes)
         # Held, not worked on: a worker that hangs keeps its memory and leaves the CPU alone.
         options += [("vm", str(memory["workers"])), ("vm-bytes", str(max(4096, size))), ("vm-keep", ""),
                     ("vm-hang", "0"), *_checked(memory.get("options") or ())]
@@ -169,13 +169,13 @@ def _of_options(options: Sequence[tuple[str, str]], whole_bytes: int, score: int
     workers = {name: int(value) for name, value in chosen.items() if ALLOWED[name] == _COUNT}
     for name, value in list(chosen.items()):
         if ALLOWED[name] == _BYTES and value.endswith("%"):
-            share = size_bytes(value, whole_bytes) // max(1, workers.get(name.partition("-")[0], 1))
-            chosen[name] = str(max(4096, share))
+            chosen[name] = str(max(4096, size_bytes(value, whole_bytes)))
     busy = workers.get("cpu", 0) * int(chosen.get("cpu-load", "100")) / 100
     busy += sum(workers.get(name, 0) for name in _BUSY)
     if "vm-hang" not in chosen:
         busy += workers.get("vm", 0)
-    memory = sum(workers.get(name, 0) * _ng_bytes(chosen.get(f"{name}-bytes", "256m")) for name in ("vm", "memrate"))
+    # stress-ng: stress-vm.c divides vm-bytes among the workers.
+    memory = _ng_bytes(chosen.get("vm-bytes", "256m")) if workers.get("vm") else 0
     argv = [word for name, value in chosen.items() for word in ((f"--{name}", value) if value else (f"--{name}",))]
     return Stress(tuple(argv), float(busy), memory, score)
 

@@ -34,8 +34,9 @@ def test_workers_of_cpus_load_so_much_each() -> None:
 
 
 def test_a_size_of_memory_is_the_sum_over_all_workers_and_is_only_held() -> None:
+    """stress-ng itself divides it among its workers."""
     stress = stress_of({"stressors": {"memory": {"workers": 4, "size": "50%", "oomScoreAdj": -500}}}, 800 * MIB)
-    assert dict(zip(stress.argv[::2], stress.argv[1::2], strict=False))["--vm-bytes"] == str(100 * MIB)
+    assert dict(zip(stress.argv[::2], stress.argv[1::2], strict=False))["--vm-bytes"] == str(400 * MIB)
     assert (stress.memory_bytes, stress.cpus, stress.oom_score_adj) == (400 * MIB, 0.0, -500)
     assert stress_of({"stressors": {"memory": {"workers": 1}}}, 64 * MIB).memory_bytes == 64 * MIB
 
@@ -44,7 +45,7 @@ def test_a_line_of_stress_ng_wins_and_becomes_arguments() -> None:
     spec = {"stressors": {"cpu": {"workers": 9}}, "stressngStressors": "-c 2 -l 50 --vm=2 --vm-bytes 10% --hdd 1"}
     assert stressors.mistakes(spec) == ()
     stress = stress_of(spec, 100 * MIB)
-    assert stress.argv == ("--cpu", "2", "--cpu-load", "50", "--vm", "2", "--vm-bytes", str(5 * MIB), "--hdd", "1")
+    assert stress.argv == ("--cpu", "2", "--cpu-load", "50", "--vm", "2", "--vm-bytes", str(10 * MIB), "--hdd", "1")
     assert (stress.cpus, stress.memory_bytes) == (3.0, 10 * MIB)
 
 

@@ -118,12 +118,14 @@ def state_home_for_test(directory: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def bring_up_for_test(module: str, state_home: Path, *, nodes: int = 3, profile: str = "fast") -> Iterator[Cluster]:
-    """A cluster named after the test's module."""
+def bring_up_for_test(
+    module: str, state_home: Path, *more: str, nodes: int = 3, profile: str = "fast"
+) -> Iterator[Cluster]:
+    """A cluster named after the test's module. ``more``: further arguments of ``testbed up``."""
     name = unique_name(module)
     directory = state_home / "testbed" / name
     try:
-        run_testbed("up", "--name", name, "--nodes", str(nodes), "--profile", profile)
+        run_testbed("up", "--name", name, "--nodes", str(nodes), "--profile", profile, *more)
         leaks.INSTANCE_IDS.add(load_instance(directory).id)
         yield Cluster(name, directory)
     finally:
