@@ -26,7 +26,7 @@ from testbed.api.resources import PODS
 from testbed.errors import Mistake, NotFound
 
 _CLUSTERS_OWN = "kubernetes.default.svc.cluster.local"  # a name that every cluster has
-_PATTERN = re.compile(r"[A-Za-z0-9_.?-]{0,253}\*?")
+_PATTERN = re.compile(r"[A-Za-z0-9_.?-]{1,253}\*?|\*")
 _SERVFAIL = 2
 _PATTERNS: Json = {
     "type": "array", "maxItems": 100, "items": {"type": "string", "minLength": 1, "maxLength": 254},
@@ -67,7 +67,7 @@ class DnsFault(HeldFault):
             again = await holder_container.look(tools, holder, "names.resolve", {"name": meant})
             if again["addresses"] == met["addresses"]:
                 raise NotInEffect(f"{meant} has {', '.join(met['addresses'])}, asked twice")
-        if not patterns or means(patterns, _CLUSTERS_OWN):
+        if means(patterns, _CLUSTERS_OWN):
             return shown
         return f"{shown}; {await self._elsewhere(tools, holder)}"
 
@@ -115,10 +115,12 @@ def a_name_of(pattern: str) -> str:
     return pattern.replace("?", "a").replace("*", "testbed").strip(".") or "testbed"
 
 
-def means(patterns: list[str], name: str) -> bool:
+def means(patterns: Sequence[str], name: str) -> bool:
     """compose/images/nettools/dns_packet.py: means."""
+    name = name.lower().rstrip(".")
     expressions = [re.escape(pattern.lower()).replace(r"\?", ".").replace(r"\*", ".*") for pattern in patterns]
-    return any(re.fullmatch(expression, form) for expression in expressions for form in (name, name + "."))
+    return not patterns or any(
+        re.fullmatch(expression, form) for expression in expressions for form in (name, name + "."))
 
 
 async def _check_containers(tools: Tools, target: Target, names: Sequence[str]) -> None:

@@ -5,11 +5,18 @@ tells how far it has read, so a message that nothing is done to keeps every byte
 """
 
 import asyncio
+import contextlib
+import re
+import socket
+import struct
 
 import h11
 
 READ_BYTES = 1 << 16
 MAX_HEAD = 1 << 17
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]*( .*)?", re.DOTALL)  # and what may follow before the line's end
+_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~\x80-\xff]+ HTTP/1\.[01]\r?")
+_STATUS = b"HTTP/1."
 MAX_AHEAD = 1 << 18  # bytes that are read before anybody asks for them
 
 
@@ -106,7 +113,11 @@ class Stream(asyncio.Protocol):
             self.transport.close()
 
     def reset(self):
-        if self.transport is not None:
+        """Ends it as a process does that dies with data unread."""
+        if self.transport is not None and not self.lost.is_set():
+            with contextlib.suppress(OSError):
+                self.transport.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.transport.abort()
 
 
@@ -138,7 +149,7 @@ class Message:
                 if event.http_version not in (b"1.0", b"1.1"):
                     raise self._not_http()
                 return event, self._consumed()
-            if event is not h11.NEED_DATA or not await self._feed():
+            if event is not h11.NEED_DATA or not self._may_begin() or not await self._feed():
                 raise self._not_http() if self._fed else Gone()
 
     async def parts(self):
@@ -163,6 +174,14 @@ class Message:
         """Bytes that belong to what comes after return to the stream."""
         self._stream.unread(self._fed)
         self._fed = b""
+
+    def _may_begin(self):
+        """Whether what is there can be the beginning of a head; h11 judges only whole ones, and who speaks another
+        protocol waits for an answer to its first line."""
+        line, newline, _ = self._fed.partition(b"\n")
+        if self._parser.our_role is h11.CLIENT:
+            return _STATUS.startswith(line[:len(_STATUS)])
+        return bool((_REQUEST_LINE if newline else _METHOD).fullmatch(line))
 
     async def _feed(self):
         data = await self._stream.read()

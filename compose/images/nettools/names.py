@@ -71,11 +71,12 @@ class Answering:
 
     def read(self, queue):
         for identity, _, mark, data in queue.received():
-            size = (data[0] & 0xF) * 4 if data else 0
-            if size >= 20 and data[9] == TCP:
+            size = (data[0] & 0xF) * 4 if len(data) >= 20 else 0
+            protocol = data[9] if size >= 20 else 0
+            if protocol == TCP:
                 queue.take(identity, mark)
                 continue
-            answer = self.answer(data[size + 8:]) if size >= 20 and data[9] == UDP else None
+            answer = self.answer(data[size + 8:]) if protocol == UDP else None
             if answer is None:
                 queue.pass_on(identity, mark)
                 continue
