@@ -50,6 +50,11 @@ class SimulatedHolders:
         if held is not None:
             held[0].cancel()
 
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Injections that have a holder which has nothing to do yet."""
+        return tuple(self._held)
+
     def kill(self, entry_id: str) -> None:
         """By SIGKILL: it will never do anything."""
         held = self._held.pop(entry_id, None)
@@ -57,6 +62,7 @@ class SimulatedHolders:
             held[0].cancel()
 
     def _due(self, entry_id: str, acts: tuple[Act, ...]) -> None:
+        self._held.pop(entry_id, None)
         task = asyncio.get_running_loop().create_task(self._undo(entry_id, acts))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -139,6 +145,10 @@ class SimulatedChaos:
     def plan_of(self, entry_id: str) -> Json | None:
         entry = self.ledger.get(entry_id)
         return entry.plan if entry is not None else None
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None
 
     def kill(self) -> None:
         if self._process is not None:
