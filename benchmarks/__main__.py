@@ -9,7 +9,7 @@ import sys
 from benchmarks.cluster import bench_cluster
 from benchmarks.rows import Row
 
-SUBJECTS = ("crash", "service", "pulse", "idle", "rolling", "reconcile", "size")
+SUBJECTS = ("crash", "service", "pulse", "idle", "rolling", "reconcile", "size", "faults")
 
 
 def main() -> None:
