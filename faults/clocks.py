@@ -53,7 +53,7 @@ async def measure(tools: Tools, hold: Hold, holder: str) -> str:
     reached, processes = seen["reached"], seen["processes"] - seen["unlike"]
     if not reached or reached < processes:
         raise NotInEffect(f"{reached} of {processes} processes have it in their vdso")
-    return f"in {reached} processes " + told(seen["off_ns"], seen["due_ns"])
+    return f"in {reached} process{'es' if reached > 1 else ''} " + told(seen["off_ns"], seen["due_ns"])
 
 
 def told(off_ns: Mapping[str, int | None], due_ns: Mapping[str, int]) -> str:

@@ -27,8 +27,9 @@ from faults.effects import Effect, Files
 from faults.held import HeldFault
 from faults.holder_container import Hold
 from faults.kinds import IO_CHAOS
-from faults.protocol import Aim, Drawing, Json, NotInEffect, Tools
-from testbed.errors import Mistake
+from faults.protocol import Aim, Drawing, Json, NotInEffect, Refused, Target, TargetGone, Tools
+from testbed.api.resources import PODS
+from testbed.errors import Mistake, NotFound
 
 METHODS = (
     "lookup", "forget", "getattr", "setattr", "readlink", "mknod", "mkdir", "unlink", "rmdir", "symlink", "rename",
@@ -100,10 +101,12 @@ class IoChaos(HeldFault):
         return 10.0 + float(plan["hold"]["plan"]["delay_ns"]) / 1e9
 
     async def prepare(self, tools: Tools, aim: Aim) -> Json:
+        volume = posixpath.normpath(aim.spec["volumePath"])
+        await _check_mounted(tools, aim.target, volume)
         container = (await locate(tools, aim.target))["container_id"]
         percent = aim.spec.get("percent")
         rule = {
-            "container": container, "volume": posixpath.normpath(aim.spec["volumePath"]),
+            "container": container, "volume": volume,
             "path": aim.spec.get("path") or "", "methods": sorted(aim.spec.get("methods") or ()),
             "percent": 100 if percent is None else percent, **self.meets(aim.spec),
         }
@@ -123,6 +126,19 @@ class IoChaos(HeldFault):
         rule = plan["hold"]["plan"]
         return (Files(plan["container_id"], rule["volume"], rule["path"].replace("**/", "*"), tuple(rule["methods"]),
                       rule["delay_ns"] / 1e9, rule["errno"], rule["percent"] / 100),)
+
+
+async def _check_mounted(tools: Tools, target: Target, volume: str) -> None:
+    """Raises: Refused when the container mounts no volume there; TargetGone when there is no such pod."""
+    try:
+        pod = await tools.client.get(PODS, target.pod, target.namespace)
+    except NotFound as error:
+        raise TargetGone(f"there is no pod {target.pod}") from error
+    spec: Json = next((item for item in pod["spec"]["containers"] if item["name"] == target.container), {})
+    mounted = sorted(posixpath.normpath(item["mountPath"]) for item in spec.get("volumeMounts") or ())
+    if volume not in mounted:
+        raise Refused(f"container {target.id} has no volume mounted at {volume}",
+                      hint="its volumes: " + (", ".join(mounted) or "none"))
 
 
 def told(rule: Json, seen: Json) -> str:

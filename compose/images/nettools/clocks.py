@@ -29,8 +29,8 @@ def hold(plan, ready, over):
         if over() or time.monotonic() > until:
             raise Busy("; ".join(watch.waiting.values()) or "no process of it was found")
         over.wait(LOOK_AGAIN_S)
-    more = f"; {len(watch.unlike)} with another vdso are not hit" if watch.unlike else ""
-    ready(f"written into the vdso of {len(watch.done)} processes{more}")
+    more = f"; {len(watch.unlike)} have another vdso and are not hit" if watch.unlike else ""
+    ready(f"code written into their vdso{more}")
     while not over():
         over.wait(LOOK_AGAIN_S)
         watch.look()
