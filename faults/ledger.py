@@ -45,6 +45,7 @@ class Entry:
         retry_ns: CLOCK_MONOTONIC before which it is not tried again.
         spent: injecting failed for good, or the target is gone; it is not tried again.
         events: Chaos Mesh's events, with ``monotonicNs``.
+        past: records of targets that it has left to follow others (following.py).
     """
 
     id: str
@@ -64,6 +65,7 @@ class Entry:
     holder: tuple[int, int] = (0, 0)
     spent: bool = False
     events: tuple[Json, ...] = ()
+    past: tuple[Json, ...] = ()
 
     @property
     def active(self) -> bool:
@@ -162,4 +164,5 @@ def _from_text(text: str) -> Entry:
     value["phase"] = Phase(value["phase"])
     value["holder"] = tuple(value["holder"])
     value["events"] = tuple(value["events"])
+    value["past"] = tuple(value.get("past") or ())
     return Entry(**value)

@@ -8,9 +8,12 @@ written just before the act, conditions have a ``message``, and records tell the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from faults.ledger import Entry, Phase
 from faults.protocol import Json, Target
+
+_MOST_PAST = 20  # records of former targets that are kept
 
 
 def condition(kind: str, holds: bool, reason: str = "", message: str = "") -> Json:
@@ -38,8 +41,16 @@ def status(
     ]
     return {
         "conditions": conditions,
-        "experiment": {"desiredPhase": desired, "containerRecords": [_record(entry) for entry in entries]},
+        "experiment": {"desiredPhase": desired, "containerRecords": [
+            record for entry in entries for record in (*entry.past, _record(entry))]},
     }
+
+
+def moved(entry: Entry, target: Target) -> Entry:
+    """The same injection, to be made into another target; what it did to the one before stays in the status."""
+    past = (*entry.past, _record(entry)) if entry.injected_count else entry.past
+    return replace(entry, target=target, phase=Phase.CHOSEN, plan={}, attempts=0, retry_ns=0, spent=False,
+                   injected_count=0, recovered_count=0, events=(), past=past[-_MOST_PAST:])
 
 
 def preview(targets: Sequence[Json]) -> Json:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 from faults import choosing, dry_run, following, lifecycle, refusals
@@ -18,11 +17,11 @@ from faults.abilities import Abilities
 from faults.choosing import Scene
 from faults.crd import FINALIZER, PAUSE
 from faults.injection import Surgeon
-from faults.ledger import Entry, Ledger, Phase
+from faults.ledger import Entry, Ledger
 from faults.lifecycle import Act, Fault, Step
 from faults.protocol import SELECTED, Json, Refused, Tools
 from faults.registry import Registry, fault_name
-from faults.status import status
+from faults.status import moved, status
 from testbed.api.resources import ResourceType
 from testbed.client.events import EventRecorder
 from testbed.errors import ApiError, NoSuchContainer, NotFound, TestbedError
@@ -77,9 +76,11 @@ class Worker:
                 if step is None:
                     return
                 until_s = step.until_ns / 1e9 if step.until_ns else None
+            except TimeoutError:  # a write that got no answer: meanwhile an undo has become due, which comes first
+                continue
             except (ApiError, TestbedError) as error:
                 log.warning("%s %s/%s: %s", self.kind, self.namespace, self.name, error)
-                until_s = loop.time() + _AGAIN_S
+                until_s = min(loop.time() + _AGAIN_S, self._next_due_s() or loop.time() + _AGAIN_S)
             await self._sleep(until_s)
 
     async def _sleep(self, until_s: float | None) -> None:
@@ -174,7 +175,9 @@ class Worker:
             self._note_problem(found, dry_run.NO_TARGET)
             return False
         self._note_problem(found, None)
-        deadline_ns = self._now_ns() + int(refusals.duration_s(spec) * 1e9) if fault.reversible else 0
+        held_s = fault.held_s(spec)
+        held_s = refusals.duration_s(spec) if held_s is None else held_s
+        deadline_ns = self._now_ns() + int(held_s * 1e9) if held_s else 0
         self._ledger.write(*(
             Entry(f"{self.uid}-{index:04d}", self.uid, self.kind, self.namespace, self.name, fault.name, target,
                   deadline_ns=deadline_ns)
@@ -217,8 +220,7 @@ class Worker:
             moves = []
         for entry, target in moves:
             log.info("%s %s: follows from %s to %s", self.kind, self.name, entry.target.id, target.id)
-            self._ledger.write(replace(entry, target=target, phase=Phase.CHOSEN, plan={}, attempts=0, retry_ns=0,
-                                       spent=False))
+            self._ledger.write(moved(entry, target))
         return None if moves else {entry.id for entry in gone}
 
     async def _has_ended(self, container: str) -> bool:
@@ -248,7 +250,7 @@ class Worker:
         return tell
 
     async def _publish(self, found: Json | None | bool, fault: Fault, entries: Sequence[Entry]) -> None:
-        """Writes the status when it has changed. Raises: ApiError."""
+        """Writes the status when it has changed. Raises: ApiError; TimeoutError when an undo has become due."""
         if not isinstance(found, dict):
             return
         now_ns = self._now_ns()
@@ -260,11 +262,19 @@ class Worker:
         if value == self._published or value == found.get("status"):
             return
         try:
-            self._newest = await self._tools.client.patch(
-                self._resource, self.name, {"status": value}, self.namespace, subresource="status")
+            async with asyncio.timeout_at(self._next_due_s()):
+                self._newest = await self._tools.client.patch(
+                    self._resource, self.name, {"status": value}, self.namespace, subresource="status")
         except NotFound:
             return
         self._published = value
+
+    def _next_due_s(self) -> float | None:
+        """When the next undo is due, in loop time: no silent API (a fault may be what silences it) holds that up."""
+        now_ns = self._now_ns()
+        due = [moment for entry in self._ledger.of(self.uid) if entry.active
+               for moment in (entry.deadline_ns, entry.retry_ns) if moment > now_ns]
+        return min(due) / 1e9 if due else None
 
     async def _set_finalizers(self, found: Json, finalizers: list[str]) -> None:
         """Raises: ApiError; Conflict when the object has changed since it was read: the next round reads it again."""

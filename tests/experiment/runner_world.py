@@ -91,7 +91,8 @@ class Daemon:
     """What the chaos daemon and the controllers would do.
 
     Attributes:
-        effect: "injected", "refused" or "silent". ready: whether the Deployment is complete. stuck: undo never ends.
+        effect: "injected", "refused", "not in effect" or "silent". ready: whether the Deployment is complete.
+        stuck: undo never ends.
     """
 
     def __init__(self, client: InProcessClient) -> None:
@@ -143,6 +144,15 @@ class Daemon:
         if self.effect == "refused":
             status: Json = {"conditions": [{"type": "Selected", "status": "False", "reason": "NothingSelected",
                                             "message": "no pod matches"}]}
+        elif self.effect == "not in effect":
+            failed = {"operation": "Apply", "type": "Failed", "timestamp": now, "monotonicNs": time.monotonic_ns(),
+                      "message": "not frozen"}
+            status = {"conditions": [
+                {"type": "Selected", "status": "True"},
+                {"type": "AllInjected", "status": "False", "reason": "NotInEffect", "message": "not frozen"},
+            ], "experiment": {"desiredPhase": "Run", "containerRecords": [{
+                "id": "default/web-1", "selectorKey": ".", "phase": "Not Injected", "injectedCount": 0,
+                "recoveredCount": 0, "events": [failed]}]}}
         else:
             events = [{"operation": "Apply", "type": kind, "timestamp": now, "monotonicNs": time.monotonic_ns()}
                       for kind in ("Started", "Succeeded")]

@@ -75,7 +75,8 @@ async def test_nothing_is_injected_into_a_system_that_is_not_well(world: RunnerW
     assert not world.daemon.injected.is_set() and await world.left() == []
 
 
-@pytest.mark.parametrize(("effect", "part"), [("refused", "no pod matches"), ("silent", "did not report")])
+@pytest.mark.parametrize(("effect", "part"), [
+    ("refused", "no pod matches"), ("silent", "did not report"), ("not in effect", "not frozen")])
 async def test_a_fault_without_effect(world: RunnerWorld, tmp_path: Path, effect: str, part: str) -> None:
     world.daemon.effect = effect
     result = await world.job(write_experiment(tmp_path)).run()

@@ -43,7 +43,7 @@ async def test_pod_kill_deletes_this_pod_and_no_other(bench: Bench) -> None:
 
 async def test_freeze_is_verified_and_undone_at_its_deadline(bench: Bench) -> None:
     await bench.pod("web-1")
-    await bench.fault(FREEZE_CHAOS, {"mode": "one", "selector": WEB, "duration": "400ms"})
+    await bench.fault(FREEZE_CHAOS, {"mode": "one", "selector": WEB, "duration": "1s"})
     await bench.until_condition(FREEZE_CHAOS, "AllInjected")
     assert len(bench.world.frozen_cgroups) == 1
     await bench.until_condition(FREEZE_CHAOS, "AllRecovered")
@@ -52,7 +52,7 @@ async def test_freeze_is_verified_and_undone_at_its_deadline(bench: Bench) -> No
     applied = record["events"][1]["monotonicNs"]
     recovered = record["events"][-1]
     assert (recovered["operation"], recovered["type"], record["recoveredCount"]) == ("Recover", "Succeeded", 1)
-    assert 0.35e9 < recovered["monotonicNs"] - applied < 3e9
+    assert 0.3e9 < recovered["monotonicNs"] - applied < 5e9
 
 
 async def test_deleting_the_object_undoes_before_it_goes(bench: Bench) -> None:

@@ -131,8 +131,9 @@ async def test_a_fault_that_follows_hits_the_pod_that_takes_its_targets_place(be
     await replace_pod(bench, "web-a", "web-b")
 
     async def moved() -> bool:
-        (record,) = await bench.records(FREEZE_CHAOS)
-        return record["id"] == "default/web-b/app" and record["phase"] == "Injected"
+        past, record = [*await bench.records(FREEZE_CHAOS), {}, {}][:2]
+        return (past["id"], past["recoveredCount"], record.get("id"), record.get("phase")) == (
+            "default/web-a/app", 1, "default/web-b/app", "Injected")
 
     await bench.until(moved)
     await bench.until_condition(FREEZE_CHAOS, "AllInjected")
@@ -167,7 +168,7 @@ async def test_of_a_stateful_set_only_the_pod_of_the_same_name_is_followed(bench
     await replace_pod(bench, "db-0", "db-0", db)
 
     async def moved() -> bool:
-        (record,) = await bench.records(FREEZE_CHAOS)
+        record = (await bench.records(FREEZE_CHAOS))[-1]
         return record["podUID"] != first and record["phase"] == "Injected" and record["id"] == "default/db-0/app"
 
     await bench.until(moved)
@@ -186,7 +187,7 @@ async def test_a_container_that_was_restarted_is_hit_again(bench: Bench) -> None
         "containerID": f"docker://{new.id}", "state": {"running": {}}}]}}, "default", subresource="status")
 
     async def hit() -> bool:
-        (record,) = await bench.records(FREEZE_CHAOS)
+        record = (await bench.records(FREEZE_CHAOS))[-1]
         return bool(record["containerID"] == new.id != old) and record["phase"] == "Injected"
 
     await bench.until(hit)
