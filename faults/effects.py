@@ -41,6 +41,19 @@ class Packets:
 
 
 @dataclass(frozen=True)
+class Split:
+    """Pods of ``inside`` and those of ``around`` that are neither in ``inside`` nor in ``friends`` do not reach each
+    other: packets that leave ``inside`` (``outgoing``) or go there (``incoming``) are dropped at the gateway."""
+
+    gateway: str  # container id
+    inside: str
+    friends: tuple[str, ...]
+    around: str
+    outgoing: bool = True
+    incoming: bool = True
+
+
+@dataclass(frozen=True)
 class Names:
     """DNS names that a pod asks for: ``answer`` is "error" or "random". ``patterns`` empty: all."""
 
@@ -97,7 +110,7 @@ class Disk:
     limits: tuple[tuple[str, int], ...]
 
 
-Effect = Packets | Names | Requests | Load | Clock | Files | Disk
+Effect = Packets | Split | Names | Requests | Load | Clock | Files | Disk
 
 
 def left_behind(effect: Effect) -> Effect | None:
@@ -109,7 +122,7 @@ def left_behind(effect: Effect) -> Effect | None:
             return kept if kept.drop or kept.loss or kept.rate else None
         case Files():
             return replace(effect, delay_s=0.0, errno=ENOTCONN, share=1.0, pattern="", methods=())
-        case Clock() | Disk():
+        case Clock() | Disk() | Split():
             return effect
         case Load() | Names() | Requests():
             return None

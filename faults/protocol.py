@@ -165,6 +165,10 @@ class Fault(ABC):
         """Whom it concerns: key to an object with ``selector``, ``mode`` and ``value``."""
         return {SELECTED: spec}
 
+    def held_s(self, spec: Mapping[str, Any]) -> float | None:
+        """Seconds until the undo is due, where that is not the object's ``duration`` (None); 0: it is never undone."""
+        return None if self.reversible else 0.0
+
     def verify_within_s(self, plan: Json) -> float:
         """How long it may take until ``verify`` succeeds."""
         return 5.0

@@ -42,6 +42,11 @@ OWN: dict[str, str] = {
     "TimeChaos/": "faults.time_chaos:TimeChaos",
     "IOChaos/fault": "faults.io_chaos:IoFault",
     "IOChaos/latency": "faults.io_chaos:IoLatency",
+    "NodeChaos/reboot": "faults.node_reboot:NodeReboot",
+    "NodeChaos/drain": "faults.node_drain:NodeDrain",
+    "ControlPlaneChaos/kill": "faults.control_plane_kill:ControlPlaneKill",
+    "ControlPlaneChaos/freeze": "faults.control_plane_freeze:ControlPlaneFreeze",
+    "ControlPlaneChaos/slow": "faults.control_plane_slow:ControlPlaneSlow",
     "ShamChaos/": "faults.sham:Sham",
 }
 

@@ -210,23 +210,23 @@ class LineClient:
 
     def __init__(self, api: SimulatedApi, line: Line, draw: random.Random) -> None:
         self._api, self._line, self._draw = api, line, draw
-        self._connected = True  # what it waited for in vain was its last on that connection
+        self._idle = 0  # open connections that nobody uses; one on which it waited in vain is closed
 
     async def _call(self, call: Callable[[Client], Awaitable[Result]]) -> Result:
-        fresh = not self._connected
-        self._connected = False
+        fresh = not self._idle
+        self._idle = max(0, self._idle - 1)
         await self._line.cross(TO_API, CALL_DEADLINE_S, fresh=fresh)
         await asyncio.sleep(self._draw.uniform(*_LATENCY_S))
         await self._line.cross(TO_API, CALL_DEADLINE_S, fresh=fresh)
         await self._thawed(CALL_DEADLINE_S)
         result = await call(self._reached())
         await self._line.cross(FROM_API, CALL_DEADLINE_S)  # done, but the answer may never come
-        self._connected = True
+        self._idle += 1
         return result
 
     async def connect(self) -> None:
         """A new connection, and one question on it. Raises: ApiUnavailable."""
-        self._connected = False
+        self._idle = 0
 
         async def answer(client: Client) -> None:
             return

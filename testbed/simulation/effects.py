@@ -19,12 +19,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from faults.effects import Clock, Disk, Effect, Files, Load, Names, Packets, Peer, Requests, left_behind
+from faults.effects import Clock, Disk, Effect, Files, Load, Names, Packets, Peer, Requests, Split, left_behind
 from testbed.runtime.simulated import SimulatedMachine
 from testbed.runtime.simulated_damage import Damage, Echo, Sent
 from testbed.runtime.simulated_machine import SimulatedContainer
 
-Kind = TypeVar("Kind", Packets, Names, Requests, Load, Clock, Files)
+Kind = TypeVar("Kind", Packets, Names, Requests, Load, Clock, Files, Split)
 
 _THROTTLED_S = 0.1  # CFS hands out CPU time once in this period
 
@@ -81,12 +81,21 @@ class Effects(Damage):
     def crossing(self, way: Way, *, back: bool, bits: int) -> float | None:
         """Seconds that a packet is late; None: it is lost."""
         late_s = 0.0
+        if self._split(way, back=back):
+            return None
         for effect in self._on(way, back=back):
             one_s = _one_packet(effect, bits, self._machine.draw)
             if one_s is None:
                 return None
             late_s += one_s
         return late_s
+
+    def _split(self, way: Way, *, back: bool) -> bool:
+        """Whether the gateway drops it: pods of a node and those of others are kept apart."""
+        source, goal = (way.server, way.client) if back else (way.client, way.server)
+        return any((effect.outgoing and _inside(source, effect) and _beyond(goal, effect))
+                   or (effect.incoming and _beyond(source, effect) and _inside(goal, effect))
+                   for effect in self._all(Split))
 
     def _on(self, way: Way, *, back: bool) -> Iterator[Packets]:
         for effect in self._all(Packets):
@@ -194,6 +203,16 @@ def _one_packet(effect: Packets, bits: int, draw: random.Random) -> float | None
     return late_s
 
 
+def _inside(address: str, effect: Split) -> bool:
+    return ipaddress.IPv4Address(address) in ipaddress.IPv4Network(effect.inside)
+
+
+def _beyond(address: str, effect: Split) -> bool:
+    found = ipaddress.IPv4Address(address)
+    return found in ipaddress.IPv4Network(effect.around) and not any(
+        found in ipaddress.IPv4Network(near) for near in (effect.inside, *effect.friends))
+
+
 def _meant(peers: tuple[Peer, ...], address: str, port: int) -> bool:
     """``port`` 0: unknown, which only a peer with all its ports means."""
     return not peers or any(
@@ -219,6 +238,8 @@ def _within(effect: Effect, container: SimulatedContainer) -> bool:
     match effect:
         case Packets() | Names() | Requests():
             return effect.sandbox == container.id
+        case Split():
+            return effect.gateway == container.id
         case Clock() | Files():
             return effect.container == container.id
         case Load() | Disk():

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from faults.effects import Clock, Disk, Files, Load, Packets, Requests
+from faults.effects import Clock, Disk, Files, Load, Packets, Requests, Split
 from testbed.api import labels
 from testbed.runtime.simulated import SimulatedMachine
 from testbed.runtime.simulated_machine import SimulatedContainer
@@ -171,3 +171,12 @@ async def _volume_seen(seen: Seen, question: Json) -> Json:
         if met:
             answer.update(met=1, errno=number, took_s=took_s)
     return answer
+
+
+@look("apart.seen")
+async def _apart_seen(seen: Seen, question: Json) -> Json:
+    """The simulated gateway does not count."""
+    own = question["table"].removeprefix("apart_")
+    held = any(isinstance(one, Split) and "".join(letter if letter.isalnum() else "_" for letter in injection) == own
+               for injection, effects in seen.effects.in_force.items() for one in effects)
+    return {"rules": int(held), "to": 0, "from": 0}
