@@ -104,10 +104,11 @@ class Files:
 @dataclass(frozen=True)
 class Disk:
     """Limits of what containers below a cgroup read and write directly: bytes (``rbps``, ``wbps``) and transfers
-    (``riops``, ``wiops``) a second."""
+    (``riops``, ``wiops``) a second; and what of their node's disk a file takes up."""
 
     cgroup: str
-    limits: tuple[tuple[str, int], ...]
+    limits: tuple[tuple[str, int], ...] = ()
+    filled_bytes: int = 0
 
 
 Effect = Packets | Split | Names | Requests | Load | Clock | Files | Disk

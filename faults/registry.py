@@ -26,6 +26,7 @@ OWN: dict[str, str] = {
     "NodeChaos/partition": "faults.node_partition:NodePartition",
     "NodeChaos/cpu-pressure": "faults.node_stress:CpuPressure",
     "NodeChaos/memory-pressure": "faults.node_stress:MemoryPressure",
+    "NodeChaos/disk-fill": "faults.node_disk_fill:DiskFill",
     "NodeChaos/slow-disk": "faults.node_slow_disk:SlowDisk",
     "StressChaos/": "faults.stress:ContainerStress",
     "DNSChaos/error": "faults.dns_chaos:DnsError",

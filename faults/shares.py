@@ -1,4 +1,4 @@
-"""What CPUs and memory a container or a node may have, and what of this machine's memory a fault may take."""
+"""What CPUs, memory and disk a container or a node may have, and what of this machine's memory a fault may take."""
 
 from __future__ import annotations
 
@@ -25,6 +25,14 @@ class Share:
     memory_bytes: int
     memory_is_own: bool
     cpus_are_own: bool = False
+
+
+@dataclass(frozen=True)
+class DiskShare:
+    """For the volumes of a node's pods. ``is_own``: the node's, not just the machine's size."""
+
+    total_bytes: int
+    is_own: bool
 
 
 async def of_container(tools: Tools, target: Target) -> Share:
@@ -54,6 +62,17 @@ async def of_node(tools: Tools, name: str) -> Share:
     cpus, memory = float(quantity(capacity.get("cpu", "1"))), int(quantity(capacity.get("memory", "0")))
     own = _node_instance(tools, name)
     return Share(cpus, memory, bool(own and own.memory), bool(own and own.cpu))
+
+
+async def disk_of_node(tools: Tools, name: str) -> DiskShare:
+    """Raises: TargetGone."""
+    try:
+        node = await tools.client.get(NODES, name)
+    except NotFound:
+        raise TargetGone(f"there is no node {name}") from None
+    capacity = (node.get("status") or {}).get("capacity") or {}
+    own = _node_instance(tools, name)
+    return DiskShare(int(quantity(capacity.get("ephemeral-storage", "0"))), bool(own and own.disk))
 
 
 def _node_instance(tools: Tools, name: str) -> NodeInstance | None:

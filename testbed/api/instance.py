@@ -44,6 +44,7 @@ class NodeInstance:
     kind: str = SLICE
     cpu: str = ""  # quantity; "" is the machine's
     memory: str = ""
+    disk: str = ""  # for its pods' volumes and logs; "" is the machine's
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ def up(
     profile: str = typer.Option("fast", "--profile", help="fast, or kubernetes (upstream's timing constants)."),
     node_cpu: str = typer.Option("", "--node-cpu", help="A real limit for each node, e.g. 2; default the machine's."),
     node_memory: str = typer.Option("", "--node-memory", help="The same for memory, e.g. 2Gi."),
+    node_disk: str = typer.Option("", "--node-disk", help="The same for volumes on disk, e.g. 1Gi."),
 ) -> None:
     """Bring a cluster up."""
     import time
@@ -29,6 +30,7 @@ def up(
         raise UsageError(f"there is no profile {profile!r}", hint="one of: " + ", ".join(PROFILES))
     started = time.monotonic()
     instance = bring_up(name, nodes=nodes, profile=profile, node_cpu=node_cpu, node_memory=node_memory,
+                        node_disk=node_disk,
                         progress=printing.say)
     printing.say(f"cluster {name!r} is up: {nodes} nodes Ready in {time.monotonic() - started:.1f} s")
     printing.say(f"  kubectl:  export KUBECONFIG={instance.kubeconfig}")

@@ -1,9 +1,9 @@
-"""When a node is short of memory, and which pod it evicts first.
+"""When a node is short of memory or disk, and which pod it evicts first.
 
-Decides the condition, the order and the words; what is free and used was measured by ``node/evictor``. Only nodes
-with a limit of their own (``--node-memory``) can be short: the others share the whole machine. Of disk there is no
-limit per node, so DiskPressure never holds.
-Source: kubernetes pkg/kubelet/eviction/{eviction_manager,helpers}.go (rankMemoryPressure, evictionMessage, Admit).
+Decides the conditions, the order and the words; what is free and used was measured by ``node/evictor``. Only nodes
+with a limit of their own (``--node-memory``, ``--node-disk``) can be short: the others share the whole machine.
+Source: kubernetes pkg/kubelet/eviction/{eviction_manager,helpers}.go (rankMemoryPressure, rankDiskPressureFunc,
+evictionMessage, Admit).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from testbed.core.tolerations import first_intolerable
 
 CRITICAL_PRIORITY = 2_000_000_000  # kubernetes: scheduling.SystemCriticalPriority; such pods are not evicted
 _TAINT = Taint(key=PRESSURE_TAINTS["MemoryPressure"], effect="NoSchedule")
+DISK = "ephemeral-storage"
+_DISK_THRESHOLD = 10  # percent; kubelet: evictionHard nodefs.available
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,24 @@ def victims(pods: Sequence[PodUse]) -> list[PodUse]:
     )
 
 
+def disk_threshold_bytes(capacity_bytes: int) -> int:
+    return capacity_bytes * _DISK_THRESHOLD // 100
+
+
+def disk_victims(pods: Sequence[tuple[PodSpec, str, int]]) -> list[str]:
+    """uids, from (spec, uid, bytes on disk): those over their request first, then the least important, then the one
+    furthest over it. One with nothing on disk frees nothing."""
+    ranked = [(pod_request(spec, DISK), spec, uid, used) for spec, uid, used in pods
+              if spec.priority < CRITICAL_PRIORITY and used > 0]
+    ranked.sort(key=lambda item: (item[3] <= item[0], item[1].priority, item[0] - item[3], item[2]))
+    return [uid for _, _, uid, _ in ranked]
+
+
+def disk_message(available_bytes: int, threshold_bytes: int) -> str:
+    return (f"The node was low on resource: {DISK}. Threshold quantity: {_text(threshold_bytes)}, "
+            f"available: {_kib(max(0, available_bytes))}. ")
+
+
 def message(pod: PodUse, available_bytes: int, threshold_bytes: int) -> str:
     text = (f"The node was low on resource: memory. Threshold quantity: {_text(threshold_bytes)}, "
             f"available: {_kib(available_bytes)}. ")
@@ -74,8 +94,10 @@ def message(pod: PodUse, available_bytes: int, threshold_bytes: int) -> str:
     return text
 
 
-def turned_away(spec: PodSpec) -> str:
-    """Why a node under memory pressure does not take this pod; empty when it does."""
+def turned_away(spec: PodSpec, *, disk: bool = False) -> str:
+    """Why a node under memory pressure (``disk``: of its disk) does not take this pod; empty when it does."""
+    if disk:
+        return "" if spec.priority >= CRITICAL_PRIORITY else "The node had condition: [DiskPressure]. "
     tolerated = first_intolerable((_TAINT,), spec.tolerations, (_TAINT.effect,)) is None
     admitted = spec.priority >= CRITICAL_PRIORITY or qos_class(spec) != "BestEffort" or tolerated
     return "" if admitted else "The node had condition: [MemoryPressure]. "

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from testbed.api.instance import Instance, instance_directory, load_instance, memory_directory
@@ -54,7 +55,7 @@ def _silent(step: str) -> None:
 
 def bring_up(
     name: str = "default", nodes: int = 3, profile: str = "fast", *, node_cpu: str = "", node_memory: str = "",
-    progress: Progress = _silent, owner_pid: int | None = None, engine_url: str = "",
+    node_disk: str = "", progress: Progress = _silent, owner_pid: int | None = None, engine_url: str = "",
 ) -> Instance:
     """Makes a cluster and waits until it can be used (about 5 s). ``owner_pid``: the process with which it ends.
 
@@ -64,7 +65,8 @@ def bring_up(
     async def work() -> Instance:
         _end_by_signals()
         return await bring_up_async(
-            name, nodes, profile, node_cpu=node_cpu, node_memory=node_memory, progress=progress, owner_pid=owner_pid,
+            name, nodes, profile, node_cpu=node_cpu, node_memory=node_memory, node_disk=node_disk,
+            progress=progress, owner_pid=owner_pid,
             engine_url=engine_url,
         )
 
@@ -134,7 +136,7 @@ def _engine_url(directory: Path) -> str:
 
 async def bring_up_async(
     name: str = "default", nodes: int = 3, profile: str = "fast", *, node_cpu: str = "", node_memory: str = "",
-    progress: Progress = _silent, owner_pid: int | None = None, engine_url: str = "",
+    node_disk: str = "", progress: Progress = _silent, owner_pid: int | None = None, engine_url: str = "",
 ) -> Instance:
     """``bring_up`` in a running event loop."""
     directory = instance_directory(name)
@@ -144,7 +146,8 @@ async def bring_up_async(
     try:
         progress("looking at the engine")
         await _check_engine(engine, name)
-        instance = await _reserve(directory, name, nodes, profile, node_cpu, node_memory, engine, engine_url)
+        instance = await _reserve(directory, name, nodes, profile, node_cpu, node_memory, node_disk, engine,
+                                  engine_url)
         try:
             progress(f"network {instance.subnet}, API on port {instance.api_port}")
             await asyncio.gather(ensure_network(engine, instance), _credentials(instance))
@@ -188,7 +191,8 @@ async def _check_engine(engine: Engine, name: str) -> None:
 
 
 async def _reserve(
-    directory: Path, name: str, nodes: int, profile: str, cpu: str, memory: str, engine: Engine, engine_url: str
+    directory: Path, name: str, nodes: int, profile: str, cpu: str, memory: str, disk: str, engine: Engine,
+    engine_url: str
 ) -> Instance:
     """Chooses addresses and ports and writes ``instance.json``, one `up` at a time."""
     longest = directory / "gateway" / "control.sock"
@@ -213,7 +217,7 @@ async def _reserve(
             ingress_ports=tuple(ingress_ports),
         )
         for _ in range(nodes):
-            node = new_node(instance, "", cpu, memory, avoid=taken)
+            node = replace(new_node(instance, "", cpu, memory, avoid=taken), disk=disk)
             instance = instance.with_nodes((*instance.nodes, node))
         _make_directories(instance)
         (directory / "id").write_text(identity)  # found again even when instance.json is only half written

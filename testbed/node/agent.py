@@ -86,7 +86,7 @@ class Agent:
             route=network, kinds=kinds, checkpoint=Checkpoint(facts.directory / "checkpoint.json", facts.boot_id),
             measures=self.measures, uptime_s=self._uptime_s, crash_rule=BackoffRule.of_crashes(profile),
         )
-        self._evictor = Evictor(self.shared, self.workers, self._registration.tell_memory_pressure)
+        self._evictor = Evictor(self.shared, self.workers, self._registration.tell_pressure)
 
     # --- life
 

@@ -1,4 +1,5 @@
-"""Evicts pods of this node that use more disk than they may, and, when memory runs out, one pod after another.
+"""Evicts pods of this node that use more disk than they may, and, when memory or the node's own disk runs out, one pod
+after another.
 
 What may be used and who goes first are ``core/local_storage`` and ``core/node_pressure``; here is measured, at the pace
 of the profile, and carried out. A measurement that the engine does not answer decides nothing.
@@ -13,12 +14,23 @@ from collections.abc import Callable, Mapping
 
 from testbed.api.meta import quantity
 from testbed.core.local_storage import over_limit
-from testbed.core.node_pressure import PodUse, Pressure, judged, message, turned_away, victims
+from testbed.core.node_pressure import (
+    PodUse,
+    Pressure,
+    disk_message,
+    disk_threshold_bytes,
+    disk_victims,
+    judged,
+    message,
+    turned_away,
+    victims,
+)
 from testbed.core.pods import Waiting
 from testbed.errors import EngineError, EngineUnavailable, HostError
-from testbed.node.disk_use import DiskMeter
+from testbed.node.disk_use import REST_FACTOR, DiskMeter, directory_bytes
 from testbed.node.facts import now_s
 from testbed.node.shared import Shared
+from testbed.node.volumes import empty_volumes, pod_directory
 from testbed.node.worker import PodWorker
 
 log = logging.getLogger("testbed.node")
@@ -27,12 +39,13 @@ _LOOK_S = 0.1
 
 
 class Evictor:
-    """``tell(holds)``: whether the node is under memory pressure has changed."""
+    """``tell(condition, holds)``: whether the node is under such a pressure has changed."""
 
-    def __init__(self, shared: Shared, workers: Mapping[str, PodWorker], tell: Callable[[bool], None]) -> None:
+    def __init__(self, shared: Shared, workers: Mapping[str, PodWorker], tell: Callable[[str, bool], None]) -> None:
         self._shared, self._workers, self._tell = shared, workers, tell
         self._meter = DiskMeter()
-        self._pressure = Pressure()
+        self._pressure, self._disk_pressure = Pressure(), Pressure()
+        self._disk_rests_until_s = 0.0
 
     async def run(self) -> None:
         while True:
@@ -41,12 +54,16 @@ class Evictor:
                 await self._limit_disk()
                 if self._shared.facts.limited:
                     await self._free_memory()
+                if self._shared.facts.disk_limited:
+                    await self._free_disk()
             except (EngineUnavailable, EngineError, HostError) as error:
                 log.info("nothing is evicted: %s", error.message)
 
     def admit(self, worker: PodWorker) -> None:
         """Called for a pod that is new here: under pressure it may be turned away."""
-        if self._pressure.holds and (text := turned_away(worker.pod.spec)):
+        spec = worker.pod.spec
+        disk = turned_away(spec, disk=True) if self._disk_pressure.holds else ""
+        if text := disk or (turned_away(spec) if self._pressure.holds else ""):
             worker.reject("Evicted", text)
 
     # --- disk
@@ -60,6 +77,30 @@ class Evictor:
             if use is not None and (text := over_limit(worker.pod.spec, use)):
                 worker.evict(text)
 
+    async def _free_disk(self) -> None:
+        """One pod at most: what lies in this agent's directory is the node's; its containers' own files are not."""
+        shared, before, begun_s = self._shared, self._disk_pressure, now_s()
+        if begun_s < self._disk_rests_until_s:
+            return
+        capacity = int(quantity(shared.facts.ephemeral_storage))
+        available, threshold = capacity - await directory_bytes(shared.facts.directory), disk_threshold_bytes(capacity)
+        self._disk_rests_until_s = now_s() + REST_FACTOR * (now_s() - begun_s)
+        self._disk_pressure = judged(before, available, threshold, shared.profile.pressure_hold_s, now_s())
+        if self._disk_pressure.holds is not before.holds:
+            self._tell("DiskPressure", self._disk_pressure.holds)
+        if not self._disk_pressure.met:
+            return
+        pods = [(worker.pod.spec, worker.uid, await directory_bytes(pod_directory(shared.facts, worker.uid)))
+                for worker in list(self._workers.values()) if not worker.context.terminal]
+        for uid in disk_victims(pods):
+            worker = self._workers.get(uid)
+            if worker is not None:
+                text = disk_message(available, threshold)
+                worker.evict(text, disruption=Waiting("TerminationByKubelet", text))
+                await self._ended(worker)
+                empty_volumes(shared.facts, uid)
+                return
+
     # --- memory
 
     async def _free_memory(self) -> None:
@@ -69,7 +110,7 @@ class Evictor:
         available = capacity - await shared.host.memory_in(shared.facts.cgroup)
         self._pressure = judged(before, available, threshold, shared.profile.pressure_hold_s, now_s())
         if self._pressure.holds is not before.holds:
-            self._tell(self._pressure.holds)
+            self._tell("MemoryPressure", self._pressure.holds)
         if not self._pressure.met:
             return
         for use in victims([await self._use(worker) for worker in list(self._workers.values())

@@ -46,7 +46,8 @@ class NodeFacts:
     memory: str
     limited: bool = False
     kind: str = SLICE
-    ephemeral_storage: str = "100Gi"  # size of the file system that holds the volumes, shared by all nodes
+    ephemeral_storage: str = "100Gi"  # its own disk, else the size of the file system that all nodes' volumes are on
+    disk_limited: bool = False  # its own: what lies in ``directory`` may not be more
     dns_servers: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
     agent_port: int = 0

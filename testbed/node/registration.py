@@ -26,6 +26,15 @@ Json = dict[str, Any]
 LEASE_NAMESPACE = "kube-node-lease"
 VERSION = "v1.32.0"
 _FIRST_S, _LONGEST_S = 0.1, 2.0
+#: Reason and message while it does not hold, and while it does (kubernetes: pkg/kubelet/nodestatus/setters.go).
+_PRESSURE_WORDS = {
+    "MemoryPressure": (("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+                       ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available")),
+    "DiskPressure": (("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+                     ("KubeletHasDiskPressure", "kubelet has disk pressure")),
+    "PIDPressure": (("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+                    ("KubeletHasInsufficientPID", "kubelet has insufficient PID available")),
+}
 
 
 class Registration:
@@ -38,8 +47,7 @@ class Registration:
         self.registered = asyncio.Event()
         self._transition: datetime | None = None
         self.uid = ""
-        self._memory_pressure = False
-        self._pressure_changed: datetime | None = None
+        self._pressures: dict[str, tuple[bool, datetime]] = {}  # of conditions that have held: now, and since when
         self.volumes_in_use: list[str] | None = None  # not known yet: what was told before stands
         self._news = asyncio.Event()
 
@@ -115,28 +123,20 @@ class Registration:
         if self._transition is None:
             self._transition = now
         stamps = {"lastHeartbeatTime": format_time(now), "lastTransitionTime": format_time(self._transition)}
-        pressures = [self._memory_condition(stamps)] + [
-            {"type": kind, "status": "False", "reason": reason, "message": message, **stamps}
-            for kind, reason, message in (
-                ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-                ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-            )
-        ]
+        pressures = [self._pressure(kind, stamps) for kind in _PRESSURE_WORDS]
         ready = {"type": "Ready", "status": "True", "reason": "KubeletReady",
                  "message": "kubelet is posting ready status", **stamps}
         return [*pressures, ready]
 
-    def _memory_condition(self, stamps: Json) -> Json:
-        since = {"lastTransitionTime": format_time(self._pressure_changed)} if self._pressure_changed else {}
-        if self._memory_pressure:
-            return {"type": "MemoryPressure", "status": "True", "reason": "KubeletHasInsufficientMemory",
-                    "message": "kubelet has insufficient memory available", **stamps, **since}
-        return {"type": "MemoryPressure", "status": "False", "reason": "KubeletHasSufficientMemory",
-                "message": "kubelet has sufficient memory available", **stamps, **since}
+    def _pressure(self, kind: str, stamps: Json) -> Json:
+        holds, since = self._pressures.get(kind, (False, None))
+        reason, message = _PRESSURE_WORDS[kind][holds]
+        changed = {"lastTransitionTime": format_time(since)} if since else {}
+        return {"type": kind, "status": str(holds), "reason": reason, "message": message, **stamps, **changed}
 
-    def tell_memory_pressure(self, holds: bool) -> None:
-        """Sends the status at once."""
-        self._memory_pressure, self._pressure_changed = holds, self._clock.now()
+    def tell_pressure(self, kind: str, holds: bool) -> None:
+        """``kind``: the condition. Sends the status at once."""
+        self._pressures[kind] = (holds, self._clock.now())
         self._news.set()
 
     # --- heartbeats

@@ -121,6 +121,11 @@ def sandbox_mounts(
     )
 
 
+def empty_volumes(facts: NodeFacts, uid: str) -> None:
+    """Of a pod that has ended and stays as an object (kubernetes: the volume manager unmounts what no pod uses)."""
+    shutil.rmtree(pod_directory(facts, uid) / "volumes", ignore_errors=True)
+
+
 def remove_volumes(facts: NodeFacts, uid: str) -> None:
     shutil.rmtree(pod_directory(facts, uid), ignore_errors=True)
     shutil.rmtree(facts.memory_directory / uid, ignore_errors=True)

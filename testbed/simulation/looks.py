@@ -59,6 +59,15 @@ async def _stress_used(seen: Seen, question: Json) -> Json:
             "processes": 2 if loads else 0}
 
 
+@look("disk_fill.held")
+async def _disk_fill_held(seen: Seen, question: Json) -> Json:
+    """{"bytes"}: what the file of an injection (question: {"node", "id"}) takes up."""
+    held = [effect.filled_bytes for effect in seen.effects.in_force.get(question["id"], ()) if isinstance(effect, Disk)]
+    if not held:
+        raise FileNotFoundError(f"there is no file fill-{question['id']}")
+    return {"bytes": sum(held)}
+
+
 @look("slow_disk.timed")
 async def _slow_disk_timed(seen: Seen, question: Json) -> Json:
     """Seconds that transfers take: {kind: seconds}; question: {kind: bytes or count}. Only these take their time."""

@@ -36,7 +36,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(home))
         leaks.STATE_ROOTS.add(home)
-        more = ("--node-memory", f"{NODE_MEMORY_MIB}Mi", "--node-cpu", "1")
+        more = ("--node-memory", f"{NODE_MEMORY_MIB}Mi", "--node-cpu", "1", "--node-disk", "200Mi")
         with bring_up_for_test("test_stress", home, *more, nodes=2) as found:
             found.apply("\n---\n".join((web("web", "node-1"), web("other", "node-1"))))
             found.wait_ready("app=web", 1)
@@ -243,7 +243,25 @@ def direct_write_s(container: Any) -> float:
     return float(container.exec_run(["python3", "-c", WRITE]).output)
 
 
+def test_a_full_disk_makes_a_node_evict(cluster: Cluster) -> None:
+    def pressure() -> str:
+        return condition(cluster.get("node", "node-1"), "DiskPressure")
+
+    files = cluster.directory / "nodes" / "node-1"
+    assert cluster.get("node", "node-1")["status"]["capacity"]["ephemeral-storage"] == "200Mi"
+    with on_node(cluster, "filled", "disk-fill", size="95%"):
+        (file,) = files.glob("fill-*")
+        assert file.stat().st_blocks * 512 >= 190 * MIB
+        wait_for("DiskPressure", lambda: pressure() == "True")
+        wait_for("its taint", lambda: "node.kubernetes.io/disk-pressure" in {
+            taint["key"] for taint in cluster.get("node", "node-1")["spec"].get("taints", ())})
+    assert not list(files.glob("fill-*"))
+    wait_for("the pressure to be over", lambda: pressure() == "False")
+
+
 @pytest.mark.parametrize(("kind", "spec", "word"), [
+    ("NodeChaos", {"action": "disk-fill", "size": "lots"}, "spec.size"),
+    ("NodeChaos", {"action": "disk-fill", "size": "100TB"}, "what is free on this machine"),
     ("NodeChaos", {"action": "memory-pressure", "stressors": {"memory": {"workers": 1, "size": "2GB"}}}, "has 640 MiB"),
     ("NodeChaos", {"action": "cpu-pressure", "stressors": {"memory": {"workers": 1}}}, "spec.stressors.cpu"),
     ("NodeChaos", {"action": "slow-disk"}, "name a limit"),

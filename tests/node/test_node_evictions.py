@@ -108,3 +108,35 @@ def test_a_node_without_a_limit_of_its_own_is_never_short(tmp_path: Path) -> Non
         assert await w.ready("p")
 
     simulated(tmp_path, body, profile=KUBERNETES)
+
+
+def test_a_node_short_of_disk_evicts_who_has_most_on_it(tmp_path: Path) -> None:
+    async def body(w: SimulatedWorld) -> None:
+        w.facts = replace(w.facts, disk_limited=True, ephemeral_storage="20Mi")
+        await w.start_agent()
+
+        def writing(size: str) -> dict[str, Any]:
+            return {"command": ["sh", "-c", f"head -c {size} /dev/zero > /data/x; while true; do sleep 1; done"],
+                    "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+
+        async def pressed(status: str) -> bool:
+            node = await w.client.get(NODES, "n1")
+            return condition(node["status"], "DiskPressure") == status
+
+        await w.create(pod("idle"))
+        await w.create(pod("little", spec={"volumes": [{"name": "data", "emptyDir": {}}]}, container=writing("4M")))
+        await until(lambda: w.ready("little"))
+        await asyncio.sleep(30)
+        assert await pressed("False")
+        await w.create(pod("much", spec={"volumes": [{"name": "data", "emptyDir": {}}]}, container=writing("15M")))
+        await until(lambda: pressed("True"), within_s=30)
+        status = await evicted(w, "much")
+        told = "The node was low on resource: ephemeral-storage. Threshold quantity: 2Mi, available: "
+        assert status["message"].startswith(told)
+        await w.create(pod("late"))
+        assert (await evicted(w, "late"))["message"] == "Pod was rejected: The node had condition: [DiskPressure]. "
+        await until(lambda: pressed("False"), within_s=330)
+        assert await w.ready("little")
+        assert await w.ready("idle")
+
+    simulated(tmp_path, body, profile=KUBERNETES)
