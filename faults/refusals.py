@@ -11,6 +11,8 @@ from typing import Any
 
 from faults import blast_radius
 from faults.durations import seconds
+from faults.protocol import Refused
+from faults.selection import number_of
 from testbed.errors import Mistake
 
 MAX_DURATION_S = 24 * 3600.0
@@ -28,11 +30,21 @@ def mistakes(fault: Mapping[str, Any]) -> tuple[Mistake, ...]:
     if duration is not None:
         found += _duration(str(duration))
     mode = spec.get("mode")
-    if mode in _NEEDS_VALUE and not spec.get("value"):
-        found.append(Mistake(f"mode {mode} needs a value", "spec.value"))
+    if mode in _NEEDS_VALUE:
+        found += _value(str(mode), str(spec.get("value") or ""))
     if spec.get("remoteCluster"):
         found.append(Mistake("there is no other cluster here", "spec.remoteCluster"))
     return (*found, *blast_radius.mistakes((fault.get("metadata") or {}).get("annotations") or {}))
+
+
+def _value(mode: str, value: str) -> list[Mistake]:
+    if not value:
+        return [Mistake(f"mode {mode} needs a value", "spec.value")]
+    try:
+        number_of(mode, value)
+    except Refused as error:
+        return [Mistake(str(error), "spec.value")]
+    return []
 
 
 def _duration(text: str) -> list[Mistake]:

@@ -67,11 +67,11 @@ def choose(candidates: Sequence[T], mode: str, value: str, random: randomness.Ra
     if mode == "one":
         number = 1
     elif mode == "fixed":
-        number = _number(mode, value, 10_000_000)
+        number = number_of(mode, value)
     elif mode == "fixed-percent":
-        number = math.floor(total * _number(mode, value, 100) / 100)
+        number = math.floor(total * number_of(mode, value) / 100)
     elif mode == "random-max-percent":
-        number = math.floor(total * random.randint(0, _number(mode, value, 100)) / 100)
+        number = math.floor(total * random.randint(0, number_of(mode, value)) / 100)
     else:
         raise Refused(f"mode {mode!r} is not one of {', '.join(MODES)}")
     chosen = random.sample(range(total), min(number, total))
@@ -99,7 +99,9 @@ def pod_target(pod: Json) -> Target:
                   node=(pod.get("spec") or {}).get("nodeName", ""), workload=workload_of(pod))
 
 
-def _number(mode: str, value: str, most: int) -> int:
+def number_of(mode: str, value: str) -> int:
+    """How many, or what share, a mode's value means. Raises: Refused when it is none."""
+    most = 100 if mode.endswith("-percent") else 10_000_000
     if not value.isascii() or not value.isdigit() or not 0 < int(value[:9]) <= most or len(value) > 8:
         raise Refused(f"mode {mode} needs value: a whole number from 1 to {most}, not {value[:40]!r}")
     return int(value)

@@ -169,7 +169,7 @@ async def test_of_a_stateful_set_only_the_pod_of_the_same_name_is_followed(bench
 
     async def moved() -> bool:
         record = (await bench.records(FREEZE_CHAOS))[-1]
-        return record["podUID"] != first and record["phase"] == "Injected" and record["id"] == "default/db-0/app"
+        return bool(record["podUID"] != first) and (record["phase"], record["id"]) == ("Injected", "default/db-0/app")
 
     await bench.until(moved)
 
