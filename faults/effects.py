@@ -111,7 +111,17 @@ class Disk:
     filled_bytes: int = 0
 
 
-Effect = Packets | Split | Names | Requests | Load | Clock | Files | Disk
+@dataclass(frozen=True)
+class Pulls:
+    """What pulls from a registry meet: nobody answers, they are late, or one image (``hidden``) is not found."""
+
+    registry: str  # container id
+    refused: bool = False
+    delay_s: float = 0.0
+    hidden: str = ""
+
+
+Effect = Pulls | Packets | Split | Names | Requests | Load | Clock | Files | Disk
 
 
 def left_behind(effect: Effect) -> Effect | None:
@@ -123,6 +133,9 @@ def left_behind(effect: Effect) -> Effect | None:
             return kept if kept.drop or kept.loss or kept.rate else None
         case Files():
             return replace(effect, delay_s=0.0, errno=ENOTCONN, share=1.0, pattern="", methods=())
+        case Pulls():
+            kept_pulls = replace(effect, delay_s=0.0)
+            return kept_pulls if effect.refused or effect.hidden else None
         case Clock() | Disk() | Split():
             return effect
         case Load() | Names() | Requests():

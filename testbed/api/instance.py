@@ -83,6 +83,11 @@ class Instance:
         return str(ipaddress.IPv4Network(self.subnet)[2])
 
     @property
+    def registry_address(self) -> str:
+        """``x.y.0.3``: the cluster's own registry of images, where it has one."""
+        return str(ipaddress.IPv4Network(self.subnet)[3])
+
+    @property
     def kubernetes_service_address(self) -> str:
         return str(ipaddress.IPv4Network(self.service_range)[1])
 

@@ -18,6 +18,7 @@ CONTAINER_NAME = "io.kubernetes.container.name"
 ATTEMPT = "testbed.io/attempt"  # restart number, "0" for the first
 SPEC_HASH = "testbed.io/spec-hash"
 POD_IP = "testbed.io/pod-ip"
+REGISTRY = "testbed.io/registry"  # on a registry: host and port before the names of its images
 INJECTION = "testbed.io/injection"  # on a holder: which injection it holds
 JOINED = "testbed.io/joined"  # on a holder: id of the container whose namespaces it shares
 
@@ -28,6 +29,7 @@ ROLE_HOLDER = "holder"  # holds a fault in force
 ROLE_HELPER = "helper"  # does host acts for a user who is not root
 ROLE_NETWORK = "network"
 ROLE_VOLUME = "volume"  # what a PersistentVolume stands for
+ROLE_REGISTRY = "registry"  # of images, of one cluster
 ROLE_NODE = "node"  # a node with an engine of its own
 
 # On API objects.

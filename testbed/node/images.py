@@ -102,7 +102,7 @@ class Images:
             self._present.pop(reference, None)
             image = await self._engine.image(reference)
         except EngineError as error:
-            if present is not None:
+            if present is not None and not names_registry(reference):
                 # No registry here, the image is at hand: upstream would fail, a machine without a registry must not.
                 text = f'Failed to pull image "{reference}", the present one is used: {error.message}'
                 tell("Warning", "Failed", text)
@@ -118,6 +118,13 @@ class Images:
         took = now_s() - begun
         tell("Normal", "Pulled", f'Successfully pulled image "{reference}" in {took:.3f}s')
         return image
+
+
+def names_registry(reference: str) -> bool:
+    """Whether the name begins with a registry's host (distribution: reference.ParseNormalizedNamed): it is meant to
+    come from there, and from nowhere else."""
+    host, slash, _ = reference.partition("/")
+    return bool(slash) and ("." in host or ":" in host or host == "localhost")
 
 
 def default_policy(reference: str) -> str:

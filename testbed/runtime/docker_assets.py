@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from testbed.errors import EngineError, NoSuchImage
 from testbed.runtime import docker_translate as translate
 from testbed.runtime.bulkhead import Bulkhead
-from testbed.runtime.docker_client import APIError, DockerClient, split_reference
+from testbed.runtime.docker_client import APIError, DockerClient, NotFound, split_reference
 from testbed.runtime.docker_streams import Stream
 from testbed.runtime.docker_threads import ClientThreads
 from testbed.runtime.protocol import EngineVersion, ImageState, NetworkState
@@ -112,6 +112,16 @@ class DockerAssets:
         except EngineError as error:
             hint = f"bring it in: testbed image load FILE, or testbed image build FOLDER -t {reference}"
             raise NoSuchImage(f"{reference} cannot be pulled: {error.message}", hint=hint) from error
+
+    async def in_registry(self, reference: str) -> bool:
+        def look(client: DockerClient) -> bool:
+            try:
+                client.get("/distribution/{0}/json", reference)
+            except NotFound:
+                return False
+            return True
+
+        return await self._ask(look, timeout_s=self._deadlines.start_s)
 
     # --- networks
 

@@ -17,6 +17,7 @@ from docker import utils as docker_utils
 from docker.api import APIClient
 
 APIError = docker_errors.APIError
+NotFound = docker_errors.NotFound
 DockerException = docker_errors.DockerException
 
 

@@ -53,6 +53,7 @@ RECIPES = (
     Recipe("testbed-pause:1", "pause"),
     Recipe("testbed-gateway:1", "gateway"),
     Recipe("testbed-nettools:1", "nettools"),
+    Recipe("testbed-registry:1", "registry"),
     Recipe("testbed-node:1", "node"),
     Recipe("sample:v1", "sample", (("VERSION", "v1"),)),
     Recipe("sample:v2", "sample", (("VERSION", "v2"),)),
@@ -240,6 +241,20 @@ class Images:
         if not loaded:
             raise InvalidInput(f"{archive} holds no image", hint="write one with: docker save -o FILE IMAGE")
         return tuple(loaded)
+
+    def push(self, reference: str, registry: str) -> str:
+        """Brings an image into a registry (``host:port``); returns its name there, which the engine then forgets, so
+        that it must be pulled. Raises: NoSuchImage, EngineError."""
+        name, _, tag = reference.rpartition(":")
+        if not name or "/" in tag:
+            name, tag = reference, "latest"
+        with translated():
+            self._client.tag(reference, f"{registry}/{name}", tag)
+            for step in self._client.push(f"{registry}/{name}", tag=tag, stream=True, decode=True):
+                if "error" in step:
+                    raise EngineError(f"{registry} does not take {reference}: {str(step['error']).strip()}")
+        self.remove(f"{registry}/{name}:{tag}")
+        return f"{registry}/{name}:{tag}"
 
     def remove(self, reference: str) -> None:
         """Takes a tag away; not an error when it is gone."""

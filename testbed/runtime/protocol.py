@@ -227,6 +227,11 @@ class Engine(Protocol):
         """Raises: NoSuchImage when no registry has it or none can be reached."""
         ...
 
+    async def in_registry(self, reference: str) -> bool:
+        """Whether the registry that a name begins with has it; nothing is pulled. Raises: EngineError when the registry
+        gives no answer."""
+        ...
+
     async def create_network(
         self, name: str, *, subnet: str, gateway: str, bridge: str, labels: Mapping[str, str]
     ) -> str: ...

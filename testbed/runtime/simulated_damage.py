@@ -47,6 +47,11 @@ class Damage:
         """CPUs kept busy and bytes held below a cgroup by what is not the containers' own."""
         return 0.0, 0
 
+    def meet_pull(self, registry: str, reference: str) -> float:
+        """Seconds by which a pull from a registry is late. ``registry``: its container. Raises: ConnectionError when
+        nobody answers, LookupError when the image is not found there."""
+        return 0.0
+
     def echo(self, client: str, address: str, sent: Sent, draw: random.Random) -> list[Echo]:
         """Echo requests between two addresses. ``client``: empty for this machine."""
         return [Echo(draw.uniform(0.00005, 0.0002)) for _ in range(sent.count)]

@@ -27,7 +27,7 @@ from testbed.runtime.protocol import (
 )
 from testbed.runtime.simulated_behaviour import argv_of
 from testbed.runtime.simulated_exec import SimulatedExec, run_inside, run_main
-from testbed.runtime.simulated_machine import SimulatedContainer, SimulatedMachine
+from testbed.runtime.simulated_machine import Hiccups, SimulatedContainer, SimulatedMachine
 from testbed.runtime.simulated_programs import known
 from testbed.runtime.simulated_volumes import SimulatedVolumes
 
@@ -42,11 +42,14 @@ _SIGNALS = {"SIGKILL": 9, "SIGTERM": 15, "SIGINT": 15, "SIGQUIT": 15, "SIGHUP": 
 
 
 class SimulatedEngine(SimulatedVolumes):
-    """One client of the machine's engine; many may exist. ``who``: under what name its signals are noted."""
+    """One client of the machine's engine; many may exist. ``who``: under what name its signals are noted. ``own``: what
+    is wrong with the engine of a node that has its own: there all nodes' containers are the machine's, and only what
+    the node's agent is answered differs."""
 
-    def __init__(self, machine: SimulatedMachine, who: str = "") -> None:
+    def __init__(self, machine: SimulatedMachine, who: str = "", own: Hiccups | None = None) -> None:
         self.machine = machine
         self.who = who
+        self._own = own or Hiccups()
         self._starts = asyncio.Semaphore(4)
 
     # --- being asked
@@ -57,9 +60,9 @@ class SimulatedEngine(SimulatedVolumes):
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         await asyncio.sleep(self.machine.latency_s(what))
-        if hiccups.down:
+        if hiccups.down or self._own.down:
             raise EngineUnavailable("the container engine cannot be reached: connection refused")
-        while hiccups.silent or container in hiccups.hung:
+        while hiccups.silent or self._own.silent or container in hiccups.hung:
             if loop.time() >= deadline:
                 raise EngineUnavailable(f"the container engine did not answer within {timeout_s:g} s")
             await asyncio.sleep(min(0.1, max(0.0, deadline - loop.time())))
@@ -290,7 +293,7 @@ class SimulatedEngine(SimulatedVolumes):
         since_ns = int(self.machine.clock.now().timestamp() * 1e9)
         machine = self.machine
         while True:
-            if machine.hiccups.down or machine.hiccups.silent:
+            if machine.hiccups.down or machine.hiccups.silent or self._own.down or self._own.silent:
                 await asyncio.sleep(0.2)
                 continue
             queue: asyncio.Queue[EngineEvent | None] = asyncio.Queue()
@@ -299,7 +302,9 @@ class SimulatedEngine(SimulatedVolumes):
                 yield EngineEvent("reconnect", "", {}, 0)
                 for event in [event for event in machine.history if event.time_ns > since_ns]:
                     queue.put_nowait(event)
-                while (received := await queue.get()) is not None:
+                while (received := await queue.get()) is not None and not self._own.down:
+                    while self._own.silent:  # noqa: ASYNC110 - scenarios set it
+                        await asyncio.sleep(_POLL_S)
                     since_ns = max(since_ns, received.time_ns)
                     if all(received.labels.get(key) == value for key, value in labels.items()):
                         yield received
@@ -342,8 +347,40 @@ class SimulatedEngine(SimulatedVolumes):
 
     async def pull(self, reference: str) -> None:
         await self._asked()
-        if reference not in self.machine.images:
+        host, _, name = reference.partition("/")
+        if (registry := self.machine.registry(host)) is not None:
+            await self._pull_from(registry, reference, name)
+        elif reference not in self.machine.images:
             raise NoSuchImage(f"{reference} cannot be pulled: no registry can be reached")
+
+    async def _pull_from(self, registry: SimulatedContainer, reference: str, name: str) -> None:
+        """A registry of this machine has what the machine has, under the same names."""
+        try:
+            if not await self._ask_registry(registry, reference, name):
+                raise NoSuchImage(f"{reference} cannot be pulled: manifest unknown")
+        except EngineError as error:
+            raise NoSuchImage(f"{reference} cannot be pulled: {error.message}") from error
+        self.machine.add_image(reference)
+
+    async def _ask_registry(self, registry: SimulatedContainer, reference: str, name: str) -> bool:
+        """Raises: EngineError when it gives no answer."""
+        try:
+            if not registry.running:
+                raise ConnectionRefusedError("connection refused")
+            await asyncio.sleep(self.machine.damage.meet_pull(registry.id, reference))
+        except OSError as error:
+            raise EngineError(str(error)) from error
+        except LookupError:
+            return False
+        return name in self.machine.images
+
+    async def in_registry(self, reference: str) -> bool:
+        await self._asked()
+        host, _, name = reference.partition("/")
+        registry = self.machine.registry(host)
+        if registry is None:
+            raise EngineError(f"no registry at {host}")
+        return await self._ask_registry(registry, reference, name)
 
     async def create_network(
         self, name: str, *, subnet: str, gateway: str, bridge: str, labels: Mapping[str, str]

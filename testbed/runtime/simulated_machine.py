@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from testbed.api import labels
 from testbed.api.clock import WallClock
 from testbed.runtime.protocol import (
     ContainerSpec,
@@ -170,6 +171,11 @@ class SimulatedMachine:
     def find(self, name_or_id: str) -> SimulatedContainer | None:
         found = self.containers.get(name_or_id)
         return found or next((item for item in self.containers.values() if item.spec.name == name_or_id), None)
+
+    def registry(self, address: str) -> SimulatedContainer | None:
+        """The container that is the registry of this ``host:port``."""
+        return next((item for item in self.containers.values()
+                     if item.spec.labels.get(labels.REGISTRY) == address), None) if address else None
 
     def new_id(self) -> str:
         self._next_id += 1

@@ -19,12 +19,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from faults.effects import Clock, Disk, Effect, Files, Load, Names, Packets, Peer, Requests, Split, left_behind
+from faults.effects import Clock, Disk, Effect, Files, Load, Names, Packets, Peer, Pulls, Requests, Split, left_behind
 from testbed.runtime.simulated import SimulatedMachine
 from testbed.runtime.simulated_damage import Damage, Echo, Sent
 from testbed.runtime.simulated_machine import SimulatedContainer
 
-Kind = TypeVar("Kind", Packets, Names, Requests, Load, Clock, Files, Split)
+Kind = TypeVar("Kind", Packets, Names, Requests, Load, Clock, Files, Pulls, Split)
 
 _THROTTLED_S = 0.1  # CFS hands out CPU time once in this period
 
@@ -132,6 +132,19 @@ class Effects(Damage):
             echoes.append(Echo(draw.uniform(0.00005, 0.0002) + there_s + back_s + waits_s, doubled))
         return echoes
 
+    # --- pulls
+
+    def meet_pull(self, registry: str, reference: str) -> float:
+        late_s = 0.0
+        for effect in self._all(Pulls):
+            if effect.registry == registry:
+                if effect.refused:
+                    raise ConnectionRefusedError("connection refused")
+                if effect.hidden == reference:
+                    raise LookupError("manifest unknown")
+                late_s += 2 * effect.delay_s  # a handshake and an answer
+        return late_s
+
     # --- names
 
     def answer_name(self, sandbox: str, name: str) -> str | None:
@@ -238,6 +251,8 @@ def _within(effect: Effect, container: SimulatedContainer) -> bool:
     match effect:
         case Packets() | Names() | Requests():
             return effect.sandbox == container.id
+        case Pulls():
+            return effect.registry == container.id
         case Split():
             return effect.gateway == container.id
         case Clock() | Files():

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from faults.registry import Registry
+from testbed.api import labels
 from testbed.api.resources import DEPLOYMENTS, NODES, PODS, SERVICES, ResourceType
 from testbed.client.protocol import Client
 from testbed.core.profile import FAST, Profile
 from testbed.errors import ApiError, TestbedError
-from testbed.runtime.simulated import SimulatedMachine
+from testbed.runtime.protocol import ContainerSpec
+from testbed.runtime.simulated import SimulatedEngine, SimulatedMachine
 from testbed.simulation.api import GATEWAY_ADDRESS, Line, LineClient, SimulatedApi
 from testbed.simulation.chaos import SimulatedChaos
 from testbed.simulation.effects import Effects
@@ -36,7 +38,9 @@ from testbed.store import Stored
 
 Json = dict[str, Any]
 
-IMAGES = ("testbed-pause:1", "testbed-gateway:1", "testbed-nettools:1", "sample:v1", "sample:v2", "sample:broken")
+IMAGES = ("testbed-pause:1", "testbed-gateway:1", "testbed-nettools:1", "testbed-registry:1", "sample:v1", "sample:v2",
+          "sample:broken")
+REGISTRY = "127.0.0.1:5000"
 SERVICE_RANGE = "10.200.128.0/17"
 SERVICE_PREFIX = "10.200.128."
 POD_RANGE = "10.200.0.0/17"
@@ -132,6 +136,14 @@ class World:
 
     async def delete(self, resource: ResourceType, name: str, namespace: str | None = "default") -> None:
         await self._patiently(lambda: self.client.delete(resource, name, namespace))
+
+    async def start_registry(self) -> str:
+        """As ``testbed registry start``: one that has what the machine has; its ``host:port``."""
+        engine = SimulatedEngine(self.machine, "person")
+        await engine.start(await engine.create(ContainerSpec(
+            name="testbed-simulation-registry", image="testbed-registry:1", labels={
+                labels.INSTANCE: self.instance_id, labels.ROLE: labels.ROLE_REGISTRY, labels.REGISTRY: REGISTRY})))
+        return REGISTRY
 
     async def remove_node(self, name: str) -> None:
         """As ``testbed node remove``: switched off, swept, and its object deleted."""
