@@ -113,7 +113,7 @@ def test_doctor_as_json_is_data_on_stdout() -> None:
     assert done.returncode == 4
     value = json.loads(done.stdout)
     assert value["healthy"] is False
-    assert {"name", "ok", "found", "mend", "required"} == set(value["checks"][0])
+    assert {"name", "ok", "found", "mend", "required", "ability", "faults"} == set(value["checks"][0])
 
 
 @pytest.mark.parametrize("arguments", [("setup",), ("image", "list"), ("image", "load", "nothing.tar")])
