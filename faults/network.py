@@ -45,7 +45,7 @@ class NetworkFault(HeldFault):
     kind = NETWORK_CHAOS
     level = "pod"
     fields = network_fields.FIELDS
-    needs = ("nfqueue",)
+    needs = ("netem or nfqueue",)
     after_restart = "pod"
 
     def mistakes(self, spec: Mapping[str, Any]) -> tuple[Mistake, ...]:
@@ -65,7 +65,7 @@ class NetworkFault(HeldFault):
             raise Refused("selector and target chose the same pod: its way to itself crosses no network")
         found, effect = flows(aim.spec, aim.target.key, ends), effect_of(aim.spec)
         hold = Hold(aim.entry_id, self.name, "packets", {"flows": found, "effect": effect}, sandbox.id,
-                    aim.deadline_ns, network=True, cap_add=("NET_ADMIN", "NET_RAW"))
+                    aim.deadline_ns, network=True, cap_add=("NET_ADMIN", "NET_RAW", "SYS_NICE"))
         others = targets if aim.target.key == SELECTED else selected
         return {
             "hold": hold.to_json(), "address": sandbox.address, "before": asdict(await _before(tools, sandbox.address)),
@@ -249,11 +249,13 @@ class Partition(NetworkFault):
     action = "partition"
     summary = "no packet passes between the pods and their peers, or at all"
     example: ClassVar[Json] = {"direction": "both"}
+    needs = ("nfqueue",)
     drawn = Drawing("partition", "#8e44ad")
 
 
 class Bandwidth(NetworkFault):
     action = "bandwidth"
+    needs = ("tbf or nfqueue",)
     summary = "packets pass at a rate at most; what cannot wait is lost"
     example: ClassVar[Json] = {"bandwidth": {"rate": "1mbit", "limit": 100_000, "buffer": 10_000}}
     drawn = Drawing("bandwidth", _DRAWN)

@@ -92,9 +92,14 @@ def late_s(effect: Mapping[str, Any], passes: int) -> float:
 
 
 def lost_share(effect: Mapping[str, Any], passes: int) -> float:
-    """Of echoes: a packet with a wrong checksum is lost as well."""
-    through = (1 - _share(effect, "loss")) * (1 - _share(effect, "corrupt"))
-    return float(1 - through**passes)
+    """Of echoes: a packet with a wrong checksum is lost as well, one that is lost and doubled is not."""
+    through = 1 - _share(effect, "loss") * (1 - _share(effect, "duplicate"))
+    return float(1 - (through * (1 - _share(effect, "corrupt"))) ** passes)
+
+
+def doubled_share(effect: Mapping[str, Any], passes: int) -> float:
+    """Of echoes: at least so many answers come twice."""
+    return _share(effect, "duplicate") * (1 - lost_share(effect, passes))
 
 
 def _share(effect: Mapping[str, Any], name: str) -> float:
@@ -108,7 +113,7 @@ def run_for(effect: Mapping[str, Any], passes: int) -> Run:
     wait_s = _SILENT_S + 1.2 * most_s
     if effect.get("drop") or lost_share(effect, passes) >= _CERTAIN_SHARE:
         return Run(5 if effect.get("drop") else 20, wait_s)
-    shares = [share for share in (lost_share(effect, passes), _share(effect, "duplicate")) if share]
+    shares = [share for share in (lost_share(effect, passes), doubled_share(effect, passes)) if share]
     varies = delay.get("jitter_s") or effect.get("reorder")
     count = max(20 if varies else 4, *(min(400, math.ceil(10 / share)) for share in shares), 0)
     return Run(count, wait_s, _BARE_BYTES if effect.get("corrupt") and not delay else 56)
@@ -145,8 +150,8 @@ def judge(effect: Mapping[str, Any], passes: int, without: Seen, seen: Seen) -> 
         holds &= seen.lost_share > (without.lost_share + expected) / 2 or \
             (expected >= _CERTAIN_SHARE and not seen.received)
         parts.append(f"{100 * seen.lost_share:.1f} % of {seen.sent} lost, {100 * without.lost_share:.0f} % before")
-    if doubled := _share(effect, "duplicate"):
-        holds &= seen.doubled > seen.received * doubled / 3
+    if doubled := doubled_share(effect, passes):
+        holds &= seen.doubled > seen.sent * doubled / 3
         parts.append(f"{seen.doubled} of {seen.received} answers came twice")
     late = late_s(effect, passes)
     if late and share < _CERTAIN_SHARE and not (effect.get("corrupt") and not seen.mean_s):
@@ -166,7 +171,7 @@ def judge_rate(rate: Mapping[str, Any], run: Run, without: Seen, seen: Seen) -> 
 
 def too_rare(effect: Mapping[str, Any], passes: int, run: Run) -> bool:
     """Whether a run may well show nothing of it: then what the kernel counts has to do."""
-    shares = [share for share in (lost_share(effect, passes), _share(effect, "duplicate")) if share]
+    shares = [share for share in (lost_share(effect, passes), doubled_share(effect, passes)) if share]
     late = late_s(effect, passes)
     return any(share * run.count < 3 for share in shares) or 0 < late < 0.001
 

@@ -22,6 +22,8 @@ MAX_WAITING = 10000  # packets; the same is told to netem, whose own default is 
 RECEIVE_BYTES = 1 << 20
 BATCH = 64
 EARLY_S = 0.00005  # what a select costs
+POST_ROUTING = 4  # enum nf_inet_hooks
+SO_SNDBUFFORCE = 32
 
 
 def attribute(kind, data):
@@ -104,10 +106,12 @@ class Queue:
 
 
 class Copies:
-    """Sends a packet a second time, with the mark of the first: past the rules that the first has met already."""
+    """Sends a packet again, with the mark of the first: past the rules that the first has met already."""
 
     def __init__(self):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 8 << 20)
+        self.socket.setblocking(False)
 
     def send(self, packet, mark):
         try:
@@ -121,7 +125,12 @@ class Copies:
 
 
 class Reader:
-    """``fate``: packet_fate.Fate, or None: whatever comes passes."""
+    """``fate``: packet_fate.Fate, or None: whatever comes passes.
+
+    What is late on its way out is dropped, and a copy of it is sent when it is due. Were the packet itself held, its
+    socket would count it as not sent, and TCP keeps but a millisecond's worth of such packets: a delay would be a
+    throttle (net/ipv4/tcp_output.c tcp_small_queue_check; netem lets go of the socket for the same reason).
+    """
 
     def __init__(self, queue, fate):
         self.queue, self.fate, self.copies = queue, fate, Copies()
@@ -160,15 +169,19 @@ class Reader:
         if not moments or len(self.waiting) >= MAX_WAITING:
             self.queue.drop(identity)
             return
+        can_be_sent = packet[0] >> 4 == 4
+        stolen = can_be_sent and hook == POST_ROUTING and self.fate.latency_s > 0
+        if stolen:
+            self.queue.drop(identity)
         changed = self.fate.changed(packet)
         for number, due in enumerate(moments):
-            own = number == 0
-            if not own and packet[0] >> 4 != 4:
+            first = number == 0
+            if not first and not can_be_sent:
                 continue
+            what = changed if first else packet
             self.count += 1
-            entry = (due, self.count, identity if own else None, mark,
-                     (b"" if changed is packet else changed) if own else packet)
-            heapq.heappush(self.waiting, entry)
+            heapq.heappush(self.waiting, (due, self.count, None, mark, what) if stolen or not first else
+                           (due, self.count, identity, mark, b"" if changed is packet else changed))
 
     def close(self):
         self.queue.close()
