@@ -101,6 +101,9 @@ class Surgeon:
 
     def _injected(self, entry: Entry, evidence: str, tell: Tell) -> Entry:
         at_ns = self._now_ns()
+        sooner_s = self._registry.get(entry.injector).in_effect_s(entry.plan)
+        if sooner_s is not None and entry.deadline_ns:
+            entry = replace(entry, deadline_ns=min(entry.deadline_ns, at_ns + int(sooner_s * 1e9)))
         entry = replace(entry, phase=Phase.INJECTED, injected_count=entry.injected_count + 1, attempts=0, retry_ns=0)
         entry = self._noted(entry, "Succeeded", "Apply", evidence, at_ns)
         tell("Applied", f"{entry.injector} on {entry.target.id}: {evidence}", at_ns, False)

@@ -74,13 +74,12 @@ async def measure_apart(tools: Tools, plan: Json) -> str:
     if (await gateway_of(tools)).id != hold.joined:
         raise NotInEffect("the gateway was started anew since, and passes everything on")
     holder = await holder_container.holds(tools, hold)
-    question = {"table": hold.plan["table"]}
-    if not (await holder_container.look(tools, holder.id, "apart.seen", question))["rules"]:
-        raise NotInEffect("its rules are not in the gateway's kernel")
     tried = await _ping(tools, plan.get("proof") or {}, outgoing=hold.plan["to"])
-    seen = await holder_container.look(tools, holder.id, "apart.seen", question)
+    seen = await holder_container.look(tools, holder.id, "apart.seen", {"table": hold.plan["table"]})
+    if not seen["rules"]:
+        raise NotInEffect("its rules are not in the gateway's kernel")
     swallowed = seen["to"] + seen["from"]
-    return f"{tried or 'its rules are in force'}; the gateway has swallowed {swallowed} packets"
+    return f"{tried or 'its rules are in force'}; packets that the gateway has swallowed: {swallowed}"
 
 
 async def _ping(tools: Tools, proof: Json, *, outgoing: bool) -> str:

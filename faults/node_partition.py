@@ -10,6 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
 from faults import holder_container
 from faults.effects import Effect
 from faults.holder_container import Hold
@@ -55,11 +59,15 @@ class NodePartition(Fault):
         return {**plan, **await plan_apart(tools, aim, self.name, direction)} if parts != CONTROL_PLANE else plan
 
     async def inject(self, tools: Tools, plan: Json, remaining_s: float) -> None:
+        acts: list[Awaitable[Any]] = []
         if plan["cable"]:
-            await tools.room.set_cable(plan["node"], cut=True, direction=plan["direction"], key=plan["key"],
-                                       deadline_s=remaining_s + _SPARE_S)
+            acts.append(tools.room.set_cable(plan["node"], cut=True, direction=plan["direction"], key=plan["key"],
+                                             deadline_s=remaining_s + _SPARE_S))
         if "hold" in plan:
-            await holder_container.begin(tools, Hold.from_json(plan["hold"]))
+            acts.append(holder_container.begin(tools, Hold.from_json(plan["hold"])))
+        for outcome in await asyncio.gather(*acts, return_exceptions=True):  # both have ended before anything is undone
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def verify(self, tools: Tools, plan: Json) -> str:
         words = [await self._cable_is_silent(tools, plan)] if plan["cable"] else []

@@ -1,7 +1,8 @@
 """NodeChaos ``reboot``: the node's power goes off and comes on again after ``offFor``, by whoever is alive.
 
-The machine room owns the power. The daemon asks it to switch on, or the holder does. Undone means booted: the agent is
-there with another boot id than before, and nothing of what ran before is left.
+The machine room owns the power. The daemon asks it to switch on, ``offFor`` after the power was seen to be off; with
+the daemon dead the holder does, a little later. Undone means booted: the agent is there with another boot id than
+before, and nothing of what ran before is left.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from testbed.errors import ApiUnavailable, Mistake, NotFound
 
 DEFAULT_OFF_S = 1.0
 MOST_OFF_S = 3600.0
+_SWITCHING_S = 3.0  # what switching off may take
 
 
 class NodeReboot(NodeKill):
@@ -40,12 +42,16 @@ class NodeReboot(NodeKill):
         return (Mistake("must be more than 0 and at most 1h", "spec.offFor"),)
 
     def held_s(self, spec: Mapping[str, Any]) -> float | None:
-        return off_s(spec)
+        return off_s(spec) + _SWITCHING_S
+
+    def in_effect_s(self, plan: Json) -> float | None:
+        return float(plan["off_s"])
 
     async def prepare(self, tools: Tools, aim: Aim) -> Json:
         plan = await super().prepare(tools, aim)
         node = plan["node"]
-        return {**plan, "boot_id": await _boot_id(tools, node), "before": await _containers(tools, node)}
+        return {**plan, "off_s": off_s(aim.spec), "boot_id": await _boot_id(tools, node),
+                "before": await _containers(tools, node)}
 
     async def undone(self, tools: Tools, plan: Json) -> bool:
         try:

@@ -169,6 +169,11 @@ class Fault(ABC):
         """Seconds until the undo is due, where that is not the object's ``duration`` (None); 0: it is never undone."""
         return None if self.reversible else 0.0
 
+    def in_effect_s(self, plan: Json) -> float | None:
+        """Seconds from the verified effect until the undo is due, where that is sooner than ``held_s`` says; None: it
+        is not. For what is short and takes its time to begin."""
+        return None
+
     def verify_within_s(self, plan: Json) -> float:
         """How long it may take until ``verify`` succeeds."""
         return 5.0

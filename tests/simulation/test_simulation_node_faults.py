@@ -190,7 +190,7 @@ def test_a_reboot_comes_to_its_end_with_the_daemon_dead(in_world: Run) -> None:
         await fault(world, NODE_CHAOS, "again", **on("n1", action="reboot"))
         await world.until(lambda: not world.room.nodes["n1"].powered, within_s=5)
         world.chaos.kill()
-        await world.until(lambda: world.room.nodes["n1"].powered, within_s=5)
+        await world.until(lambda: world.room.nodes["n1"].powered, within_s=8)
         world.chaos.start()
         await world.until(recovered(world, NODE_CHAOS, "again"), within_s=20)
         assert world.room.nodes["n1"].boots == 2
