@@ -60,16 +60,24 @@ class DnsFault(HeldFault):
 
     async def measure(self, tools: Tools, plan: Json, holder: str) -> str:
         patterns = plan["hold"]["plan"]["patterns"]
+
+        async def ask(name: str) -> Json:
+            question = {"id": plan["hold"]["entry_id"], "name": name}
+            answer: Json = await holder_container.look(tools, holder, "names.resolve", question)
+            return answer
+
         meant = a_name_of(patterns[0]) if patterns else _CLUSTERS_OWN
-        met = await holder_container.look(tools, holder, "names.resolve", {"name": meant})
+        met = await ask(meant)
         shown = self.shown(meant, met)
-        if self.answer == "random":
-            again = await holder_container.look(tools, holder, "names.resolve", {"name": meant})
-            if again["addresses"] == met["addresses"]:
-                raise NotInEffect(f"{meant} has {', '.join(met['addresses'])}, asked twice")
+        if self.answer == "random" and (await ask(meant))["addresses"] == met["addresses"]:
+            raise NotInEffect(f"{meant} has {', '.join(met['addresses'])}, asked twice")
         if means(patterns, _CLUSTERS_OWN):
             return shown
-        return f"{shown}; {await self._elsewhere(tools, holder)}"
+        try:
+            other = await ask(_CLUSTERS_OWN)
+        except NotInEffect:  # its resolver may have troubles of its own
+            return f"{shown}; {_CLUSTERS_OWN} is not answered, by nobody's doing here"
+        return f"{shown}; {_CLUSTERS_OWN} has {', '.join(other['addresses']) or 'no address'} as ever"
 
     def shown(self, name: str, met: Json) -> str:
         """What an answer to a name that is meant shows, in words. Raises: NotInEffect."""
@@ -80,14 +88,6 @@ class DnsFault(HeldFault):
             return f"{name}: {met['addresses'][0]}, {by}"
         raise NotInEffect(f"{name} is answered by {met['resolver']} itself: code {met['code']}, "
                           f"{', '.join(met['addresses']) or 'no address'}")
-
-    async def _elsewhere(self, tools: Tools, holder: str) -> str:
-        """How a name fares that is not meant: told, not judged, for its resolver may have troubles of its own."""
-        try:
-            other = await holder_container.look(tools, holder, "names.resolve", {"name": _CLUSTERS_OWN})
-        except NotInEffect:
-            return f"{_CLUSTERS_OWN} is not answered, by nobody's doing here"
-        return f"{_CLUSTERS_OWN} has {', '.join(other['addresses']) or 'no address'} as ever"
 
     def simulated(self, plan: Json) -> tuple[Effect, ...]:
         own = plan["hold"]["plan"]

@@ -1,9 +1,10 @@
 """Answers DNS questions of a pod's own processes itself, with an error or with a random address.
 
 Datagrams to port 53 come to a queue reader: a question that is meant is answered in the resolver's name and goes no
-further, all else passes untouched, in the same packet, to whomever it was sent. Nothing is translated, so there is
-nothing that a connection tracker could remember. TCP connections to port 53 are taken by a proxy that does the same.
-Killed, it answers nothing any more and every question passes (``--queue-bypass``).
+further, all else passes untouched, in the same packet, to whomever it was sent. No address is translated, so the
+connection tracker has nothing to remember, and what it remembers from before changes nothing. TCP connections to port
+53 are taken by a proxy that does the same. Killed, it answers nothing any more and every question passes
+(``--queue-bypass``).
 """
 
 import asyncio
@@ -32,7 +33,7 @@ def clear(plan):
 
 async def _hold(plan, ready, over):
     steering.end(plan["id"])
-    rules = [*steering.udp_out(PORT), *steering.tcp_out(PORT)]
+    rules = [*steering.udp_out(PORT), *steering.tcp_out(PORT), *steering.forged_from(PORT)]
     level, queue, listener = steering.begin(plan["id"], rules)
     answering = Answering(plan["patterns"], plan["answer"], level)
     loop = asyncio.get_running_loop()
@@ -60,7 +61,7 @@ class Answering:
         self._patterns, self._random_answer, self._level = patterns, answer == "random", level
         self._random = random.Random()
         self._raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
-        self._raw.setsockopt(socket.SOL_SOCKET, steering.SO_MARK, steering.PASSED_ALL)
+        self._raw.setsockopt(socket.SOL_SOCKET, steering.SO_MARK, steering.FORGED)
 
     def answer(self, message):
         """Ours to a message, or None when it is not meant."""
@@ -147,18 +148,21 @@ def _reversed(packet, size, answer):
 
 
 def resolve(question):
-    """Asks for a name as a process of the pod would.
+    """Asks for a name as a process of the pod would that only injection ``id`` stands in the way of.
 
-    The question: ``{"name", "type": "A" or "AAAA", "within_s"}``; the answer: ``{"code": 0 or the DNS error's number,
-    "addresses", "forged": whether it is of this program, "resolver", "ms"}``. Raises: OSError when nobody answers.
+    The question: ``{"id", "name", "type": "A" or "AAAA", "within_s"}``; the answer: ``{"code": 0 or the DNS error's
+    number, "addresses", "forged": whether it is of this program, "resolver", "ms"}``.
+
+    Raises: OSError when nobody answers.
     """
     lines = RESOLV.read_text().splitlines()
     resolver = next((line.split()[1] for line in lines if line.split()[:1] == ["nameserver"]), "127.0.0.1")
     kind = dns_packet.AAAA if question.get("type") == "AAAA" else dns_packet.A
-    began = time.monotonic()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        asker.setsockopt(socket.SOL_SOCKET, steering.SO_MARK, steering.standing(question["id"])[1])
         asker.settimeout(question.get("within_s", 1.0))
         asker.connect((resolver, PORT))
+        began = time.monotonic()
         asker.send(dns_packet.query(random.randrange(1 << 16), question["name"], kind))
         message = asker.recv(4096)
     code, addresses = dns_packet.read_answer(message)

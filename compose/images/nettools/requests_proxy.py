@@ -49,8 +49,7 @@ async def _hold(plan, ready, over):
     loop.add_reader(queue.socket, take)
     left = _reset_standing(port)
     serving = asyncio.create_task(proxy.serve(listener))
-    telling = await asyncio.start_unix_server(
-        lambda _, writer: _tell(proxy, level, writer), path=_address(plan["id"]))
+    telling = await asyncio.start_unix_server(lambda _, writer: _tell(proxy, writer), path=_address(plan["id"]))
     still = f"; {left} connections from before could not be reset" if left else ""
     ready(f"connections to port {port} are taken by a proxy, level {level.number}{still}")
     ended = asyncio.Event()
@@ -82,9 +81,9 @@ def _address(name):
     return f"\0testbed-requests-{name}"
 
 
-async def _tell(proxy, level, writer):
-    writer.write(json.dumps({"connections": proxy.connections, "requests": proxy.requests, "applied": proxy.applied,
-                             "bit": level.bit}).encode())
+async def _tell(proxy, writer):
+    writer.write(json.dumps({"connections": proxy.connections, "requests": proxy.requests,
+                             "applied": proxy.applied}).encode())
     writer.close()
 
 
@@ -97,12 +96,12 @@ def ask(question):
     ``{"how": "answered", "closed", "silent" or "refused", "ms", "code", "headers": [[name, value]], "body"}`` (the last
     three when answered).
     """
+    rules, mark = steering.standing(question["id"])
     direct = _exchange(question, steering.PASSED_ALL)
     before = _counts(question["id"])
-    met = _exchange(question, steering.PASSED_ALL & ~before["bit"])
+    met = _exchange(question, mark)
     after = _counts(question["id"])
-    counted = {name: after[name] - before[name] for name in ("connections", "requests", "applied")}
-    return {"direct": direct, "met": met, **counted, "rules": steering.standing(question["id"])}
+    return {"direct": direct, "met": met, "rules": rules, **{name: after[name] - before[name] for name in before}}
 
 
 def _counts(name):

@@ -5,8 +5,8 @@ it; the rules of a chain stand in the order of their levels: so several faults o
 is *taken* by a fault's queue reader, which marks it with the level, and the nat table sends what is taken to the
 fault's proxy. Who is dead takes nothing (``--queue-bypass``): a killed proxy is no outage for those who come after.
 
-Marks: bits 0 to 9, passed; bits 10 to 13, taken, level + 1 (bits 16 to 30 are packet_rules.py's). Rules stand in the
-tables raw and nat and are known by a comment with the injection's id. Standard library only.
+Marks: bits 0 to 9, passed; bits 10 to 13, taken, level + 1; bit 15, forged (bits 16 to 30 are packet_rules.py's).
+Rules stand in the tables raw and nat and are known by a comment with the injection's id. Standard library only.
 """
 
 import re
@@ -22,6 +22,7 @@ LEVELS = 10
 FIRST_PORT, FIRST_QUEUE = 61400, 30100  # above the ports that sockets get by themselves; queues of nobody else
 _TAKEN, _TAKEN_MASK = LEVELS, 0xF << LEVELS
 PASSED_ALL = (1 << LEVELS) - 1
+FORGED = 1 << 15 | PASSED_ALL
 SO_MARK, SO_ORIGINAL_DST = 36, 80
 TABLES = "raw", "nat"
 _COMMENT = re.compile(r'--comment "?testbed:([^:" ]+):(\d+)"?')
@@ -65,6 +66,12 @@ def udp_out(port):
     return [("raw", "OUTPUT", f"-p udp -m udp --dport {port}")]
 
 
+def forged_from(port):
+    """Datagrams that a fault sends in the name of a server to whom a client's never came. The connection tracker may
+    not see them: it may know the client's flow, and would give the answer another port to tell the two apart."""
+    return [("raw", "OUTPUT", f"-p udp -m udp --sport {port}", f"-m mark --mark {FORGED:#x}", "-j CT --notrack")]
+
+
 def tcp_out(port):
     """Of the pod's own processes: connections to a port, wherever."""
     return [("raw", "OUTPUT", f"-p tcp -m tcp --dport {port} --tcp-flags FIN,SYN,RST,ACK SYN"),
@@ -106,8 +113,10 @@ def end(name):
 
 
 def standing(name):
-    """How many rules of an injection there are. Raises: OSError."""
-    return sum(1 for table in TABLES for line in _listed(table) if _owner(line)[0] == name)
+    """How many rules of an injection there are, and the mark of a packet that meets it and no other fault: that of a
+    packet which has passed all others. Raises: OSError."""
+    levels = [level for table in TABLES for line in _listed(table) for owner, level in [_owner(line)] if owner == name]
+    return len(levels), PASSED_ALL & ~Level(levels[0]).bit if levels else PASSED_ALL
 
 
 def meant_for(taken):
@@ -165,8 +174,10 @@ def _free_level():
 def _placed(name, level, rules):
     """Rules with their place in the chain, by table."""
     found = {table: [] for table in TABLES}
-    for table, chain, what in rules:
-        if table == "raw":
+    for table, chain, what, *own in rules:
+        if own:
+            fresh, then = own
+        elif table == "raw":
             fresh = f"-m mark --mark 0x0/{_TAKEN_MASK | level.bit:#x}"
             then = f"-j NFQUEUE --queue-num {level.queue} --queue-bypass"
         else:
