@@ -9,6 +9,7 @@ import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +59,11 @@ class Rig:
             return state if state.status == "exited" else None
 
         return await eventually("the container has ended", look)
+
+
+def groups_of(pid: int) -> set[str]:
+    """Its cgroup's path in each hierarchy."""
+    return {line.split(":", 2)[2] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()}
 
 
 async def eventually(what: str, look: Callable[[], Awaitable[Any]], timeout_s: float = 20.0) -> Any:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from engine_rig import Rig, docker_rig, eventually, needs_root
+from engine_rig import Rig, docker_rig, eventually, groups_of, needs_root
 
 from testbed.api import labels as keys
 from testbed.errors import HostError
@@ -57,6 +57,9 @@ async def test_acts_through_the_helper(helped: Rig) -> None:
     assert await helped.host.frozen(cgroup)
     await helped.host.thaw(cgroup)
     await helped.host.create_cgroup(f"{helped.cgroup}/node/agent")
+    _, guest = await _process(helped)
+    await helped.host.join_cgroup(cgroup, guest.pid)
+    assert groups_of(guest.pid) == {cgroup}
     watching = asyncio.create_task(helped.host.wait_exit(process))
     await asyncio.sleep(0)
     await helped.host.signal(process, SIGKILL)

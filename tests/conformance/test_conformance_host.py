@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 
 import pytest
-from engine_rig import Rig, eventually
+from engine_rig import Rig, eventually, groups_of
 
 from testbed.errors import HostError
 from testbed.runtime.protocol import ProcessIdentity
@@ -101,6 +101,22 @@ async def test_cgroups_come_and_go(rig: Rig) -> None:
     await rig.host.remove_cgroup(f"{rig.cgroup}/node")
     with pytest.raises(HostError):
         await rig.host.freeze(f"{rig.cgroup}/node")
+
+
+async def test_a_process_of_ours_joins_a_containers_group_and_shares_its_fate(rig: Rig) -> None:
+    _, target = await _process(rig)
+    _, guest = await _process(rig)
+    group = await rig.host.cgroup_of(target)
+    await rig.host.join_cgroup(group, guest.pid)
+    await rig.host.join_cgroup(group, guest.pid)
+    assert await rig.host.cgroup_of(guest) == group
+    assert set(await rig.host.pids_in(group)) == {target.pid, guest.pid}
+    if rig.machine is None:
+        assert groups_of(guest.pid) == {group}  # in every hierarchy: its limits count
+    await rig.host.kill_cgroup(group)
+    assert not await rig.host.alive(guest)
+    with pytest.raises(HostError):
+        await rig.host.join_cgroup("/docker", guest.pid)
 
 
 async def test_programs_run_inside_a_container(rig: Rig) -> None:

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from testbed.api.core_v1 import PodSpec
 from testbed.core.local_storage import DiskUse, limited_volumes, over_limit
-from testbed.core.node_pressure import PodUse, Pressure, judged, turned_away, victims
+from testbed.core.node_pressure import (
+    PodUse,
+    Pressure,
+    disk_threshold_bytes,
+    disk_victims,
+    judged,
+    turned_away,
+    victims,
+)
 
 MI = 1024**2
 
@@ -71,3 +79,21 @@ def test_a_node_under_pressure_takes_pods_that_ask_for_something() -> None:
     assert turned_away(PodSpec.of({"containers": [{"name": "a"}]})) == "The node had condition: [MemoryPressure]. "
     assert not turned_away(use("a", 0, "1Mi").spec)
     assert not turned_away(PodSpec.of({"containers": [{"name": "a"}], "tolerations": [{"operator": "Exists"}]}))
+
+
+def on_disk(uid: str, used: int, request: str = "0", priority: int = 0) -> tuple[PodSpec, str, int]:
+    return (PodSpec.of({"priority": priority, "containers": [
+        {"name": "app", "resources": {"requests": {"ephemeral-storage": request}}}]}), uid, used * MI)
+
+
+def test_a_full_disk_evicts_those_over_their_request_then_by_priority_then_by_use() -> None:
+    pods = [on_disk("within", 50, "60Mi"), on_disk("over-little", 6, "1Mi"), on_disk("over-much", 30, "1Mi"),
+            on_disk("important", 90, "1Mi", priority=5), on_disk("critical", 99, priority=2_000_000_000),
+            on_disk("empty", 0)]
+    assert disk_victims(pods) == ["over-much", "over-little", "important", "within"]
+    assert disk_threshold_bytes(200 * MI) == 20 * MI
+
+
+def test_a_node_short_of_disk_takes_critical_pods_only() -> None:
+    assert turned_away(use("a", 0, "1Mi").spec, disk=True) == "The node had condition: [DiskPressure]. "
+    assert not turned_away(use("a", 0, priority=2_000_000_000).spec, disk=True)
