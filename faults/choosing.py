@@ -14,6 +14,7 @@ from typing import Any
 
 from faults import blast_radius, selection
 from faults.protocol import SELECTED, Fault, Json, Target
+from faults.reach import check_reach
 
 SEED = "testbed.io/seed"
 
@@ -37,6 +38,7 @@ def choose(obj: Json, fault: Fault, scene: Scene) -> list[Target]:
     for key, part in fault.selections(spec).items():
         targets += _of_selection(obj, fault, key, part, scene, {target.uid for target in targets})
     hit = [target for target in targets if target.key == SELECTED]
+    check_reach(fault, spec, targets, scene.nodes)
     limits = notes(obj)
     if fault.level == "node" and hit:
         blast_radius.check_nodes([target.node for target in hit],

@@ -13,6 +13,7 @@ class NodeFreeze(Fault):
     action = "freeze"
     summary = "everything on the node stops, its agent too"
     level = "node"
+    node_kinds = ("slice", "engine")
     after_restart = "node"
     drawn = Drawing("frozen", "#2980b9")
 

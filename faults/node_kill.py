@@ -12,6 +12,7 @@ class NodeKill(Fault):
     action = "kill"
     summary = "the node's power goes off: its links first, then everything on it"
     level = "node"
+    node_kinds = ("slice", "engine")
     after_restart = "node"
     drawn = Drawing("off", "#7f0000")
 

@@ -26,6 +26,7 @@ class PodFailure(Fault):
     action = "pod-failure"
     summary = "the pod's containers get the pause image: they run and serve nothing"
     level = "pod"
+    node_kinds = ("slice", "engine")
     after_restart = "pod"
     drawn = Drawing("failing", "#d35400")
 

@@ -132,6 +132,8 @@ class Fault(ABC):
         fields: JSON schema of its own fields, beside the common ones (crd.py). required: which of them must be there.
         needs: abilities of this machine without which it is refused (abilities.py); ``"netem or nfqueue"``: one of
             them.
+        node_kinds: kinds of node on which it can be done, "slice" and "engine"; refused elsewhere (reach.py). Only what
+            acts through the API or the machine room reaches the inside of a node with an engine of its own.
         after_restart: "pod" when it stays through restarts of containers, "container" when such a restart cures it,
             "node" and "cluster" accordingly, "never" when there is nothing to stay.
         example: its fields in the smallest object that has an effect which can be seen, for docs and tests.
@@ -148,6 +150,7 @@ class Fault(ABC):
     fields: ClassVar[Mapping[str, Json]] = {}
     required: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[tuple[str, ...]] = ()
+    node_kinds: ClassVar[tuple[str, ...]] = ("slice",)
     after_restart: ClassVar[str]
     example: ClassVar[Json] = {}
     drawn: ClassVar[Drawing]
@@ -173,6 +176,10 @@ class Fault(ABC):
         """Seconds from the verified effect until the undo is due, where that is sooner than ``held_s`` says; None: it
         is not. For what is short and takes its time to begin."""
         return None
+
+    def reaches(self, spec: Mapping[str, Any]) -> tuple[str, ...]:
+        """Kinds of node on which this object can be carried out."""
+        return self.node_kinds
 
     def verify_within_s(self, plan: Json) -> float:
         """How long it may take until ``verify`` succeeds."""

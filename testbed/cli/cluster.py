@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from testbed.api.instance import instance_directory, load_instance, state_root
+from testbed.api.instance import NODE_KINDS, instance_directory, load_instance, state_root
 from testbed.cli import output as printing
 from testbed.core.profile import PROFILES
 from testbed.errors import EnvironmentProblem, UsageError
@@ -20,6 +20,8 @@ def up(
     node_cpu: str = typer.Option("", "--node-cpu", help="A real limit for each node, e.g. 2; default the machine's."),
     node_memory: str = typer.Option("", "--node-memory", help="The same for memory, e.g. 2Gi."),
     node_disk: str = typer.Option("", "--node-disk", help="The same for volumes on disk, e.g. 1Gi."),
+    node_kind: str = typer.Option("slice", "--node-kind", help="slice: shares of this machine's engine; engine: each "
+                                  "node a container with an engine of its own and the agent inside."),
 ) -> None:
     """Bring a cluster up."""
     import time
@@ -28,10 +30,12 @@ def up(
 
     if profile not in PROFILES:
         raise UsageError(f"there is no profile {profile!r}", hint="one of: " + ", ".join(PROFILES))
+    if node_kind not in NODE_KINDS:
+        raise UsageError(f"there are no nodes of kind {node_kind!r}", hint="one of: " + ", ".join(NODE_KINDS))
     started = time.monotonic()
     instance = bring_up(name, nodes=nodes, profile=profile, node_cpu=node_cpu, node_memory=node_memory,
                         node_disk=node_disk,
-                        progress=printing.say)
+                        node_kind=node_kind, progress=printing.say)
     printing.say(f"cluster {name!r} is up: {nodes} nodes Ready in {time.monotonic() - started:.1f} s")
     printing.say(f"  kubectl:  export KUBECONFIG={instance.kubeconfig}")
     printing.say(f"  next:     testbed apply -f FILE{'' if name == 'default' else f' --name {name}'}")

@@ -34,10 +34,11 @@ def add(
     node_name: str = typer.Argument("", metavar="[NAME]", help="Default: the next free node-N."),
     cpu: str = typer.Option("", "--cpu", help="A real limit, e.g. 2."),
     memory: str = typer.Option("", "--memory", help="A real limit, e.g. 2Gi."),
+    kind: str = typer.Option("slice", "--kind", help="slice or engine, as of: testbed up --node-kind."),
     name: str = printing.Name,
 ) -> None:
     """Add a node."""
-    added = ask(name, lambda room: room.add_node(node_name, cpu=cpu, memory=memory))
+    added = ask(name, lambda room: room.add_node(node_name, cpu=cpu, memory=memory, kind=kind))
     printing.out(f"node/{added} added")
 
 
@@ -52,8 +53,9 @@ def remove(node_name: str = typer.Argument(..., metavar="NAME"), name: str = pri
 def replace(node_name: str = typer.Argument(..., metavar="NAME"), name: str = printing.Name) -> None:
     """A new machine under the same name."""
     async def exchange(room: MachineRoom) -> None:
+        kind = next((item.kind for item in (await room.status()).nodes if item.name == node_name), "slice")
         await room.remove_node(node_name)
-        await room.add_node(node_name)
+        await room.add_node(node_name, kind=kind)
 
     ask(name, exchange)
     printing.out(f"node/{node_name} replaced")
@@ -64,6 +66,6 @@ def list_nodes(name: str = printing.Name) -> None:
     """The machines: power, cable, range of pod addresses."""
     status = ask(name, lambda room: room.status())
     printing.out(printing.columns(
-        ("NAME", "POWER", "CABLE", "PODS", "AGENT-PID"),
-        [(item.name, "on" if item.powered else "OFF", "CUT" if item.cable_cut else "ok", item.pod_cidr, item.agent_pid)
-         for item in status.nodes]))
+        ("NAME", "KIND", "POWER", "CABLE", "PODS", "AGENT-PID"),
+        [(item.name, item.kind, "on" if item.powered else "OFF", "CUT" if item.cable_cut else "ok", item.pod_cidr,
+          item.agent_pid) for item in status.nodes]))

@@ -22,21 +22,23 @@ import os
 import signal
 import sys
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from testbed.api.instance import load_instance
+from testbed.api.instance import ENGINE, load_instance
 from testbed.machines.cable_state import FROM_API, TO_API, Cable
 
 HIGH_WATER_BYTES = 256 * 1024
+Place = int | Path  # a port of 127.0.0.1, or a unix socket: a node of kind engine has a loopback of its own
 
 
 class End(asyncio.Protocol):
     """One end of a relayed connection; ``peer`` is the other. What it receives, the peer sends. ``direction``: which
     way that goes, "to" the API or "from" it."""
 
-    def __init__(self, cable: Cable, target_port: int | None, direction: str, peer: End | None = None) -> None:
-        self._cable, self._target_port, self._direction = cable, target_port, direction
+    def __init__(self, cable: Cable, target: Place | None, direction: str, peer: End | None = None) -> None:
+        self._cable, self._target, self._direction = cable, target, direction
         self.peer = peer
         self.transport: asyncio.Transport | None = None
         self._silent = False
@@ -56,14 +58,13 @@ class End(asyncio.Protocol):
         self._cable.ends.add(self)
         if self._cable.cut:
             self.silence()
-        elif self._target_port is not None:
-            self._connecting = asyncio.get_running_loop().create_task(self._connect(self._target_port))
+        elif self._target is not None:
+            self._connecting = asyncio.get_running_loop().create_task(self._connect(self._target))
 
-    async def _connect(self, port: int) -> None:
-        loop = asyncio.get_running_loop()
+    async def _connect(self, target: Place) -> None:
         back = FROM_API if self._direction == TO_API else TO_API
         try:
-            _, protocol = await loop.create_connection(lambda: End(self._cable, None, back, self), "127.0.0.1", port)
+            protocol = await _connected(target, lambda: End(self._cable, None, back, self))
         except OSError:
             if not self._silent:
                 self.abort()
@@ -204,13 +205,28 @@ async def serve_control(cable: Cable, path: Path) -> asyncio.Server:
         os.umask(mask)
 
 
-async def relay(cable: Cable, listen_port: int, target_port: int, direction: str = TO_API) -> asyncio.Server:
-    """Relays ``127.0.0.1:listen_port`` to ``127.0.0.1:target_port``. ``direction``: of what clients send.
+async def _connected(target: Place, make: Callable[[], End]) -> End:
+    """Raises: OSError."""
+    loop = asyncio.get_running_loop()
+    if isinstance(target, Path):
+        return (await loop.create_unix_connection(make, str(target)))[1]
+    return (await loop.create_connection(make, "127.0.0.1", target))[1]
+
+
+async def relay(cable: Cable, listen: Place, target: Place, direction: str = TO_API) -> asyncio.Server:
+    """Relays what connects to ``listen`` to ``target``. ``direction``: of what clients send.
 
     Raises: OSError when the port is taken.
     """
     loop = asyncio.get_running_loop()
-    return await loop.create_server(lambda: End(cable, target_port, direction), "127.0.0.1", listen_port, backlog=256)
+    if isinstance(listen, int):
+        return await loop.create_server(lambda: End(cable, target, direction), "127.0.0.1", listen, backlog=256)
+    listen.unlink(missing_ok=True)
+    mask = os.umask(0o177)
+    try:
+        return await loop.create_unix_server(lambda: End(cable, target, direction), str(listen), backlog=256)
+    finally:
+        os.umask(mask)
 
 
 async def run(directory: Path, name: str) -> None:
@@ -225,8 +241,11 @@ async def run(directory: Path, name: str) -> None:
     cable.restore()
     path = instance.cable_socket(name)
     path.unlink(missing_ok=True)
-    await relay(cable, node.to_agent_port, node.agent_port, FROM_API)
+    inside = node.kind == ENGINE
+    await relay(cable, node.to_agent_port, instance.node_socket(name, "agent") if inside else node.agent_port, FROM_API)
     await relay(cable, node.to_api_port, instance.api_port)
+    if inside:
+        await relay(cable, instance.node_socket(name, "api"), instance.api_port)
     await serve_control(cable, path)
     await stop.wait()
 

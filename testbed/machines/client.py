@@ -9,7 +9,7 @@ from typing import Any
 
 from testbed.api.instance import load_instance
 from testbed.errors import EnvironmentProblem
-from testbed.machines.protocol import CableHold, NodeState, ProcessState, RoomStatus
+from testbed.machines.protocol import CableHold, EngineState, NodeState, ProcessState, RoomStatus
 from testbed.machines.wire import decode_response, encode_request
 
 Json = dict[str, Any]
@@ -88,8 +88,8 @@ class RoomClient:
     async def status(self) -> RoomStatus:
         return read_status(await self._call("GET", "/status", timeout_s=_QUICK_S))
 
-    async def add_node(self, name: str = "", *, cpu: str = "", memory: str = "") -> str:
-        answer = await self._call("POST", "/nodes", {"name": name, "cpu": cpu, "memory": memory})
+    async def add_node(self, name: str = "", *, cpu: str = "", memory: str = "", kind: str = "slice") -> str:
+        answer = await self._call("POST", "/nodes", {"name": name, "cpu": cpu, "memory": memory, "kind": kind})
         return str(answer["name"])
 
     async def remove_node(self, name: str) -> None:
@@ -123,6 +123,30 @@ class RoomClient:
 
     async def let_up(self, process: str, key: str) -> None:
         await self._call("PUT", f"/processes/{process}/down", {"key": key, "down": False}, timeout_s=_QUICK_S)
+
+    async def hold_engine(self, name: str, key: str, *, act: str, deadline_s: float) -> None:
+        body = {"key": key, "act": act, "deadline_s": deadline_s}
+        await self._call("PUT", f"/nodes/{name}/engine", body, timeout_s=_QUICK_S)
+
+    async def free_engine(self, name: str, key: str) -> None:
+        await self._call("PUT", f"/nodes/{name}/engine", {"key": key, "act": ""}, timeout_s=_QUICK_S)
+
+    async def engine_state(self, name: str) -> EngineState:
+        answer = await self._call("GET", f"/nodes/{name}/engine", timeout_s=_QUICK_S)
+        return EngineState(str(answer["process"]), tuple(answer["held_by"]))
+
+    async def engine_answers(self, name: str, *, within_s: float) -> bool:
+        socket = load_instance(self._path.parent).node_socket(name, "engine")
+        try:
+            async with asyncio.timeout(within_s):
+                reader, writer = await asyncio.open_unix_connection(socket)
+                try:
+                    writer.write(b"GET /_ping HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n\r\n")
+                    return (await reader.readline()).startswith(b"HTTP/1.1 200")
+                finally:
+                    writer.transport.abort()
+        except (OSError, TimeoutError):
+            return False
 
     async def stop(self) -> None:
         await self._call("POST", "/stop")

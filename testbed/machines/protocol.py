@@ -1,9 +1,11 @@
 """What may be asked of the machine room (``room.py`` serves it on the control socket, ``client.py`` asks).
 
-HTTP over a unix socket (0600), JSON bodies: ``GET /status``; ``POST /nodes`` ``{name?, cpu?, memory?}``;
+HTTP over a unix socket (0600), JSON bodies: ``GET /status``; ``POST /nodes`` ``{name?, cpu?, memory?, kind?}``;
 ``DELETE /nodes/<name>``; ``PUT /nodes/<name>/power`` ``{"on": bool}``;
 ``PUT /nodes/<name>/cable`` ``{"cut": bool, "deadline_s": float|null, "direction"?, "delay_s"?, "key"?}``;
-``PUT /processes/api/down`` ``{"key": str, "down": bool, "deadline_s"?: float}``; ``POST /stop``.
+``PUT /processes/api/down`` ``{"key": str, "down": bool, "deadline_s"?: float}``;
+``GET /nodes/<name>/engine``, ``PUT /nodes/<name>/engine`` ``{"key": str, "act": "kill"|"freeze"|"", "deadline_s"?}``;
+``POST /stop``.
 Errors answer 4xx/5xx with ``{"message", "hint", "exit_code"}``.
 """
 
@@ -46,6 +48,16 @@ class NodeState:
     pod_cidr: str
     agent_pid: int
     cable: tuple[CableHold, ...] = ()
+    kind: str = "slice"
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """A node's own container engine. ``process``: the state of its process as proc(5) has it, "T" is stopped, "" there
+    is none. ``held_by``: the keys of those who keep it so."""
+
+    process: str
+    held_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,8 +77,8 @@ class MachineRoom(Protocol):
 
     async def status(self) -> RoomStatus: ...
 
-    async def add_node(self, name: str = "", *, cpu: str = "", memory: str = "") -> str:
-        """Returns the node's name. Its agent registers the Node object itself."""
+    async def add_node(self, name: str = "", *, cpu: str = "", memory: str = "", kind: str = "slice") -> str:
+        """Returns the node's name. Its agent registers the Node object itself. ``kind``: "slice" or "engine"."""
         ...
 
     async def remove_node(self, name: str) -> None:
@@ -102,6 +114,26 @@ class MachineRoom(Protocol):
 
     async def let_up(self, process: str, key: str) -> None:
         """Takes ``hold_down`` back. Harmless when there is nothing to take back."""
+        ...
+
+    async def hold_engine(self, name: str, key: str, *, act: str, deadline_s: float) -> None:
+        """Of a node of kind engine: its container engine's process gets SIGKILL and stays away ("kill"), or is stopped
+        ("freeze"), until every key that holds it so has let it go, or its time is over, whoever has died meanwhile.
+
+        Raises: EnvironmentProblem when the node does not answer, InvalidInput for a node of another kind.
+        """
+        ...
+
+    async def free_engine(self, name: str, key: str) -> None:
+        """Takes ``hold_engine`` back. Harmless when there is nothing to take back. Raises: as ``hold_engine``."""
+        ...
+
+    async def engine_state(self, name: str) -> EngineState:
+        """Raises: as ``hold_engine``."""
+        ...
+
+    async def engine_answers(self, name: str, *, within_s: float) -> bool:
+        """Whether the node's engine answers a question, asked at its own socket: the room has no part in it."""
         ...
 
     async def stop(self) -> None:

@@ -19,10 +19,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from testbed.api.instance import Instance, NodeInstance, check_name
+from testbed.api.instance import ENGINE, NODE_KINDS, SLICE, Instance, NodeInstance, check_name
 from testbed.errors import EnvironmentProblem, HostError, InvalidInput, NotFound, TestbedError
-from testbed.machines import addresses, cables
+from testbed.machines import addresses, cables, engines
 from testbed.machines.logs import keep_bounded
+from testbed.machines.node_keeper import NodeKeeper
 from testbed.machines.power import power_off
 from testbed.machines.processes import (
     Processes,
@@ -30,7 +31,7 @@ from testbed.machines.processes import (
     ended,
     pause_before_restart_s,
 )
-from testbed.machines.protocol import NodeState, ProcessState, RoomStatus
+from testbed.machines.protocol import EngineState, NodeState, ProcessState, RoomStatus
 from testbed.machines.wire import serve as serve_socket
 from testbed.node.boots import count_boot
 from testbed.runtime.protocol import Host
@@ -55,6 +56,7 @@ class Room:
         self._processes = Processes(
             instance.directory / "processes.json", instance.log_file, host.join_cgroup, environment, say
         )
+        self._containers = NodeKeeper(lambda act, node: self._errand(act, node), say)
         self._off: set[str] = set()
         self._gateway = ProcessState("gateway", 0, False, 0)
         self._locks: dict[str, asyncio.Lock] = {}
@@ -85,6 +87,7 @@ class Room:
         """Stops watching; the cluster goes on."""
         for task in tuple(self._tasks):
             task.cancel()
+        await self._containers.close()
         await self._processes.close()
 
     def _program(self, name: str, module: str, node: str = "", cgroup: str = "") -> Program:
@@ -100,6 +103,9 @@ class Room:
             self._program(API, "testbed.server", cgroup=await self._made(self.instance.control_plane_cgroup)))
 
     async def _start_agent(self, node: NodeInstance) -> None:
+        if node.kind == ENGINE:
+            self._containers.keep(node.name)
+            return
         cgroup = await self._made(f"{self.instance.node_cgroup(node.name)}/agent")
         self._processes.keep(self._program(f"agent-{node.name}", "testbed.node", node.name, cgroup))
 
@@ -153,13 +159,13 @@ class Room:
     # --- what may be asked (``protocol.MachineRoom``)
 
     async def status(self) -> RoomStatus:
-        states = {state.name: state for state in self._processes.states()}
+        states = {state.name: state for state in (*self._processes.states(), *self._containers.states())}
         told = await asyncio.gather(*(
             cables.cable_holds(self.instance.cable_socket(node.name)) for node in self.instance.nodes
         ))
         nodes = tuple(
             NodeState(node.name, node.name not in self._off, any(hold.cut for hold in holds), node.pod_cidr,
-                      _pid(states, f"agent-{node.name}"), holds)
+                      _pid(states, f"agent-{node.name}"), holds, node.kind)
             for node, holds in zip(self.instance.nodes, told, strict=True)
         )
         return RoomStatus(
@@ -168,9 +174,9 @@ class Room:
             ingress_ports=self.instance.ingress_ports,
         )
 
-    async def add_node(self, name: str = "", *, cpu: str = "", memory: str = "") -> str:
+    async def add_node(self, name: str = "", *, cpu: str = "", memory: str = "", kind: str = SLICE) -> str:
         async with self._lock(""):
-            node = new_node(self.instance, name, cpu, memory)
+            node = new_node(self.instance, name, cpu, memory, kind=kind)
             self._write(self.instance.with_nodes((*self.instance.nodes, node)))
             self._processes.keep(self._cable(node))
             await self._start_agent(node)
@@ -196,6 +202,7 @@ class Room:
 
     async def _power_off(self, node: NodeInstance) -> None:
         self._set_off(node.name, off=True)  # first, so that a room that dies here does not start the agent again
+        await self._containers.release(node.name)
         agent = await self._processes.release(f"agent-{node.name}")
         known = None if self._root else (await self._errand("sandboxes", node.name))["pids"]
         await power_off(self._host, self.instance.node_cgroup(node.name), known)
@@ -231,10 +238,27 @@ class Room:
         _check_may_be_down(process)
         self._processes.let_up(process, key)
 
+    async def hold_engine(self, name: str, key: str, *, act: str, deadline_s: float) -> None:
+        await engines.hold(self._engine_of(name), key, act=act, deadline_s=deadline_s)
+        self._say(f"{name}: its engine: {act} for {deadline_s:g} s, says {key}")
+
+    async def free_engine(self, name: str, key: str) -> None:
+        await engines.free(self._engine_of(name), key)
+
+    async def engine_state(self, name: str) -> EngineState:
+        return await engines.state(self._engine_of(name))
+
+    def _engine_of(self, name: str) -> Path:
+        """Its node's control socket. Raises: NotFound, InvalidInput."""
+        if self._node(name).kind != ENGINE:
+            raise InvalidInput(f"node {name} has no engine of its own", hint="nodes of kind engine have one")
+        return self.instance.node_socket(name, "control")
+
     async def stop(self) -> None:
         self._say("taking the cluster down")
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
+        await self._containers.close()
         await self._processes.close()
         await self._errand("down")
         self.finished.set()
@@ -261,7 +285,8 @@ class Room:
                 return asdict(await self.status())
             case ("POST", ["nodes"]):
                 return {"name": await self.add_node(
-                    str(body.get("name") or ""), cpu=str(body.get("cpu") or ""), memory=str(body.get("memory") or "")
+                    str(body.get("name") or ""), cpu=str(body.get("cpu") or ""), memory=str(body.get("memory") or ""),
+                    kind=str(body.get("kind") or SLICE),
                 )}
             case ("DELETE", ["nodes", name]):
                 await self.remove_node(name)
@@ -274,6 +299,13 @@ class Room:
                     direction=str(body.get("direction") or "both"), delay_s=float(body.get("delay_s") or 0),
                     key=str(body.get("key") or ""),
                 )
+            case ("GET", ["nodes", name, "engine"]):
+                return asdict(await self.engine_state(name))
+            case ("PUT", ["nodes", name, "engine"]) if body["act"]:
+                await self.hold_engine(name, str(body["key"]), act=str(body["act"]),
+                                       deadline_s=float(body["deadline_s"]))
+            case ("PUT", ["nodes", name, "engine"]):
+                await self.free_engine(name, str(body["key"]))
             case ("PUT", ["processes", name, "down"]) if body["down"]:
                 await self.hold_down(name, str(body["key"]), deadline_s=float(body["deadline_s"]))
             case ("PUT", ["processes", name, "down"]):
@@ -309,12 +341,16 @@ class Room:
 
 
 def new_node(
-    instance: Instance, name: str, cpu: str, memory: str, *, avoid: frozenset[int] | set[int] = frozenset()
+    instance: Instance, name: str, cpu: str, memory: str, *, avoid: frozenset[int] | set[int] = frozenset(),
+    kind: str = SLICE,
 ) -> NodeInstance:
     """The next node: first free name, first free /24, free ports (none of ``avoid``).
 
-    Raises: InvalidInput when the name is taken or cannot be one; EnvironmentProblem when no port is free.
+    Raises: InvalidInput when the name is taken or cannot be one, or there is no such kind; EnvironmentProblem when no
+    port is free.
     """
+    if kind not in NODE_KINDS:
+        raise InvalidInput(f"there are no nodes of kind {kind!r}", hint="one of: " + ", ".join(NODE_KINDS))
     names = {node.name for node in instance.nodes}
     if len(names) >= MAX_NODES:
         raise InvalidInput(f"cluster {instance.name!r} has {MAX_NODES} nodes already")
@@ -327,7 +363,7 @@ def new_node(
     for node in instance.nodes:
         ports |= {node.agent_port, node.to_agent_port, node.to_api_port}
     agent, to_agent, to_api = addresses.choose_ports(3, ports, random.Random())
-    return NodeInstance(name, cidr, agent, to_agent, to_api, cpu=cpu, memory=memory)
+    return NodeInstance(name, cidr, agent, to_agent, to_api, kind=kind, cpu=cpu, memory=memory)
 
 
 def _check_may_be_down(process: str) -> None:

@@ -20,11 +20,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from testbed.api.instance import Instance, instance_directory, load_instance, memory_directory
+from testbed.api.instance import ENGINE, SLICE, Instance, instance_directory, load_instance, memory_directory
 from testbed.errors import ApiError, EngineUnavailable, EnvironmentProblem, NoSuchImage, TestbedError
 from testbed.machines import addresses
 from testbed.machines.cleanup import abandoned, clean, remove_instance, remove_tree
 from testbed.machines.client import RoomClient, room_status
+from testbed.machines.node_container import IMAGE as NODE_IMAGE
+from testbed.machines.node_container import engine_socket
 from testbed.machines.processes import (
     ROOM_RECORD,
     child_environment,
@@ -56,8 +58,10 @@ def _silent(step: str) -> None:
 def bring_up(
     name: str = "default", nodes: int = 3, profile: str = "fast", *, node_cpu: str = "", node_memory: str = "",
     node_disk: str = "", progress: Progress = _silent, owner_pid: int | None = None, engine_url: str = "",
+    node_kind: str = SLICE,
 ) -> Instance:
     """Makes a cluster and waits until it can be used (about 5 s). ``owner_pid``: the process with which it ends.
+    ``node_kind``: of its first nodes, "slice" or "engine".
 
     Raises: EnvironmentProblem (a cluster of that name is up; engine, image, port or permission missing; something did
     not start), InvalidInput. Nothing is left behind then.
@@ -67,7 +71,7 @@ def bring_up(
         return await bring_up_async(
             name, nodes, profile, node_cpu=node_cpu, node_memory=node_memory, node_disk=node_disk,
             progress=progress, owner_pid=owner_pid,
-            engine_url=engine_url,
+            engine_url=engine_url, node_kind=node_kind,
         )
 
     try:
@@ -137,6 +141,7 @@ def _engine_url(directory: Path) -> str:
 async def bring_up_async(
     name: str = "default", nodes: int = 3, profile: str = "fast", *, node_cpu: str = "", node_memory: str = "",
     node_disk: str = "", progress: Progress = _silent, owner_pid: int | None = None, engine_url: str = "",
+    node_kind: str = SLICE,
 ) -> Instance:
     """``bring_up`` in a running event loop."""
     directory = instance_directory(name)
@@ -145,9 +150,9 @@ async def bring_up_async(
     engine = open_engine(engine_url)
     try:
         progress("looking at the engine")
-        await _check_engine(engine, name)
+        await _check_engine(engine, name, node_kind, engine_url)
         instance = await _reserve(directory, name, nodes, profile, node_cpu, node_memory, node_disk, engine,
-                                  engine_url)
+                                  engine_url, node_kind)
         try:
             progress(f"network {instance.subnet}, API on port {instance.api_port}")
             await asyncio.gather(ensure_network(engine, instance), _credentials(instance))
@@ -179,9 +184,11 @@ def _already_up(directory: Path) -> TestbedError:
     )
 
 
-async def _check_engine(engine: Engine, name: str) -> None:
+async def _check_engine(engine: Engine, name: str, node_kind: str, engine_url: str) -> None:
     """Raises: EngineUnavailable, EnvironmentProblem (image missing, name used from another state directory)."""
-    for image in (GATEWAY_IMAGE, SANDBOX_IMAGE):
+    if node_kind == ENGINE:
+        engine_socket(engine_url)
+    for image in (GATEWAY_IMAGE, SANDBOX_IMAGE, *((NODE_IMAGE,) if node_kind == ENGINE else ())):
         try:
             await engine.image(image)
         except NoSuchImage as error:
@@ -192,7 +199,8 @@ async def _check_engine(engine: Engine, name: str) -> None:
 
 async def _reserve(
     directory: Path, name: str, nodes: int, profile: str, cpu: str, memory: str, disk: str, engine: Engine,
-    engine_url: str
+    engine_url: str,
+    node_kind: str,
 ) -> Instance:
     """Chooses addresses and ports and writes ``instance.json``, one `up` at a time."""
     longest = directory / "gateway" / "control.sock"
@@ -217,7 +225,7 @@ async def _reserve(
             ingress_ports=tuple(ingress_ports),
         )
         for _ in range(nodes):
-            node = replace(new_node(instance, "", cpu, memory, avoid=taken), disk=disk)
+            node = replace(new_node(instance, "", cpu, memory, avoid=taken, kind=node_kind), disk=disk)
             instance = instance.with_nodes((*instance.nodes, node))
         _make_directories(instance)
         (directory / "id").write_text(identity)  # found again even when instance.json is only half written

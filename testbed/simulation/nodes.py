@@ -10,6 +10,7 @@ import asyncio
 import random
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,13 +21,14 @@ from testbed.core.profile import Profile
 from testbed.errors import ApiError, EngineUnavailable, EnvironmentProblem, InvalidInput, NotFound
 from testbed.machines.cleanup import sweep_containers
 from testbed.machines.power import power_off
-from testbed.machines.protocol import CableHold, NodeState, ProcessState, RoomStatus
+from testbed.machines.protocol import CableHold, EngineState, NodeState, ProcessState, RoomStatus
 from testbed.node.agent import Agent
 from testbed.node.facts import NodeFacts
 from testbed.runtime.protocol import ProcessIdentity
 from testbed.runtime.simulated import SimulatedEngine, SimulatedHost, SimulatedMachine
 from testbed.runtime.simulated_machine import Process
 from testbed.simulation.api import LineClient, SimulatedApi
+from testbed.simulation.engines import OwnEngine
 from testbed.simulation.line import Line, told
 from testbed.simulation.loop import SimulatedProcess, VirtualLoop
 
@@ -50,6 +52,7 @@ class SimulatedNode:
         self.agent: Agent | None = None
         self.process: Process | None = None
         self.boots = self.starts = 0
+        self.engine = OwnEngine(machine, facts.name)
         self._gate: SimulatedProcess | None = None
         self._task: asyncio.Task[None] | None = None
         self._restarts: set[asyncio.TimerHandle] = set()
@@ -74,8 +77,8 @@ class SimulatedNode:
         client, who = LineClient(self._api, self.cable, draw), f"agent {self.name}"
         facts = NodeFacts(**{**vars(self.facts), "boot_id": f"boot-{self.boots}"})
         self.agent = Agent(
-            client, SimulatedEngine(self._machine, who), SimulatedHost(self._machine, facts.instance_id, who), facts,
-            self._profile, self._clock, draw, _no_routes,
+            client, SimulatedEngine(self._machine, who, self.engine.hiccups),
+            SimulatedHost(self._machine, facts.instance_id, who), facts, self._profile, self._clock, draw, _no_routes,
             recorder=EventRecorder(client, "kubelet", self._clock, host=self.name, random=draw),
         )
         self._task = asyncio.create_task(self.agent.run(), name=f"agent {self.name}", context=gate.context())
@@ -139,7 +142,7 @@ class SimulatedRoom:
         nodes = tuple(
             NodeState(node.name, node.powered, node.cable.cut, node.facts.pod_cidr,
                       node.process.pid if node.process is not None and node.process.alive else 0,
-                      told(node.cable.holds))
+                      told(node.cable.holds), node.facts.kind)
             for node in self.nodes.values()
         )
         kernel = self._api.in_kernel
@@ -149,8 +152,10 @@ class SimulatedRoom:
 
     async def add_node(self, name: str = "", *, cpu: str = "", memory: str = "", kind: str = "slice") -> str:
         name = name or f"n{len(self.nodes) + 1}"
-        self.nodes[name] = self._make(name)
-        self.nodes[name].boot()
+        node = self.nodes[name] = self._make(name)
+        if kind != node.facts.kind:
+            node.facts = replace(node.facts, kind=kind, labels={**node.facts.labels, labels.NODE_KIND: kind})
+        node.boot()
         return name
 
     async def remove_node(self, name: str) -> None:
@@ -183,6 +188,7 @@ class SimulatedRoom:
                 and item.spec.labels.get(labels.ROLE) == labels.ROLE_SANDBOX
             ]
             await power_off(self._host, f"{self._cgroup}/{name}", sandboxes)
+            node.engine.forget()
         self._machine.log(f"power {name} {'on' if on else 'off'}")
 
     async def _sweep(self, name: str) -> None:
@@ -211,6 +217,31 @@ class SimulatedRoom:
         except (TimeoutError, ApiError) as error:
             raise EnvironmentProblem(f"no answer through the cable of node {name} within {within_s:g} s") from error
         return asyncio.get_running_loop().time() - began
+
+    # --- nodes' own engines
+
+    async def hold_engine(self, name: str, key: str, *, act: str, deadline_s: float) -> None:
+        self._engine_of(name).hold(key, act, deadline_s)
+
+    async def free_engine(self, name: str, key: str) -> None:
+        self._engine_of(name).free(key)
+
+    async def engine_state(self, name: str) -> EngineState:
+        return self._engine_of(name).state()
+
+    async def engine_answers(self, name: str, *, within_s: float) -> bool:
+        engine = self._engine_of(name)
+        if engine.hiccups.silent:
+            await asyncio.sleep(within_s)
+        return not (engine.hiccups.silent or engine.hiccups.down)
+
+    def _engine_of(self, name: str) -> OwnEngine:
+        node = self._node(name)
+        if node.facts.kind != "engine":
+            raise InvalidInput(f"node {name} has no engine of its own", hint="nodes of kind engine have one")
+        if not node.powered:
+            raise EnvironmentProblem(f"node {name} has no power")
+        return node.engine
 
     # --- the API's process
 
