@@ -8,16 +8,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from faults.daemon import ChaosDaemon
 from faults.opening import daemon_of
-from testbed.api.instance import load_instance
-from testbed.errors import TestbedError
+from testbed.api.instance import Instance, load_instance
+from testbed.errors import EnvironmentProblem, TestbedError
 
 _UNDO_WITHIN_S = 60.0
 
@@ -34,8 +35,21 @@ async def _run(options: argparse.Namespace) -> int:
         if options.undo:
             async with asyncio.timeout(_UNDO_WITHIN_S):
                 return 0 if await daemon.undo(options.undo) else 8
-        await _until_told(daemon)
+        with _the_only_one(load_instance(options.instance)):
+            await _until_told(daemon)
         return 0
+
+
+@contextlib.contextmanager
+def _the_only_one(instance: Instance) -> Iterator[None]:
+    """Two daemons would each inject what the other one has undone. Raises: EnvironmentProblem."""
+    with (instance.directory / "chaos.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise EnvironmentProblem(f"another chaos daemon of cluster {instance.name} runs",
+                                     hint="the machine room starts it: nobody else has to") from error
+        yield
 
 
 async def _until_told(daemon: ChaosDaemon) -> None:

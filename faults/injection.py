@@ -42,7 +42,8 @@ class Surgeon:
 
     # --- doing
 
-    async def inject(self, entry: Entry, spec: Mapping[str, Any], tell: Tell) -> Entry:
+    async def inject(self, entry: Entry, spec: Mapping[str, Any], tell: Tell, wanted: Callable[[], bool]) -> Entry:
+        """``wanted``: False once it is to be taken back again; nobody waits for its effect then."""
         fault = self._registry.get(entry.injector)
         try:
             if entry.phase is Phase.PREPARED:
@@ -53,21 +54,22 @@ class Surgeon:
                 self._holders.end(entry.id, entry.holder)
             entry = await self._prepare(fault, entry, spec)
             entry = self._noted(entry, "Started", "Apply", "")
-            return self._injected(entry, await self._done_and_seen(fault, entry), tell)
+            return self._injected(entry, await self._done_and_seen(fault, entry, wanted), tell)
         except (TestbedError, TimeoutError) as error:
             return await self._failed(fault, entry, error, tell)
 
-    async def _done_and_seen(self, fault: Fault, entry: Entry) -> str:
+    async def _done_and_seen(self, fault: Fault, entry: Entry, wanted: Callable[[], bool]) -> str:
         """What shows that it is in effect. Nothing is begun any more once its time is over: its holder undoes it then,
         and whoever came after that would be the last. Raises: TestbedError, TimeoutError."""
+        over = NotInEffect("its time was over before it was seen to be in effect")
+        if entry.deadline_ns and not self._remaining_s(entry):
+            raise over
+        await fault.inject(self._tools, entry.plan, self._remaining_s(entry))
         try:
             async with asyncio.timeout_at(entry.deadline_ns / 1e9 if entry.deadline_ns else None) as time:
-                await fault.inject(self._tools, entry.plan, self._remaining_s(entry))
-                return await self._verified(fault, entry)
+                return await self._verified(fault, entry, wanted)
         except TimeoutError as error:
-            if not time.expired():
-                raise
-            raise NotInEffect("its time was over before it was seen to be in effect") from error
+            raise over if time.expired() else error from None
 
     async def _prepare(self, fault: Fault, entry: Entry, spec: Mapping[str, Any]) -> Entry:
         chosen: dict[str, tuple[Target, ...]] = {}
@@ -89,7 +91,7 @@ class Surgeon:
             return False
         return True
 
-    async def _verified(self, fault: Fault, entry: Entry) -> str:
+    async def _verified(self, fault: Fault, entry: Entry, wanted: Callable[[], bool]) -> str:
         until = self._now_s() + fault.verify_within_s(entry.plan)
         while True:
             try:
@@ -97,6 +99,8 @@ class Surgeon:
             except NotInEffect:
                 if self._now_s() >= until:
                     raise
+                if not wanted():
+                    raise NotInEffect("it was to be taken back before it was seen to be in effect") from None
             await asyncio.sleep(_LOOK_S)
 
     def _injected(self, entry: Entry, evidence: str, tell: Tell) -> Entry:

@@ -135,8 +135,13 @@ class Worker:
             return await self._select(found)
         elif step.act is Act.INJECT:
             tell = self._teller(found)
-            await asyncio.gather(*(self._surgeon.inject(entry, found["spec"], tell) for entry in step.entries))
+            await asyncio.gather(*(
+                self._surgeon.inject(entry, found["spec"], tell, self._still_wanted) for entry in step.entries))
         return True
+
+    def _still_wanted(self) -> bool:
+        entries = self._ledger.of(self.uid)
+        return lifecycle.wanted(self._as_fault(self._object(), entries), entries, self._now_ns()) == "Run"
 
     def _object(self) -> Json | None | bool:
         """The newest that is known: a watch may lag behind our own writes."""

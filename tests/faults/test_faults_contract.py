@@ -9,7 +9,7 @@ from simulated_ground import SimulatedGround, on_simulated_ground
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_fault_is_seen_told_and_undone_without_a_trace(name: str) -> None:
-    on_simulated_ground(lambda ground: keeps_the_contract(ground, REGISTRY.get(name), "f"))
+    on_simulated_ground(REGISTRY.get(name), lambda ground: keeps_the_contract(ground, REGISTRY.get(name), "f"))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if REGISTRY.get(name).reversible])
@@ -17,7 +17,7 @@ def test_a_fault_ends_by_itself_when_its_time_is_over(name: str) -> None:
     async def body(ground: SimulatedGround) -> None:
         fault = REGISTRY.get(name)
         before = await ground.snapshot()
-        await ground.create(fault.kind, object_of(fault, "f", "20s"))
+        await ground.create(fault.kind, object_of(fault, "f", "20s", ground.engine_node))
         await injected(ground, fault, "f")
 
         async def over() -> bool:
@@ -26,4 +26,4 @@ def test_a_fault_ends_by_itself_when_its_time_is_over(name: str) -> None:
         await ground.until("nothing to be left", over, 40)
         await is_as(ground, before)
 
-    on_simulated_ground(body)
+    on_simulated_ground(REGISTRY.get(name), body)

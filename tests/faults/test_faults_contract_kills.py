@@ -11,7 +11,6 @@ from kill_points import Killer, Point, points_of
 from simulated_ground import SimulatedGround, on_simulated_ground
 
 from faults.protocol import Fault
-from testbed.api.resources import NODES
 from testbed.errors import ApiError
 
 DURATION_S = 15.0
@@ -32,7 +31,7 @@ async def survives(ground: SimulatedGround, fault: Fault, name: str, point: Poin
     killer.begin()
     try:
         began_s = world.loop.time()
-        await ground.create(fault.kind, object_of(fault, name, f"{DURATION_S:g}s"))
+        await ground.create(fault.kind, object_of(fault, name, f"{DURATION_S:g}s", ground.engine_node))
         if point.step in ("undoing", "taking back"):
             await asyncio.sleep(DELETED_S)
             await ground.delete(fault.kind, name)
@@ -65,14 +64,13 @@ async def survives(ground: SimulatedGround, fault: Fault, name: str, point: Poin
 
 def strike(name: str, points: list[Point]) -> None:
     async def body(ground: SimulatedGround) -> None:
-        assert ground.world.objects(NODES)
         for number, point in enumerate(points):
             try:
                 await survives(ground, REGISTRY.get(name), f"f{number}", point, random.Random(f"{name} {point}"))
             except Exception as error:
                 raise AssertionError(f"{name}: {point}: {error}\n{ground.world.trace.tail(60)}") from error
 
-    on_simulated_ground(body)
+    on_simulated_ground(REGISTRY.get(name), body)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,85 @@
+"""Every registered fault on Docker, by the same contract as on the simulation: measured from outside, in the kernel.
+
+A fault that this machine cannot do must be refused with the reason before anything is touched; one that is for another
+kind of node is tried where there is one, and the reason says so here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from docker_ground import DockerGround
+from faults_contract import NAMES, REGISTRY, is_as, keeps_the_contract, object_of, told, workload
+from support.cluster import Cluster, bring_up_for_test, run_testbed, state_home_for_test
+
+from faults.abilities import Tried
+from faults.protocol import Fault, Refused
+from testbed.runtime.factory import open_engine
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(os.geteuid() != 0, reason="looks into namespaces and cgroups, which takes root"),
+]
+
+#: In `make test`, one of each mechanism that is quick; the others take longer (pods move, stress begins).
+QUICK = {"ShamChaos/", "FreezeChaos/", "NetworkChaos/delay", "NetworkChaos/partition", "TimeChaos/", "IOChaos/latency",
+         "DNSChaos/error", "HTTPChaos/", "NodeChaos/partition", "PodChaos/container-kill"}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with state_home_for_test(tmp_path_factory.mktemp("t")) as home, bring_up_for_test(
+            "test_contract", home, nodes=2) as found:
+        found.apply("\n---\n".join(json.dumps(obj) for obj in workload()))
+        found.wait_ready("app=web", 2)
+        for act in (("start",), ("push", "sample:v1")):  # what ImageChaos breaks
+            run_testbed("registry", *act, "--name", found.name)
+        yield found
+
+
+@pytest.fixture
+async def ground(cluster: Cluster) -> AsyncIterator[DockerGround]:
+    made = DockerGround(cluster)
+    await made.settle()
+    yield made
+    await made.close()
+
+
+async def lacking(fault: Fault) -> str:
+    """Why this machine cannot do it; empty: it can."""
+    engine = open_engine()
+    try:
+        await Tried(engine).check(fault)
+    except Refused as error:
+        return str(error)
+    finally:
+        await engine.close()
+    return ""
+
+
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in NAMES])
+async def test_a_fault_is_seen_told_and_undone_without_a_trace(ground: DockerGround, name: str) -> None:
+    fault = REGISTRY.get(name)
+    if "slice" not in fault.node_kinds:
+        pytest.skip(f"{name} is for nodes of kind {' or '.join(fault.node_kinds)}, which have tests of their own")
+    if why := await lacking(fault):
+        await is_refused(ground, fault, why)
+    else:
+        await keeps_the_contract(ground, fault, name.lower().replace("/", "-").strip("-"))
+
+
+async def is_refused(ground: DockerGround, fault: Fault, why: str) -> None:
+    before = await ground.snapshot()
+    await ground.create(fault.kind, object_of(fault, "lacking", "1m"))
+
+    async def refused() -> str:
+        obj = await ground.get(fault.kind, "lacking")
+        return told(obj) if why[:40] in told(obj) else ""
+
+    await ground.until(f"{fault.name} to be refused: {why}", refused, 20)
+    await ground.delete(fault.kind, "lacking")
+    await is_as(ground, before)
