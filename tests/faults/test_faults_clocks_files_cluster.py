@@ -220,14 +220,14 @@ def test_a_volumes_files_fail_for_one_container_and_the_mounts_are_as_before(clu
 
 
 def test_a_volumes_files_are_late(cluster: Cluster) -> None:
-    with Injected(cluster, "IOChaos", "slow", action="latency", delay="300ms", volumePath="/data",
+    with Injected(cluster, "IOChaos", "slow", action="latency", delay="1s", volumePath="/data",
                   methods=["open", "create"]) as fault:
-        assert "takes 3" in fault.evidence()
+        assert "takes 1" in fault.evidence()
         number, took_s = opened(cluster, "/data/slow")
         assert number == 0
-        assert took_s >= 0.3
-        assert opened(cluster, "/data/slow", "side")[1] < 0.3
-    assert opened(cluster, "/data/slow")[1] < 0.3
+        assert took_s >= 1
+        assert opened(cluster, "/data/slow", "side")[1] < 1
+    assert opened(cluster, "/data/slow")[1] < 1
 
 
 def test_a_dead_mount_is_taken_away(cluster: Cluster) -> None:
@@ -239,12 +239,63 @@ def test_a_dead_mount_is_taken_away(cluster: Cluster) -> None:
     assert mounts(cluster) == before
 
 
+WRITER = """
+import mmap, os, time
+os.makedirs("/data/room", exist_ok=True)
+os.chdir("/data/room")
+with open("journal", "a+") as file:
+    file.write("begun\\n" * 1000)
+    file.flush()
+    shared, folder = mmap.mmap(file.fileno(), 0), os.open("/data/room", os.O_RDONLY)
+    print("ready", flush=True)
+    while not os.path.exists("/tmp/enough"):
+        time.sleep(0.01)
+    shared[0:5] = b"ended"
+    file.write("the end\\n")
+    file.flush()
+    print(open("journal").read(5), open("journal").readlines()[-1].strip(), os.listdir(folder))
+"""
+
+
+LINKED = """
+import os
+for act in (os.symlink, os.link):
+    try:
+        act("/data/room/journal", f"/data/{act.__name__}")
+        print(0, end=" ")
+    except OSError as error:
+        print(error.errno, end=" ")
+"""
+
+
+def test_files_that_are_open_when_it_ends_go_on(cluster: Cluster) -> None:
+    client = docker.from_env()
+    try:
+        pod_uid = cluster.get("pods", "web")["metadata"]["uid"]
+        (app,) = client.containers.list(filters={"label": [f"io.kubernetes.pod.uid={pod_uid}",
+                                                           "io.kubernetes.container.name=app"]})
+        with (Injected(cluster, "IOChaos", "below", action="fault", errno=28, volumePath="/data",
+                       methods=["symlink"]) as below,
+              Injected(cluster, "IOChaos", "above", action="fault", errno=5, volumePath="/data", methods=["link"])):
+            writer = client.api.exec_create(app.id, ["python3", "-c", WRITER])["Id"]
+            output = client.api.exec_start(writer, stream=True)
+            assert next(output) == b"ready\n"
+            assert in_container(cluster, LINKED) == "28 5"
+            below.undo()
+            assert in_container(cluster, LINKED) == "0 5"
+        in_container(cluster, "open('/tmp/enough', 'w')")
+        assert b"".join(output).decode().strip() == "ended the end ['journal']"
+        assert client.api.exec_inspect(writer)["ExitCode"] == 0
+    finally:
+        client.close()
+
+
 def test_all_else_of_a_volume_is_as_without_the_fault(cluster: Cluster) -> None:
     plain = json.loads(in_container(cluster, TORTURE, "/data"))
     with Injected(cluster, "IOChaos", "elsewhere", action="fault", errno=5, volumePath="/data", path="/data/not-this"):
         served = json.loads(in_container(cluster, TORTURE, "/data"))
     assert served == plain
-    assert len(plain) == 25
+    assert len(plain) == 26
 
 
 def test_a_container_without_the_volume_is_refused(cluster: Cluster) -> None:

@@ -209,6 +209,21 @@ def mapped():
 
 
 @case
+def mapped_while_appended():
+    with open("a", "a+b") as file:
+        file.write(b"0" * 5_000)
+        file.flush()
+        shared = mmap.mmap(file.fileno(), 0)
+        shared[0:5] = b"hello"
+        seen = os.pread(file.fileno(), 5, 0).decode()
+        file.write(b"the end")
+        file.flush()
+        shared.flush()
+    content = Path("a").read_bytes()
+    return [seen, len(content), content[:5].decode(), content[-7:].decode()]
+
+
+@case
 def executed():
     Path("run").write_text("#!/bin/sh\necho ran\n")
     os.chmod("run", 0o755)

@@ -2,23 +2,29 @@
 plan has ``container`` (id), ``volume`` (path in it), ``path`` (pattern, or empty), ``methods`` (empty: all),
 ``percent``, ``delay_ns`` and ``errno`` (0: none).
 
-Only who opens a file after the beginning meets it; a file opened before stays what it was. When this is killed, what
-is mounted answers ENOTCONN until ``clear``. Needs /dev/fuse, the container's pid namespace, and the capabilities that
-``mounts.py`` names, besides those of who may do everything with files. Standard library only.
+Only who opens a file after the beginning meets it; a file opened before stays what it was. At the end those that were
+opened meanwhile are opened again on the volume itself (``reopened.py``). Several on one volume lie over each other.
+When this is killed, what is mounted answers ENOTCONN until ``clear``. Needs /dev/fuse, the container's pid namespace,
+and the capabilities that ``mounts.py`` names, besides those of who may do everything with files. Standard library only.
 """
 
+import contextlib
 import errno
 import fnmatch
 import heapq
+import json
 import os
 import random
 import re
 import resource
 import select
+import sys
 import time
+from pathlib import Path
 
 import fuse_wire as wire
 import mounts
+import reopened
 from members import ENDED, belongs, processes
 from passthrough import Passthrough
 
@@ -28,27 +34,61 @@ COUNTED_AS = {"rename2": "rename", "fallocate": "write", "copy_file_range": "wri
 
 def hold(plan, ready, over):
     pid = first_process(plan["container"])
-    below = mounts.volume(pid, plan["volume"])
-    if below.source.startswith(mounts.NAME):
-        raise mounts.Unfit(f"another injection has {plan['volume']} already")
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    root = os.open(f"/proc/{pid}/root{plan['volume']}", os.O_RDONLY | os.O_DIRECTORY)
-    os.dup2(root, ROOT_DESCRIPTOR, inheritable=False)
-    device = wire.Device(os.open("/dev/fuse", os.O_RDWR | os.O_NONBLOCK))
     os.umask(0)
-    server = Server(device, Passthrough(ROOT_DESCRIPTOR), Rule(plan))
-    mounts.mount_fuse(pid, below, device.descriptor, plan["id"], os.fstat(root).st_mode)
+    device = wire.Device(os.open("/dev/fuse", os.O_RDWR | os.O_NONBLOCK))
+    with mounts.alone(pid):
+        below, others = mounts.volume(pid, plan["volume"])
+        held = [server_of(injection) for injection in others]
+        root = os.open(f"/proc/{held[0][0]}/fd/{ROOT_DESCRIPTOR}" if held else f"/proc/{pid}/root{plan['volume']}",
+                       os.O_RDONLY | os.O_DIRECTORY)
+        os.dup2(root, ROOT_DESCRIPTOR, inheritable=False)
+        rules = {None: Rule(plan)} | {os.pidfd_open(server): Rule(other) for server, other in reversed(held)}
+        server = Server(device, Passthrough(ROOT_DESCRIPTOR), rules)
+        mounts.mount_fuse(pid, below, device.descriptor, plan["id"], os.fstat(root).st_mode)
     server.serve(over, lambda: ready(f"a FUSE file system over {plan['volume']}"))
-    clear(plan)
-    server.finish()
+    server.let_be()
+    child = os.fork()
+    if child == 0:  # this process must go on answering what the other does
+        os.close(device.descriptor)
+        os._exit(_cleared(plan))
+    ended = os.pidfd_open(child)
+    server.serve_until(ended)
+    os.close(ended)
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+        raise OSError(errno.EBUSY, f"what is over {plan['volume']} could not be taken away")
+
+
+def server_of(injection):
+    """(process, plan) of what serves an injection's file system. Raises: Unfit when nothing does."""
+    for pid in processes():
+        with contextlib.suppress(OSError, ValueError):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
+            if words[-3:-1] == ["hold", "files"] and (plan := json.loads(words[-1]))["id"] == injection:
+                return pid, plan
+    raise mounts.Unfit("what an injection left whose holder was killed must be cleared first")
+
+
+def _cleared(plan):
+    try:
+        clear(plan)
+    except Exception as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    return 0
 
 
 def clear(plan):
     try:
-        mounts.unmount(first_process(plan["container"]), plan["id"])
+        pid = first_process(plan["container"])
+        with mounts.alone(pid):
+            gone = mounts.ours(pid, plan["id"])
+            mounts.unmount(pid, plan["id"])
     except ENDED:
         return
+    for mount in gone:
+        reopened.give_back(plan["container"], mount, mount.point)
 
 
 def first_process(container):
@@ -87,21 +127,37 @@ def pattern(text):
     return re.compile(os.fsencode("(?s:" + "(?:.*/)?".join(parts) + r")\Z")).match
 
 
-class Server:
-    """Answers the kernel, at once or late."""
+def _acts_for_us(thread):
+    """Whether another injection that ends has a thread open its files again."""
+    try:
+        tracer = re.search(r"TracerPid:\t(\d+)", Path(f"/proc/{thread}/status").read_text())[1]
+        return tracer != "0" and "/opt/testbed/hold.py" in Path(f"/proc/{tracer}/cmdline").read_text()
+    except (OSError, TypeError):
+        return False
 
-    def __init__(self, device, system, rule):
-        self._device, self._system, self._rule = device, system, rule
-        self._late = []  # (when, in which order, request)
+
+class Server:
+    """Answers the kernel, at once or late. ``rules``: by a descriptor that becomes readable when the rule has ended.
+
+    Where several injections are on one volume, the last one serves the volume itself, by the rules of all: so those
+    below it can go before it does. Of several errors the newest rule's counts.
+    """
+
+    def __init__(self, device, system, rules):
+        self._device, self._system, self._rules = device, system, rules
+        self._late = []  # (when, in which order, request, error)
         self._order = 0
 
     def serve(self, over, begun):
         """Until it is over. ``begun`` is called when the kernel has asked for the first time."""
         poll = select.poll()
-        poll.register(self._device, select.POLLIN)
-        poll.register(over, select.POLLIN)
+        for one in (self._device.fileno(), over.fileno(), *(rule for rule in self._rules if rule is not None)):
+            poll.register(one, select.POLLIN)
         while not over():
-            poll.poll(self._wait_ms(over))
+            came = [descriptor for descriptor, _ in poll.poll(self._wait_ms(over))]
+            for ended in self._rules.keys() & set(came):
+                poll.unregister(ended)
+                del self._rules[ended]
             self._answer_due(time.monotonic())
             request = self._device.receive()
             if request is None:
@@ -113,16 +169,26 @@ class Server:
             else:
                 self._take(request)
 
-    def finish(self):
-        """Answers all that wait, when nothing more is asked by name."""
-        self._rule = None
+    def let_be(self):
+        """From now on nothing meets anything, and what waits is answered."""
+        self._rules = {}
         self._answer_due(float("inf"))
-        try:
-            while request := self._device.receive():
+
+    def serve_until(self, ended):
+        """``ended``: a descriptor that becomes readable when nothing more will be asked."""
+        poll = select.poll()
+        poll.register(self._device, select.POLLIN)
+        poll.register(ended, select.POLLIN)
+        while ended not in (ready := [descriptor for descriptor, _ in poll.poll()]):
+            try:
+                request = self._device.receive()
+            except OSError as error:
+                if error.errno != errno.ENODEV:
+                    raise
+                poll.unregister(self._device)  # nobody has anything open in it
+                continue
+            if request is not None and ready:
                 self._take(request)
-        except OSError as error:
-            if error.errno != errno.ENODEV:
-                raise
 
     def _wait_ms(self, over):
         left_s = min(over.left_s(), 3600.0)
@@ -136,12 +202,20 @@ class Server:
         elif request.method in wire.UNANSWERED:
             if request.method != "destroy":
                 getattr(self._system, request.method)(request)
-        elif self._rule is not None and self._rule.met(request.method, self._system.paths(request)):
-            if self._rule.delay_s:
-                self._order += 1
-                heapq.heappush(self._late, (time.monotonic() + self._rule.delay_s, self._order, request))
-            else:
-                self._device.refuse(request, self._rule.errno)
+        else:
+            self._meet(request)
+
+    def _meet(self, request):
+        paths = self._system.paths(request)
+        met = [rule for rule in self._rules.values() if rule.met(request.method, paths)]
+        if met and _acts_for_us(request.pid):
+            met = []
+        late_s, number = sum(rule.delay_s for rule in met), next((rule.errno for rule in met if rule.errno), 0)
+        if late_s:
+            self._order += 1
+            heapq.heappush(self._late, (time.monotonic() + late_s, self._order, request, number))
+        elif number:
+            self._device.refuse(request, number)
         else:
             self._answer(request)
 
@@ -155,7 +229,11 @@ class Server:
 
     def _answer_due(self, now):
         while self._late and self._late[0][0] <= now:
-            self._answer(heapq.heappop(self._late)[2])
+            request, number = heapq.heappop(self._late)[2:]
+            if number:
+                self._device.refuse(request, number)
+            else:
+                self._answer(request)
 
     def _answer(self, request):
         try:

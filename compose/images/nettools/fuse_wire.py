@@ -27,6 +27,7 @@ WANTED = (ASYNC_READ | ATOMIC_O_TRUNC | BIG_WRITES | AUTO_INVAL_DATA | PARALLEL_
 MAX_WRITE = 1 << 20
 FOPEN_DIRECT_IO = 1
 KILL_ON_OPEN, KILL_ON_WRITE = 1, 1 << 2  # set-user-id bits are to go
+FROM_CACHE = 1  # of a write
 
 FATTR_MODE, FATTR_UID, FATTR_GID, FATTR_SIZE, FATTR_ATIME, FATTR_MTIME, FATTR_FH = (1 << bit for bit in range(7))
 FATTR_ATIME_NOW, FATTR_MTIME_NOW, FATTR_KILL_SUIDGID = 1 << 7, 1 << 8, 1 << 11
@@ -63,6 +64,7 @@ class Request:
     node: int
     uid: int
     gid: int
+    pid: int
     fields: tuple
     rest: bytes
 
@@ -90,13 +92,13 @@ class Device:
             if error.errno in (errno.EAGAIN, errno.EINTR, errno.ENOENT):  # ENOENT: it was taken back
                 return None
             raise
-        _, opcode, unique, node, uid, gid, _, _, _ = IN_HEADER.unpack_from(self._buffer)
+        _, opcode, unique, node, uid, gid, pid, _, _ = IN_HEADER.unpack_from(self._buffer)
         method = OPCODES.get(opcode, "")
         begin, fields = IN_HEADER.size, ()
         if method in FIXED:
             fields = FIXED[method].unpack_from(self._buffer, begin)
             begin += FIXED[method].size
-        return Request(method, unique, node, uid, gid, fields, bytes(memoryview(self._buffer)[begin:length]))
+        return Request(method, unique, node, uid, gid, pid, fields, bytes(memoryview(self._buffer)[begin:length]))
 
     def answer(self, request, content=b""):
         self._send(request.unique, 0, content)

@@ -6,7 +6,10 @@ mount namespace: that needs CAP_SYS_ADMIN and CAP_SYS_CHROOT, and CAP_SYS_PTRACE
 library only.
 """
 
+import contextlib
 import ctypes
+import fcntl
+import functools
 import os
 import re
 from dataclasses import dataclass
@@ -14,6 +17,8 @@ from pathlib import Path
 
 CLONE_NEWNS, MNT_DETACH, UMOUNT_NOFOLLOW = 0x20000, 2, 8
 FLAGS = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "noatime": 1024, "nodiratime": 2048, "relatime": 1 << 21}
+OPEN_TREE, MOVE_MOUNT = 428, 429  # the same on all architectures
+AT_FDCWD, OPEN_TREE_CLONE, MOVE_MOUNT_F_EMPTY_PATH = -100, 1, 4
 NAME = "testbed-io:"  # begins the source of each of our mounts; the injection's id follows
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -26,6 +31,9 @@ class Unfit(Exception):
 
 @dataclass(frozen=True)
 class Mounted:
+    number: int
+    parent: int
+    device: str
     point: str
     options: tuple
     shared: bool
@@ -34,15 +42,33 @@ class Mounted:
 
 
 def mounts(pid):
-    """What a process sees mounted, the topmost last (proc(5), mountinfo)."""
+    """What a process sees mounted (proc(5), mountinfo)."""
     return [_mounted(line) for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
+
+
+def stack(pid, point):
+    """What is mounted at a directory, one over the other, the topmost last."""
+    left = [mount for mount in mounts(pid) if mount.point == point]
+    found, under = [], None
+    while left:
+        numbers = {mount.number for mount in left}
+        for mount in left:
+            if mount.parent == under or (under is None and mount.parent not in numbers):
+                found.append(mount)
+                under = mount.number
+                left.remove(mount)
+                break
+        else:
+            return found
+    return found
 
 
 def _mounted(line):
     left, _, right = line.partition(" - ")
     words, (kind, source, *_) = left.split(" "), right.split(" ")
-    return Mounted(_plain(words[4]), tuple(words[5].split(",")), any(word.startswith("shared:") for word in words[6:]),
-                   kind, _plain(source))
+    shared = any(word.startswith("shared:") for word in words[6:])
+    return Mounted(int(words[0]), int(words[1]), words[2], _plain(words[4]), tuple(words[5].split(",")), shared, kind,
+                   _plain(source))
 
 
 def _plain(text):
@@ -50,21 +76,31 @@ def _plain(text):
 
 
 def volume(pid, path):
-    """What is mounted at a directory. Raises: Unfit when that is no volume, or what is mounted on it would be seen
-    elsewhere."""
-    found = [mount for mount in mounts(pid) if mount.point == path]
-    if path == "/" or not found:
+    """The volume that is mounted at a directory, below what is ours; and of which injections that is, from below.
+
+    Raises: Unfit when there is no volume, or what is mounted on it would be seen elsewhere.
+    """
+    found = stack(pid, path)
+    own = [mount.source.removeprefix(NAME) for mount in found if mount.source.startswith(NAME)]
+    if path == "/" or len(found) == len(own):
         raise Unfit(f"{path} is not where a volume of the container is mounted")
-    if not Path(f"/proc/{pid}/root{path}").is_dir():
-        raise Unfit(f"{path} is a file, not a directory")
+    below = found[-len(own) - 1]
     if found[-1].shared:
         raise Unfit(f"what is mounted on {path} would be seen outside the container (mount propagation)")
-    return found[-1]
+    return below, own
+
+
+@contextlib.contextmanager
+def alone(pid):
+    """Among those that mount and unmount in the container at the same time."""
+    with Path(f"/proc/{pid}/ns/mnt").open() as namespace:
+        fcntl.flock(namespace, fcntl.LOCK_EX)
+        yield
 
 
 def ours(pid, injection):
-    """Whether an injection's file system is among a process's mounts."""
-    return any(mount.source == NAME + injection for mount in mounts(pid))
+    """An injection's file systems among a process's mounts."""
+    return [mount for mount in mounts(pid) if mount.source == NAME + injection]
 
 
 def mount_fuse(pid, below, device, injection, mode):
@@ -79,22 +115,36 @@ def mount_fuse(pid, below, device, injection, mode):
 
 
 def unmount(pid, injection):
-    """Takes an injection's file system away; harmless when there is none.
+    """Takes an injection's file system away, also from under others of ours; harmless when there is none. To be called
+    ``alone``.
 
-    Open files in it stay what they are. Raises: Unfit when something is mounted on top of it.
+    Open files in it stay what they are. Raises: Unfit when what is mounted on top of it is not ours.
     """
-    while found := [mount for mount in mounts(pid) if mount.source == NAME + injection]:
+    while found := ours(pid, injection):
         point = found[-1].point
-        if [mount for mount in mounts(pid) if mount.point == point][-1].source != NAME + injection:
+        sources = [mount.source for mount in stack(pid, point)]
+        above = sources[sources.index(NAME + injection) + 1:]
+        if not all(source.startswith(NAME) for source in above):
             raise Unfit(f"something else is mounted over {point}")
-        _inside(pid, lambda point=point: _checked(
-            _libc.umount2(os.fsencode(point), MNT_DETACH | UMOUNT_NOFOLLOW)))
+        _inside(pid, functools.partial(_pull_out, os.fsencode(point), len(above)))
+
+
+def _pull_out(point, above):
+    """Takes away what lies below so many mounts on a directory; those are put back."""
+    kept = []
+    for _ in range(above):
+        kept.append(_checked(_libc.syscall(OPEN_TREE, AT_FDCWD, point, OPEN_TREE_CLONE)))
+        _checked(_libc.umount2(point, MNT_DETACH | UMOUNT_NOFOLLOW))
+    _checked(_libc.umount2(point, MNT_DETACH | UMOUNT_NOFOLLOW))
+    for tree in reversed(kept):
+        _checked(_libc.syscall(MOVE_MOUNT, tree, b"", AT_FDCWD, point, MOVE_MOUNT_F_EMPTY_PATH))
 
 
 def _checked(result):
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+    return result
 
 
 def _inside(pid, act):

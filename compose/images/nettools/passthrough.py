@@ -248,9 +248,15 @@ class Passthrough:
 
     def write(self, request):
         handle, offset, size, flags = request.fields[:4]
-        written = os.pwrite(handle, request.rest[:size], offset)
-        if flags & wire.KILL_ON_WRITE:
-            _drop_privileges(handle)
+        if flags & wire.FROM_CACHE:  # of a shared map: it belongs there also when the file was opened to append
+            handle = os.open(self._nodes[request.node].link, os.O_WRONLY)
+        try:
+            written = os.pwrite(handle, request.rest[:size], offset)
+            if flags & wire.KILL_ON_WRITE:
+                _drop_privileges(handle)
+        finally:
+            if flags & wire.FROM_CACHE:
+                os.close(handle)
         return wire.struct.pack("<II", written, 0)
 
     def flush(self, request):

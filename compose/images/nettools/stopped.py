@@ -6,18 +6,24 @@ only.
 import contextlib
 import ctypes
 import os
+import signal
 import struct
 import time
 from pathlib import Path
 
-PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17  # linux: include/uapi/linux/ptrace.h
+# linux: include/uapi/linux/ptrace.h
+PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH, PTRACE_SINGLESTEP = 0x4206, 0x4207, 17, 9
+PTRACE_GETREGS, PTRACE_SETREGS = 12, 13  # x86_64
 WALL = 0x40000000
 LOOK_S = 0.0002
+CALL_S = 1.0
 STACK = 64 * 1024  # how much of a stack is looked through for addresses to which a handler will return
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
 _libc.ptrace.restype = ctypes.c_long
+Registers = ctypes.c_uint64 * 27  # linux: arch/x86/include/asm/user_64.h
+R10, R9, R8, RAX, RDX, RSI, RDI, ORIG_RAX, RIP = 7, 8, 9, 10, 12, 13, 14, 15, 16
 
 
 class Busy(Exception):
@@ -79,6 +85,55 @@ def _stop_of(thread, until):
         if time.monotonic() > until:
             raise Busy(f"thread {thread} does not stop (it is frozen, or in the middle of something)")
         time.sleep(LOOK_S)
+
+
+class Caller:
+    """Has a stopped thread make system calls, as a debugger has it call functions; afterwards it is as it was. x86_64.
+
+    ``instruction``: address of a ``syscall`` in the process. The other threads must be stopped too.
+    """
+
+    def __init__(self, pid, thread, instruction):
+        self._pid, self._thread, self._instruction = pid, thread, instruction
+        self._before = Registers()
+        self._signals = []
+
+    def __enter__(self):
+        _ptrace(PTRACE_GETREGS, self._thread, ctypes.addressof(self._before))
+        return self
+
+    def __exit__(self, *error):
+        with contextlib.suppress(OSError):
+            _ptrace(PTRACE_SETREGS, self._thread, ctypes.addressof(self._before))
+        for number in self._signals:
+            _libc.tgkill(self._pid, self._thread, number)
+
+    def __call__(self, number, *arguments):
+        """What the call returns. Raises: OSError for its error; one that takes long is interrupted."""
+        registers = Registers(*self._before)
+        registers[RAX], registers[RIP], registers[ORIG_RAX] = number, self._instruction, 2**64 - 1
+        for place, argument in zip((RDI, RSI, RDX, R10, R8, R9), arguments, strict=False):
+            registers[place] = argument & (2**64 - 1)
+        _ptrace(PTRACE_SETREGS, self._thread, ctypes.addressof(registers))
+        while (came := self._step()) and came != signal.SIGTRAP:
+            self._signals.append(came)
+        _ptrace(PTRACE_GETREGS, self._thread, ctypes.addressof(registers))
+        result = ctypes.c_int64(registers[RAX]).value
+        if -4096 < result < 0:
+            raise OSError(-result, os.strerror(-result))
+        return result
+
+    def _step(self):
+        """Lets it make one step; the signal with which it stops, 0 when it was interrupted."""
+        _ptrace(PTRACE_SINGLESTEP, self._thread)
+        try:
+            came = _stop_of(self._thread, time.monotonic() + CALL_S)
+        except Busy:  # it may not be left like this, in the middle of what it does not know of
+            _ptrace(PTRACE_INTERRUPT, self._thread)
+            came = _stop_of(self._thread, float("inf"))
+        if came is None:
+            raise ProcessLookupError(f"thread {self._thread} has ended")
+        return came
 
 
 def check_clear(pid, threads, memory, ranges):

@@ -167,6 +167,13 @@ class Image:
         area += MAGIC + b"".join(SLOT.pack(name, *slots[name]) for name in sorted(slots))
         return [(self.area, area.ljust(AREA, b"\0")), *((at, self.jump(name)) for name, at in self.entries.items())]
 
+    def system_call(self):
+        """Where it has the instruction ``syscall``. Raises: Unfit."""
+        at = self.bytes.find(b"\x0f\x05")
+        if at < 0:
+            raise Unfit("this kernel's vdso makes no system call")
+        return at
+
     def unsafe(self, base):
         """Ranges of addresses, end excluded, in which no thread may stand when it is changed."""
         return [(base + self.area, base + len(self.bytes)),
