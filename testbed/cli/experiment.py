@@ -109,7 +109,7 @@ def validate(
 ) -> None:
     """Check manifests, faults and experiments without a cluster; apply nothing."""
     from testbed.cli.apply import read_objects
-    from testbed.experiment.embedded import check_fault
+    from testbed.experiment.embedded import check_fault, check_schedule
     from testbed.experiment.loading import load_experiment
     from testbed.experiment.manifests import check_manifests
 
@@ -135,6 +135,8 @@ def validate(
                     mistakes += error.mistakes
             elif kind.endswith("Chaos"):
                 mistakes += check_fault(document, ())
+            elif kind == "Schedule":
+                mistakes += check_schedule(document)
             else:
                 plain.append(document)
         mistakes += check_manifests(plain)

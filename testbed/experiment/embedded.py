@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from faults.crd import definitions
+from faults.crd import definitions, schedule_definition
 from faults.left_out import instead
 from faults.registry import Registry
+from faults.schedules import mistakes as schedule_mistakes
 from testbed.api.resources import ResourceType
 from testbed.errors import Mistake
 from testbed.experiment.documents import Document, Location
@@ -54,6 +55,17 @@ def check_fault(document: Document, at: Location) -> Iterable[Mistake]:
     if not wrong:
         for mistake in Registry().mistakes(fault):
             yield document.mistake((*at, *location_of(mistake.field)), mistake.message, suggestion=mistake.suggestion)
+
+
+def check_schedule(document: Document) -> Iterable[Mistake]:
+    """All mistakes of a Schedule, and of the fault that it is to make."""
+    definition = schedule_definition(Registry().faults())
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    wrong = list(_check_schema(document, (), document.value, schema))
+    yield from wrong
+    if not wrong:
+        for mistake in schedule_mistakes(document.value, Registry()):
+            yield document.mistake(location_of(mistake.field), mistake.message, suggestion=mistake.suggestion)
 
 
 def _unknown(document: Document, at: Location, key: tuple[str, str], known: list[tuple[str, str]]) -> Mistake:

@@ -100,3 +100,32 @@ def test_completion_knows_commands_and_flags(tmp_path: Path) -> None:
     # The shell is named: make runs this under sh, whose completion nobody knows.
     script = testbed("--show-completion", "bash", state=tmp_path, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert script.returncode == 0 and "COMPLETE=complete_bash" in script.stdout
+
+
+@pytest.mark.parametrize(("change", "line", "words"), [
+    (("", ""), 0, "no mistake in 1 object"),
+    (("@every 5s", "often"), 5, "expected 5 to 6 fields"),
+    (("pod-kill", "pod-kil"), 9, "did you mean 'pod-kill'?"),
+    (("podChaos:", "podChaoz:"), 8, "did you mean 'podChaos'?"),
+    (("type: PodChaos", "type: DNSChaos"), 4, "spec.dnsChaos: is required"),
+])
+def test_a_schedule_is_validated_with_what_it_makes(
+    tmp_path: Path, change: tuple[str, str], line: int, words: str
+) -> None:
+    file = tmp_path / "schedule.yaml"
+    file.write_text("""apiVersion: chaos-mesh.org/v1alpha1
+kind: Schedule
+metadata: {name: often}
+spec:
+  schedule: "@every 5s"
+  type: PodChaos
+  historyLimit: 5
+  podChaos:
+    action: pod-kill
+    mode: one
+    selector: {labelSelectors: {app: web}}
+""".replace(*change))
+    done = testbed("validate", str(file), state=tmp_path)
+    assert words in done.stderr
+    assert done.returncode == (3 if line else 0)
+    assert not line or f"schedule.yaml:{line}: " in done.stderr
