@@ -142,6 +142,11 @@ class SimulatedChaos:
         except TimeoutError:
             return False
 
+    async def undo_by_hand(self) -> bool:
+        """As ``testbed faults undo --all`` does what the daemon cannot: for good; whether nothing is left."""
+        daemon = self._daemon("undo by hand")
+        return not any(entry.active for entry in await daemon.take_back(self.ledger.active(), by_hand=True))
+
     def plan_of(self, entry_id: str) -> Json | None:
         entry = self.ledger.get(entry_id)
         return entry.plan if entry is not None else None

@@ -13,7 +13,7 @@ import re
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,12 @@ class DockerGround:
 
     async def delete(self, resource: ResourceType, name: str) -> None:
         await self._client.delete(resource, name, "default")
+
+    async def undo_all(self) -> None:
+        await asyncio.to_thread(self.cluster.testbed, "faults", "undo", "--all")
+
+    def entries(self) -> Sequence[Entry]:
+        return entries(self.instance)
 
     async def until(self, what: str, condition: Callable[[], Awaitable[Any]], within_s: float = 60.0) -> Any:
         deadline = time.monotonic() + within_s

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from faults.ledger import Entry, Phase
 from faults.protocol import SELECTED, Fault
 from faults.registry import Registry
 from testbed.api.resources import ResourceType
@@ -40,6 +41,14 @@ class Ground(Protocol):
         ...
 
     async def delete(self, resource: ResourceType, name: str) -> None: ...
+
+    async def undo_all(self) -> None:
+        """By hand and by the ledger alone, as ``testbed faults undo --all``."""
+        ...
+
+    def entries(self) -> Sequence[Entry]:
+        """What the ledger has."""
+        ...
 
     async def until(self, what: str, condition: Callable[[], Awaitable[Any]], within_s: float = 60.0) -> Any: ...
 
@@ -109,8 +118,8 @@ async def injected(ground: Ground, fault: Fault, name: str, within_s: float = 30
     async def concluded() -> Json | None:
         try:
             obj = await ground.get(fault.kind, name)
-        except ApiError:
-            return None
+        except ApiError:  # it may be the API that was taken away; the ledger knows
+            return from_ledger(ground.entries())
         if condition(obj, "Selected") == "False":
             raise AssertionError(told(obj))
         return obj if condition(obj, "AllInjected") in ("True", "False") and finished(obj) else None
@@ -118,6 +127,16 @@ async def injected(ground: Ground, fault: Fault, name: str, within_s: float = 30
     obj: Json = await ground.until(f"{fault.name} to be in effect", concluded, within_s)
     assert condition(obj, "AllInjected") == "True", told(obj)
     return obj
+
+
+def from_ledger(entries: Sequence[Entry]) -> Json | None:
+    """The status that will be told once somebody can be told; None: not all of it is in effect."""
+    if not entries or any(entry.phase is not Phase.INJECTED for entry in entries):
+        return None
+    records = [{"selectorKey": entry.target.key, "phase": "Injected", "events": list(entry.events)}
+               for entry in entries]
+    return {"status": {"conditions": [{"type": "AllInjected", "status": "True"}],
+                       "experiment": {"containerRecords": records}}}
 
 
 def finished(obj: Json) -> bool:
@@ -129,7 +148,8 @@ def finished(obj: Json) -> bool:
 
 
 async def removed(ground: Ground, fault: Fault, name: str, within_s: float = 60.0) -> None:
-    """Deletes the object, which undoes it; returns when it is gone."""
+    """Deletes the object, which undoes it; returns when it is gone. Where the API itself was taken away, that is taken
+    back first."""
 
     async def gone() -> bool:
         try:
@@ -146,6 +166,7 @@ async def removed(ground: Ground, fault: Fault, name: str, within_s: float = 60.
         except NotFound:
             return True
         except ApiError:
+            await ground.undo_all()
             return False
         return True
 

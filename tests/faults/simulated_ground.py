@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from faults_contract import APP, Json, Snapshot, workload
 
+from faults.ledger import Entry
 from faults.pod_failure import PAUSE_IMAGE
+from faults.protocol import Fault
 from testbed.api import labels
 from testbed.api.resources import DEPLOYMENTS, NODES, SERVICES, ResourceType
 from testbed.simulation.loop import VirtualLoop, run_virtual
@@ -16,8 +18,10 @@ from testbed.simulation.world import World, is_true, open_world
 
 
 class SimulatedGround:
-    def __init__(self, world: World) -> None:
-        self.world = world
+    """``engine_node``: one with a container engine of its own; empty: there is none."""
+
+    def __init__(self, world: World, engine_node: str = "") -> None:
+        self.world, self.engine_node = world, engine_node
 
     async def create(self, resource: ResourceType, obj: Json) -> None:
         await self.world.create(resource, obj)
@@ -27,6 +31,12 @@ class SimulatedGround:
 
     async def delete(self, resource: ResourceType, name: str) -> None:
         await self.world.client.delete(resource, name, "default")
+
+    async def undo_all(self) -> None:
+        await self.world.chaos.undo_by_hand()
+
+    def entries(self) -> Sequence[Entry]:
+        return self.world.chaos.ledger.all()
 
     async def until(self, what: str, condition: Callable[[], Awaitable[Any]], within_s: float = 60.0) -> Any:
         found: list[Any] = []
@@ -58,7 +68,7 @@ class SimulatedGround:
             "frozen": set(machine.frozen),
             "networks": sorted(machine.networks), "volumes": sorted(machine.volumes), "images": sorted(machine.images),
             "power": {name: node.powered for name, node in self.world.room.nodes.items()},
-            "cables": {name: vars(node.cable) for name, node in self.world.room.nodes.items()},
+            "cables": {name: dict(node.cable.holds) for name, node in self.world.room.nodes.items()},
             "nodes": {node["metadata"]["name"]: (node["spec"].get("unschedulable"), node["spec"].get("taints"))
                       for node in self.world.objects(NODES)},
             "pods": Counter(tuple(container["image"] for container in pod["spec"]["containers"])
@@ -76,7 +86,12 @@ class SimulatedGround:
             *(f"holder container {name}" for name in holders),
             *(f"frozen: {cgroup}" for cgroup in sorted(machine.frozen)),
             *(f"{name} has no power" for name, node in world.room.nodes.items() if not node.powered),
-            *(f"{name} is cut off" for name, node in world.room.nodes.items() if node.cable.cut),
+            *(f"cable of {name}: {hold}" for name, node in world.room.nodes.items()
+              for hold in node.cable.holds.values()),
+            *(f"engine of {name}: {node.engine.state()}" for name, node in world.room.nodes.items()
+              if node.engine.state().held_by),
+            *(f"the API is held down by {key}" for state in (await world.room.status()).processes
+              for key in state.held_down),
             *(f"{pod['metadata']['name']} has the pause image" for pod in world.pods()
               if any(container["image"] == PAUSE_IMAGE for container in pod["spec"]["containers"])),
             *(f"in the ledger: {entry.id} {entry.phase}" for entry in world.chaos.ledger.active()),
@@ -84,14 +99,20 @@ class SimulatedGround:
         ]
 
 
-def on_simulated_ground(body: Callable[[SimulatedGround], Coroutine[Any, Any, None]], *, seed: int = 1) -> None:
-    """Runs ``body`` in virtual time."""
+def on_simulated_ground(
+    fault: Fault, body: Callable[[SimulatedGround], Coroutine[Any, Any, None]], *, seed: int = 1
+) -> None:
+    """Runs ``body`` in virtual time, with a node of the kind that the fault is for."""
 
     async def main(loop: VirtualLoop) -> None:
         async with open_world(loop, seed, nodes=3) as world:
             for resource, obj in zip((DEPLOYMENTS, SERVICES), workload(), strict=True):
                 await world.create(resource, obj)
-            ground = SimulatedGround(world)
+            await world.start_registry()
+            if "slice" in fault.node_kinds:
+                ground = SimulatedGround(world)
+            else:
+                ground = SimulatedGround(world, await world.room.add_node("own", kind=fault.node_kinds[0]))
             await ground.until("the first pods", lambda: _some(world))
             await ground.settle()
             await body(ground)
