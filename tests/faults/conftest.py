@@ -23,8 +23,8 @@ from testbed.api.clock import SystemClock
 from testbed.api.resources import NAMESPACES, NODES, PODS, ResourceType
 from testbed.client.inprocess import InProcessClient
 from testbed.core.profile import FAST
-from testbed.errors import AlreadyExists, HostError, NoSuchContainer
-from testbed.machines.protocol import NodeState, RoomStatus
+from testbed.errors import AlreadyExists, EnvironmentProblem, HostError, NoSuchContainer
+from testbed.machines.protocol import CableHold, NodeState, RoomStatus
 from testbed.runtime.protocol import ContainerState, ProcessIdentity
 from testbed.server.registry import Registry
 from testbed.store.store import Store
@@ -41,6 +41,7 @@ class World:
     frozen_cgroups: set[str] = field(default_factory=set)
     off: set[str] = field(default_factory=set)
     cut: dict[str, float | None] = field(default_factory=dict)
+    cable_keys: dict[str, set[str]] = field(default_factory=dict)
     nodes: tuple[str, ...] = ("n1", "n2", "n3")
     ineffective: bool = False
     stuck: bool = False  # undoing fails
@@ -98,7 +99,9 @@ class World:
 
     async def status(self) -> RoomStatus:
         return RoomStatus("test", "id", "fast", 1, 1, (), tuple(
-            NodeState(name, name not in self.off, name in self.cut, "", 1) for name in self.nodes))
+            NodeState(name, name not in self.off, name in self.cut, "", 1,
+                      tuple(CableHold(key, True, "both", 0.0) for key in self.cable_keys.get(name, ())))
+            for name in self.nodes))
 
     async def set_power(self, name: str, *, on: bool) -> None:
         self.log.append(f"power {name} {on}")
@@ -107,12 +110,24 @@ class World:
         elif not self.ineffective:
             self.off.add(name)
 
-    async def set_cable(self, name: str, *, cut: bool, deadline_s: float | None = None) -> None:
+    async def set_cable(
+        self, name: str, *, cut: bool, deadline_s: float | None = None, direction: str = "both", delay_s: float = 0.0,
+        key: str = "",
+    ) -> None:
         self.log.append(f"cable {name} {cut}")
+        keys = self.cable_keys.setdefault(name, set())
         if cut:
             self.cut[name] = deadline_s
+            keys.add(key)
         else:
-            self.cut.pop(name, None)
+            keys.discard(key)
+            if not keys:
+                self.cut.pop(name, None)
+
+    async def round_trip_s(self, name: str, *, within_s: float) -> float:
+        if name in self.cut:
+            raise EnvironmentProblem("no answer")
+        return 0.001
 
     async def add_node(self, name: str = "", *, cpu: str = "", memory: str = "") -> str:
         raise NotImplementedError
