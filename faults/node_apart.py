@@ -10,6 +10,7 @@ swallowed so far.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import Collection, Sequence
 
@@ -17,12 +18,14 @@ from faults import holder_container
 from faults.effects import Split
 from faults.holder_container import Hold
 from faults.nodes import node_state
-from faults.protocol import SELECTED, Aim, Json, NotInEffect, Refused, Tools
+from faults.protocol import SELECTED, Aim, Json, NotInEffect, Refused, TargetGone, Tools
 from faults.sandboxes import gateway_of
 from testbed.api import labels
 from testbed.errors import HostError
 from testbed.runtime.protocol import ContainerState
 
+_GATEWAY_WITHIN_S = 10.0
+_LOOK_S = 0.1
 _PING_S = "0.05"
 _PING_WITHIN_S = 2.0
 
@@ -39,10 +42,23 @@ async def plan_apart(tools: Tools, aim: Aim, fault: str, direction: str) -> Json
     friends = sorted({nodes[name] for name in together if name in nodes} | {aside})
     rules = {"table": "apart_" + "".join(letter if letter.isalnum() else "_" for letter in aim.entry_id), "node": own,
              "friends": friends, "around": around, "to": direction != "from", "from": direction != "to"}
-    gateway = await gateway_of(tools)
+    gateway = await _gateway(tools)
     hold = Hold(aim.entry_id, fault, "apart", rules, gateway.id, aim.deadline_ns, network=True, pid=True,
                 cap_add=("NET_ADMIN",))
     return {"hold": hold.to_json(), "proof": await _proof(tools, aim.target.node, together)}
+
+
+async def _gateway(tools: Tools) -> ContainerState:
+    """Waits for one that is being started anew. Raises: NotInEffect."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _GATEWAY_WITHIN_S
+    while True:
+        try:
+            return await gateway_of(tools)
+        except TargetGone as error:
+            if loop.time() >= until:
+                raise NotInEffect(str(error)) from error
+        await asyncio.sleep(_LOOK_S)
 
 
 def surroundings(pod_cidr: str) -> tuple[str, str]:
@@ -71,7 +87,7 @@ def _first(states: Sequence[ContainerState], nodes: Collection[str]) -> Containe
 async def measure_apart(tools: Tools, plan: Json) -> str:
     """Raises: NotInEffect."""
     hold = Hold.from_json(plan["hold"])
-    if (await gateway_of(tools)).id != hold.joined:
+    if (await _gateway(tools)).id != hold.joined:
         raise NotInEffect("the gateway was started anew since, and passes everything on")
     holder = await holder_container.holds(tools, hold)
     tried = await _ping(tools, plan.get("proof") or {}, outgoing=hold.plan["to"])

@@ -7,11 +7,8 @@ the deadline it is given, whoever has died meanwhile, so it is its own holder. F
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from faults import holder_container
@@ -94,6 +91,9 @@ class NodePartition(Fault):
     async def undone(self, tools: Tools, plan: Json) -> bool:
         apart = "hold" in plan and await holder_container.find(tools, Hold.from_json(plan["hold"])) is not None
         return not apart and not (plan["cable"] and await _hold(tools, plan) is not None)
+
+    def stands_on(self, plan: Json) -> str:
+        return str(plan["hold"]["joined"]) if "hold" in plan else ""
 
     def holder_acts(self, tools: Tools, plan: Json) -> tuple[Act, ...]:
         return super().holder_acts(tools, plan) if "hold" in plan else ()

@@ -209,6 +209,11 @@ class Fault(ABC):
         """Id of the container that the plan is about; empty when it is not about one. Who follows a restart asks."""
         return str(plan.get("container_id") or "")
 
+    def stands_on(self, plan: Json) -> str:
+        """Id of a container, not the target's own, that the injection lives in: when that has ended, it is injected
+        again. Empty: there is none."""
+        return ""
+
     def holder_acts(self, tools: Tools, plan: Json) -> tuple[Act, ...]:
         """What a holder process does at the deadline when nobody else has; by default it runs the daemon's own undo.
         Empty: no holder is needed."""

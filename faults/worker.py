@@ -8,8 +8,10 @@ objects that only the ledger knows: their deadlines are kept while the API canno
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from faults import choosing, dry_run, following, lifecycle, refusals
@@ -17,18 +19,19 @@ from faults.abilities import Abilities
 from faults.choosing import Scene
 from faults.crd import FINALIZER, PAUSE
 from faults.injection import Surgeon
-from faults.ledger import Entry, Ledger
+from faults.ledger import Entry, Ledger, Phase
 from faults.lifecycle import Act, Fault, Step
 from faults.protocol import SELECTED, Json, Refused, Tools
 from faults.registry import Registry, fault_name
 from faults.status import moved, status
 from testbed.api.resources import ResourceType
 from testbed.client.events import EventRecorder
-from testbed.errors import ApiError, NoSuchContainer, NotFound, TestbedError
+from testbed.errors import ApiError, EngineError, EngineUnavailable, NoSuchContainer, NotFound, TestbedError
 
 log = logging.getLogger("chaos")
 
 _AGAIN_S = 0.5  # after a call to the API that failed
+_LOOK_S = 1.0  # between two looks whether a container that an injection stands on has ended
 
 
 class World(Protocol):
@@ -102,7 +105,7 @@ class Worker:
                 await self._preview(found, fault)
                 return Step(Act.WAIT)
             lost = await self._follow(found, fault, entries)
-            if lost is None:
+            if lost is None or await self._fell(found, entries):
                 continue
             step = lifecycle.next_step(fault, entries, self._now_ns(), lost)
             if step.act is Act.FORGET:
@@ -110,7 +113,7 @@ class Worker:
                 return None
             if step.act is Act.WAIT:
                 await self._publish(found, fault, entries)
-                return step
+                return self._looking_again(step, entries)
             if not await self._do(step, found):
                 await self._publish(self._object(), fault, self._ledger.of(self.uid))
                 return Step(Act.WAIT)
@@ -227,6 +230,34 @@ class Worker:
             log.info("%s %s: follows from %s to %s", self.kind, self.name, entry.target.id, target.id)
             self._ledger.write(moved(entry, target))
         return None if moves else {entry.id for entry in gone}
+
+    async def _fell(self, found: Json | None | bool, entries: Sequence[Entry]) -> bool:
+        """Whether a container that an injection stands on has ended: then it is begun anew, as after a restart."""
+        fallen = []
+        for entry, container in self._grounds(entries):
+            with contextlib.suppress(EngineError, EngineUnavailable):  # unknown is not ended
+                if await self._has_ended(container):
+                    fallen.append(entry)
+        tell = self._teller(found if isinstance(found, dict) else None)
+        for entry in fallen:
+            tell("Failed", f"{entry.injector} on {entry.target.id}: the container that held it has ended; once more",
+                 self._now_ns(), True)
+        if fallen:
+            self._ledger.write(*(replace(entry, phase=Phase.PREPARED) for entry in fallen))
+        return bool(fallen)
+
+    def _grounds(self, entries: Sequence[Entry]) -> list[tuple[Entry, str]]:
+        """Injections in effect that stand on a container, and which."""
+        pairs = [(entry, self._registry.get(entry.injector).stands_on(entry.plan)) for entry in entries
+                 if entry.phase is Phase.INJECTED]
+        return [(entry, container) for entry, container in pairs if container]
+
+    def _looking_again(self, step: Step, entries: Sequence[Entry]) -> Step:
+        """Nobody tells when such a container ends: it is looked for."""
+        if not self._grounds(entries):
+            return step
+        look_ns = self._now_ns() + int(_LOOK_S * 1e9)
+        return replace(step, until_ns=min(look_ns, step.until_ns or look_ns))
 
     async def _has_ended(self, container: str) -> bool:
         try:

@@ -45,6 +45,7 @@ class NodeInstance:
     cpu: str = ""  # quantity; "" is the machine's
     memory: str = ""
     disk: str = ""  # for its pods' volumes and logs; "" is the machine's
+    zone: str = ""  # "" where the cluster has no zones
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Instance:
     engine_url: str = ""  # "" is the environment's engine
     nodes: tuple[NodeInstance, ...] = field(default=())
     ingress_ports: tuple[int, ...] = ()  # on 127.0.0.1: of Ingresses, HTTP and HTTPS
+    zones: int = 0  # how many; 0: its nodes name none
 
     # --- addresses
 
@@ -223,6 +225,14 @@ class Instance:
         return self.directory / "logs" / f"{process}.log"
 
     # --- reading and writing
+
+    def next_zone(self) -> str:
+        """The zone of the next node: the first of those with the fewest; "" where there are none."""
+        counts = {f"zone-{k}": 0 for k in range(1, self.zones + 1)}
+        for node in self.nodes:
+            if node.zone in counts:
+                counts[node.zone] += 1
+        return min(counts, key=lambda zone: counts[zone], default="")
 
     def with_nodes(self, nodes: tuple[NodeInstance, ...]) -> Instance:
         return replace(self, nodes=nodes)

@@ -363,7 +363,8 @@ def new_node(
     for node in instance.nodes:
         ports |= {node.agent_port, node.to_agent_port, node.to_api_port}
     agent, to_agent, to_api = addresses.choose_ports(3, ports, random.Random())
-    return NodeInstance(name, cidr, agent, to_agent, to_api, kind=kind, cpu=cpu, memory=memory)
+    return NodeInstance(name, cidr, agent, to_agent, to_api, kind=kind, cpu=cpu, memory=memory,
+                        zone=instance.next_zone())
 
 
 def _check_may_be_down(process: str) -> None:

@@ -58,10 +58,10 @@ def _silent(step: str) -> None:
 def bring_up(
     name: str = "default", nodes: int = 3, profile: str = "fast", *, node_cpu: str = "", node_memory: str = "",
     node_disk: str = "", progress: Progress = _silent, owner_pid: int | None = None, engine_url: str = "",
-    node_kind: str = SLICE,
+    node_kind: str = SLICE, zones: int = 0,
 ) -> Instance:
     """Makes a cluster and waits until it can be used (about 5 s). ``owner_pid``: the process with which it ends.
-    ``node_kind``: of its first nodes, "slice" or "engine".
+    ``node_kind``: of its first nodes, "slice" or "engine". ``zones``: over how many they are spread; 0: they name none.
 
     Raises: EnvironmentProblem (a cluster of that name is up; engine, image, port or permission missing; something did
     not start), InvalidInput. Nothing is left behind then.
@@ -71,7 +71,7 @@ def bring_up(
         return await bring_up_async(
             name, nodes, profile, node_cpu=node_cpu, node_memory=node_memory, node_disk=node_disk,
             progress=progress, owner_pid=owner_pid,
-            engine_url=engine_url, node_kind=node_kind,
+            engine_url=engine_url, node_kind=node_kind, zones=zones,
         )
 
     try:
@@ -141,7 +141,7 @@ def _engine_url(directory: Path) -> str:
 async def bring_up_async(
     name: str = "default", nodes: int = 3, profile: str = "fast", *, node_cpu: str = "", node_memory: str = "",
     node_disk: str = "", progress: Progress = _silent, owner_pid: int | None = None, engine_url: str = "",
-    node_kind: str = SLICE,
+    node_kind: str = SLICE, zones: int = 0,
 ) -> Instance:
     """``bring_up`` in a running event loop."""
     directory = instance_directory(name)
@@ -152,7 +152,7 @@ async def bring_up_async(
         progress("looking at the engine")
         await _check_engine(engine, name, node_kind, engine_url)
         instance = await _reserve(directory, name, nodes, profile, node_cpu, node_memory, node_disk, engine,
-                                  engine_url, node_kind)
+                                  engine_url, node_kind, zones)
         try:
             progress(f"network {instance.subnet}, API on port {instance.api_port}")
             await asyncio.gather(ensure_network(engine, instance), _credentials(instance))
@@ -199,8 +199,7 @@ async def _check_engine(engine: Engine, name: str, node_kind: str, engine_url: s
 
 async def _reserve(
     directory: Path, name: str, nodes: int, profile: str, cpu: str, memory: str, disk: str, engine: Engine,
-    engine_url: str,
-    node_kind: str,
+    engine_url: str, node_kind: str, zones: int,
 ) -> Instance:
     """Chooses addresses and ports and writes ``instance.json``, one `up` at a time."""
     longest = directory / "gateway" / "control.sock"
@@ -222,7 +221,7 @@ async def _reserve(
         instance = Instance(
             name=name, id=identity, directory=directory, subnet=subnet, api_port=api_port,
             node_ports=addresses.choose_node_ports(taken, source), profile=profile, engine_url=engine_url,
-            ingress_ports=tuple(ingress_ports),
+            ingress_ports=tuple(ingress_ports), zones=zones,
         )
         for _ in range(nodes):
             node = replace(new_node(instance, "", cpu, memory, avoid=taken, kind=node_kind), disk=disk)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from testbed.api.clock import SystemClock
 from testbed.api.instance import ENGINE, MACHINE_ENGINE, Instance, NodeInstance, load_instance
-from testbed.api.labels import NODE_KIND
+from testbed.api.labels import NODE_KIND, REGION, ZONE
 from testbed.client.aio import HttpClient
 from testbed.core.profile import PROFILES
 from testbed.errors import EngineUnavailable, EnvironmentProblem, HostError, TestbedError
@@ -31,6 +31,7 @@ from testbed.runtime.protocol import Engine, EngineVersion, Host, ProcessIdentit
 log = logging.getLogger("testbed.node")
 _ENGINE_AGAIN_S = 1.0
 _STOP_S = 4.0
+_REGION = "local"  # all zones are in one
 
 
 def main() -> int:
@@ -132,10 +133,15 @@ def _facts(instance: Instance, node: NodeInstance, version: EngineVersion) -> No
         memory=node.memory or f"{_memory_kib()}Ki", limited=bool(node.cpu or node.memory),
         ephemeral_storage=node.disk or f"{shutil.disk_usage(instance.directory).total // 1024}Ki",
         disk_limited=bool(node.disk),
-        kind=node.kind, labels={NODE_KIND: ENGINE} if node.kind == ENGINE else {},
+        kind=node.kind, labels=_labels(node),
         dns_servers=(instance.dns_address,), agent_port=node.agent_port, runtime_version=version.version,
         kernel_version=version.kernel, boot_id=boot_id(instance.node_directory(node.name)),
     )
+
+
+def _labels(node: NodeInstance) -> dict[str, str]:
+    return {**({NODE_KIND: ENGINE} if node.kind == ENGINE else {}),
+            **({REGION: _REGION, ZONE: node.zone} if node.zone else {})}
 
 
 def _memory_kib() -> int:

@@ -56,6 +56,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with state_home_for_test(home), bring_up_for_test("test_faults_nodes", home) as found:
         found.apply(web("web", replicas=5, liveness_failures=30))
         found.wait_ready("app=web", 5)
+        for kind in ("nodechaos", "controlplanechaos"):  # served as soon as the chaos daemon has said what they are
+            wait_for(kind, lambda kind=kind: found.get(kind)["items"] == [])
         yield found
 
 
@@ -173,6 +175,11 @@ def test_pods_kept_apart_fall_silent_and_reach_everything_else(cluster: Cluster)
     cluster.testbed("scale", "deployment", "web", "--replicas", "6")  # the gateway is programmed anew
     cluster.wait_ready("app=web", 6)
     assert python_in(here, REACH, there, "8080") == "TimeoutError"
+
+    subprocess.run(["docker", "kill", cluster.instance.gateway_container], capture_output=True, check=True)
+    wait_for("it to be injected into the new gateway", lambda: cluster.get("nodechaos", "apart")["status"][
+        "experiment"]["containerRecords"][0]["injectedCount"] == 2)
+    assert python_in(here, REACH, there, "8080") == "TimeoutError"
     cluster.testbed("delete", "nodechaos", "apart")
     assert python_in(here, REACH, there, "8080") == "reached"
 
@@ -211,7 +218,7 @@ def test_without_a_control_plane_everything_else_goes_on(cluster: Cluster) -> No
         assert not _api(cluster).running
         ended = until(cluster, "controlplanechaos", "outage", "AllRecovered")
     start_s, end_s = moments(ended)
-    assert 4.5 < end_s - start_s < 8
+    assert 3.5 < end_s - start_s < 10
     assert service.asked > 20
     assert service.failed <= 0.2 * service.asked  # those that met the container that died
     settle(cluster)
