@@ -13,7 +13,8 @@ import re
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -103,18 +104,19 @@ class DockerGround:
             {pod["metadata"]["uid"] for pod in pods})
 
     async def _only(self, uids: set[str]) -> bool:
-        return all(state.labels.get(labels.POD_UID, "") in {"", *uids} for state in await self._containers())
+        return all(state.labels.get(labels.POD_UID, "") in {"", *uids} for state in await self.containers())
 
     async def settle(self) -> None:
         await self.until("the cluster to be whole again", self.whole, 90)
 
     # --- the world
 
-    async def _containers(self) -> tuple[ContainerState, ...]:
-        return await self._engine.list({labels.INSTANCE: self.instance.id})
+    async def containers(self, wanted: Mapping[str, str] | None = None) -> tuple[ContainerState, ...]:
+        """Of the cluster, with these labels."""
+        return await self._engine.list({labels.INSTANCE: self.instance.id, **(wanted or {})})
 
     async def snapshot(self) -> Snapshot:
-        found = await self._containers()
+        found = await self.containers()
         pods = [state for state in found if state.running and state.labels.get(labels.POD_UID)]
         room = await RoomClient(self.instance.room_socket).status()
         return {
@@ -128,13 +130,13 @@ class DockerGround:
             "nodes": sorted(line for node in self.instance.nodes for line in limits_of(node.name, self.instance.id)),
             "networks": sorted(item.name for item in await self._engine.networks({labels.INSTANCE: self.instance.id})),
             "bridge": run("tc", "qdisc", "show", "dev", self.instance.bridge),
-            "ours": Counter(one[0] for one in ours(self.instance)),
+            "ours": Counter(one.module for one in processes(self.instance)),
             "power": {node.name: (node.powered, node.cable) for node in room.nodes},
             "rooms": {process.name: process.held_down for process in room.processes},
         }
 
     async def left(self) -> list[str]:
-        found = await self._containers()
+        found = await self.containers()
         pods = [state for state in found if state.running and state.labels.get(labels.POD_UID)]
         sandboxes = [state for state in pods if state.labels[labels.ROLE] == labels.ROLE_SANDBOX]
         holders = self.instance.directory / "holders"
@@ -145,9 +147,9 @@ class DockerGround:
             *(f"mounted: {line}" for state in pods for line in mounts_of(state.pid) if "fuse" in line),
             *(f"frozen: {state.name}" for state in pods if is_frozen(state.id)),
             *(f"frozen: {node.name}" for node in self.instance.nodes if is_frozen(node.name, self.instance.id)),
-            *(f"{name} is stopped" for name, state in ours(self.instance) if state == "T"),
+            *(f"{one.module} is stopped" for one in processes(self.instance) if one.state == "T"),
             *(f"holder file {file.name}" for file in (holders.iterdir() if holders.is_dir() else ())),
-            *(f"holder process {name}" for name, _ in ours(self.instance) if name == "faults.holder"),
+            *(f"holder process {one.words}" for one in processes(self.instance) if one.module == "faults.holder"),
             *await self._left_in_room(),
             *(f"in the ledger: {entry.id} {entry.phase}" for entry in entries(self.instance) if entry.active),
             *await self._failing(),
@@ -247,20 +249,26 @@ def read(file: Path) -> str | None:
         return None
 
 
-def ours(instance: Instance) -> list[tuple[str, str]]:
-    """Module and state (proc(5)) of each process of the cluster on this machine."""
-    return [(module, state) for _, module, state in processes(instance)]
+@dataclass(frozen=True)
+class Process:
+    """``state``: as proc(5) has it. ``words``: its command line."""
+
+    pid: int
+    module: str
+    state: str
+    words: tuple[str, ...]
 
 
-def processes(instance: Instance) -> Iterator[tuple[int, str, str]]:
+def processes(instance: Instance) -> Iterator[Process]:
+    """Those of the cluster on this machine."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         with contextlib.suppress(OSError, ValueError):
-            words = (entry / "cmdline").read_bytes().decode().split("\0")
+            words = tuple((entry / "cmdline").read_bytes().decode().split("\0"))
             if "-m" in words and any(word.startswith(str(instance.directory)) for word in words):
                 state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-                yield int(entry.name), words[words.index("-m") + 1], state
+                yield Process(int(entry.name), words[words.index("-m") + 1], state, words)
 
 
 def entries(instance: Instance) -> tuple[Entry, ...]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Iterator
 
+import docker_kills
 import pytest
 from docker_ground import DockerGround
 from faults_contract import NAMES, REGISTRY, is_as, keeps_the_contract, object_of, told, workload
+from kill_points import Point
 from support.cluster import Cluster, bring_up_for_test, run_testbed, state_home_for_test
 
 from faults.abilities import Tried
@@ -70,6 +73,24 @@ async def test_a_fault_is_seen_told_and_undone_without_a_trace(ground: DockerGro
         await is_refused(ground, fault, why)
     else:
         await keeps_the_contract(ground, fault, name.lower().replace("/", "-").strip("-"))
+
+
+#: One fault of each mechanism: rules and queues, a proxy, a file system, the vdso, stress, the freezer, the API,
+#: power, a cable, and nothing at all.
+MECHANISMS = ("NetworkChaos/delay", "HTTPChaos/", "IOChaos/latency", "TimeChaos/", "StressChaos/", "FreezeChaos/",
+              "PodChaos/pod-failure", "NodeChaos/kill", "NodeChaos/partition", "ShamChaos/")
+HANDFUL = {("NetworkChaos/delay", Point("injected", "daemon")),
+           ("IOChaos/latency", Point("injected", "holder container"))}
+
+
+@pytest.mark.parametrize(("name", "point"), [
+    pytest.param(name, point, id=f"{name}: {point}", marks=() if (name, point) in HANDFUL else pytest.mark.long)
+    for name in MECHANISMS for point in docker_kills.points_of(REGISTRY.get(name))])
+async def test_nothing_is_left_whoever_dies(ground: DockerGround, name: str, point: Point) -> None:
+    fault = REGISTRY.get(name)
+    if why := await lacking(fault):
+        pytest.skip(why)
+    await docker_kills.survives(ground, fault, "-".join(re.findall(r"[a-z]+", f"{name} {point}".lower())), point)
 
 
 async def is_refused(ground: DockerGround, fault: Fault, why: str) -> None:
