@@ -2,7 +2,8 @@
 meanwhile too, and of its agent.
 
 As TimeChaos, by one holder that sees the machine's processes and changes those in the node's cgroup. Whatever the node
-runs later is reached a moment after its start.
+runs later is reached a moment after its start. Only wall clocks: no machine's monotonic clock jumps, and an agent whose
+timers were set by one that did would wait for them as long as it was off.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ class NodeClock(HeldFault):
     action = "clock"
     summary = "the clocks of all processes on the node are off, its agent's too"
     level = "node"
-    fields = clocks.FIELDS
+    fields = {**clocks.FIELDS, "clockIds": {
+        **clocks.FIELDS["clockIds"],
+        "items": {"type": "string", "enum": [name for name in clocks.CLOCKS if "REALTIME" in name]}}}
     required = ("timeOffset",)
     needs = ("memory",)
     after_restart = "node"

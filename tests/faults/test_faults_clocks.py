@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from pathlib import Path
@@ -119,6 +118,9 @@ def test_a_vdso_that_another_has_changed_is_left_alone() -> None:
     changed[image.entries["__vdso_clock_gettime"]] = 0xCC
     assert image.slots(bytes(changed)) is None
     assert image.slots(image.bytes[:4096]) is None
+    foreign = bytearray(written(image, {vdso.slot_id("one"): (S, 1)}))
+    foreign[image.area] = 0xCC  # in code that a look would run
+    assert image.slots(bytes(foreign)) is None
     with pytest.raises(vdso.Unfit):
         image.patch({bytes([number] * 8): (1, 1) for number in range(9)})
 
@@ -129,9 +131,18 @@ def test_chaos_meshs_example_is_accepted() -> None:
     assert TimeChaos().mistakes(spec) == ()
 
 
-def test_members_are_told_by_their_cgroup(tmp_path: Path) -> None:
+def test_members_are_told_by_their_cgroup() -> None:
     members = load("members")
     own = Path("/proc/self/cgroup").read_text().splitlines()[0].split(":", 2)[2]
     assert members.belongs("self", {"cgroups": [own]})
     assert not members.belongs("self", {"cgroups": [f"{own}/x"], "containers": ["f" * 64]})
-    assert not members.belongs(0, json.loads('{"containers": [""]}'))
+    assert not members.belongs(0, {"containers": [""]})
+    assert not members.is_holder(0)
+
+
+@pytest.mark.parametrize(("own", "other", "expected"), [
+    ("/testbed-x/holders/a", "/testbed-x/holders/b", True), ("/testbed-x/holders/a", "/testbed-x/node-1/b", False),
+    ("/", "/../b", True), ("/", "/../../node-1/b", False), ("/", "/", False),
+])
+def test_only_containers_beside_a_holder_are_holders(own: str, other: str, expected: bool) -> None:
+    assert load("members").beside(own, other) is expected

@@ -14,7 +14,7 @@ import vdso
 from members import ENDED, belongs, processes
 from stopped import Busy, check_clear, stopped
 
-LOOK_AGAIN_S = 0.02
+LOOK_AGAIN_S = {"containers": 0.02, "cgroups": 0.1}  # a whole machine's processes take longer to look through
 YOUNG_S = 2.0  # a process this young may still be on its way into its cgroup
 OLD_AGAIN_S = 1.0
 WITHIN_S = 4.0
@@ -25,14 +25,15 @@ def hold(plan, ready, over):
     clocks = sum(1 << clock for clock in plan["clocks"])
     watch = Watch(plan, lambda slots: slots | {slot: (plan["offset_ns"], clocks)}, image)
     until = time.monotonic() + WITHIN_S
+    pause_s = next(pause_s for key, pause_s in LOOK_AGAIN_S.items() if plan.get(key))
     while not watch.look():
         if over() or time.monotonic() > until:
             raise Busy("; ".join(watch.waiting.values()) or "no process of it was found")
-        over.wait(LOOK_AGAIN_S)
+        over.wait(pause_s)
     more = f"; {len(watch.unlike)} have another vdso and are not hit" if watch.unlike else ""
     ready(f"code written into their vdso{more}")
     while not over():
-        over.wait(LOOK_AGAIN_S)
+        over.wait(pause_s)
         watch.look()
     watch.close()
     clear(plan)

@@ -25,7 +25,7 @@ from pathlib import Path
 import fuse_wire as wire
 import mounts
 import reopened
-from members import ENDED, belongs, processes
+from members import ENDED, belongs, is_holder, processes
 from passthrough import Passthrough
 
 ROOT_DESCRIPTOR = 100  # of the volume as it is below, for those who look at this process
@@ -65,7 +65,8 @@ def server_of(injection):
     for pid in processes():
         with contextlib.suppress(OSError, ValueError):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
-            if words[-3:-1] == ["hold", "files"] and (plan := json.loads(words[-1]))["id"] == injection:
+            plan = json.loads(words[-1]) if words[-3:-1] == ["hold", "files"] and is_holder(pid) else {}
+            if plan.get("id") == injection:
                 return pid, plan
     raise mounts.Unfit("what an injection left whose holder was killed must be cleared first")
 

@@ -13,10 +13,26 @@ def processes():
 
 def belongs(pid, whose):
     """``whose``: ``containers`` (ids) or ``cgroups`` (beginnings of names)."""
-    try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-    except ENDED:
-        return False
-    names = [line.split(":", 2)[2] for line in lines]
+    names = _cgroups(pid)
     return (any(container in name for name in names for container in whose.get("containers", ()))
             or any(name.startswith(beginning) for name in names for beginning in whose.get("cgroups", ())))
+
+
+def is_holder(pid):
+    """Whether it is in a container beside this one's: those of holders are apart from all others. So a process of the
+    target that gives itself out for one is not believed."""
+    return len(own := _cgroups("self")) == len(others := _cgroups(pid)) and all(map(beside, own, others))
+
+
+def beside(own, other):
+    if own == "/":  # seen from inside: cgroup_namespaces(7)
+        return other.startswith("/../") and other.count("/") == 2
+    return other.rpartition("/")[0] == own.rpartition("/")[0]
+
+
+def _cgroups(pid):
+    """One for each hierarchy; none for a process that has ended."""
+    try:
+        return [line.split(":", 2)[2] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
+    except ENDED:
+        return []

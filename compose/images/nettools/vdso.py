@@ -139,7 +139,8 @@ class Image:
 
     def slots(self, seen):
         """Injection to (nanoseconds, set of clocks) of what was read from a process; None when it is another vdso (of
-        a 32-bit program), or someone else has changed it."""
+        a 32-bit program), or someone else has changed it: every byte must be the kernel's or ours, for it may be run
+        (``Running``)."""
         if len(seen) != len(self.bytes):
             return None
         rest = bytearray(seen[:self.area])
@@ -147,10 +148,17 @@ class Image:
             if rest[at:at + JUMP] == self.jump(name):
                 rest[at:at + JUMP] = self.bytes[at:at + JUMP]
         area = seen[self.area:]
-        if rest != self.bytes[:self.area] or (area.strip(b"\0") and area[HEAD:HEAD + len(MAGIC)] != MAGIC):
-            return None
         found = (SLOT.unpack_from(area, HEAD + len(MAGIC) + index * SLOT.size) for index in range(SLOTS))
-        return {name: (offset, clocks) for name, offset, clocks in found if clocks}
+        slots = {name: (offset, clocks) for name, offset, clocks in found if clocks}
+        return slots if rest == self.bytes[:self.area] and area == self._area(slots) else None
+
+    def _area(self, slots):
+        if not slots:
+            return bytes(AREA)
+        totals = [divmod(total, 10**9) for total in totals_ns(slots)]
+        area = CODE + b"".join(struct.pack("<qq", *total) for total in totals) + struct.pack("<q", totals[0][1] // 1000)
+        area += MAGIC + b"".join(SLOT.pack(name, *slots[name]) for name in sorted(slots))
+        return area.ljust(AREA, b"\0")
 
     def patch(self, slots):
         """(offset, bytes) to write, in this order, so that it has these slots; with none: as the kernel made it.
@@ -158,14 +166,10 @@ class Image:
         Raises: Unfit when there are too many.
         """
         if not slots:
-            entries = [(at, self.bytes[at:at + JUMP]) for at in self.entries.values()]
-            return [*entries, (self.area, bytes(AREA))]
+            return [*((at, self.bytes[at:at + JUMP]) for at in self.entries.values()), (self.area, self._area(slots))]
         if len(slots) > SLOTS:
             raise Unfit(f"at most {SLOTS} offsets of one process's clocks add up")
-        totals = [divmod(total, 10**9) for total in totals_ns(slots)]
-        area = CODE + b"".join(struct.pack("<qq", *total) for total in totals) + struct.pack("<q", totals[0][1] // 1000)
-        area += MAGIC + b"".join(SLOT.pack(name, *slots[name]) for name in sorted(slots))
-        return [(self.area, area.ljust(AREA, b"\0")), *((at, self.jump(name)) for name, at in self.entries.items())]
+        return [(self.area, self._area(slots)), *((at, self.jump(name)) for name, at in self.entries.items())]
 
     def system_call(self):
         """Where it has the instruction ``syscall``. Raises: Unfit."""
