@@ -9,7 +9,7 @@ import sys
 from benchmarks.cluster import bench_cluster
 from benchmarks.rows import Row
 
-SUBJECTS = ("crash", "service", "pulse", "idle", "rolling", "reconcile", "size", "faults")
+SUBJECTS = ("crash", "service", "pulse", "idle", "rolling", "reconcile", "size", "faults", "network")
 
 
 def main() -> None:

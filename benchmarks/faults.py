@@ -16,8 +16,12 @@ CASES: tuple[tuple[str, str, dict[str, Any], float], ...] = (
     ("freeze", "FreezeChaos", {}, 0.3),
     ("node freeze", "NodeChaos", {"action": "freeze"}, 0.3),
     ("node partition", "NodeChaos", {"action": "partition"}, 0.3),
+    ("sham (a holder container alone)", "ShamChaos", {}, 1.0),
     ("CPU stress", "StressChaos", {"stressors": {"cpu": {"workers": 1, "load": 20}}}, 1.0),
     ("memory stress of 64 MB", "StressChaos", {"stressors": {"memory": {"workers": 1, "size": "64MB"}}}, 1.0),
+    ("network partition", "NetworkChaos", {"action": "partition", "direction": "both"}, 0.3),
+    ("network loss of 20 %", "NetworkChaos", {"action": "loss", "loss": {"loss": "20"}}, 0.3),
+    ("network delay of 100 ms", "NetworkChaos", {"action": "delay", "delay": {"latency": "100ms"}}, 1.0),
     ("slow disk of a node", "NodeChaos", {"action": "slow-disk", "writeBytesPerSecond": "2MB"}, 1.0),
 )
 
@@ -37,7 +41,7 @@ def measure(cluster: BenchCluster) -> list[Row]:
 def _injected_s(cluster: BenchCluster, kind: str, name: str, spec: dict[str, Any]) -> float:
     """Seconds of one injection, which is taken back before the next."""
     cluster.wait_ready(4)
-    group = "chaos-mesh.org" if kind in ("PodChaos", "StressChaos") else "testbed.io"
+    group = "chaos-mesh.org" if kind in ("PodChaos", "StressChaos", "NetworkChaos") else "testbed.io"
     cluster.apply(json.dumps({
         "apiVersion": f"{group}/v1alpha1", "kind": kind, "metadata": {"name": name},
         "spec": {"mode": "one", "duration": "30s", "selector": {"labelSelectors": {"app": "hit"}}, **spec}}))

@@ -150,7 +150,12 @@ async def _ping(tools: Tools, container: str, address: str, run: Run) -> Seen:
 
 
 async def _before(tools: Tools, address: str) -> Seen:
-    return await _ping(tools, (await gateway_of(tools)).id, address, BASELINE)
+    """Raises: NotInEffect, as of everything that may be seen when it is tried again."""
+    try:
+        gateway = await gateway_of(tools)
+    except TargetGone as error:
+        raise NotInEffect(f"could not be measured: {error}") from error
+    return await _ping(tools, gateway.id, address, BASELINE)
 
 
 async def _judged(tools: Tools, plan: Json, prober: str, effect: Json, times: int) -> Verdict:

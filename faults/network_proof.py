@@ -67,7 +67,7 @@ class Verdict:
     words: str
 
 
-BASELINE = Run(count=8, wait_s=0.3)
+BASELINE = Run(count=8, wait_s=1.0)  # another fault may make it late
 
 
 def read(output: str) -> Seen:
