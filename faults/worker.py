@@ -217,9 +217,12 @@ class Worker:
         fault = self._registry.get(entries[0].injector)
         if not following.follows(found, fault) or lifecycle.wanted(state, entries, self._now_ns()) == "Stop":
             return ()
-        scene = self._scene()
-        ended = [entry_id for entry_id, container in following.replaced(fault, entries, scene).items()
-                 if await self._has_ended(container)]
+        ended = []
+        for entry_id, container in following.replaced(fault, entries, self._scene()).items():
+            with contextlib.suppress(EngineError, EngineUnavailable):  # unknown is not ended
+                if await self._has_ended(container):
+                    ended.append(entry_id)
+        scene = self._scene()  # from here to the writing nobody else can choose
         gone = following.lost(entries, ended, scene)
         try:
             moves = following.successions(found, fault, entries, [item for item in gone if not item.active], scene)
@@ -228,6 +231,7 @@ class Worker:
             moves = []
         for entry, target in moves:
             log.info("%s %s: follows from %s to %s", self.kind, self.name, entry.target.id, target.id)
+            self._note_problem(found, None)
             self._ledger.write(moved(entry, target))
         return None if moves else {entry.id for entry in gone}
 

@@ -128,10 +128,12 @@ def list_faults(name: str = printing.Name, output: str = printing.Output) -> Non
 
 def _row(obj: dict[str, Any]) -> tuple[str, ...]:
     status = obj.get("status") or {}
-    conditions = {item["type"]: item["status"] for item in status.get("conditions", [])}
-    state = ("recovered" if conditions.get("AllRecovered") == "True" else
-             "injected" if conditions.get("AllInjected") == "True" else
-             "refused" if conditions.get("Selected") == "False" else "pending")
+    conditions = {item["type"]: (item["status"], item.get("reason", "")) for item in status.get("conditions", [])}
+    selected, injected = conditions.get("Selected", ("", "")), conditions.get("AllInjected", ("", ""))
+    state = ("recovered" if conditions.get("AllRecovered", ("", ""))[0] == "True" else
+             "injected" if injected[0] == "True" else
+             {"NoTarget": "no target", "Refused": "refused"}.get(selected[1], "pending") if selected[0] == "False" else
+             "no effect" if injected[1] == "NotInEffect" else "pending")
     targets = ", ".join(injected_targets(status)) or "-"
     return (obj["metadata"].get("namespace", ""), obj["metadata"]["name"], obj["kind"],
             (obj.get("spec") or {}).get("action", "-"), state, targets)
