@@ -43,7 +43,7 @@ async def _opened(name: str, spec: ClusterSpec, tell: Tell, keep: bool) -> Async
     own = f"run-{secrets.token_hex(3)}"
     tell(f"bringing up a cluster of {spec.nodes} nodes for this run")
     instance = await bring_up_async(own, spec.nodes, spec.profile, node_cpu=spec.node_cpu,
-                                    node_memory=spec.node_memory, zones=spec.zones,
+                                    node_memory=spec.node_memory, node_disk=spec.node_disk, zones=spec.zones,
                                     owner_pid=None if keep else os.getpid())
     try:
         async with _platform(instance) as platform:

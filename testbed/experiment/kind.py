@@ -46,6 +46,7 @@ class ClusterSpec(Strict):
     profile: Literal["fast", "kubernetes"] = "fast"
     node_cpu: str = Field(default="", description="A node's CPU as a quantity; the machine's when absent.")
     node_memory: str = ""
+    node_disk: str = Field(default="", description="The same for what its pods write into emptyDirs.")
     zones: int = Field(default=0, ge=0, le=50, description="Over how many zones the nodes are spread; 0: none.")
 
 
