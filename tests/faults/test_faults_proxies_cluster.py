@@ -35,6 +35,15 @@ client = http.client.HTTPConnection(sys.argv[1], 80)
 client.request("GET", sys.argv[2])
 print(client.getresponse().status)
 """
+MIRROR = """
+import http.server
+class Mirror(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.client_address[0].encode())
+http.server.ThreadingHTTPServer(("", 8080), Mirror).serve_forever()
+"""
 SAME_PORT = """
 import socket, sys
 sys.path.insert(0, "/opt/testbed")
@@ -61,8 +70,8 @@ def api(cluster: Cluster) -> Iterator[Api]:
     with Api.of_instance(cluster.instance) as api:
         busybox = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "busybox"}}
         api.apply([busybox, deployment("web", 8080), service("web", 8080), deployment("asker", 8080, "busybox"),
-                   deployment("nginx", 80)])
-        for app, namespace in (("web", "default"), ("nginx", "default"), ("asker", "busybox")):
+                   deployment("nginx", 80), deployment("mirror", 8080, command=["python3", "-c", MIRROR])])
+        for app, namespace in (("web", "default"), ("nginx", "default"), ("mirror", "default"), ("asker", "busybox")):
             wait_for(f"{app} to be ready", lambda app=app, namespace=namespace: [pod for pod in api.list(
                 "pods", namespace, label_selector=f"app={app}") if condition(pod, "Ready") == "True"])
         for kind in ("dnschaos", "httpchaos"):
@@ -70,8 +79,8 @@ def api(cluster: Cluster) -> Iterator[Api]:
         yield api
 
 
-def deployment(name: str, port: int, namespace: str = "default") -> Json:
-    container = {"name": "web", "image": "sample:v1", "env": [{"name": "PORT", "value": str(port)}],
+def deployment(name: str, port: int, namespace: str = "default", **more: Any) -> Json:
+    container = {**more, "name": "web", "image": "sample:v1", "env": [{"name": "PORT", "value": str(port)}],
                  "readinessProbe": {"httpGet": {"path": "/readyz", "port": port}, "periodSeconds": 1}}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace},
             "spec": {"replicas": 1, "selector": {"matchLabels": {"app": name}}, "template": {
@@ -272,6 +281,23 @@ def test_two_http_faults_on_one_port_add_up_and_stay_through_a_restart(api: Api,
     assert time.monotonic() - began < 0.3
     undo(api, patched)
     assert "version" in json.loads(web.ask("/")[1])
+
+
+def test_the_server_sees_its_client_through_any_number_of_proxies(cluster: Cluster, api: Api) -> None:
+    with Pod(cluster, api, "mirror") as mirror:
+        before = mirror.rules()
+        [client] = {mirror.ask()[1]}
+        assert client == cluster.instance.host_address
+        first = chaos("HTTPChaos", "first", {"target": "Response", "port": 8080, "path": "/", "replace": {"code": 201}},
+                      "mirror")
+        second = chaos("HTTPChaos", "second", {"target": "Response", "port": 8080, "path": "/", "code": 200,
+                                               "patch": {"headers": [["X-Second", "yes"]]}}, "mirror")
+        for fault in (first, second):
+            [told] = inject(api, fault)
+            assert "in its client's name" in told
+            assert mirror.ask() == (201, client)
+        undo(api, first, second)
+        assert mirror.rules() == before
 
 
 def test_a_killed_proxy_is_no_outage_and_its_rules_go_with_the_object(api: Api, web: Pod) -> None:

@@ -10,12 +10,14 @@ import json
 import socket
 import subprocess
 import time
+from functools import partial
 
 import http_rule
 import steering
 from http_proxy import Proxy
 
 MAX_SHOWN = 1 << 16
+KEPT_WITHIN_S = 1.0
 
 
 def hold(plan, ready, over):
@@ -29,29 +31,27 @@ def clear(plan):
 async def _hold(plan, ready, over):
     port, loop = plan["port"], asyncio.get_running_loop()
     steering.end(plan["id"])
-    level, queue, listener = steering.begin(plan["id"], [*steering.tcp_in(port), *steering.tcp_out(port)])
+    rules = [*steering.tcp_in(port), *steering.tcp_out(port)]
+    try:
+        level, queue, listener = steering.begin(plan["id"], [*rules, *steering.client_kept(port)])
+        kept = True
+    except OSError:  # a kernel without connection marks or routes by mark
+        steering.end(plan["id"])
+        level, queue, listener = steering.begin(plan["id"], rules)
+        kept = False
 
     def take():
         for identity, _, mark, _ in queue.received():
             queue.take(identity, mark)
 
-    async def dial(sock):
-        made = steering.marked(level.passed)
-        made.setblocking(False)
-        try:
-            await loop.sock_connect(made, steering.meant_for(sock))
-        except BaseException:
-            made.close()
-            raise
-        return made
-
-    proxy = Proxy(http_rule.compiled(plan["rule"]), dial)
+    proxy = Proxy(http_rule.compiled(plan["rule"]), partial(_dial, level, kept))
     loop.add_reader(queue.socket, take)
     left = _reset_standing(port)
     serving = asyncio.create_task(proxy.serve(listener))
     telling = await asyncio.start_unix_server(lambda _, writer: _tell(proxy, writer), path=_address(plan["id"]))
+    seen = "in its client's name" if kept else "in the pod's own name"
     still = f"; {left} connections from before could not be reset" if left else ""
-    ready(f"connections to port {port} are taken by a proxy, level {level.number}{still}")
+    ready(f"connections to port {port} are taken by a proxy {seen}, level {level.number}{still}")
     ended = asyncio.Event()
     loop.add_reader(over.fileno(), ended.set)
     try:
@@ -60,12 +60,42 @@ async def _hold(plan, ready, over):
     except TimeoutError:
         pass
     finally:
-        steering.end(plan["id"])
-        take()
         telling.close()
-        await proxy.end()
+        await _end(plan["id"], proxy, take)
         serving.cancel()
         queue.close()
+
+
+async def _end(name, proxy, take):
+    """No connection is taken any more; what the proxy still does needs the way back that is in the rules."""
+    steering.end(name, keep=("mangle",))
+    take()
+    await proxy.end()
+    steering.end(name)
+
+
+async def _dial(level, kept, sock):
+    """A connection to where a client's was made to, in its name if that can be."""
+    where, client = steering.meant_for(sock), sock.getpeername()[0]
+    if kept and not steering.is_own(client):
+        try:
+            async with asyncio.timeout(KEPT_WITHIN_S):
+                return await _connected(steering.marked(level.passed, client), where)
+        except ConnectionRefusedError:
+            raise
+        except (OSError, TimeoutError):
+            pass  # the way back is not what it should be: better the wrong name than no answer
+    return await _connected(steering.marked(level.passed), where)
+
+
+async def _connected(made, where):
+    made.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(made, where)
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 def _reset_standing(port):

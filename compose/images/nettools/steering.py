@@ -5,8 +5,12 @@ it; the rules of a chain stand in the order of their levels: so several faults o
 is *taken* by a fault's queue reader, which marks it with the level, and the nat table sends what is taken to the
 fault's proxy. Who is dead takes nothing (``--queue-bypass``): a killed proxy is no outage for those who come after.
 
-Marks: bits 0 to 9, passed; bits 10 to 13, taken, level + 1; bit 15, forged (bits 16 to 30 are packet_rules.py's).
-Rules stand in the tables raw and nat and are known by a comment with the injection's id. Standard library only.
+A proxy may go on in its client's name: what the server answers is then led back to the proxy, by a mark that the
+connection keeps and a route of its own.
+
+Marks: bits 0 to 9, passed; bits 10 to 13, taken, level + 1; bit 14, kept; bit 15, forged (bits 16 to 30 are
+packet_rules.py's). Rules stand in the tables raw, mangle and nat and are known by a comment with the injection's id.
+Standard library only.
 """
 
 import re
@@ -22,9 +26,12 @@ LEVELS = 10
 FIRST_PORT, FIRST_QUEUE = 61400, 30100  # above the ports that sockets get by themselves; queues of nobody else
 _TAKEN, _TAKEN_MASK = LEVELS, 0xF << LEVELS
 PASSED_ALL = (1 << LEVELS) - 1
+KEPT = 1 << 14
 FORGED = 1 << 15 | PASSED_ALL
-SO_MARK, SO_ORIGINAL_DST = 36, 80
-TABLES = "raw", "nat"
+SO_MARK, SO_ORIGINAL_DST, IP_TRANSPARENT = 36, 80, 19
+TABLES = "raw", "mangle", "nat"
+_FIRST_ROUTES = 6140  # routing tables, and the places of the rules that lead to them
+_LOCK = "\0testbed-packets"  # packets.py's: who finds a table empty deletes it
 _COMMENT = re.compile(r'--comment "?testbed:([^:" ]+):(\d+)"?')
 _LOCK_WITHIN_S = 5.0
 
@@ -69,7 +76,7 @@ def udp_out(port):
 def forged_from(port):
     """Datagrams that a fault sends in the name of a server to whom a client's never came. The connection tracker may
     not see them: it may know the client's flow, and would give the answer another port to tell the two apart."""
-    return [("raw", "OUTPUT", f"-p udp -m udp --sport {port}", f"-m mark --mark {FORGED:#x}", "-j CT --notrack")]
+    return [("raw", "OUTPUT", f"-p udp -m udp --sport {port} -m mark --mark {FORGED:#x}", "CT --notrack")]
 
 
 def tcp_out(port):
@@ -84,28 +91,54 @@ def tcp_in(port):
             ("nat", "PREROUTING", f"-p tcp -m tcp --dport {port}")]
 
 
+def client_kept(port):
+    """Of proxies that go on in their client's name (``marked``): what comes back is theirs. Between two of them the
+    address stays the pod's: 127.0.0.1, which REDIRECT makes of it, may not answer to others."""
+    bit = f"{KEPT:#x}/{KEPT:#x}"
+    return [("nat", "OUTPUT", f"-p tcp -m tcp --dport {port} -m mark --mark {bit}", "DNAT --to-destination :"),
+            ("mangle", "OUTPUT", f"-p tcp -m mark --mark {bit} -m conntrack --ctdir ORIGINAL",
+             f"CONNMARK --save-mark --nfmask {KEPT:#x} --ctmask {KEPT:#x}"),
+            ("mangle", "OUTPUT", f"-p tcp -m connmark --mark {bit} -m conntrack --ctdir REPLY",
+             f"MARK --set-xmark {bit}")]
+
+
 def begin(name, rules):
     """Takes a level and puts rules into force. Returns the level, its queue, and a listening socket for its proxy.
 
-    Args: name: the injection's id. rules: from ``udp_out``, ``tcp_out``, ``tcp_in``.
+    Args: name: the injection's id. rules: from ``udp_out``, ``tcp_out``, ``tcp_in`` and others of this module.
     Raises: OSError when all levels are taken, the kernel has no such queues, or a rule is refused.
     """
     with _alone():
         level, listener = _free_level()
+        queue = None
         try:
             queue = Steered(level)
             _restore(_placed(name, level, rules))
+            if any(table == "mangle" for table, *_ in rules):
+                routes = str(_FIRST_ROUTES + level.number)
+                _run(["ip", "route", "replace", "local", "default", "dev", "lo", "table", routes])
+                _run(["ip", "rule", "add", "pref", routes, "fwmark", f"{KEPT:#x}/{KEPT:#x}", "lookup", routes])
         except BaseException:
             listener.close()
+            if queue is not None:
+                queue.close()
             raise
     return level, queue, listener
 
 
-def end(name):
-    """Takes the rules of an injection away; harmless when there are none. Raises: OSError."""
+def end(name, keep=()):
+    """Takes the rules of an injection away, but for those in the tables ``keep``; harmless when there are none.
+
+    Raises: OSError.
+    """
     with _alone():
-        mine = {table: ["-D" + line[2:] for line in _listed(table) if _owner(line)[0] == name] for table in TABLES}
-        _restore(mine)
+        mine = {table: [line for line in _listed(table) if _owner(line)[0] == name and table not in keep]
+                for table in TABLES}
+        if mine["mangle"]:
+            routes = str(_FIRST_ROUTES + _owner(mine["mangle"][0])[1])
+            for argv in (["ip", "rule", "del", "pref", routes], ["ip", "route", "flush", "table", routes]):
+                subprocess.run(argv, capture_output=True, check=False)  # a killed one may not have come so far
+        _restore({table: ["-D" + line[2:] for line in lines] for table, lines in mine.items()})
         for table in TABLES:
             if mine[table] and not any(line.startswith(("-A", "-N")) for line in _listed(table)):
                 # Nobody's any more; where it is somebody's after all, it stays.
@@ -125,11 +158,28 @@ def meant_for(taken):
     return socket.inet_ntoa(address), port
 
 
-def marked(mark):
-    """A TCP socket whose packets carry a mark. Raises: OSError."""
+def marked(mark, client=""):
+    """A TCP socket whose packets carry a mark, with the address of ``client``, where given. Raises: OSError."""
     made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    made.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, SO_MARK, mark | (KEPT if client else 0))
+        if client:
+            made.setsockopt(socket.SOL_IP, IP_TRANSPARENT, 1)
+            made.bind((client, 0))
+    except BaseException:
+        made.close()
+        raise
     return made
+
+
+def is_own(address):
+    """Whether an address is one of this network namespace."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as tried:
+        try:
+            tried.bind((address, 0))
+        except OSError:
+            return False
+        return True
 
 
 @contextmanager
@@ -139,7 +189,7 @@ def _alone():
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lock:
         while True:
             try:
-                lock.bind("\0testbed-steering")
+                lock.bind(_LOCK)
                 break
             except OSError:
                 if time.monotonic() > until:
@@ -172,19 +222,19 @@ def _free_level():
 
 
 def _placed(name, level, rules):
-    """Rules with their place in the chain, by table."""
+    """Rules with their place in the chain, by table; of several in one place the last comes first."""
     found = {table: [] for table in TABLES}
-    for table, chain, what, *own in rules:
-        if own:
-            fresh, then = own
-        elif table == "raw":
-            fresh = f"-m mark --mark 0x0/{_TAKEN_MASK | level.bit:#x}"
-            then = f"-j NFQUEUE --queue-num {level.queue} --queue-bypass"
+    fresh = {"raw": f"-m mark --mark 0x0/{_TAKEN_MASK | level.bit:#x}",
+             "nat": f"-m mark --mark {level.taken:#x}/{_TAKEN_MASK:#x}"}
+    for table, chain, what, *then in rules:
+        if table == "nat":
+            what, jump = f"{what} {fresh[table]}", (then or ["REDIRECT --to-ports "])[0] + str(level.port)
+        elif then:
+            jump = then[0]
         else:
-            fresh = f"-m mark --mark {level.taken:#x}/{_TAKEN_MASK:#x}"
-            then = f"-j REDIRECT --to-ports {level.port}"
+            what, jump = f"{what} {fresh[table]}", f"NFQUEUE --queue-num {level.queue} --queue-bypass"
         comment = f"-m comment --comment testbed:{name}:{level.number}"
-        found[table].append(f"-I {chain} {_place(table, chain, level)} {what} {fresh} {comment} {then}")
+        found[table].append(f"-I {chain} {_place(table, chain, level)} {what} {comment} -j {jump}")
     return found
 
 
