@@ -8,46 +8,29 @@ objects that only the ledger knows: their deadlines are kept while the API canno
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
-from faults import choosing, dry_run, following, lifecycle, refusals
+from faults import dry_run, lifecycle
 from faults.abilities import Abilities
-from faults.choosing import Scene
+from faults.aiming import Aimer, Followed, World
 from faults.crd import FINALIZER, PAUSE
 from faults.injection import Surgeon
 from faults.ledger import Entry, Ledger, Phase
 from faults.lifecycle import Act, Fault, Step
-from faults.protocol import SELECTED, Json, Refused, Tools
-from faults.registry import Registry, fault_name
-from faults.status import moved, status
+from faults.protocol import Json, Tools
+from faults.registry import Registry
+from faults.status import status
 from testbed.api.resources import ResourceType
 from testbed.client.events import EventRecorder
-from testbed.errors import ApiError, EngineError, EngineUnavailable, NoSuchContainer, NotFound, TestbedError
+from testbed.errors import ApiError, NotFound, TestbedError
 
 log = logging.getLogger("chaos")
 
 _AGAIN_S = 0.5  # after a call to the API that failed
 _LOOK_S = 1.0  # between two looks whether a container that an injection stands on has ended
-
-
-class World(Protocol):
-    """What the informers know."""
-
-    def fault(self, kind: str, namespace: str, name: str, uid: str) -> Json | None | bool:
-        """The object; False: it is gone; None: not known (yet)."""
-        ...
-
-    def pods(self) -> Sequence[Json]: ...
-
-    def nodes(self) -> Sequence[Json]: ...
-
-    def pods_known(self) -> bool:
-        """Whether ``pods`` is the whole list: then what is not in it is gone."""
-        ...
 
 
 class Worker:
@@ -60,7 +43,8 @@ class Worker:
         self.kind, self.namespace, self.name, self.uid = resource.kind, namespace, name, uid
         self._resource = resource
         self._world, self._tools, self._ledger, self._surgeon = world, tools, ledger, surgeon
-        self._registry, self._recorder, self._abilities = registry, recorder, abilities
+        self._registry, self._recorder = registry, recorder
+        self._aim = Aimer(uid, world, tools, ledger, registry, abilities)
         self._wake = asyncio.Event()
         self._newest: Json | None = None  # the object as our own last write returned it
         self._problem: tuple[str, str] | None = None
@@ -104,10 +88,10 @@ class Worker:
             if isinstance(found, dict) and dry_run.asked_for(found) and not entries and not fault.finalized:
                 await self._preview(found, fault)
                 return Step(Act.WAIT)
-            lost = await self._follow(found, fault, entries)
-            if lost is None or await self._fell(found, entries):
+            followed = await self._follow(found, fault, entries)
+            if followed.moved or await self._fell(found, entries):
                 continue
-            step = lifecycle.next_step(fault, entries, self._now_ns(), lost)
+            step = lifecycle.next_step(fault, entries, self._now_ns(), followed.lost)
             if step.act is Act.FORGET:
                 self._ledger.forget(self.uid)
                 return None
@@ -168,80 +152,36 @@ class Worker:
             refused=bool(wrong),
         )
 
-    # --- selecting
+    # --- aiming
 
     async def _select(self, found: Json) -> bool:
-        spec = found["spec"]
-        try:
-            fault = self._registry.get(fault_name(found))
-            await self._abilities.check(fault)
-            targets = choosing.choose(found, fault, self._scene())
-        except Refused as error:
-            self._note_problem(found, ("Refused", str(error)))
-            return False
-        if not targets:
-            self._note_problem(found, dry_run.NO_TARGET)
-            return False
-        self._note_problem(found, None)
-        held_s = fault.held_s(spec)
-        held_s = refusals.duration_s(spec) if held_s is None else held_s
-        deadline_ns = self._now_ns() + int(held_s * 1e9) if held_s else 0
-        self._ledger.write(*(
-            Entry(f"{self.uid}-{index:04d}", self.uid, self.kind, self.namespace, self.name, fault.name, target,
-                  deadline_ns=deadline_ns)
-            for index, target in enumerate(targets)))
-        return True
-
-    def _scene(self) -> Scene:
-        now_ns = self._now_ns()
-        hurt = [entry.target for entry in self._ledger.all() if entry.uid != self.uid
-                and entry.target.key == SELECTED and lifecycle.standing(entry, now_ns)]
-        return Scene(self._world.pods(), self._world.nodes(), hurt)
+        problem = await self._aim.select(found)
+        self._note_problem(found, problem)
+        return problem is None
 
     async def _preview(self, found: Json, state: Fault) -> None:
         """Tells whom it would hit, and does nothing. Raises: ApiError."""
         records: list[Json] = []
         problem = self._problem
         if not state.refused:
-            fault = self._registry.get(fault_name(found))
-            records, problem = await dry_run.look(found, fault, self._tools, self._abilities, self._scene())
+            records, problem = await self._aim.look(found)
             self._note_problem(found, problem)
         await self._write_status(found, dry_run.told(records, problem))
 
-    async def _follow(
-        self, found: Json | None | bool, state: Fault, entries: Sequence[Entry]
-    ) -> Collection[str] | None:
-        """Ids of injections whose target is gone, where the fault follows; None when some have moved on."""
-        if not isinstance(found, dict) or not entries or not self._world.pods_known():
-            return ()
-        fault = self._registry.get(entries[0].injector)
-        if not following.follows(found, fault) or lifecycle.wanted(state, entries, self._now_ns()) == "Stop":
-            return ()
-        ended = []
-        for entry_id, container in following.replaced(fault, entries, self._scene()).items():
-            with contextlib.suppress(EngineError, EngineUnavailable):  # unknown is not ended
-                if await self._has_ended(container):
-                    ended.append(entry_id)
-        scene = self._scene()  # from here to the writing nobody else can choose
-        gone = following.lost(entries, ended, scene)
-        try:
-            moves = following.successions(found, fault, entries, [item for item in gone if not item.active], scene)
-        except Refused as error:
-            self._note_problem(found, ("Refused", f"it does not follow: {error}"))
-            moves = []
-        for entry, target in moves:
-            log.info("%s %s: follows from %s to %s", self.kind, self.name, entry.target.id, target.id)
-            self._note_problem(found, None)
-            self._ledger.write(moved(entry, target))
-        return None if moves else {entry.id for entry in gone}
+    async def _follow(self, found: Json | None | bool, state: Fault, entries: Sequence[Entry]) -> Followed:
+        if not isinstance(found, dict) or lifecycle.wanted(state, entries, self._now_ns()) == "Stop":
+            return Followed()
+        followed = await self._aim.follow(found, entries)
+        if followed.problem or followed.moved:
+            self._note_problem(found, followed.problem)
+        return followed
 
     async def _fell(self, found: Json | None | bool, entries: Sequence[Entry]) -> bool:
         """Whether a container that an injection stands on has ended: then it is begun anew, as after a restart."""
         fallen = []
         for entry, container in self._grounds(entries):
-            with contextlib.suppress(EngineError, EngineUnavailable):  # unknown is not ended
-                if await self._has_ended(container):
-                    fallen.append(entry)
+            if await self._aim.has_ended(container):
+                fallen.append(entry)
         tell = self._teller(found if isinstance(found, dict) else None)
         for entry in fallen:
             tell("Failed", f"{entry.injector} on {entry.target.id}: the container that held it has ended; once more",
@@ -262,12 +202,6 @@ class Worker:
             return step
         look_ns = self._now_ns() + int(_LOOK_S * 1e9)
         return replace(step, until_ns=min(look_ns, step.until_ns or look_ns))
-
-    async def _has_ended(self, container: str) -> bool:
-        try:
-            return not (await self._tools.engine.inspect(container)).running
-        except NoSuchContainer:
-            return True
 
     # --- telling
 
