@@ -42,6 +42,12 @@ async def node(engine: Engine, host: Host, instance: Instance, node: str) -> Jso
     return {"pid": state.pid, "ticks": start_ticks(state.pid) or 0}
 
 
+async def check_engine_nodes(engine: Engine, host: Host, instance: Instance, node: str) -> Json:
+    """Such a node could run."""
+    await node_container.check(engine, instance.engine_url)
+    return {}
+
+
 async def sandboxes(engine: Engine, host: Host, instance: Instance, node: str) -> Json:
     """Main processes of the node's sandboxes, for a room that may not look into ``/proc``; of a node of kind engine its
     container's, which is on the wire for all of them."""
@@ -81,7 +87,8 @@ async def forget(engine: Engine, host: Host, instance: Instance, node: str) -> J
 
 
 ACTS: dict[str, Callable[[Engine, Host, Instance, str], Awaitable[Json]]] = {
-    "gateway": gateway, "node": node, "sandboxes": sandboxes, "sweep": sweep, "forget": forget,
+    "gateway": gateway, "node": node, "check-engine-nodes": check_engine_nodes, "sandboxes": sandboxes, "sweep": sweep,
+    "forget": forget,
 }
 
 

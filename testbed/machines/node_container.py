@@ -14,6 +14,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 from testbed.api import labels
@@ -27,6 +28,7 @@ IMAGE = "testbed-node:1"
 _ROOM = Path("/machine")  # the agent's root directory
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
 _DATA = "/var/lib/docker"
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _MAX_SOCKET_PATH = 107  # sun_path, unix(7)
 _UPLINK = "eth0"
 
@@ -51,6 +53,18 @@ def engine_socket(url: str) -> str:
         raise EnvironmentProblem(f"nodes of kind engine need an engine on this machine, not {where}",
                                  hint="unset DOCKER_HOST, or use nodes of kind slice")
     return where.removeprefix("unix://")
+
+
+async def check(engine: Engine, url: str) -> None:
+    """Whether such nodes can run here. Raises: EnvironmentProblem, EngineUnavailable."""
+    engine_socket(url)
+    if which("ip", path=_PATH) is None:
+        raise EnvironmentProblem("nodes of kind engine need the program ip on this machine",
+                                 hint="apt-get install iproute2, or use nodes of kind slice")
+    try:
+        await engine.image(IMAGE)
+    except NoSuchImage as error:
+        raise EnvironmentProblem(f"image {IMAGE} is missing", hint="build it: testbed setup") from error
 
 
 def container_spec(instance: Instance, node: NodeInstance) -> ContainerSpec:
@@ -103,7 +117,7 @@ def _told(instance: Instance, node: NodeInstance) -> Json:
     return {
         "name": name, "agent": [sys.executable, "-m", "testbed.node", "--instance", str(instance.directory),
                                 "--node", name],
-        "environment": ours | {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/", "LANG": "C.UTF-8"},
+        "environment": ours | {"PATH": _PATH, "HOME": "/", "LANG": "C.UTF-8"},
         "owner": [owner.st_uid, owner.st_gid], "logs": str(instance.directory / "logs"),
         "host": instance.host_address, "gateway": instance.gateway_address, "cluster_range": instance.subnet,
         "pod_range": instance.pod_range, "pod_cidr": node.pod_cidr, "router": instance.router_address(node.pod_cidr),

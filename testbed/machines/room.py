@@ -177,6 +177,8 @@ class Room:
     async def add_node(self, name: str = "", *, cpu: str = "", memory: str = "", kind: str = SLICE) -> str:
         async with self._lock(""):
             node = new_node(self.instance, name, cpu, memory, kind=kind)
+            if kind == ENGINE:
+                await self._errand("check-engine-nodes")
             self._write(self.instance.with_nodes((*self.instance.nodes, node)))
             self._processes.keep(self._cable(node))
             await self._start_agent(node)

@@ -25,8 +25,7 @@ from testbed.errors import ApiError, EngineUnavailable, EnvironmentProblem, NoSu
 from testbed.machines import addresses
 from testbed.machines.cleanup import abandoned, clean, remove_instance, remove_tree
 from testbed.machines.client import RoomClient, room_status
-from testbed.machines.node_container import IMAGE as NODE_IMAGE
-from testbed.machines.node_container import engine_socket
+from testbed.machines.node_container import check as check_engine_nodes
 from testbed.machines.processes import (
     ROOM_RECORD,
     child_environment,
@@ -187,8 +186,8 @@ def _already_up(directory: Path) -> TestbedError:
 async def _check_engine(engine: Engine, name: str, node_kind: str, engine_url: str) -> None:
     """Raises: EngineUnavailable, EnvironmentProblem (image missing, name used from another state directory)."""
     if node_kind == ENGINE:
-        engine_socket(engine_url)
-    for image in (GATEWAY_IMAGE, SANDBOX_IMAGE, *((NODE_IMAGE,) if node_kind == ENGINE else ())):
+        await check_engine_nodes(engine, engine_url)
+    for image in (GATEWAY_IMAGE, SANDBOX_IMAGE):
         try:
             await engine.image(image)
         except NoSuchImage as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.api import labels
+from testbed.api.instance import ENGINE
 from testbed.api.resources import PERSISTENT_VOLUMES, STORAGE_CLASSES
 from testbed.api.storage_v1 import (
     DRIVER,
@@ -120,8 +121,17 @@ class Provisioner:
                 "claimRef": claim.reference,
                 "csi": {"driver": DRIVER, "volumeHandle": state.name},
                 "persistentVolumeReclaimPolicy": storage.reclaim_policy, "storageClassName": claim.class_name,
+                **self._where_it_is(),
             },
         }
+
+    def _where_it_is(self) -> Json:
+        """A volume of the machine's engine is every node's; one of a node's own engine is that node's alone, as a local
+        provisioner's is (kubernetes: pkg/apis/core/types.go PersistentVolumeSpec.NodeAffinity)."""
+        if self._facts.kind != ENGINE:
+            return {}
+        here = {"matchExpressions": [{"key": labels.HOSTNAME, "operator": "In", "values": [self._facts.name]}]}
+        return {"nodeAffinity": {"required": {"nodeSelectorTerms": [here]}}}
 
     async def _open(self, name: str, directory: Path) -> None:
         """Lets every user write there, as an emptyDir does: containers seldom run as root, who owns a fresh volume."""
