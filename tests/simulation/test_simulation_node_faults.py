@@ -303,3 +303,30 @@ def test_partitions_of_one_cable_add_up(in_world: Run) -> None:
         assert not world.room.nodes["n1"].cable.cut
 
     in_world(body)
+
+
+# --- zones
+
+
+def test_a_zone_is_lost_whole_and_given_up_at_its_own_rate(in_world: Run) -> None:
+    async def body(world: World) -> None:
+        for name, zone in (("n1", "a"), ("n2", "a"), ("n3", "b"), ("n4", "b")):
+            await world.patch(NODES, name, {"metadata": {"labels": {labels.ZONE: zone}}}, None)
+        await asyncio.sleep(1)
+        await fault(world, NODE_CHAOS, "zone", action="kill", mode="all", duration="60s",
+                    selector={"nodeSelectors": {labels.ZONE: "a"}})
+        await world.until(injected(world, NODE_CHAOS, "zone"), within_s=10)
+        assert [name for name, node in world.room.nodes.items() if not node.powered] == ["n1", "n2"]
+        first = await world.until(lambda: any(given_up(world, name) for name in ("n1", "n2")), within_s=30)
+        second = await world.until(lambda: all(given_up(world, name) for name in ("n1", "n2")), within_s=30)
+        assert first > 0 and second > 0.1  # one after another: 4/s in profile fast
+        await world.until(lambda: sum(is_true(pod, "Ready") and pod["spec"]["nodeName"] in ("n3", "n4")
+                                      for pod in world.pods(app="web")) == 4, within_s=30)
+        await world.until(recovered(world, NODE_CHAOS, "zone"), within_s=90)
+        await world.until_settled()
+
+    in_world(body, nodes=4)
+
+
+def given_up(world: World, name: str) -> bool:
+    return any(taint["effect"] == "NoExecute" for taint in node_of(world, name)["spec"].get("taints") or ())
