@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from faults import stressors
+from faults.registry import Registry
 from faults.stressors import size_bytes, stress_of
 
 MIB = 1 << 20
@@ -78,3 +79,23 @@ def test_what_depends_on_how_much_there_is() -> None:
     assert stressors.is_relative({"stressngStressors": "--vm 1 --vm-bytes 5%"})
     assert not stressors.is_relative({"stressors": {"memory": {"workers": 1, "size": "5MB"}}})
     assert not stressors.is_relative({"stressors": {"cpu": {"workers": 1}}})
+
+
+MEMORY, CPU = {"memory": {"workers": 1, "size": "5MB"}}, {"cpu": {"workers": 1}}
+
+
+@pytest.mark.parametrize(("spec", "field"), [
+    ({"action": "cpu-pressure", "stressors": MEMORY}, "spec.stressors.cpu"),
+    ({"action": "memory-pressure", "stressors": {**MEMORY, **CPU}}, "spec.stressors.cpu"),
+    ({"action": "memory-pressure"}, "spec.stressors.memory"),
+    ({"action": "slow-disk"}, "spec"),
+    ({"action": "slow-disk", "readBytesPerSecond": "1GB"}, "spec.readBytesPerSecond"),
+    ({"action": "slow-disk", "writeBytesPerSecond": "50%"}, "spec.writeBytesPerSecond"),
+    ({"action": "slow-disk", "writeBytesPerSecond": "fast"}, "spec.writeBytesPerSecond"),
+    ({"action": "disk-fill"}, "spec.size"),
+    ({"action": "disk-fill", "size": "lots"}, "spec.size"),
+    ({"action": "disk-fill", "size": "0%"}, "spec.size"),
+])
+def test_wrong_fields_of_nodes_are_named(spec: dict[str, Any], field: str) -> None:
+    obj = {"kind": "NodeChaos", "spec": {"mode": "one", "selector": {"nodes": ["n"]}, **spec}}
+    assert [mistake.field for mistake in Registry().mistakes(obj)] == [field]
