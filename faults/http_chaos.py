@@ -28,7 +28,6 @@ class HttpChaos(HeldFault):
     level = "pod"
     fields = http_fields.FIELDS
     required = ("target", "port")
-    needs = ("nfqueue",)
     after_restart = "pod"
     example: ClassVar[Json] = {"target": "Response", "port": 8080, "path": "/", "replace": {"code": 503}}
     drawn = Drawing("HTTP", "#d35400")

@@ -185,7 +185,7 @@ JUDGED: list[tuple[Json, Json, bool]] = [
     ({"patch": {"headers": [["x-b", "2"]]}}, {}, False), ({"patch": {"body": {"type": "JSON", "value": "{}"}}},
     {}, True),
     ({"patch": {"body": {"type": "JSON", "value": "{}"}}}, {"met": CLOSED}, True),  # what was there is no JSON
-    ({"abort": True}, {"met": CLOSED, "rules": 3}, False), ({"abort": True}, {"met": CLOSED, "connections": 0}, False),
+    ({"abort": True}, {"met": CLOSED, "rules": 1}, False), ({"abort": True}, {"met": CLOSED, "connections": 0}, False),
     ({"abort": True}, {"applied": 0}, False), ({"abort": True, "code": 404}, {"applied": 0}, True),
     ({"abort": True, "method": "POST"}, {"applied": 0}, True),
     ({"abort": True}, {"direct": {"how": "refused", "ms": 0.1}, "met": CLOSED, "applied": 0}, True),

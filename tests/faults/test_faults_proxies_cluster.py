@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import time
@@ -43,6 +44,14 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.client_address[0].encode())
 http.server.ThreadingHTTPServer(("", 8080), Mirror).serve_forever()
+"""
+NO_QUEUES = """
+import sys, time
+sys.path.insert(0, "/opt/testbed")
+import packet_queue, steering
+held = [packet_queue.Queue(steering.FIRST_QUEUE + number) for number in range(steering.LEVELS)]
+print("held", flush=True)
+time.sleep(600)
 """
 SAME_PORT = """
 import socket, sys
@@ -117,6 +126,18 @@ class Pod:
         return str(self._engine.containers.run(
             "testbed-nettools:1", list(argv), remove=True, network_mode=f"container:{self._container('sandbox').id}",
             labels={labels.INSTANCE: self._instance}, cap_add=["NET_ADMIN"]).decode())
+
+    @contextlib.contextmanager
+    def without_queues(self) -> Iterator[None]:
+        """As on a kernel that has none: others hold them all."""
+        taker = self._engine.containers.run(
+            "testbed-nettools:1", ["python3", "-c", NO_QUEUES], detach=True, cap_add=["NET_ADMIN"],
+            network_mode=f"container:{self._container('sandbox').id}", labels={labels.INSTANCE: self._instance})
+        try:
+            wait_for("the queues to be held", lambda: b"held" in taker.logs())
+            yield
+        finally:
+            taker.remove(force=True)
 
     def rules(self) -> list[str]:
         """Of iptables, without their counts, in every table; and the policies of routing."""
@@ -309,6 +330,21 @@ def test_a_killed_proxy_is_no_outage_and_its_rules_go_with_the_object(api: Api, 
     assert web.ask("/")[0] == 200
     undo(api, fault)
     assert web.rules() == before
+
+
+def test_without_netfilter_queues_requests_are_hit_all_the_same(cluster: Cluster, api: Api) -> None:
+    first = chaos("HTTPChaos", "first", {"target": "Response", "port": 8080, "replace": {"code": 201}}, "mirror")
+    second = chaos("HTTPChaos", "second", {"target": "Request", "port": 8080, "path": "/x", "abort": True}, "mirror")
+    with Pod(cluster, api, "mirror") as mirror:
+        before = mirror.rules()
+        with mirror.without_queues():
+            assert all("there are no netfilter queues" in told for told in inject(api, first, second))
+            assert mirror.ask() == (201, cluster.instance.host_address)
+            assert mirror.ask("/x")[0] == 0
+            kill_holder(api, second)
+            undo(api, second, first)
+            assert mirror.ask()[0] == 200
+            assert mirror.rules() == before
 
 
 def test_what_the_pod_asks_of_others_is_hit_too(cluster: Cluster, api: Api, web: Pod) -> None:

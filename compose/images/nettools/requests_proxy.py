@@ -31,27 +31,22 @@ def clear(plan):
 async def _hold(plan, ready, over):
     port, loop = plan["port"], asyncio.get_running_loop()
     steering.end(plan["id"])
-    rules = [*steering.tcp_in(port), *steering.tcp_out(port)]
-    try:
-        level, queue, listener = steering.begin(plan["id"], [*rules, *steering.client_kept(port)])
-        kept = True
-    except OSError:  # a kernel without connection marks or routes by mark
-        steering.end(plan["id"])
-        level, queue, listener = steering.begin(plan["id"], rules)
-        kept = False
+    level, queue, listener, kept = _begun(plan["id"], port)
 
     def take():
-        for identity, _, mark, _ in queue.received():
+        for identity, _, mark, _ in queue.received() if queue else ():
             queue.take(identity, mark)
 
     proxy = Proxy(http_rule.compiled(plan["rule"]), partial(_dial, level, kept))
-    loop.add_reader(queue.socket, take)
+    if queue:
+        loop.add_reader(queue.socket, take)
     left = _reset_standing(port)
     serving = asyncio.create_task(proxy.serve(listener))
     telling = await asyncio.start_unix_server(lambda _, writer: _tell(proxy, writer), path=_address(plan["id"]))
     seen = "in its client's name" if kept else "in the pod's own name"
     still = f"; {left} connections from before could not be reset" if left else ""
-    ready(f"connections to port {port} are taken by a proxy {seen}, level {level.number}{still}")
+    alone = "" if queue else "; there are no netfilter queues: killed, it leaves the port refused until it is cleared"
+    ready(f"connections to port {port} are taken by a proxy {seen}, level {level.number}{still}{alone}")
     ended = asyncio.Event()
     loop.add_reader(over.fileno(), ended.set)
     try:
@@ -63,7 +58,24 @@ async def _hold(plan, ready, over):
         telling.close()
         await _end(plan["id"], proxy, take)
         serving.cancel()
-        queue.close()
+        if queue:
+            queue.close()
+
+
+def _begun(name, port):
+    """Level, queue, listener, and whether clients' names are kept: by the best means that this kernel has.
+
+    Raises: OSError.
+    """
+    rules = [*steering.tcp_in(port), *steering.tcp_out(port)]
+    for queued in (True, False):
+        for more in (steering.client_kept(port), ()):
+            try:
+                return *steering.begin(name, [*rules, *more], queued=queued), bool(more)
+            except OSError as error:
+                steering.end(name)
+                problem = error
+    raise problem
 
 
 async def _end(name, proxy, take):
@@ -142,8 +154,8 @@ def _counts(name):
 
 
 def _exchange(question, mark):
-    headers = {"Host": f"{question['address']}:{question['port']}", "User-Agent": "testbed-look", "Accept": "*/*",
-               **question.get("headers", {}), "Connection": "close"}
+    headers = {"host": f"{question['address']}:{question['port']}", "user-agent": "testbed-look", "accept": "*/*",
+               "connection": "close", **{name.lower(): value for name, value in question["headers"].items()}}
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     text = f"{question['method']} {question['path']} HTTP/1.1\r\n{head}\r\n"
     began = time.monotonic()

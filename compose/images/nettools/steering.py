@@ -102,18 +102,21 @@ def client_kept(port):
              f"MARK --set-xmark {bit}")]
 
 
-def begin(name, rules):
+def begin(name, rules, *, queued=True):
     """Takes a level and puts rules into force. Returns the level, its queue, and a listening socket for its proxy.
 
     Args: name: the injection's id. rules: from ``udp_out``, ``tcp_out``, ``tcp_in`` and others of this module.
+        queued: False on a kernel without queues: connections are taken by the nat table alone, also when the proxy is
+        dead; the queue is then None.
     Raises: OSError when all levels are taken, the kernel has no such queues, or a rule is refused.
     """
     with _alone():
-        level, listener = _free_level()
+        listed = _listed()
+        level, listener = _free_level(listed)
         queue = None
         try:
-            queue = Steered(level)
-            _restore(_placed(name, level, rules))
+            queue = Steered(level) if queued else None
+            _restore(_placed(name, level, rules, listed, queued))
             if any(table == "mangle" for table, *_ in rules):
                 routes = str(_FIRST_ROUTES + level.number)
                 _run(["ip", "route", "replace", "local", "default", "dev", "lo", "table", routes])
@@ -132,29 +135,34 @@ def end(name, keep=()):
     Raises: OSError.
     """
     with _alone():
-        mine = {table: [line for line in _listed(table) if _owner(line)[0] == name and table not in keep]
-                for table in TABLES}
+        mine = {table: [line for line in lines if _owner(line)[0] == name and table not in keep]
+                for table, lines in _listed().items()}
+        if not any(mine.values()):
+            return
         if mine["mangle"]:
             routes = str(_FIRST_ROUTES + _owner(mine["mangle"][0])[1])
             for argv in (["ip", "rule", "del", "pref", routes], ["ip", "route", "flush", "table", routes]):
                 subprocess.run(argv, capture_output=True, check=False)  # a killed one may not have come so far
         _restore({table: ["-D" + line[2:] for line in lines] for table, lines in mine.items()})
-        for table in TABLES:
-            if mine[table] and not any(line.startswith(("-A", "-N")) for line in _listed(table)):
-                # Nobody's any more; where it is somebody's after all, it stays.
+        for table, lines in _listed().items():
+            if mine[table] and not any(line.startswith("-A") or " - [" in line for line in lines):
+                # Nobody's any more. Who else uses these tables takes the same lock, or was here before and stays.
                 subprocess.run(["nft", "delete", "table", "ip", table], capture_output=True, check=False)
 
 
 def standing(name):
     """How many rules of an injection there are, and the mark of a packet that meets it and no other fault: that of a
     packet which has passed all others. Raises: OSError."""
-    levels = [level for table in TABLES for line in _listed(table) for owner, level in [_owner(line)] if owner == name]
+    levels = [level for lines in _listed().values() for line in lines for owner, level in [_owner(line)]
+              if owner == name]
     return len(levels), PASSED_ALL & ~Level(levels[0]).bit if levels else PASSED_ALL
 
 
 def meant_for(taken):
     """The address that a connection was made to before it was sent to a proxy. Raises: OSError when it was not."""
     port, address = struct.unpack_from("!2xH4s", taken.getsockopt(socket.SOL_IP, SO_ORIGINAL_DST, 16))
+    if port == taken.getsockname()[1]:
+        raise OSError("the proxy itself was meant")
     return socket.inet_ntoa(address), port
 
 
@@ -204,8 +212,8 @@ def _owner(rule):
     return (found[1], int(found[2])) if found else ("", -1)
 
 
-def _free_level():
-    used = {_owner(line)[1] for table in TABLES for line in _listed(table)}  # also by those who left rules and are dead
+def _free_level(listed):
+    used = {_owner(line)[1] for lines in listed.values() for line in lines}  # also by those who left rules and are dead
     for number in range(LEVELS):
         if number in used:
             continue
@@ -221,31 +229,41 @@ def _free_level():
     raise OSError(f"{LEVELS} faults stand in the way of this pod's packets already")
 
 
-def _placed(name, level, rules):
+def _placed(name, level, rules, listed, queued):
     """Rules with their place in the chain, by table; of several in one place the last comes first."""
     found = {table: [] for table in TABLES}
     fresh = {"raw": f"-m mark --mark 0x0/{_TAKEN_MASK | level.bit:#x}",
-             "nat": f"-m mark --mark {level.taken:#x}/{_TAKEN_MASK:#x}"}
+             "nat": f"-m mark --mark {level.taken:#x}/{_TAKEN_MASK:#x}" if queued
+                    else f"-m mark --mark 0x0/{level.bit:#x}"}
     for table, chain, what, *then in rules:
         if table == "nat":
             what, jump = f"{what} {fresh[table]}", (then or ["REDIRECT --to-ports "])[0] + str(level.port)
         elif then:
             jump = then[0]
+        elif not queued:
+            continue
         else:
             what, jump = f"{what} {fresh[table]}", f"NFQUEUE --queue-num {level.queue} --queue-bypass"
         comment = f"-m comment --comment testbed:{name}:{level.number}"
-        found[table].append(f"-I {chain} {_place(table, chain, level)} {what} {comment} -j {jump}")
+        found[table].append(f"-I {chain} {_place(listed[table], chain, level)} {what} {comment} -j {jump}")
     return found
 
 
-def _place(table, chain, level):
+def _place(lines, chain, level):
     """Behind the last rule of ours with a lower level, before all of others."""
-    rules = [line for line in _listed(table) if line.startswith(f"-A {chain} ")]
+    rules = [line for line in lines if line.startswith(f"-A {chain} ")]
     return 1 + max((at + 1 for at, line in enumerate(rules) if 0 <= _owner(line)[1] < level.number), default=0)
 
 
-def _listed(table):
-    return _run(["iptables", "-w", "5", "-t", table, "-S"]).splitlines()
+def _listed():
+    """Lines of iptables-save, by table."""
+    found, table = {name: [] for name in TABLES}, ""
+    for line in _run(["iptables-save"]).splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif table in found and line.startswith(("-A", ":")):
+            found[table].append(line)
+    return found
 
 
 def _restore(by_table):
