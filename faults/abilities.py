@@ -38,10 +38,10 @@ def refusal(fault: Fault, missing: Sequence[str]) -> Refused:
                    hint="what mends it: " + "; or ".join(mends) + " (see: testbed doctor)")
 
 
-def carried_by(ability: str) -> str:
-    """Names of the faults that need it, for a person."""
-    return ", ".join(fault.name for fault in Registry().faults()
-                     if any(ability in names_in(need) for need in fault.needs)) if ability else ""
+def carried_by(ability: str) -> tuple[str, ...]:
+    """Names of the faults that need it, or could do with it."""
+    return tuple(fault.name for fault in Registry().faults()
+                 if any(ability in names_in(need) for need in fault.needs)) if ability else ()
 
 
 class Abilities(Protocol):

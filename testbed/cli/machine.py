@@ -28,14 +28,19 @@ def doctor(format: str = JsonOutput) -> int:
     checks = examine()
     well = healthy(checks)
     if format:
-        told = [asdict(check) | {"faults": carried_by(check.ability)} for check in checks]
+        told = [asdict(check) | {"faults": list(carried_by(check.ability))} for check in checks]
         output.dump({"healthy": well, "checks": told}, format)
     else:
         words = {True: "yes", False: "no", None: "?"}
-        rows = [(check.name, words[check.ok], check.found, carried_by(check.ability), check.mend) for check in checks]
+        rows = [(check.name, words[check.ok], check.found, kinds(carried_by(check.ability)), check.mend)
+                for check in checks]
         output.out(output.columns(("CHECK", "OK", "FOUND", "FAULTS", "WHAT MENDS IT"), rows))
         output.say("this machine is ready" if well else "this machine is not ready: run: testbed setup")
     return 0 if well else 4
+
+
+def kinds(faults: tuple[str, ...]) -> str:
+    return ", ".join(dict.fromkeys(name.partition("/")[0] for name in faults))
 
 
 @app.command()

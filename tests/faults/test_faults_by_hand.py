@@ -52,6 +52,15 @@ def test_what_a_dry_run_names_is_what_is_hit_and_more_than_half_is_refused(clust
     assert cluster.testbed("faults", "undo", name) == ""
 
 
+def test_what_this_machine_can_do_is_known_of_every_fault(cluster: Cluster) -> None:
+    rows = json.loads(cluster.testbed("faults", "-o", "json"))
+    assert all(row["here"].startswith(("yes", "no: lacks ")) for row in rows)
+    doctor = json.loads(run_testbed("doctor", "-o", "json", check=False).stdout)["checks"]
+    missing = {check["ability"] for check in doctor if check["ok"] is False} - {""}
+    assert {row["name"] for row in rows if row["here"].startswith("no")} == {
+        row["name"] for row in rows if any(set(need.split(" or ")) <= missing for need in row["needs"])}
+
+
 def test_a_fault_that_follows_hits_the_pod_that_comes_instead(cluster: Cluster) -> None:
     name = name_of(cluster.testbed("inject", "freeze", "-l", "app=web", "--for", "5m", "--follow"))
     (first,) = records(cluster, name)

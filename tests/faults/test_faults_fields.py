@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faults.abilities import names_in, unmet
 from faults.fields import WrongField, leaves, put
 from faults.left_out import KINDS, instead
 from faults.naming import named, nearest, short_name
@@ -101,6 +102,22 @@ def test_all_leaves_are_told_with_type_and_words() -> None:
 
 
 # --- every fault that there is
+
+
+def test_needs_name_abilities_that_can_be_tried() -> None:
+    for fault in FAULTS:
+        assert all(names_in(need) for need in fault.needs), fault.name
+
+
+@pytest.mark.parametrize(("needs", "have", "missing"), [
+    ((), {}, ()), (("fuse",), {"fuse": True}, ()), (("fuse",), {"fuse": False}, ("fuse",)), (("fuse",), {}, ()),
+    (("netem or nfqueue",), {"netem": False, "nfqueue": True}, ()),
+    (("netem or nfqueue", "tbf"), {"netem": False, "nfqueue": False, "tbf": True}, ("netem or nfqueue",)),
+])
+def test_a_need_is_unmet_when_nothing_of_it_is_there(
+    needs: tuple[str, ...], have: dict[str, bool], missing: tuple[str, ...]
+) -> None:
+    assert unmet(needs, have) == missing
 
 
 def test_short_names_are_unique_and_lead_back() -> None:
