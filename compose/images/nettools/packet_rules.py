@@ -13,8 +13,6 @@ A plan's flow: ``hook`` "in" or "out", ``device``, ``side`` "server" (only packe
 answers; conntrack knows) or "", ``peers`` [{cidr, port}] or null for all.
 """
 
-import hashlib
-import ipaddress
 import re
 
 BITS = range(16, 31)  # of the mark, one for each injection; a mark does not leave the namespace
@@ -24,9 +22,14 @@ SERVER = {"in": "ORIGINAL", "out": "REPLY"}  # the direction, as conntrack names
 IN_KERNEL = "drop", "loss"
 
 
+def number_of(identity, below=2**61 - 1):
+    """An injection as a number; ids are random, and those of one object differ by little."""
+    return int.from_bytes(identity.encode(), "big") % below
+
+
 def chain(identity, part):
     """``part``: "in", "out" or "do". A chain's name has at most 28 characters."""
-    return f"TB-{hashlib.sha256(identity.encode()).hexdigest()[:16]}-{part}"
+    return f"TB-{number_of(identity):016x}-{part}"
 
 
 def chains(identity):
@@ -85,6 +88,8 @@ def matches(flow):
     side = f" -m conntrack --ctdir {SERVER[flow['hook']]}" if flow["side"] == "server" else ""
     if flow["peers"] is None:
         return [side]
+    import ipaddress  # a start without it is sooner
+
     found = []
     for peer in flow["peers"]:
         words = f" {HOOKS[flow['hook']][2]} {ipaddress.ip_network(peer['cidr'], strict=False)}"

@@ -5,16 +5,16 @@ of the pod's own), or the kernel does not know the kind, the answer is no and th
 as ours by its handle, which comes from the injection's id.
 """
 
-import hashlib
 import json
 import subprocess
 
 from packet_queue import MAX_WAITING
+from packet_rules import number_of
 
 
 def handle(identity):
     """A major number from 1 to 0xfffe, as tc prints it."""
-    return f"{1 + int.from_bytes(hashlib.sha256(identity.encode()).digest()[:4], 'big') % 0xFFFE:x}:"
+    return f"{1 + number_of(identity, 0xFFFD):x}:"
 
 
 def percent(value):

@@ -11,7 +11,6 @@ import contextlib
 import gc
 import os
 import queue
-import random
 import socket
 import subprocess
 import sys
@@ -20,9 +19,6 @@ import time
 
 import packet_rules
 import packet_shaping
-from packet_fate import Fate
-from packet_queue import Queue, Reader
-from packet_tracking import enter_standing
 
 RESOLVE_WITHIN_S = 2.5
 LOCK = "\0testbed-packets"  # an abstract address belongs to the network namespace, and ends with its owner
@@ -41,12 +37,14 @@ def hold(plan, ready, over):
             clear(plan)
             return
     if any(flow["side"] == "server" for flow in flows):
+        from packet_tracking import enter_standing
+
         enter_standing(int(over.left_s()) + 60 if plan["deadline_ns"] else 86400)
     mine = packet_rules.readers_effect(effect) if flows else {}
     with locked():
         lines = saved()
         bit = packet_rules.free_bit(identity, lines)
-        reader = Reader(Queue(packet_rules.queue_number(bit)), Fate(mine, random.Random())) if mine else None
+        reader = reader_of(mine, packet_rules.queue_number(bit)) if mine else None
         restore(packet_rules.removal(identity, lines) + packet_rules.render(identity, flows, effect, bit))
     if reader is not None:
         be_punctual()
@@ -58,6 +56,16 @@ def hold(plan, ready, over):
     while not over():
         reader.turn(min(0.25, over.left_s()), [over])
     finish(plan, reader)
+
+
+def reader_of(effect, number):
+    """Imported only where there is work for it: a partition shall not wait."""
+    import random
+
+    from packet_fate import Fate
+    from packet_queue import Queue, Reader
+
+    return Reader(Queue(number), Fate(effect, random.Random()))
 
 
 def be_punctual():
