@@ -23,10 +23,7 @@ class ControlPlaneFreeze(Fault):
     async def prepare(self, tools: Tools, aim: Aim) -> Json:
         if not (await api_process(tools)).running:
             raise TargetGone("the API's process does not run")
-        cgroup = cgroup_of_api(tools)
-        if await tools.host.frozen(cgroup):
-            raise TargetGone("the API is frozen already")
-        return {"cgroup": cgroup}
+        return {"cgroup": cgroup_of_api(tools)}
 
     async def inject(self, tools: Tools, plan: Json, remaining_s: float) -> None:
         await tools.host.freeze(plan["cgroup"])
@@ -42,6 +39,9 @@ class ControlPlaneFreeze(Fault):
 
     async def undone(self, tools: Tools, plan: Json) -> bool:
         return not await tools.host.frozen(plan["cgroup"])
+
+    def shares(self, plan: Json) -> str:
+        return str(plan["cgroup"])
 
     def holder_acts(self, tools: Tools, plan: Json) -> tuple[Act, ...]:
         names = {plan["cgroup"], host_path(plan["cgroup"], "systemd")}  # whichever driver the engine has

@@ -41,5 +41,8 @@ class Freeze(Fault):
     async def undone(self, tools: Tools, plan: Json) -> bool:
         return not await tools.host.frozen(plan["cgroup"])
 
+    def shares(self, plan: Json) -> str:
+        return str(plan["cgroup"])
+
     def holder_acts(self, tools: Tools, plan: Json) -> tuple[Act, ...]:
         return ({"do": "thaw", "cgroup": plan["cgroup"]},)

@@ -129,6 +129,8 @@ class Surgeon:
         return entry
 
     async def _clean(self, fault: Fault, entry: Entry) -> bool:
+        if self._shared(fault, entry):
+            return True
         try:
             async with asyncio.timeout(_UNDO_PATIENCE_S):
                 await fault.undo(self._tools, entry.plan)
@@ -145,9 +147,10 @@ class Surgeon:
             entry = replace(entry, phase=Phase.UNDOING, attempts=0, retry_ns=0)
             self._ledger.write(entry)
         try:
-            async with asyncio.timeout(_UNDO_PATIENCE_S):
-                await fault.undo(self._tools, entry.plan)
-                await self._gone(fault, entry)
+            if not self._shared(fault, entry):
+                async with asyncio.timeout(_UNDO_PATIENCE_S):
+                    await fault.undo(self._tools, entry.plan)
+                    await self._gone(fault, entry)
         except (TestbedError, TimeoutError) as error:
             message = str(error) or "no answer in time"
             entry = replace(entry, attempts=entry.attempts + 1, retry_ns=self._retry_ns(entry.attempts + 1))
@@ -161,6 +164,13 @@ class Surgeon:
         entry = self._noted(entry, "Succeeded", "Recover", "", at_ns)
         tell("Recovered", f"{entry.injector} on {entry.target.id}", at_ns, False)
         return entry
+
+    def _shared(self, fault: Fault, entry: Entry) -> bool:
+        """Whether another injection still needs what this one's undo would end."""
+        held = fault.shares(entry.plan)
+        return bool(held) and any(
+            other.id != entry.id and other.phase in (Phase.PREPARED, Phase.INJECTED)
+            and self._registry.get(other.injector).shares(other.plan) == held for other in self._ledger.active())
 
     async def _gone(self, fault: Fault, entry: Entry) -> None:
         until = self._now_s() + _UNDO_WITHIN_S

@@ -40,6 +40,9 @@ class NodeFreeze(Fault):
     async def undone(self, tools: Tools, plan: Json) -> bool:
         return not await tools.host.frozen(plan["cgroup"])
 
+    def shares(self, plan: Json) -> str:
+        return str(plan["cgroup"])
+
     def holder_acts(self, tools: Tools, plan: Json) -> tuple[Act, ...]:
         names = {plan["cgroup"], host_path(plan["cgroup"], "systemd")}  # whichever driver the engine has
         return tuple({"do": "thaw", "cgroup": name} for name in sorted(names))

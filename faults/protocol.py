@@ -209,6 +209,11 @@ class Fault(ABC):
         """Id of the container that the plan is about; empty when it is not about one. Who follows a restart asks."""
         return str(plan.get("container_id") or "")
 
+    def shares(self, plan: Json) -> str:
+        """What several injections hold together, where one undo would end it for all: it is then taken back with the
+        last of them. Empty: each holds its own."""
+        return ""
+
     def stands_on(self, plan: Json) -> str:
         """Id of a container, not the target's own, that the injection lives in: when that has ended, it is injected
         again. Empty: there is none."""

@@ -305,6 +305,19 @@ def test_partitions_of_one_cable_add_up(in_world: Run) -> None:
     in_world(body)
 
 
+def test_freezes_of_one_node_add_up(in_world: Run) -> None:
+    async def body(world: World) -> None:
+        for name, length in (("long", "12s"), ("short", "3s")):
+            await fault(world, NODE_CHAOS, name, **on("n1", action="freeze", duration=length))
+            await world.until(injected(world, NODE_CHAOS, name), within_s=5)
+        await world.until(recovered(world, NODE_CHAOS, "short"), within_s=10)
+        assert world.machine.is_frozen(world.room.nodes["n1"].facts.cgroup)
+        await world.until(recovered(world, NODE_CHAOS, "long"), within_s=30)
+        assert not world.machine.is_frozen(world.room.nodes["n1"].facts.cgroup)
+
+    in_world(body)
+
+
 # --- zones
 
 
