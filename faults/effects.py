@@ -23,7 +23,8 @@ class Peer:
 class Packets:
     """What becomes of a pod's packets. Shares are 0 to 1, times seconds; ``rate`` bits per second, 0 is unlimited.
 
-    ``outgoing``/``incoming``: which packets, seen from the pod. ``peers`` empty: all.
+    ``outgoing``/``incoming``: which packets, seen from the pod. ``peers`` empty: all. ``largest``: bytes on the wire of
+    which no packet may have more, 0 is unlimited.
     """
 
     sandbox: str  # container id
@@ -38,6 +39,7 @@ class Packets:
     corrupt: float = 0.0
     reorder: float = 0.0
     rate: int = 0
+    largest: int = 0
 
 
 @dataclass(frozen=True)

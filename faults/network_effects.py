@@ -84,6 +84,12 @@ def _bandwidth(part: Mapping[str, Any]) -> Json:
     return found
 
 
+def _largest(rate: Mapping[str, Any]) -> int:
+    """Bytes of the largest packet that a bucket takes at all: there must be tokens for it, and room to wait."""
+    return min((int(rate[name]) for name in ("limit_bytes", "burst_bytes", "peak_burst_bytes") if rate.get(name)),
+               default=0)
+
+
 def simulated(sandbox: str, effect: Mapping[str, Any], flows: Sequence[Mapping[str, Any]]) -> tuple[Packets, ...]:
     """The same for the simulated world. ``flows``: ``hook`` and ``peers`` of network_flows.sent."""
     delay, rate = effect.get("delay") or {}, effect.get("rate") or {}
@@ -92,5 +98,5 @@ def simulated(sandbox: str, effect: Mapping[str, Any], flows: Sequence[Mapping[s
         Packets(sandbox, tuple(Peer(peer["cidr"], peer["port"]) for peer in flow["peers"] or ()),
                 outgoing=flow["hook"] == "out", incoming=flow["hook"] == "in", drop=bool(effect.get("drop")),
                 latency_s=delay.get("latency_s", 0.0), jitter_s=delay.get("jitter_s", 0.0),
-                rate=rate.get("bits_per_s", 0), **shares)
+                rate=rate.get("bits_per_s", 0), largest=_largest(rate), **shares)
         for flow in flows if flow["peers"] is None or flow["peers"])

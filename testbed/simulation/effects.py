@@ -121,6 +121,8 @@ class Effects(Damage):
         way, waits_s = self.way(client, address, address, 0), 0.0
         on_it = (*self._on(way, back=False), *self._on(way, back=True))
         takes_s = sum(sent.size_bytes * 8 / effect.rate for effect in on_it if effect.rate)
+        if any(effect.largest and sent.size_bytes > effect.largest for effect in on_it):
+            return [Echo(None)] * sent.count
         echoes = []
         for _ in range(sent.count):
             there_s, back_s = way.there(0), way.back(0)
@@ -207,6 +209,8 @@ class Way:
 
 def _one_packet(effect: Packets, bits: int, draw: random.Random) -> float | None:
     if effect.drop or draw.random() < effect.loss or draw.random() < effect.corrupt:  # a wrong checksum is a loss
+        return None
+    if effect.largest and bits > effect.largest * 8:
         return None
     late_s = bits / effect.rate if effect.rate else 0.0
     if effect.latency_s or effect.jitter_s:

@@ -32,8 +32,11 @@ EXAMPLES: dict[str, Json] = {
     "corrupt": {"action": "corrupt", "corrupt": {"corrupt": "40", "correlation": "25"}},
     "delay": {"action": "delay", "delay": DELAY},
     "delay-with-external-target": {"action": "delay", "delay": DELAY, "direction": "to", "externalTargets": OUTSIDE},
-    "delay-with-target": {"action": "delay", "delay": DELAY, "direction": "to", "target": {
-        "mode": "one", "selector": {"namespaces": ["db", "storage"], **SELECTOR}}},
+    "delay-with-target": {
+        "action": "delay", "delay": DELAY, "direction": "to",
+        "selector": {"namespaces": ["web"], "labelSelectors": {"app.kubernetes.io/component": "web-app"}},
+        "target": {"mode": "one", "selector": {
+            "namespaces": ["db", "storage"], "labelSelectors": {"app.kubernetes.io/component": "pool"}}}},
     "duplicate": {"action": "duplicate", "duplicate": {"duplicate": "40", "correlation": "25"}},
     "loss": {"action": "loss", "loss": {"loss": "25", "correlation": "25"}},
     "netem": {"action": "netem", "delay": DELAY, "loss": {"loss": "25", "correlation": "25"}},
