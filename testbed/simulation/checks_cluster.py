@@ -146,6 +146,10 @@ class FaultsAreLeases(Watch):
             "frozen": {str(entry.plan.get("cgroup")) for entry in entries},
             "node": {str(entry.plan.get("node")) for entry in entries},
         }
+        known = {entry.id for entry in entries}
+        for injection in world.effects.in_force:
+            if injection not in known:
+                yield f"{injection} is in force in a pod and the ledger does not know why"
         for cgroup in world.machine.frozen:
             if cgroup not in covered["frozen"] and not self._paused(world, cgroup):
                 yield f"{cgroup} is frozen and the ledger does not know why"
@@ -164,6 +168,8 @@ class FaultsAreLeases(Watch):
 
     @staticmethod
     def _in_effect(world: World, plan: Json) -> bool:
+        if (plan.get("hold") or {}).get("entry_id") in world.effects.in_force:
+            return True
         node = world.room.nodes.get(str(plan.get("node")))
         return plan.get("cgroup") in world.machine.frozen or (
             "cgroup" not in plan and node is not None and (not node.powered or node.cable.cut)

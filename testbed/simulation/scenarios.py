@@ -37,6 +37,7 @@ from testbed.simulation.checks_containers import (
     StoppedInOrder,
     StrangersAreLeftAlone,
 )
+from testbed.simulation.drawn_faults import draw_faults, inject
 from testbed.simulation.invariants import Invariants, Violation
 from testbed.simulation.loop import VirtualLoop, run_virtual
 from testbed.simulation.pulse import SimulatedPulse
@@ -78,13 +79,15 @@ def draw_acts(draw: random.Random, names: list[str], count: int, span_s: float) 
 
 
 class Scenario:
-    """One run of a seed. ``wall_jumps``: whether the wall clock jumps meanwhile (I12: it must not matter)."""
+    """One run of a seed. ``wall_jumps``: whether the wall clock jumps meanwhile (I12: it must not matter). ``faults``:
+    how many registered faults are drawn besides."""
 
     def __init__(
         self, world: World, *, acts: int = 8, span_s: float = 60.0, only: tuple[str, ...] = (),
-        wall_jumps: bool = False,
+        wall_jumps: bool = False, faults: int = 0,
     ) -> None:
         self.world = world
+        self.faults = draw_faults(world.seed, faults, span_s)
         self._draw = world.draw
         self._jumps = random.Random(f"{world.seed} jumps") if wall_jumps else None
         self._deeds: dict[str, Callable[[Act], Awaitable[None]]] = {
@@ -117,7 +120,10 @@ class Scenario:
             pulse = SimulatedPulse(world, "web", rate=20.0)
             pulse.begin()
             self.invariants.begin()
-            await asyncio.gather(*(self._do(act, world.loop.time() + act.at_s) for act in self.acts))
+            await asyncio.gather(
+                *(self._do(act, world.loop.time() + act.at_s) for act in self.acts),
+                *(inject(world, drawn, number, "web") for number, drawn in enumerate(self.faults)),
+            )
             calm_s = world.loop.time()
             world.trace.add("calm")
             await self._settle()
@@ -378,13 +384,13 @@ def _seconds(act: Act) -> str:
 
 def play(
     seed: int, *, nodes: int = 3, acts: int = 8, span_s: float = 60.0, only: tuple[str, ...] = (),
-    wall_jumps: bool = False,
+    wall_jumps: bool = False, faults: int = 0,
 ) -> Outcome:
     """Plays one seed in virtual time. Raises: Violation."""
 
     async def main(loop: VirtualLoop) -> Outcome:
         async with open_world(loop, seed, nodes=nodes) as world:
-            scenario = Scenario(world, acts=acts, span_s=span_s, only=only, wall_jumps=wall_jumps)
+            scenario = Scenario(world, acts=acts, span_s=span_s, only=only, wall_jumps=wall_jumps, faults=faults)
             return await scenario.run()
 
     return run_virtual(main)

@@ -33,6 +33,7 @@ from testbed.runtime.factory import open_engine
 from testbed.runtime.protocol import ContainerState
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_CONTROLLERS = ("freezer", "cpu", "memory", "blkio", "unified", ".")
 _LIMITS = ("freezer.state", "cgroup.freeze", "cpu.cfs_quota_us", "cpu.max", "memory.limit_in_bytes", "memory.max",
            "blkio.throttle.read_bps_device", "blkio.throttle.write_bps_device", "blkio.throttle.read_iops_device",
            "blkio.throttle.write_iops_device", "io.max")
@@ -121,19 +122,28 @@ class DockerGround:
         room = await RoomClient(self.instance.room_socket).status()
         return {
             "containers": Counter((state.labels.get(labels.ROLE), state.labels.get(labels.CONTAINER_NAME), state.image,
-                                   state.status) for state in found if state.status != "created"),
+                                   state.status) for state in found
+                                  if state.running or not state.labels.get(labels.POD_UID)),
             "namespaces": Counter(line for state in pods if state.labels[labels.ROLE] == labels.ROLE_SANDBOX
                                   for line in network_of(state.pid)),
-            "processes": Counter(line for state in pods for line in processes_of(state.id)),
+            "processes": Counter(line for state in pods for line in processes_of(self._groups(state.id))),
             "mounts": Counter(line for state in pods for line in mounts_of(state.pid)),
-            "limits": Counter(f"{state.labels[labels.ROLE]}: {line}" for state in pods for line in limits_of(state.id)),
-            "nodes": sorted(line for node in self.instance.nodes for line in limits_of(node.name, self.instance.id)),
+            "limits": Counter(f"{state.labels[labels.ROLE]}: {line}" for state in pods
+                              for line in limits_of(self._groups(state.id))),
+            "nodes": sorted(f"{node.name} {line}" for node in self.instance.nodes
+                            for line in limits_of(self._groups(node.name))),
             "networks": sorted(item.name for item in await self._engine.networks({labels.INSTANCE: self.instance.id})),
             "bridge": run("tc", "qdisc", "show", "dev", self.instance.bridge),
             "ours": Counter(one.module for one in processes(self.instance)),
             "power": {node.name: (node.powered, node.cable) for node in room.nodes},
             "rooms": {process.name: process.held_down for process in room.processes},
         }
+
+    def _groups(self, name: str) -> list[Path]:
+        """The cgroup of a node, or of a pod's container, in each hierarchy."""
+        found = [_CGROUPS / controller / f"testbed-{self.instance.id}" / node / name
+                 for controller in _CONTROLLERS for node in ("", *(node.name for node in self.instance.nodes))]
+        return [group for group in found if group.is_dir()]
 
     async def left(self) -> list[str]:
         found = await self.containers()
@@ -145,8 +155,8 @@ class DockerGround:
               if state.labels.get(labels.ROLE) == labels.ROLE_HOLDER),
             *(f"in a sandbox: {line}" for state in sandboxes for line in network_of(state.pid) if is_rule(line)),
             *(f"mounted: {line}" for state in pods for line in mounts_of(state.pid) if "fuse" in line),
-            *(f"frozen: {state.name}" for state in pods if is_frozen(state.id)),
-            *(f"frozen: {node.name}" for node in self.instance.nodes if is_frozen(node.name, self.instance.id)),
+            *(f"frozen: {state.name}" for state in pods if is_frozen(self._groups(state.id))),
+            *(f"frozen: {node.name}" for node in self.instance.nodes if is_frozen(self._groups(node.name))),
             *(f"{one.module} is stopped" for one in processes(self.instance) if one.state == "T"),
             *(f"holder file {file.name}" for file in (holders.iterdir() if holders.is_dir() else ())),
             *(f"holder process {one.words}" for one in processes(self.instance) if one.module == "faults.holder"),
@@ -202,19 +212,12 @@ def is_rule(line: str) -> bool:
         f"qdisc {kind}" in line for kind in ("netem", "tbf", "htb", "prio", "ingress", "clsact"))
 
 
-def processes_of(container: str) -> list[str]:
+def processes_of(groups: Sequence[Path]) -> list[str]:
     found = []
-    for pid in pids_in(container):
+    for pid in (read(groups[0] / "cgroup.procs") or "").split() if groups else ():
         with contextlib.suppress(OSError):
             found.append(Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()[:80])
     return found
-
-
-def pids_in(container: str) -> Iterator[int]:
-    for directory in groups(container):
-        with contextlib.suppress(OSError):
-            yield from (int(line) for line in (directory / "cgroup.procs").read_text().split())
-        return
 
 
 def mounts_of(pid: int) -> list[str]:
@@ -225,20 +228,13 @@ def mounts_of(pid: int) -> list[str]:
     return []
 
 
-def groups(name: str, instance_id: str = "") -> Iterator[Path]:
-    """The cgroup of a container, or of a node, in each hierarchy."""
-    for controller in ("freezer", "cpu", "memory", "blkio", "unified", "."):
-        for pattern in (f"testbed-{instance_id}/{name}",) if instance_id else (f"testbed-*/*/{name}",):
-            yield from (_CGROUPS / controller).glob(pattern)
+def limits_of(groups: Sequence[Path]) -> list[str]:
+    return [f"{group.relative_to(_CGROUPS).parts[0]} {file}: {text}"
+            for group in groups for file in _LIMITS if (text := read(group / file)) is not None]
 
 
-def limits_of(name: str, instance_id: str = "") -> list[str]:
-    return [f"{name if instance_id else ''} {group.relative_to(_CGROUPS).parts[0]} {file}: {text}"
-            for group in groups(name, instance_id) for file in _LIMITS if (text := read(group / file)) is not None]
-
-
-def is_frozen(name: str, instance_id: str = "") -> bool:
-    states = [read(group / file) for group in groups(name, instance_id) for file in ("freezer.state", "cgroup.freeze")]
+def is_frozen(groups: Sequence[Path]) -> bool:
+    states = [read(group / file) for group in groups for file in ("freezer.state", "cgroup.freeze")]
     return any(state in ("FROZEN", "FREEZING", "1") for state in states)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from faults.effects import Packets
 from testbed.api import labels
 from testbed.api.resources import DEPLOYMENTS, PODS
 from testbed.errors import NotFound
@@ -240,10 +241,12 @@ def test_i8_sees_damage_that_is_not_in_the_ledger(in_world: Run) -> None:
             world.machine.frozen.add(app(world).cgroup)
             await world.room.set_cable("n1", cut=True)
             await world.room.set_power("n2", on=False)
+            world.effects.apply("nobody's", [Packets(app(world).id, drop=True)])
 
         return await found_by(world, FaultsAreLeases(), sabotage)
 
     lines = in_world(body)
+    assert any("nobody's is in force in a pod" in line for line in lines)
     assert any("is frozen and the ledger does not know" in line for line in lines)
     assert any("n1 is cut off" in line for line in lines) and any("n2 is off" in line for line in lines)
 

@@ -12,6 +12,8 @@ from testbed.simulation.scenarios import play
 
 SEEDS = range(1, 25)
 MORE_SEEDS = range(100, 400)
+FAULT_SEEDS = range(1000, 1004)
+MORE_FAULT_SEEDS = range(2000, 2100)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -19,6 +21,18 @@ def test_a_seed_keeps_every_invariant_and_finds_back(seed: int) -> None:
     outcome = play(seed)
     assert outcome.requests > 500
     assert outcome.settled_s < 120
+
+
+@pytest.mark.parametrize("seed", FAULT_SEEDS)
+def test_faults_of_all_kinds_leave_nothing_and_the_cluster_finds_back(seed: int) -> None:
+    """On top of all else that goes wrong: any registered fault, several at once."""
+    assert play(seed, faults=6).requests > 500
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", MORE_FAULT_SEEDS)
+def test_many_seeds_of_faults(seed: int) -> None:
+    play(seed, acts=8, faults=12, span_s=90.0, nodes=4)
 
 
 @pytest.mark.long
