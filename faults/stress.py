@@ -1,8 +1,8 @@
 """StressChaos: stress-ng loads a container's CPUs and memory, inside the container's own limits.
 
 It runs in a holder container of the tools image that joins the target's pid namespace, so that the target's end is its
-end, as on Chaos Mesh (pkg/chaosdaemon/stress_server_linux.go); and the host moves its process into the target's cgroup
-before it begins. That works with every cgroup version and driver, where a group nested below a container's does only
+end, as on Chaos Mesh (pkg/chaosdaemon/stress_server_linux.go); and the host moves it into the target's cgroup before it
+begins. That works with every cgroup version and driver, where a group nested below a container's does only
 with cgroup v1 and the cgroupfs driver. A stress that uses up the memory kills the target, or itself: as oomScoreAdj
 says, and the targets' own scores (of a Guaranteed pod -997, of a BestEffort one 1000).
 
@@ -29,9 +29,10 @@ from testbed.errors import EngineError, HostError, Mistake, NoSuchContainer
 from testbed.runtime.protocol import ContainerState, ContainerUsage
 
 _LOOK_S = 0.15
-_CPU_SHARE, _MEMORY_SHARE = 0.1, 0.9  # of what was asked; a machine may be busy with other things
+_CPU_SHARE, _MEMORY_SHARE = 0.05, 0.9  # of what was asked; a machine may be busy with other things
 _BYTES_PER_S = 400e6  # how fast memory is filled at least
 _DEATH_SEEN_S = 1.0
+_CHILD_WITHIN_S = 8.0
 _MIB = 1 << 20
 
 
@@ -69,10 +70,6 @@ class Stressing(HeldFault):
     async def usage(self, tools: Tools, plan: Json) -> ContainerUsage:
         """What all that it counts with uses. Raises: NotInEffect when that cannot be seen."""
 
-    async def undo(self, tools: Tools, plan: Json) -> None:
-        await free_when_frozen(tools, plan)
-        await super().undo(tools, plan)
-
     def simulated(self, plan: Json) -> tuple[Effect, ...]:
         stress = plan["stress"]
         return (Load(plan["cgroup"], stress["cpus"], stress["memory_bytes"]),)
@@ -108,8 +105,7 @@ class ContainerStress(Stressing):
 
     async def inject(self, tools: Tools, plan: Json, remaining_s: float) -> None:
         async def join(holder: ContainerState) -> None:
-            if holder.pid > 1:
-                await tools.host.join_cgroup(plan["cgroup"], holder.pid)
+            await _move_child(tools, holder, plan["cgroup"])
 
         try:
             await holder_container.begin(tools, Hold.from_json(plan["hold"]), join)
@@ -147,9 +143,25 @@ class ContainerStress(Stressing):
             raise NotInEffect(f"the container's usage cannot be seen: {error}") from error
 
 
+async def _move_child(tools: Tools, holder: ContainerState, cgroup: str) -> None:
+    """Moves what a holder's program has started, not the program: a scope of systemd ends when it is empty."""
+    try:
+        own = await tools.host.cgroup_of(await tools.host.identify(holder.pid))
+    except HostError:
+        return  # it has ended already, and has said why
+    until = asyncio.get_running_loop().time() + _CHILD_WITHIN_S
+    while asyncio.get_running_loop().time() < until:
+        children = [pid for pid in await tools.host.pids_in(own) if pid != holder.pid]
+        for pid in children:
+            await tools.host.join_cgroup(cgroup, pid)
+        if children or await holder_container.words(tools, holder.id):
+            return
+        await asyncio.sleep(0.01)
+
+
 async def free_when_frozen(tools: Tools, plan: Json) -> None:
-    """Kills a holder in a frozen cgroup: what is frozen dies only when it is thawed (cgroup v1), so it leaves the group
-    first. The stress itself dies with it, at the thaw at the latest."""
+    """Kills a holder of a frozen node: what is frozen dies only when it is thawed (cgroup v1), so it leaves the group
+    first."""
     if not await tools.host.frozen(plan["cgroup"]):
         return
     state = await holder_container.find(tools, Hold.from_json(plan["hold"]))

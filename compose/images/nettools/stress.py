@@ -1,13 +1,15 @@
 """Runs stress-ng, in the cgroup that its plan names: ``argv``, ``cgroup`` (part of that group's path),
 ``oom_score_adj``; ``quota`` {"group", "cpus"}: for a node with CPUs of its own, so many for all of its group together.
 
-The process is moved into the cgroup from outside; nothing is stressed before it is there. stress-ng and its workers
-die with this process (PR_SET_PDEATHSIG), and with the target's pid namespace: only a quota is left to clear.
+stress-ng's process, the only child of this one, is moved into the cgroup from outside and does not begin before; this
+one stays where it is. stress-ng and its workers die with it (PR_SET_PDEATHSIG), and with the target's pid namespace:
+only a quota is left to clear.
 
 ``used({"for_s": 0.2})`` tells what the stress takes: {"cpus", "memory_bytes", "processes"}.
 """
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -17,20 +19,19 @@ from pathlib import Path
 NOTE, LOG = Path("/tmp/stress.session"), Path("/tmp/stress.log")
 INSTANCE = Path("/instance")  # the cluster's own cgroup, mounted where a node's quota is set
 PERIOD_US = 100_000
-JOINED_WITHIN_S, BEGUN_WITHIN_S, LOOK_S = 8.0, 8.0, 0.005
+JOINED_WITHIN_S, BEGUN_WITHIN_S, ENDED_WITHIN_S, LOOK_S = 8.0, 8.0, 2.0, 0.005
+PR_SET_PDEATHSIG = 1
 COUNTED = ("cpu", "cpuacct", "memory", "")  # controllers; the last is the unified hierarchy's
 
 
 def hold(plan, ready, over):
-    wait_until_joined(plan.get("cgroup", ""), over)
     score = set_score(plan.get("oom_score_adj", 0))
     limit_group(plan)
     limit = [] if over.left_s() == float("inf") else ["--timeout", str(int(over.left_s()) + 2)]
-    argv = ["setpriv", "--pdeathsig", "KILL", "stress-ng", *plan["argv"], "--no-oom-adjust", "--temp-path", "/tmp"]
+    argv = ["stress-ng", *plan["argv"], "--no-oom-adjust", "--temp-path", "/tmp"]
     if "--timeout" not in plan["argv"]:
         argv += limit
-    with LOG.open("wb") as log:
-        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    child = begun(argv, plan.get("cgroup", ""))
     NOTE.write_text(str(child.pid))
     try:
         wait_until_begun(child, over)
@@ -65,12 +66,23 @@ def limit_group(plan, lift=False):
                 (group / name).write_text(wanted)
 
 
-def wait_until_joined(cgroup, over):
-    until = time.monotonic() + JOINED_WITHIN_S
-    while cgroup and not over() and not joined(cgroup):
-        if time.monotonic() > until:
-            raise RuntimeError("it was not moved into the target's cgroup")
-        time.sleep(LOOK_S)
+def begun(argv, cgroup):
+    """The process, when it has been moved and runs ``argv``."""
+    libc, until = ctypes.CDLL(None), time.monotonic() + JOINED_WITHIN_S
+
+    def before_it_runs():
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        while cgroup and not joined(cgroup):
+            if time.monotonic() > until:
+                raise TimeoutError
+            time.sleep(LOOK_S)
+
+    try:
+        with LOG.open("wb") as log:
+            return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                                    preexec_fn=before_it_runs)
+    except subprocess.SubprocessError:
+        raise RuntimeError("stress-ng was not moved into the target's cgroup") from None
 
 
 def joined(cgroup):
@@ -111,17 +123,14 @@ def last_words():
 
 
 def end_session(child):
-    until = time.monotonic() + 3.0
-    while time.monotonic() < until:
-        child.poll()
-        left = members(child.pid)
-        if not left:
-            return
+    """What is frozen (cgroup v1) ends when it is thawed: it has its signal."""
+    until = time.monotonic() + ENDED_WITHIN_S
+    while (left := members(child.pid)) and time.monotonic() < until:
         for pid in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(LOOK_S)
-    raise RuntimeError(f"{len(left)} processes of stress-ng do not end")
+        child.poll()
 
 
 def members(session):
