@@ -120,9 +120,11 @@ class Aimer:
 
     def _scene(self) -> Scene:
         now_ns = _now_ns()
-        hurt = [entry.target for entry in self._ledger.all() if entry.uid != self._uid
-                and entry.target.key == SELECTED and lifecycle.standing(entry, now_ns)]
-        return Scene(self._world.pods(), self._world.nodes(), hurt)
+        others = [entry for entry in self._ledger.all()
+                  if entry.uid != self._uid and entry.target.key == SELECTED]
+        hurt = [entry.target for entry in others if lifecycle.standing(entry, now_ns)]
+        killed = [entry.target for entry in others if lifecycle.killed(entry, now_ns)]
+        return Scene(self._world.pods(), self._world.nodes(), hurt, killed)
 
 
 def _now_ns() -> int:

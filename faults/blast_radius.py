@@ -66,24 +66,30 @@ def workload_of(pod: Json) -> str:
 
 
 def check_pods(
-    chosen: Iterable[Target], hurt: Iterable[Target], pods: Iterable[Json], annotations: Mapping[str, Any]
+    chosen: Iterable[Target], hurt: Iterable[Target], pods: Iterable[Json], annotations: Mapping[str, Any],
+    killed: Iterable[Target] = (),
 ) -> None:
-    """Args: hurt: what other injections hit, now or soon. pods: all that live.
+    """Args: hurt: what other injections hit, now or soon. pods: all that live. killed: what others have killed a short
+        while ago: it counts until all pods of its workload are ready again.
 
     Raises: Refused when more of a workload would be hit than the annotations allow.
     """
     limit = str(annotations.get(MAX_PODS, DEFAULT_PODS))
     members: dict[str, set[str]] = {}
     home: dict[str, str] = {}
+    ailing: set[str] = set()
     for pod in pods:
         uid, workload = str(pod["metadata"].get("uid", "")), workload_of(pod)
         members.setdefault(workload, set()).add(uid)
         home[uid] = workload
+        if not _ready(pod):
+            ailing.add(workload)
     wanted = {target.uid for target in chosen if target.uid}
     already = {target.uid for target in hurt if target.uid} - wanted
     for workload in sorted({home[uid] for uid in wanted if uid in home}):
         mine = members[workload]
-        hit, others = len(mine & wanted), len(mine & already)
+        dead = {target.uid for target in killed if target.workload == workload and workload in ailing}
+        hit, others = len(mine & wanted), len((mine & already) | (dead - wanted))
         most = allowed(limit, len(mine))
         if hit + others > most:
             raise Refused(
@@ -111,6 +117,11 @@ def check_nodes(
             + (f" while {', '.join(sorted(others))} {_be(len(others))} hit already" if others else "")
             + f"; the limit is {limit}" + (f", which is {most}" if limit.endswith("%") else ""),
             hint=f'select fewer, or annotate the fault with {MAX_NODES}: "{total}"')
+
+
+def _ready(pod: Json) -> bool:
+    return any(item.get("type") == "Ready" and item.get("status") == "True"
+               for item in (pod.get("status") or {}).get("conditions") or ())
 
 
 def _be(number: int) -> str:

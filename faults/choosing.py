@@ -21,11 +21,12 @@ SEED = "testbed.io/seed"
 
 @dataclass(frozen=True)
 class Scene:
-    """What there is, and what other injections hurt now or soon."""
+    """What there is, what other injections hurt now or soon, and what they have killed a short while ago."""
 
     pods: Sequence[Json]
     nodes: Sequence[Json]
     hurt: Sequence[Target] = ()
+    killed: Sequence[Target] = ()
 
 
 def choose(obj: Json, fault: Fault, scene: Scene) -> list[Target]:
@@ -45,7 +46,8 @@ def choose(obj: Json, fault: Fault, scene: Scene) -> list[Target]:
                                  [target.node for target in scene.hurt if not target.pod and target.node],
                                  [node["metadata"]["name"] for node in scene.nodes], limits)
     elif fault.level in ("pod", "container"):
-        blast_radius.check_pods(hit, scene.hurt, filter(selection.alive, scene.pods), limits)
+        blast_radius.check_pods(hit, scene.hurt, filter(selection.alive, scene.pods), limits,
+                                scene.killed)
     return targets if hit else []
 
 

@@ -66,7 +66,7 @@ def successions(
             found.append((entry, target))
     if found:
         hit = [target for target in taken if target.key == SELECTED]
-        blast_radius.check_pods(hit, scene.hurt, filter(selection.alive, scene.pods), notes(obj))
+        blast_radius.check_pods(hit, scene.hurt, filter(selection.alive, scene.pods), notes(obj), scene.killed)
     return found
 
 

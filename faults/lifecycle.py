@@ -14,6 +14,7 @@ from enum import StrEnum
 from faults.ledger import Entry, Phase
 
 MAX_ATTEMPTS = 3
+_KILLED_NS = 60 * 10**9  # for so long a kill may count as what is broken
 
 
 class Act(StrEnum):
@@ -65,6 +66,12 @@ def standing(entry: Entry, now_ns: int) -> bool:
     over = 0 < entry.deadline_ns <= now_ns
     return not entry.spent and not over and (entry.phase is Phase.CHOSEN or (
         entry.phase is Phase.UNDONE and entry.deadline_ns > 0))
+
+
+def killed(entry: Entry, now_ns: int) -> bool:
+    """Whether it was done a short while ago and has nothing that could be undone."""
+    done_ns = max((event["monotonicNs"] for event in entry.events if event["type"] == "Succeeded"), default=0)
+    return entry.phase is Phase.INJECTED and not entry.deadline_ns and now_ns - done_ns < _KILLED_NS
 
 
 def next_step(fault: Fault, entries: Sequence[Entry], now_ns: int, lost: Collection[str] = ()) -> Step:

@@ -95,6 +95,19 @@ def test_the_same_pod_hit_twice_counts_once_and_what_is_gone_not_at_all() -> Non
     check_pods(targets("web-0"), targets("gone"), web(2), {})
 
 
+def test_a_kill_counts_until_its_workload_is_ready_again() -> None:
+    def workload(ready: bool) -> list[Json]:
+        status = {"conditions": [{"type": "Ready", "status": "True"}]}
+        return [{**item, "status": status} if ready or index else item for index, item in enumerate(web(4))]
+
+    dead = [Target("default", uid, uid, workload="Deployment/default/web") for uid in ("gone-1", "gone-2")]
+    other = [Target("default", "x", "x", workload="Deployment/default/db")]
+    check_pods(targets("web-1"), (), workload(True), {}, dead)
+    check_pods(targets("web-1"), (), workload(False), {}, other)
+    with pytest.raises(Refused, match="1 of the 4 pods of Deployment web while 2 of them are hit already"):
+        check_pods(targets("web-1"), (), workload(False), {}, dead)
+
+
 @pytest.mark.parametrize(("chosen", "hurt", "limit", "says"), [
     (["n1"], [], None, ""), (["n1"], ["n1"], None, ""), (["n1", "n2"], [], None, "2 of the 3 nodes"),
     (["n1"], ["n2"], None, "while n2 is hit already"), (["n1"], ["n2"], "2", ""), (["n1", "n2", "n3"], [], "100%", ""),

@@ -46,6 +46,22 @@ async def test_half_of_a_workload_is_the_most_and_two_objects_count_together(ben
     assert len(bench.world.frozen_cgroups) == 2
 
 
+async def test_two_kills_cannot_take_one_half_each(bench: Bench) -> None:
+    for number in range(4):
+        await bench.pod(f"web-{number}", owner=SET)
+    kill = {"action": "container-kill", "mode": "fixed", "value": "2", "containerNames": ["app"]}
+    await bench.fault(POD_CHAOS, {**kill, "selector": {"pods": {"default": ["web-0", "web-1"]}}}, "first")
+    await bench.until_condition(POD_CHAOS, "AllInjected", name="first")
+    await bench.fault(POD_CHAOS, {**kill, "selector": {"pods": {"default": ["web-2", "web-3"]}}}, "second")
+    await bench.until_condition(POD_CHAOS, "Selected", "False", "second")
+    assert "while 2 of them are hit already" in await said(bench, "second", POD_CHAOS)
+    for number in range(4):
+        await bench.client.patch(PODS, f"web-{number}", {"status": {"conditions": [
+            {"type": "Ready", "status": "True"}]}}, "default", subresource="status")
+    await bench.until_condition(POD_CHAOS, "AllInjected", name="second")
+    assert len(bench.world.killed) == 4
+
+
 async def test_what_is_paused_still_counts_because_it_comes_back(bench: Bench) -> None:
     for number in range(2):
         await bench.pod(f"web-{number}", owner=SET)
