@@ -139,6 +139,8 @@ async def ensure_node(engine: Engine, host: Host, instance: Instance, node: Node
             raise NoSuchContainer(spec.name)
     except NoSuchContainer:
         mine = node_labels(instance, node.name)
+        # This user's, before the agent, which is root, makes it: the machine room counts boots in it.
+        instance.node_directory(node.name).mkdir(parents=True, exist_ok=True)
         await engine.create_volume(volume_name(instance, node.name), labels=mine)
         try:
             state = await engine.start(await engine.create(spec))
