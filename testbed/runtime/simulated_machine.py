@@ -296,11 +296,11 @@ class SimulatedMachine:
         """What ``name`` is inside it: an address, or a name of the cluster by its search path. Raises: OSError."""
         if name.replace(".", "").isdigit():
             return name
-        if instead := self.damage.answer_name(self.sandbox_of(container).id, name):
-            return instead
+        sandbox = self.sandbox_of(container)
         # A name with fewer dots than ndots (5) is looked for below the search path first (man 5 resolv.conf).
-        for suffix in (*(f".{item}" for item in self.sandbox_of(container).spec.dns_search), ""):
-            if found := self.resolve((name + suffix).lower().rstrip(".")):
+        for suffix in (*(f".{item}" for item in sandbox.spec.dns_search), ""):
+            whole = (name + suffix).lower().rstrip(".")
+            if found := self.damage.answer_name(sandbox.id, whole) or self.resolve(whole):
                 return found
         raise OSError(f"bad address '{name}'")
 

@@ -239,7 +239,7 @@ def _meant(peers: tuple[Peer, ...], address: str, port: int) -> bool:
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatch.fnmatchcase(name.rstrip("."), pattern.rstrip(".")) for pattern in patterns)
+    return any(fnmatch.fnmatchcase(name.rstrip("."), pattern.lower().rstrip(".")) for pattern in patterns)
 
 
 def _below(path: str, effect: Files) -> bool:

@@ -69,10 +69,14 @@ def on_answer(rules: tuple[Requests, ...], request: Request, status: int, body: 
         text = answered.body
         if "body" in changed:
             text = base64.b64decode(changed["body"]).decode(errors="replace")
+        aborted = answered.aborted or bool(rule.get("abort"))
         if patch := (rule.get("patch") or {}).get("body"):
-            text = _patched(text, patch)
-        answered = Answered(int(changed.get("code", answered.status)), text,
-                            answered.aborted or bool(rule.get("abort")), answered.late_s + _delay_s(rule))
+            try:
+                text = _patched(text, patch)
+            except ValueError:
+                aborted = True  # what is no JSON cannot be patched (chaos-tproxy: handler/http/action.rs)
+        answered = Answered(int(changed.get("code", answered.status)), text, aborted,
+                            answered.late_s + _delay_s(rule))
     return answered
 
 
@@ -86,7 +90,7 @@ def _means(rule: Json, request: Request, status: int | None) -> bool:
     path = request.path.partition("?")[0]
     headers = {name.lower(): value for name, value in (rule.get("request_headers") or {}).items()}
     return (
-        fnmatch.fnmatchcase(path, str(rule.get("path") or "*"))
+        fnmatch.fnmatchcase(path, str(rule.get("path") or "*").replace("[", "[[]"))
         and rule.get("method", request.method) == request.method
         and (status is None or int(rule.get("code") or status) == status)
         and all((name, value) in request.headers for name, value in headers.items())
@@ -98,12 +102,8 @@ def _delay_s(rule: Json) -> float:
 
 
 def _patched(text: str, patch: Json) -> str:
-    """A JSON merge patch (RFC 7396) of a body that is an object; anything else stays as it was."""
-    try:
-        body, change = json.loads(text), json.loads(str(patch.get("value") or "{}"))
-    except ValueError:
-        return text
-    return json.dumps(_merged(body, change))
+    """A JSON merge patch (RFC 7396) of a body. Raises: ValueError when it is no JSON."""
+    return json.dumps(_merged(json.loads(text), json.loads(str(patch.get("value") or "{}"))))
 
 
 def _merged(value: Any, change: Any) -> Any:

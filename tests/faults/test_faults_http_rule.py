@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from support import nettools
 
 from faults import http_fields, http_proof
+from faults.effects import Requests
 from faults.http_chaos import HttpChaos
 from faults.protocol import NotInEffect
+from testbed.simulation.exchanges import Request, meant, on_answer
 
 http_rule = nettools.load("http_rule")
 
@@ -76,6 +78,29 @@ def test_which_requests_are_meant(rule: Json, meant: bool) -> None:
 def test_which_responses_are_meant(rule: Json, meant: bool) -> None:
     made = http_rule.compiled({"target": "Response", **rule})
     assert http_rule.means_response(made, *REQUEST, 404, [(b"Server", b"x")]) is meant
+
+
+@given(st.sampled_from(["Request", "Response"]), st.text("/ab*?[]", max_size=5).map(lambda text: "/" + text),
+       st.sampled_from(["GET", "POST"]), st.sampled_from([200, 404]), st.sampled_from(["red", "blue"]))
+def test_the_simulation_means_the_same(target: str, path: str, method: str, code: int, colour: str) -> None:
+    rule = {"target": target, "path": path, "method": method, "code": code, "request_headers": {"X-Color": colour}}
+    simulated, made = (Requests("s", 80, tuple(rule.items())),), http_rule.compiled(rule)
+    for asked in ("/", "/a", "/ab", "/ab/a", "/[a]"):
+        request, raw = Request("GET", asked, (("x-color", "red"),)), (b"GET", asked.encode(), [(b"X-Color", b"red")])
+        assert bool(meant(simulated, "Request", request, None)) is http_rule.means_request(made, *raw)
+        assert bool(meant(simulated, "Response", request, 200)) is http_rule.means_response(made, *raw, 200, [])
+
+
+@pytest.mark.parametrize("body", ['{"a":1}', "[1]", "hello", ""])
+def test_the_simulation_patches_the_same(body: str) -> None:
+    rule = {"target": "Response", "patch": {"body": {"type": "JSON", "value": '{"b":{"c":null,"d":2}}'}}}
+    answered = on_answer((Requests("s", 80, tuple(rule.items())),), Request("GET", "/"), 200, body)
+    try:
+        wanted = http_rule.new_body(http_rule.compiled(rule), body.encode())
+    except http_rule.NotJson:
+        assert answered.aborted
+    else:
+        assert json.loads(answered.body) == json.loads(wanted)
 
 
 MERGED = [  # RFC 7396, appendix A
