@@ -6,6 +6,7 @@ import typer
 
 from testbed.api.instance import NODE_KINDS, instance_directory, load_instance, state_root
 from testbed.cli import output as printing
+from testbed.cli.nodes import cable_word
 from testbed.core.profile import PROFILES
 from testbed.errors import EnvironmentProblem, UsageError
 
@@ -107,13 +108,14 @@ def _print_status(name: str, value: dict[str, object]) -> None:
     printing.out("")
     printing.out(printing.columns(
         ("NODE", "POWER", "CABLE", "PODS"),
-        [(node["name"], "on" if node["powered"] else "OFF", "CUT" if node["cable_cut"] else "ok", node["pod_cidr"])
+        [(node["name"], "on" if node["powered"] else "OFF", cable_word(node["cable"]), node["pod_cidr"])
          for node in nodes]))
     printing.out("")
     printing.out(printing.columns(
         ("PROCESS", "STATE", "PID", "RESTARTS"),
         [("room", "running", value["room_pid"], 0)]
-        + [(item["name"], "running" if item["running"] else "STOPPED", item["pid"], item["restarts"])
+        + [(item["name"], "running" if item["running"] else "HELD DOWN" if item["held_down"] else "STOPPED",
+            item["pid"], item["restarts"])
            for item in processes]))
     printing.out("")
 

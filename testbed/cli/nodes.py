@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
 
 import typer
 
@@ -27,6 +28,14 @@ def ask(name: str, question: Callable[[MachineRoom], Awaitable[Value]]) -> Value
         return await question(RoomClient(load_instance(instance_directory(name)).room_socket))
 
     return asyncio.run(once())
+
+
+def cable_word(holds: Sequence[Mapping[str, Any]]) -> str:
+    """What faults make of a node's cable: ok, CUT, CUT to (the API) or from (it), LATE."""
+    ways = {hold["direction"] for hold in holds if hold["cut"]}
+    if ways:
+        return f"CUT {ways.pop()}" if ways in ({"to"}, {"from"}) else "CUT"
+    return "LATE" if holds else "ok"
 
 
 @node.command()
@@ -67,5 +76,5 @@ def list_nodes(name: str = printing.Name) -> None:
     status = ask(name, lambda room: room.status())
     printing.out(printing.columns(
         ("NAME", "KIND", "POWER", "CABLE", "PODS", "AGENT-PID"),
-        [(item.name, item.kind, "on" if item.powered else "OFF", "CUT" if item.cable_cut else "ok", item.pod_cidr,
-          item.agent_pid) for item in status.nodes]))
+        [(item.name, item.kind, "on" if item.powered else "OFF", cable_word([asdict(hold) for hold in item.cable]),
+          item.pod_cidr, item.agent_pid) for item in status.nodes]))

@@ -71,8 +71,8 @@ class Agent:
         self._pods = Informer(
             client, PODS, field_selector=f"spec.nodeName={facts.name}", on_change=self._on_pod, random=draw,
         )
-        self._registration = Registration(client, facts, profile, clock, draw)
         self.recorder: Recorder = recorder or EventRecorder(client, "kubelet", clock, host=facts.name)
+        self._registration = Registration(client, facts, profile, clock, draw, self.recorder)
         self._storage = NodeStorage(client, facts.name, draw)
         self._storage.listeners.append(self._on_storage)
         self._provisioner = Provisioner(client, engine, self._storage, facts, self.recorder)

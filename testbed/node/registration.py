@@ -19,7 +19,7 @@ from testbed.api.resources import LEASES, NODES
 from testbed.client.protocol import Client, PatchType
 from testbed.core.profile import Profile
 from testbed.errors import AlreadyExists, ApiError, ApiUnavailable, NotFound
-from testbed.node.facts import MAX_PODS, NodeFacts
+from testbed.node.facts import MAX_PODS, NodeFacts, Recorder
 
 log = logging.getLogger("testbed.node")
 Json = dict[str, Any]
@@ -42,7 +42,9 @@ class Registration:
 
     def __init__(
         self, client: Client, facts: NodeFacts, profile: Profile, clock: WallClock, draw: random.Random,
+        recorder: Recorder,
     ) -> None:
+        self._recorder = recorder
         self._client, self._facts, self._profile, self._clock, self._draw = client, facts, profile, clock, draw
         self.registered = asyncio.Event()
         self._transition: datetime | None = None
@@ -84,6 +86,10 @@ class Registration:
                 "metadata": {"labels": labels}, "spec": {"podCIDR": facts.pod_cidr, "podCIDRs": [facts.pod_cidr]},
             })
         self.uid = created["metadata"]["uid"]
+        before = ((created.get("status") or {}).get("nodeInfo") or {}).get("bootID", "")
+        if before not in ("", facts.boot_id):  # kubernetes: pkg/kubelet/nodestatus/setters.go MachineInfo
+            self._recorder.event(created, "Warning", "Rebooted",
+                                 f"Node {facts.name} has been rebooted, boot id: {facts.boot_id}")
         await self.send_status()
 
     async def send_status(self) -> None:

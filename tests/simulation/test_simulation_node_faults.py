@@ -10,7 +10,7 @@ import pytest
 
 from faults.kinds import CONTROL_PLANE_CHAOS, NODE_CHAOS
 from testbed.api import labels
-from testbed.api.resources import DISRUPTION_BUDGETS, NODES, ResourceType
+from testbed.api.resources import DISRUPTION_BUDGETS, EVENTS, NODES, ResourceType
 from testbed.simulation.world import World, is_true
 
 Run = Callable[..., Any]
@@ -181,6 +181,8 @@ def test_a_reboot_has_another_boot_id_and_nothing_of_before(in_world: Run) -> No
         assert node_of(world, node)["status"]["nodeInfo"]["bootID"] not in ("", boot)
         assert before and not before & set(world.machine.containers)
         await world.until_settled()
+        assert any(event["reason"] == "Rebooted" and event["involvedObject"]["name"] == node
+                   for event in world.objects(EVENTS))
 
     in_world(body)
 
