@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import nettools
 
+http_message = nettools.load("http_message")
 http_proxy = nettools.load("http_proxy")
 http_rule = nettools.load("http_rule")
 
@@ -212,6 +213,18 @@ async def test_a_long_body_streams_both_ways_while_it_is_sent() -> None:
         body = await reader.readexactly(len(block) * count)
         writer.close()
     assert hashlib.sha256(body).hexdigest() == digest
+
+
+async def test_small_parts_are_not_held_back_for_larger_ones() -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with serving(handler) as port:
+        sock = socket.socket()  # without a protocol's number, as accepted ones are
+        sock.connect(("127.0.0.1", port))
+        transport, _ = await asyncio.get_running_loop().create_connection(http_message.Stream, sock=sock)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        transport.close()
 
 
 async def test_an_upgraded_connection_is_carried_both_ways() -> None:

@@ -45,6 +45,8 @@ class Stream(asyncio.Protocol):
 
     def connection_made(self, transport):
         self.transport = transport
+        # asyncio does so only for sockets that were made with a protocol's number.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data):
         self._buffer += data
