@@ -111,7 +111,9 @@ async def _serve(instance: Instance, node: NodeInstance, engine: Engine, host: H
 def _engine(instance: Instance, node: NodeInstance) -> Engine:
     """The machine's, or the node's own: then this process runs in the node's container."""
     if node.kind == ENGINE:
-        return open_nested_engine(f"unix://{instance.node_socket(node.name, 'engine')}", f"unix://{MACHINE_ENGINE}")
+        return open_nested_engine(
+            f"unix://{instance.node_socket(node.name, 'engine')}", f"unix://{MACHINE_ENGINE}",
+            instance.directory / "image-copies.lock")
     return open_engine(instance.engine_url)
 
 

@@ -5,6 +5,8 @@ Heavy imports (the docker SDK) happen here, when asked, so that a process that n
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from testbed.runtime.protocol import Engine, Host
 
 
@@ -15,11 +17,11 @@ def open_engine(url: str = "") -> Engine:
     return DockerEngine(url)
 
 
-def open_nested_engine(url: str, machine_url: str) -> Engine:
-    """A node's own engine, which gets its images from the machine's."""
+def open_nested_engine(url: str, machine_url: str, turn: Path) -> Engine:
+    """A node's own engine, which gets its images from the machine's. ``turn``: a file that they lock."""
     from testbed.runtime.nested import NestedEngine
 
-    return NestedEngine(url, machine_url)
+    return NestedEngine(url, machine_url, turn)
 
 
 def open_host(instance_id: str, engine: Engine) -> Host:

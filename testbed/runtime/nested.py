@@ -8,7 +8,9 @@ more, and a rollout then finds the next version on the node. What the machine do
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
+from pathlib import Path
 from typing import Any
 
 from testbed.errors import EngineError
@@ -21,11 +23,12 @@ _SIBLINGS = 8
 
 
 class NestedEngine(DockerEngine):
-    """``url``: the node's own engine. ``machine_url``: the machine's, from which images are copied."""
+    """``url``: the node's own engine. ``machine_url``: the machine's, from which images are copied. ``turn``: a file
+    that all nodes of the cluster lock: many copies at once would take as long together, and keep each other waiting."""
 
-    def __init__(self, url: str, machine_url: str) -> None:
+    def __init__(self, url: str, machine_url: str, turn: Path) -> None:
         super().__init__(url)
-        self._machine_url = machine_url
+        self._machine_url, self._turn = machine_url, turn
         self._copies = asyncio.Lock()
 
     async def pull(self, reference: str) -> None:
@@ -45,11 +48,14 @@ class NestedEngine(DockerEngine):
             names = _with_siblings(source, reference)
             if not names:
                 return False
-            answer = source.open("/images/get", params={"names": names}, idle_s=self._deadlines.call_s)
-            try:
-                target.load(answer.iter_content(_CHUNK_BYTES))
-            finally:
-                answer.close()
+            with self._turn.open("a") as turn:
+                fcntl.flock(turn, fcntl.LOCK_EX)
+                # An engine collects the whole archive before it sends the first byte, which may take long.
+                answer = source.open("/images/get", params={"names": names}, idle_s=self._deadlines.pull_s)
+                try:
+                    target.load(answer.iter_content(_CHUNK_BYTES))
+                finally:
+                    answer.close()
             return True
         except APIError as error:
             raise EngineError(str(error.explanation or error)) from error
