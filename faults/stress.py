@@ -16,6 +16,7 @@ import contextlib
 import signal
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from faults import holder_container, shares, stressors
@@ -31,7 +32,7 @@ from testbed.runtime.protocol import ContainerState, ContainerUsage
 _LOOK_S = 0.15
 _CPU_SHARE, _MEMORY_SHARE = 0.05, 0.9  # of what was asked; a machine may be busy with other things
 _BYTES_PER_S = 400e6  # how fast memory is filled at least
-_DEATH_SEEN_S = 1.0
+_DEATH_SEEN_S = 5.0
 _CHILD_WITHIN_S = 8.0
 _MIB = 1 << 20
 
@@ -99,7 +100,8 @@ class ContainerStress(Stressing):
             shares.check_machine_spares(stress.memory_bytes, f"container {aim.target.id}",
                                         "ask for less, or give the container a limit (resources.limits.memory)")
         argument = {**stress.to_json(), "cgroup": found["container_id"]}
-        hold = Hold(aim.entry_id, self.name, "stress", argument, found["container_id"], aim.deadline_ns, pid=True)
+        hold = Hold(aim.entry_id, self.name, "stress", argument, found["container_id"], aim.deadline_ns, pid=True,
+                    cap_add=("SYS_RESOURCE",) if stress.oom_score_adj < 0 else ())
         return {**found, "stress": stress.to_json(), "most_cpus": share.cpus, "most_bytes": share.memory_bytes,
                 "hold": hold.to_json()}
 
@@ -107,8 +109,15 @@ class ContainerStress(Stressing):
         async def join(holder: ContainerState) -> None:
             await _move_child(tools, holder, plan["cgroup"])
 
+        hold = Hold.from_json(plan["hold"])
         try:
-            await holder_container.begin(tools, Hold.from_json(plan["hold"]), join)
+            try:
+                await holder_container.begin(tools, hold, join)
+            except EngineError:  # an engine may lack this capability itself: then the score stays, and it is said
+                if not hold.cap_add:
+                    raise
+                await tools.engine.remove(holder_container.name_of(tools, hold, "hold"))
+                await holder_container.begin(tools, replace(hold, cap_add=()), join)
         except NotInEffect:
             if not await self._out_of_memory(tools, plan):
                 raise

@@ -186,7 +186,7 @@ def test_a_killed_holder_takes_its_stress_along(cluster: Cluster) -> None:
 
 def test_memory_that_runs_out_kills_the_target(cluster: Cluster) -> None:
     first = container_id(cluster)
-    with stress(cluster, "oom", memory={"workers": 1, "size": "200MB"}):
+    with stress(cluster, "oom", memory={"workers": 1, "size": "10GB", "oomScoreAdj": -1000}):  # as cause-pod-oom.yaml
         wait_for("a restart", lambda: container_id(cluster) != first)
         (pod,) = cluster.wait_ready("app=web", 1)
         ended = pod["status"]["containerStatuses"][0]["lastState"]["terminated"]
