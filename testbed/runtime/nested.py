@@ -50,6 +50,8 @@ class NestedEngine(DockerEngine):
                 return False
             with self._turn.open("a") as turn:
                 fcntl.flock(turn, fcntl.LOCK_EX)
+                if _same(_image(source, reference), _image(target, reference)):
+                    return True  # another pod's pull has brought it meanwhile
                 # An engine collects the whole archive before it sends the first byte, which may take long.
                 answer = source.open("/images/get", params={"names": names}, idle_s=self._deadlines.pull_s)
                 try:
@@ -87,6 +89,10 @@ def _image(source: DockerClient, reference: str) -> dict[str, Any] | None:
             return None
         raise
     return found
+
+
+def _same(one: dict[str, Any] | None, other: dict[str, Any] | None) -> bool:
+    return one is not None and other is not None and one["Id"] == other["Id"]
 
 
 def _same_base(one: dict[str, Any], other: dict[str, Any] | None) -> bool:
