@@ -44,6 +44,7 @@ async def _opened(name: str, spec: ClusterSpec, tell: Tell, keep: bool) -> Async
     tell(f"bringing up a cluster of {spec.nodes} nodes for this run")
     instance = await bring_up_async(own, spec.nodes, spec.profile, node_cpu=spec.node_cpu,
                                     node_memory=spec.node_memory, node_disk=spec.node_disk, zones=spec.zones,
+                                    node_kind=spec.node_kind,
                                     owner_pid=None if keep else os.getpid())
     try:
         async with _platform(instance) as platform:

@@ -47,6 +47,8 @@ class ClusterSpec(Strict):
     node_cpu: str = Field(default="", description="A node's CPU as a quantity; the machine's when absent.")
     node_memory: str = ""
     node_disk: str = Field(default="", description="The same for what its pods write into emptyDirs.")
+    node_kind: Literal["slice", "engine"] = Field(
+        default="slice", description="engine: each node has a container engine of its own (docs/engine-nodes.md).")
     zones: int = Field(default=0, ge=0, le=50, description="Over how many zones the nodes are spread; 0: none.")
 
 
