@@ -334,7 +334,8 @@ class RepetitionRunner:
                                                   f"{budget.failed_ratio:.1%}")
             longest_s = max((item.seconds for item in clients.outages(self.repetition.method_began)), default=0.0)
             if budget.outage is not None and longest_s > budget.outage:
-                raise RunStopped(Verdict.ABORTED, f"an outage lasts {longest_s:.1f} s, the budget is {budget.outage:g} s")
+                raise RunStopped(Verdict.ABORTED,
+                                 f"an outage lasts {longest_s:.1f} s, the budget is {budget.outage:g} s")
 
     # --- undo
 
