@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from testbed.cli import output as printing
-from testbed.errors import UsageError
+from testbed.errors import ApiUnavailable, UsageError
 
 if TYPE_CHECKING:
     from testbed.api.resources import ResourceType
@@ -106,7 +106,14 @@ def _create(obj: dict[str, Any], word: str, name: str, namespace: str) -> int:
     api, resource, scope = create(obj, word, name, namespace)
     fault = obj["metadata"]["name"]
     printing.out(f"{resource.kind.lower()}.{resource.group}/{fault} created")
-    return _told(api, resource, scope, fault)
+    try:
+        return _told(api, resource, scope, fault)
+    except ApiUnavailable:
+        if resource.kind != "ControlPlaneChaos":
+            raise
+        printing.say("the API does not answer any more, which is what this fault is for; its status will tell when it "
+                     "is back\n  take it back: testbed faults undo --all")
+        return 0
 
 
 def create(obj: dict[str, Any], word: str, name: str, namespace: str) -> tuple[Api, ResourceType, str]:
