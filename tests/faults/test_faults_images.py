@@ -1,4 +1,4 @@
-"""ImageChaos: pulls from the cluster's own registry that fail, are late, or do not find their tag, in the simulation."""
+"""ImageChaos in the simulation: pulls from the cluster's own registry fail, are late, or do not find their tag."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ def test_a_slow_registry_makes_the_start_late() -> None:
 
 
 @pytest.mark.parametrize(("spec", "words"), [
-    ({"action": "registry-down"}, "testbed registry start"), ({"action": "tag-gone", "image": "no:such"}, "has no no:such"),
+    ({"action": "registry-down"}, "testbed registry start"),
+    ({"action": "tag-gone", "image": "no:such"}, "has no no:such"),
 ])
 def test_without_a_registry_or_the_image_it_says_so(spec: Json, words: str) -> None:
     async def body(world: World) -> None:
@@ -110,7 +111,7 @@ def test_what_is_wrong_is_told_by_field(spec: Json, field: str) -> None:
 
 @pytest.mark.parametrize(("reference", "named"), [
     ("sample:v1", False), ("library/nginx", False), ("127.0.0.1:5000/sample:v1", True), ("localhost/x", True),
-    ("ghcr.io/a/b:c", True),
+    ("images.example/a/b:c", True),
 ])
 def test_which_names_begin_with_a_registry(reference: str, named: bool) -> None:
     assert names_registry(reference) is named

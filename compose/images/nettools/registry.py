@@ -7,7 +7,7 @@ or "hide" (the ``tag`` of ``repository`` is moved aside in the registry's own fi
 import subprocess
 from pathlib import Path
 
-REPOSITORIES = "/proc/1/root/var/lib/registry/docker/registry/v2/repositories"
+REPOSITORIES = Path("/proc/1/root", "var/lib/registry/docker/registry/v2/repositories")  # of the container joined
 
 
 def hold(plan, ready, over):
@@ -53,7 +53,7 @@ def restore(lines):
 
 def places(plan):
     """Where the tag is, and where it is moved to: a name that no tag can have."""
-    tags = Path(REPOSITORIES, *plan["repository"].split("/"), "_manifests", "tags")
+    tags = REPOSITORIES.joinpath(*plan["repository"].split("/"), "_manifests", "tags")
     return tags / plan["tag"], tags / f".{plan['id']}.{plan['tag']}"
 
 
