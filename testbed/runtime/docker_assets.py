@@ -31,6 +31,7 @@ class Deadlines:
     inspect_s: float = 3.0
     start_s: float = 30.0
     remove_s: float = 30.0
+    volume_s: float = 120.0  # to remove one: the disk of a node with an engine of its own is many files
     pull_s: float = 900.0
     conflict_s: float = 10.0
 

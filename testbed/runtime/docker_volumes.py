@@ -44,4 +44,4 @@ class DockerVolumes(DockerAssets):
                 if error.status_code != 404:
                     raise
 
-        await self._ask(work, timeout_s=self._deadlines.start_s)
+        await self._ask(work, timeout_s=self._deadlines.volume_s)
