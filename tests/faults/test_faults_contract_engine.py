@@ -19,6 +19,7 @@ from kill_points import Point
 from support.cluster import Cluster, bring_up_for_test, run_testbed, state_home_for_test
 
 from faults.abilities import Tried
+from faults.kinds import IMAGE_CHAOS
 from faults.protocol import Fault, Refused
 from testbed.runtime.factory import open_engine
 
@@ -28,8 +29,7 @@ pytestmark = [
 ]
 
 #: In `make test`, one of each mechanism that is quick; the others take longer (pods move, stress begins).
-QUICK = {"ShamChaos/", "FreezeChaos/", "NetworkChaos/delay", "NetworkChaos/partition", "TimeChaos/", "IOChaos/latency",
-         "DNSChaos/error", "HTTPChaos/", "NodeChaos/partition", "PodChaos/container-kill"}
+QUICK = {"ShamChaos/", "FreezeChaos/", "NetworkChaos/delay", "IOChaos/latency", "HTTPChaos/", "TimeChaos/"}
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +38,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             "test_contract", home, nodes=2) as found:
         found.apply("\n---\n".join(json.dumps(obj) for obj in workload()))
         found.wait_ready("app=web", 2)
-        for act in (("start",), ("push", "sample:v1")):  # what ImageChaos breaks
-            run_testbed("registry", *act, "--name", found.name)
         yield found
+
+
+@pytest.fixture(scope="module")
+def registry(cluster: Cluster) -> None:
+    """What ImageChaos breaks."""
+    for act in (("start",), ("push", "sample:v1")):
+        run_testbed("registry", *act, "--name", cluster.name)
 
 
 @pytest.fixture
@@ -65,8 +70,12 @@ async def lacking(fault: Fault) -> str:
 
 @pytest.mark.parametrize("name", [
     pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in NAMES])
-async def test_a_fault_is_seen_told_and_undone_without_a_trace(ground: DockerGround, name: str) -> None:
+async def test_a_fault_is_seen_told_and_undone_without_a_trace(
+    ground: DockerGround, name: str, request: pytest.FixtureRequest
+) -> None:
     fault = REGISTRY.get(name)
+    if fault.kind == IMAGE_CHAOS:
+        request.getfixturevalue("registry")
     if "slice" not in fault.node_kinds:
         pytest.skip(f"{name} is for nodes of kind {' or '.join(fault.node_kinds)}, which have tests of their own")
     if why := await lacking(fault):

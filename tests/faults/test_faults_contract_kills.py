@@ -16,7 +16,7 @@ from testbed.errors import ApiError
 DURATION_S = 15.0
 DELETED_S = 4.0  # when the object is deleted, where the blow falls upon the undo
 GRACE_S = 8.0  # a holder waits half a second longer, and an undo takes its time
-SAMPLE = 2  # points of each fault that `make test` strikes
+SAMPLE = 1  # points of each fault that `make test` strikes
 
 
 def sample_of(name: str) -> list[Point]:
