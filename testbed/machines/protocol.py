@@ -18,7 +18,8 @@ from typing import Protocol
 @dataclass(frozen=True)
 class ProcessState:
     """One process of the cluster. ``name``: ``api``, ``chaos``, ``agent-<node>``, ``cable-<node>``, ``gateway``.
-    ``held_down``: the keys of those who keep it from being started again."""
+    Of a node of kind engine ``agent-<node>`` is process 1 of its container. ``held_down``: the keys of those who keep
+    it from being started again."""
 
     name: str
     pid: int
