@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,3 +93,19 @@ def test_what_was_seen_is_told_with_figures() -> None:
         told(plan, seen | {"met": 0})
     with pytest.raises(NotInEffect, match="nothing is mounted"):
         told(plan, seen | {"mounted": False})
+
+
+def test_a_volumes_path_may_lead_over_links(tmp_path: Path) -> None:
+    """Chaos Mesh's examples say /var/run/etcd, and /var/run is a link to /run in many images."""
+    mounts, own = load("mounts"), os.getpid()
+    (tmp_path / "run" / "etcd").mkdir(parents=True)
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "run").symlink_to(tmp_path / "run")
+    (tmp_path / "var" / "near").symlink_to("../run/./etcd")
+    (tmp_path / "circle").symlink_to("circle")
+    there = str(tmp_path.resolve() / "run" / "etcd")
+    for path in ("run/etcd", "var/run/etcd", "var/near", "var/../run//etcd/"):
+        assert mounts.place(own, f"{tmp_path}/{path}") == there
+    assert mounts.place(own, f"{tmp_path}/none/such") == f"{tmp_path.resolve()}/none/such"
+    with pytest.raises(mounts.Unfit):
+        mounts.place(own, f"{tmp_path}/circle")

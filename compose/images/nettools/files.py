@@ -41,7 +41,7 @@ def hold(plan, ready, over):
     with mounts.alone(pid):
         below, others = mounts.volume(pid, plan["volume"])
         held = [server_of(injection) for injection in others]
-        root = os.open(f"/proc/{held[0][0]}/fd/{ROOT_DESCRIPTOR}" if held else f"/proc/{pid}/root{plan['volume']}",
+        root = os.open(f"/proc/{held[0][0]}/fd/{ROOT_DESCRIPTOR}" if held else f"/proc/{pid}/root{below.point}",
                        os.O_RDONLY | os.O_DIRECTORY)
         os.dup2(root, ROOT_DESCRIPTOR, inheritable=False)
         rules = {None: Rule(plan)} | {os.pidfd_open(server): Rule(other) for server, other in reversed(held)}

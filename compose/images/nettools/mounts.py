@@ -19,6 +19,7 @@ CLONE_NEWNS, MNT_DETACH, UMOUNT_NOFOLLOW = 0x20000, 2, 8
 FLAGS = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "noatime": 1024, "nodiratime": 2048, "relatime": 1 << 21}
 OPEN_TREE, MOVE_MOUNT = 428, 429  # the same on all architectures
 AT_FDCWD, OPEN_TREE_CLONE, MOVE_MOUNT_F_EMPTY_PATH = -100, 1, 4
+MOST_LINKS = 40  # as the kernel (path_resolution(7))
 NAME = "testbed-io:"  # begins the source of each of our mounts; the injection's id follows
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -75,12 +76,35 @@ def _plain(text):
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
 
 
+def place(pid, path):
+    """Where a path leads in a container whose own directories may be links: /var/run is /run in many images. (The
+    kernel would follow an absolute link from /proc/PID/root to our own root.) Raises: Unfit for links in a circle."""
+    done, left, links = [], path.split("/"), 0
+    while left:
+        part = left.pop(0)
+        if part in ("", "."):
+            continue
+        if part == "..":
+            done = done[:-1]
+            continue
+        try:
+            target = str(Path(f"/proc/{pid}/root", *done, part).readlink())
+        except OSError:  # no link
+            done.append(part)
+            continue
+        links += 1
+        if links > MOST_LINKS:
+            raise Unfit(f"{path} is a circle of links")
+        done, left = [] if target.startswith("/") else done, target.split("/") + left
+    return "/" + "/".join(done)
+
+
 def volume(pid, path):
     """The volume that is mounted at a directory, below what is ours; and of which injections that is, from below.
 
     Raises: Unfit when there is no volume, or what is mounted on it would be seen elsewhere.
     """
-    found = stack(pid, path)
+    found = stack(pid, place(pid, path))
     own = [mount.source.removeprefix(NAME) for mount in found if mount.source.startswith(NAME)]
     if path == "/" or len(found) == len(own):
         raise Unfit(f"{path} is not where a volume of the container is mounted")

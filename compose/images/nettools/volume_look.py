@@ -23,7 +23,7 @@ def seen(question):
     if not mounts.ours(pid, question["id"]):
         return answer
     answer["mounted"] = True
-    view = Path(f"/proc/{pid}/root{question['volume']}")
+    view = Path(f"/proc/{pid}/root{mounts.place(pid, question['volume'])}")
     rule = Rule({**question, "percent": 100})
     with contextlib.closing(Below(question["id"])) as below:
         chosen = choose(rule, below, view)
