@@ -26,7 +26,7 @@ from testbed.runtime.protocol import ContainerState
 
 _GATEWAY_WITHIN_S = 10.0
 _LOOK_S = 0.1
-_PING_S = "0.05"
+_BEFORE_S, _AFTER_S = "0.5", "0.05"  # how long an answer is waited for
 _PING_WITHIN_S = 2.0
 
 
@@ -45,7 +45,8 @@ async def plan_apart(tools: Tools, aim: Aim, fault: str, direction: str) -> Json
     gateway = await _gateway(tools)
     hold = Hold(aim.entry_id, fault, "apart", rules, gateway.id, aim.deadline_ns, network=True, pid=True,
                 cap_add=("NET_ADMIN",))
-    return {"hold": hold.to_json(), "proof": await _proof(tools, aim.target.node, together)}
+    proof = await _proof(tools, aim.target.node, together, outgoing=direction != "from")
+    return {"hold": hold.to_json(), "proof": proof}
 
 
 async def _gateway(tools: Tools) -> ContainerState:
@@ -67,16 +68,19 @@ def surroundings(pod_cidr: str) -> tuple[str, str]:
     return str(around), str(next(around.subnets(new_prefix=24)))
 
 
-async def _proof(tools: Tools, node: str, together: Collection[str]) -> Json:
-    """A sandbox on the node and one beyond the cut, where there are both; else nothing: rules alone must do."""
+async def _proof(tools: Tools, node: str, together: Collection[str], *, outgoing: bool) -> Json:
+    """Two sandboxes on either side of the cut, of which one reaches the other before it; else nothing: the rules alone
+    must do. Keys: ``source`` and ``goal``."""
     states = await tools.engine.list({labels.INSTANCE: tools.site.instance_id, labels.ROLE: labels.ROLE_SANDBOX},
                                      running_only=True)
     inside = _first(states, {node})
     outside = _first(states, {state.labels.get(labels.NODE, "") for state in states} - set(together))
     if inside is None or outside is None:
         return {}
-    return {"inside": {"pid": inside.pid, "address": inside.labels.get(labels.POD_IP) or inside.address},
-            "outside": {"pid": outside.pid, "address": outside.labels.get(labels.POD_IP) or outside.address}}
+    source, goal = (inside, outside) if outgoing else (outside, inside)
+    pair = {"pid": source.pid, "source": source.labels.get(labels.POD_IP) or source.address,
+            "goal": goal.labels.get(labels.POD_IP) or goal.address}
+    return pair if await _reaches(tools, pair, _BEFORE_S) else {}
 
 
 def _first(states: Sequence[ContainerState], nodes: Collection[str]) -> ContainerState | None:
@@ -90,28 +94,27 @@ async def measure_apart(tools: Tools, plan: Json) -> str:
     if (await _gateway(tools)).id != hold.joined:
         raise NotInEffect("the gateway was started anew since, and passes everything on")
     holder = await holder_container.holds(tools, hold)
-    tried = await _ping(tools, plan.get("proof") or {}, outgoing=hold.plan["to"])
+    proof = plan["proof"]
+    reaches = await _reaches(tools, proof, _AFTER_S) if proof else None
+    if reaches:
+        raise NotInEffect(f"{proof['source']} still reaches {proof['goal']}")
+    if reaches is False:
+        return f"{proof['source']} does not reach {proof['goal']} any more"
     seen = await holder_container.look(tools, holder.id, "apart.seen", {"table": hold.plan["table"]})
     if not seen["rules"]:
         raise NotInEffect("its rules are not in the gateway's kernel")
-    swallowed = seen["to"] + seen["from"]
-    return f"{tried or 'its rules are in force'}; packets that the gateway has swallowed: {swallowed}"
+    return f"its rules are in the gateway's kernel; packets swallowed so far: {seen['to'] + seen['from']}"
 
 
-async def _ping(tools: Tools, proof: Json, *, outgoing: bool) -> str:
-    """What became of one packet across the cut, in words; empty when none could be sent. Raises: NotInEffect."""
-    if not proof:
-        return ""
-    source, goal = (proof["inside"], proof["outside"]) if outgoing else (proof["outside"], proof["inside"])
+async def _reaches(tools: Tools, pair: Json, within_s: str) -> bool | None:
+    """Whether one packet is answered; None: none could be sent."""
     try:
-        process = await tools.host.identify(source["pid"])
-        argv = ("ping", "-n", "-q", "-c", "1", "-W", _PING_S, goal["address"])
-        done = await tools.host.run_in(process, argv, timeout_s=_PING_WITHIN_S)
+        process = await tools.host.identify(pair["pid"])
+        argv = ("ping", "-n", "-q", "-c", "1", "-W", within_s, pair["goal"])
+        code = (await tools.host.run_in(process, argv, timeout_s=_PING_WITHIN_S)).exit_code
     except (HostError, TimeoutError):
-        return ""
-    if done.exit_code == 0:
-        raise NotInEffect(f"{source['address']} still reaches {goal['address']}")
-    return f"{source['address']} does not reach {goal['address']}" if done.exit_code == 1 else ""
+        return None
+    return {0: True, 1: False}.get(code)
 
 
 def split_of(plan: Json) -> Split:
