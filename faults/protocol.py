@@ -168,6 +168,10 @@ class Fault(ABC):
         """Whom it concerns: key to an object with ``selector``, ``mode`` and ``value``."""
         return {SELECTED: spec}
 
+    def reaches(self, spec: Mapping[str, Any]) -> tuple[str, ...]:
+        """Kinds of node on which this object can be carried out."""
+        return self.node_kinds
+
     def held_s(self, spec: Mapping[str, Any]) -> float | None:
         """Seconds until the undo is due, where that is not the object's ``duration`` (None); 0: it is never undone."""
         return None if self.reversible else 0.0
@@ -176,10 +180,6 @@ class Fault(ABC):
         """Seconds from the verified effect until the undo is due, where that is sooner than ``held_s`` says; None: it
         is not. For what is short and takes its time to begin."""
         return None
-
-    def reaches(self, spec: Mapping[str, Any]) -> tuple[str, ...]:
-        """Kinds of node on which this object can be carried out."""
-        return self.node_kinds
 
     def verify_within_s(self, plan: Json) -> float:
         """How long it may take until ``verify`` succeeds."""
