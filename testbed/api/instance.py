@@ -59,6 +59,7 @@ class Instance:
     api_port: int
     node_ports: tuple[int, ...]  # 16 ports published on 127.0.0.1
     profile: str = "fast"
+    allow_privileged: bool = False  # containers that ask for it get it
     engine_url: str = ""  # "" is the environment's engine
     nodes: tuple[NodeInstance, ...] = field(default=())
     ingress_ports: tuple[int, ...] = ()  # on 127.0.0.1: of Ingresses, HTTP and HTTPS

@@ -23,21 +23,23 @@ def up(
     node_disk: str = typer.Option("", "--node-disk", help="The same for volumes on disk, e.g. 1Gi."),
     node_kind: str = typer.Option("slice", "--node-kind", help="slice: shares of this machine's engine; engine: each "
                                   "node a container with an engine of its own and the agent inside."),
+    allow_privileged: bool = typer.Option(False, "--allow-privileged", help="Containers may be privileged and add any "
+                                          "capability: practically root on this machine."),
     zones: int = typer.Option(0, "--zones", min=0, max=100, help="Spread the nodes over so many zones "
                               "(topology.kubernetes.io/zone: zone-1, zone-2 ...)."),
 ) -> None:
     """Bring a cluster up."""
     import time
 
-    from testbed.machines.up import bring_up
+    from testbed.machines.up import Shape, bring_up
 
     if profile not in PROFILES:
         raise UsageError(f"there is no profile {profile!r}", hint="one of: " + ", ".join(PROFILES))
     if node_kind not in NODE_KINDS:
         raise UsageError(f"there are no nodes of kind {node_kind!r}", hint="one of: " + ", ".join(NODE_KINDS))
     started = time.monotonic()
-    instance = bring_up(name, nodes=nodes, profile=profile, node_cpu=node_cpu, node_memory=node_memory,
-                        node_disk=node_disk, node_kind=node_kind, zones=zones, progress=printing.say)
+    shape = Shape(nodes, profile, node_cpu, node_memory, node_disk, node_kind, zones, allow_privileged)
+    instance = bring_up(name, shape, progress=printing.say)
     printing.say(f"cluster {name!r} is up: {nodes} nodes Ready in {time.monotonic() - started:.1f} s")
     printing.say(f"  kubectl:  export KUBECONFIG={instance.kubeconfig}")
     printing.say(f"  next:     testbed apply -f FILE{'' if name == 'default' else f' --name {name}'}")

@@ -32,7 +32,7 @@ def cluster_for_run(name: str, tell: Tell, *, keep: bool = False) -> ClusterSour
 
 @asynccontextmanager
 async def _opened(name: str, spec: ClusterSpec, tell: Tell, keep: bool) -> AsyncIterator[Platform]:
-    from testbed.machines.up import bring_up_async, take_down_async
+    from testbed.machines.up import Shape, bring_up_async, take_down_async
 
     directory = instance_directory(name)
     if (directory / "instance.json").exists():
@@ -42,10 +42,8 @@ async def _opened(name: str, spec: ClusterSpec, tell: Tell, keep: bool) -> Async
         return
     own = f"run-{secrets.token_hex(3)}"
     tell(f"bringing up a cluster of {spec.nodes} nodes for this run")
-    instance = await bring_up_async(own, spec.nodes, spec.profile, node_cpu=spec.node_cpu,
-                                    node_memory=spec.node_memory, node_disk=spec.node_disk, zones=spec.zones,
-                                    node_kind=spec.node_kind,
-                                    owner_pid=None if keep else os.getpid())
+    shape = Shape(spec.nodes, spec.profile, spec.node_cpu, spec.node_memory, spec.node_disk, spec.node_kind, spec.zones)
+    instance = await bring_up_async(own, shape, owner_pid=None if keep else os.getpid())
     try:
         async with _platform(instance) as platform:
             yield platform

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from testbed.api.instance import ENGINE, SLICE, Instance, instance_directory, load_instance, memory_directory
@@ -54,24 +54,42 @@ def _silent(step: str) -> None:
     return
 
 
+@dataclass(frozen=True)
+class Shape:
+    """What a cluster begins as.
+
+    Attributes:
+        node_cpu, node_memory, node_disk: of each node, as quantities; empty: the machine's, without a limit.
+        node_kind: of its first nodes, "slice" or "engine".
+        zones: over how many they are spread; 0: they name none.
+        allow_privileged: containers may be privileged and add any capability.
+    """
+
+    nodes: int = 3
+    profile: str = "fast"
+    node_cpu: str = ""
+    node_memory: str = ""
+    node_disk: str = ""
+    node_kind: str = SLICE
+    zones: int = 0
+    allow_privileged: bool = False
+
+
+_USUAL = Shape()
+
+
 def bring_up(
-    name: str = "default", nodes: int = 3, profile: str = "fast", *, node_cpu: str = "", node_memory: str = "",
-    node_disk: str = "", progress: Progress = _silent, owner_pid: int | None = None, engine_url: str = "",
-    node_kind: str = SLICE, zones: int = 0,
+    name: str = "default", shape: Shape = _USUAL, *, progress: Progress = _silent, owner_pid: int | None = None,
+    engine_url: str = "",
 ) -> Instance:
     """Makes a cluster and waits until it can be used (about 5 s). ``owner_pid``: the process with which it ends.
-    ``node_kind``: of its first nodes, "slice" or "engine". ``zones``: over how many they are spread; 0: they name none.
 
     Raises: EnvironmentProblem (a cluster of that name is up; engine, image, port or permission missing; something did
     not start), InvalidInput. Nothing is left behind then.
     """
     async def work() -> Instance:
         _end_by_signals()
-        return await bring_up_async(
-            name, nodes, profile, node_cpu=node_cpu, node_memory=node_memory, node_disk=node_disk,
-            progress=progress, owner_pid=owner_pid,
-            engine_url=engine_url, node_kind=node_kind, zones=zones,
-        )
+        return await bring_up_async(name, shape, progress=progress, owner_pid=owner_pid, engine_url=engine_url)
 
     try:
         return asyncio.run(work())
@@ -138,9 +156,8 @@ def _engine_url(directory: Path) -> str:
 
 
 async def bring_up_async(
-    name: str = "default", nodes: int = 3, profile: str = "fast", *, node_cpu: str = "", node_memory: str = "",
-    node_disk: str = "", progress: Progress = _silent, owner_pid: int | None = None, engine_url: str = "",
-    node_kind: str = SLICE, zones: int = 0,
+    name: str = "default", shape: Shape = _USUAL, *, progress: Progress = _silent, owner_pid: int | None = None,
+    engine_url: str = "",
 ) -> Instance:
     """``bring_up`` in a running event loop."""
     directory = instance_directory(name)
@@ -149,9 +166,8 @@ async def bring_up_async(
     engine = open_engine(engine_url)
     try:
         progress("looking at the engine")
-        await _check_engine(engine, name, node_kind, engine_url)
-        instance = await _reserve(directory, name, nodes, profile, node_cpu, node_memory, node_disk, engine,
-                                  engine_url, node_kind, zones)
+        await _check_engine(engine, name, shape.node_kind, engine_url)
+        instance = await _reserve(directory, name, shape, engine, engine_url)
         try:
             progress(f"network {instance.subnet}, API on port {instance.api_port}")
             await asyncio.gather(ensure_network(engine, instance), _credentials(instance))
@@ -196,10 +212,7 @@ async def _check_engine(engine: Engine, name: str, node_kind: str, engine_url: s
         raise _other_cluster(name)
 
 
-async def _reserve(
-    directory: Path, name: str, nodes: int, profile: str, cpu: str, memory: str, disk: str, engine: Engine,
-    engine_url: str, node_kind: str, zones: int,
-) -> Instance:
+async def _reserve(directory: Path, name: str, shape: Shape, engine: Engine, engine_url: str) -> Instance:
     """Chooses addresses and ports and writes ``instance.json``, one `up` at a time."""
     longest = directory / "gateway" / "control.sock"
     if len(os.fsencode(longest)) > _MAX_SOCKET_PATH:
@@ -219,11 +232,13 @@ async def _reserve(
         api_port, *ingress_ports = addresses.choose_ports(3, taken, source)
         instance = Instance(
             name=name, id=identity, directory=directory, subnet=subnet, api_port=api_port,
-            node_ports=addresses.choose_node_ports(taken, source), profile=profile, engine_url=engine_url,
-            ingress_ports=tuple(ingress_ports), zones=zones,
+            node_ports=addresses.choose_node_ports(taken, source), profile=shape.profile,
+            engine_url=engine_url, ingress_ports=tuple(ingress_ports), zones=shape.zones,
+            allow_privileged=shape.allow_privileged,
         )
-        for _ in range(nodes):
-            node = replace(new_node(instance, "", cpu, memory, avoid=taken, kind=node_kind), disk=disk)
+        for _ in range(shape.nodes):
+            node = new_node(instance, "", shape.node_cpu, shape.node_memory, avoid=taken, kind=shape.node_kind)
+            node = replace(node, disk=shape.node_disk)
             instance = instance.with_nodes((*instance.nodes, node))
         _make_directories(instance)
         (directory / "id").write_text(identity)  # found again even when instance.json is only half written

@@ -135,7 +135,7 @@ def _facts(instance: Instance, node: NodeInstance, version: EngineVersion) -> No
         memory=node.memory or f"{_memory_kib()}Ki", limited=bool(node.cpu or node.memory),
         ephemeral_storage=node.disk or f"{shutil.disk_usage(instance.directory).total // 1024}Ki",
         disk_limited=bool(node.disk),
-        kind=node.kind, labels=_labels(node),
+        kind=node.kind, labels=_labels(node), allow_privileged=instance.allow_privileged,
         dns_servers=(instance.dns_address,), agent_port=node.agent_port, runtime_version=version.version,
         kernel_version=version.kernel, boot_id=boot_id(instance.node_directory(node.name)),
     )

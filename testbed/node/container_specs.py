@@ -74,7 +74,7 @@ def container_spec(
     Raises: Refused, MissingConfig.
     """
     security, pod_security = container.security_context, pod.spec.security_context
-    check_allowed(pod, container, image_user)
+    check_allowed(pod, container, image_user, privileged=facts.allow_privileged)
     command, args = command_and_args(container, env)
     user = _first(security and security.run_as_user, pod_security and pod_security.run_as_user)
     group = _first(security and security.run_as_group, pod_security and pod_security.run_as_group)
@@ -101,22 +101,26 @@ def container_spec(
         oom_score_adj=max(oom_score_adj(pod.spec, container, memory), lowest_oom_score), cap_add=add,
         cap_drop=tuple(sorted({*DROPPED, *drop} - set(add))),
         read_only_root=bool(security and security.read_only_root_filesystem),
+        privileged=bool(security and security.privileged),
+        security_opt=() if security and security.privileged else ("no-new-privileges",),
         stdin=container.stdin, tty=container.tty, ipc_mode=f"container:{sandbox}",
         init=pod.metadata.annotations.get(INIT) == "true",
     )
     return replace(spec, labels={**spec.labels, CREATE_HASH: create_hash(spec)})
 
 
-def check_allowed(pod: Pod, container: Container, image_user: str) -> None:
-    """Raises: Refused, with the reason in words."""
+def check_allowed(pod: Pod, container: Container, image_user: str, *, privileged: bool = False) -> None:
+    """``privileged``: whether the cluster was started so that containers may be. Raises: Refused, with the reason in
+    words."""
     security, pod_security = container.security_context, pod.spec.security_context
-    if security is not None and security.privileged:
-        raise Refused(f"container {container.name}: privileged containers are refused on this node")
+    if security is not None and security.privileged and not privileged:
+        raise Refused(f"container {container.name}: privileged containers are refused on this node "
+                      "(a cluster started with --allow-privileged has them)")
     if pod.spec.host_network:
         raise Refused("hostNetwork is refused: a node here is a share of your own machine")
     capabilities = security.capabilities.add if security is not None and security.capabilities else ()
     for name in capabilities:
-        if _capability(name) not in DEFAULT_CAPABILITIES:
+        if _capability(name) not in DEFAULT_CAPABILITIES and not privileged:
             raise Refused(f"container {container.name}: capability {name} is refused on this node")
     non_root = _first(security and security.run_as_non_root, pod_security and pod_security.run_as_non_root)
     if non_root:

@@ -56,6 +56,7 @@ class NodeFacts:
     pause_image: str = PAUSE_IMAGE
     boot_id: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    allow_privileged: bool = False  # containers that ask for it get it
 
     @property
     def host_path_root(self) -> Path:

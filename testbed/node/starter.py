@@ -65,7 +65,7 @@ class Starter:
         try:
             write_volumes(shared.facts, pod, self._sources(pod, ""))
             for container in (*pod.spec.init_containers, *pod.spec.containers):
-                check_allowed(pod, container, "nobody")
+                check_allowed(pod, container, "nobody", privileged=shared.facts.allow_privileged)
         except VolumeMissing as error:
             raise self._failed(json, "FailedMount", Waiting("ContainerCreating"), str(error)) from error
         except MissingConfig as error:

@@ -67,6 +67,8 @@ def host_config(spec: ContainerSpec, driver: str) -> Json:
         config["CgroupnsMode"] = "private"
     if spec.ipc_mode:
         config["IpcMode"] = spec.ipc_mode
+    if spec.privileged:
+        config["Privileged"] = True
     if spec.devices:
         config["Devices"] = [{"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rwm"}
                              for path in spec.devices]

@@ -81,6 +81,7 @@ class ContainerSpec:
     tty: bool = False
     init: bool = False
     ipc_mode: str = ""
+    privileged: bool = False
     devices: tuple[str, ...] = ()  # of the machine, such as /dev/fuse
 
 

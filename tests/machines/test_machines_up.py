@@ -23,7 +23,7 @@ from testbed.api.instance import Instance, instance_directory, memory_directory
 from testbed.errors import EnvironmentProblem
 from testbed.machines.cleanup import processes_of
 from testbed.machines.client import RoomClient, room_status
-from testbed.machines.up import bring_up, start_room, take_down
+from testbed.machines.up import Shape, bring_up, start_room, take_down
 from testbed.runtime.factory import open_engine
 
 pytestmark = pytest.mark.engine
@@ -50,7 +50,7 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def cluster(state_home: Path) -> Iterator[Instance]:
     try:
-        yield bring_up(NAME, nodes=2)
+        yield bring_up(NAME, Shape(nodes=2))
     finally:
         take_down(NAME)
 
@@ -119,11 +119,11 @@ def _answers(address: str) -> bool:
 
 def test_second_up_changes_nothing_and_wakes_a_dead_room(cluster: Instance) -> None:
     with pytest.raises(EnvironmentProblem, match="already up"):
-        bring_up(NAME, nodes=1)
+        bring_up(NAME, Shape(nodes=1))
     before = room_status(cluster.room_socket)
     os.kill(before.room_pid, signal.SIGKILL)
     with pytest.raises(EnvironmentProblem, match="started again"):
-        bring_up(NAME, nodes=1)
+        bring_up(NAME, Shape(nodes=1))
     pids = {state.name: state.pid for state in before.processes}
     until(lambda: _pids(cluster) == pids)
     assert start_room(cluster) == room_status(cluster.room_socket).room_pid
@@ -201,8 +201,8 @@ def test_down_after_every_process_was_killed_and_with_half_an_instance_file(clus
 
 OWNER = """
 import os, sys, time
-from testbed.machines.up import bring_up
-bring_up(sys.argv[1], nodes=1, owner_pid=os.getpid())
+from testbed.machines.up import Shape, bring_up
+bring_up(sys.argv[1], Shape(nodes=1), owner_pid=os.getpid())
 print("up", flush=True)
 time.sleep(600)
 """
@@ -245,9 +245,9 @@ def test_what_lies_in_the_way_is_said_and_nothing_is_made(state_home: Path, monk
     deep = state_home / ("x" * 90)
     monkeypatch.setenv("XDG_STATE_HOME", str(deep))
     with pytest.raises(EnvironmentProblem, match="too long"):
-        bring_up("test-deep", nodes=1)
+        bring_up("test-deep", Shape(nodes=1))
     assert not (deep / "testbed" / "test-deep").exists()
     monkeypatch.setattr("testbed.machines.up.GATEWAY_IMAGE", "testbed-no-such-image:1")
     with pytest.raises(EnvironmentProblem, match="is missing") as caught:
-        bring_up("test-image", nodes=1)
+        bring_up("test-image", Shape(nodes=1))
     assert "testbed setup" in caught.value.hint

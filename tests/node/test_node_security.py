@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,21 @@ def test_security_row6_nothing_of_the_host_reaches_the_engine(tmp_path: Path) ->
 def test_security_row6_what_would_be_a_way_out_is_refused(spec: dict[str, Any], security: dict[str, Any]) -> None:
     with pytest.raises(Refused):
         spec_of(parsed(pod("web", spec=spec, container={"securityContext": security})))
+
+
+def test_a_cluster_that_was_started_so_has_privileged_containers() -> None:
+    allowed = replace(facts(Path("/nowhere")), allow_privileged=True)
+    asks = {"privileged": True, "capabilities": {"add": ["SYS_ADMIN"]}}
+    value = parsed(pod("web", container={"securityContext": asks}))
+    made = container_spec(allowed, value, value.spec.containers[0], 0, sandbox="s" * 64, env=(), mounts=())
+    config = create_body(made, "cgroupfs")["HostConfig"]
+    assert config["Privileged"] is True
+    assert config["CapAdd"] == ["SYS_ADMIN"]
+    assert config["SecurityOpt"] == []
+    plain = parsed(pod("web"))
+    made = container_spec(allowed, plain, plain.spec.containers[0], 0, sandbox="s" * 64, env=(), mounts=())
+    config = create_body(made, "cgroupfs")["HostConfig"]
+    assert "Privileged" not in config and config["SecurityOpt"] == ["no-new-privileges"]
 
 
 @pytest.mark.parametrize("volume", [
