@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +96,27 @@ def test_faults_end_at_their_deadline_whoever_has_died(cluster: Cluster) -> None
     for kind, name in FAULTS:
         wait_for(f"{name} to be recovered", lambda kind=kind, name=name: condition(
             cluster.get(kind, name), "AllRecovered") == "True")
+    cluster.wait_ready("app=web", 3)
+
+
+@pytest.mark.long
+def test_what_a_killed_runner_injected_ends_at_its_deadline(cluster: Cluster) -> None:
+    cluster.apply(web("web", replicas=3, liveness_failures=30))
+    cluster.wait_ready("app=web", 3)
+    runner = subprocess.Popen(
+        [sys.executable, "-m", "testbed", "inject", "freeze", "-l", "app=web", "--for", "6s", "--watch",
+         "--name", cluster.name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def injected() -> list[str]:
+        return [item["metadata"]["name"] for item in cluster.get("freezechaos")["items"]
+                if condition(item, "AllInjected") == "True"]
+
+    (name,) = wait_for("the freeze to take effect", injected)
+    runner.kill()
+    runner.wait()
+    wait_for("the freeze to be recovered", lambda: condition(
+        cluster.get("freezechaos", name), "AllRecovered") == "True", timeout_s=20)
+    wait_for("holders to end", lambda: not processes(cluster, "faults.holder"), timeout_s=20)
     cluster.wait_ready("app=web", 3)
 
 

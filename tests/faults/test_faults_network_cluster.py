@@ -196,7 +196,7 @@ def ping(cluster: Cluster, *options: str) -> str:
 
 
 def round_trip_ms(cluster: Cluster) -> float:
-    found = re.search(r"= ([\d.]+)/", ping(cluster, "-c", "3", "-i", "0.01", "-W", "1"))
+    found = re.search(r"= ([\d.]+)/", ping(cluster, "-c", "20", "-i", "0.01", "-W", "1"))
     return float(found[1]) if found else float("inf")
 
 
