@@ -159,9 +159,9 @@ async def _before(tools: Tools, address: str) -> Seen:
 
 
 async def _judged(tools: Tools, plan: Json, prober: str, effect: Json, times: int) -> Verdict:
-    run = network_proof.run_for(effect, times)
-    seen = await _run(tools, plan, prober, run)
-    return network_proof.judge(effect, times, Seen(**plan["before"]), seen)
+    run, before = network_proof.run_for(effect, times), Seen(**plan["before"])
+    run = replace(run, wait_s=run.wait_s + 2 * before.most_s)  # an answer that another fault makes late is no silence
+    return network_proof.judge(effect, times, before, await _run(tools, plan, prober, run))
 
 
 async def _judged_rate(tools: Tools, plan: Json, prober: str, rate: Json) -> Verdict:

@@ -17,6 +17,7 @@ _DOUBLE = re.compile(r"\+(\d+) duplicates")
 _TIMES = re.compile(r"= ([\d.]+)/([\d.]+)/([\d.]+)/")
 _INTERVAL_S = 0.001
 _SILENT_S = 0.06
+_CUT_S = 0.02  # no answer within it (and twice what answers took before) is silence
 _BARE_BYTES = 8  # ping puts the time into longer ones, and believes what comes back there even when it is corrupt
 _HEADERS_BYTES = 42  # Ethernet, IP, ICMP
 _CERTAIN_SHARE = 0.95
@@ -112,11 +113,12 @@ def run_for(effect: Mapping[str, Any], passes: int) -> Run:
     most_s = passes * (delay.get("latency_s", 0.0) + delay.get("jitter_s", 0.0))
     wait_s = _SILENT_S + 1.2 * most_s
     if effect.get("drop") or lost_share(effect, passes) >= _CERTAIN_SHARE:
-        return Run(5 if effect.get("drop") else 20, wait_s)
+        return Run(5, _CUT_S) if effect.get("drop") else Run(20, wait_s)
     shares = [share for share in (lost_share(effect, passes), doubled_share(effect, passes)) if share]
     varies = delay.get("jitter_s") or effect.get("reorder")
     count = max(20 if varies else 4, *(min(400, math.ceil(10 / share)) for share in shares), 0)
-    return Run(count, wait_s, _BARE_BYTES if effect.get("corrupt") and not delay else 56)
+    size = _BARE_BYTES if effect.get("corrupt") and not delay else 56
+    return Run(count, wait_s, size, burst=set(effect) == {"loss"})  # at once, where nothing else decides their fate
 
 
 def run_for_rate(rate: Mapping[str, Any]) -> Run:
