@@ -7,12 +7,12 @@ where even the daemon has died. A process that is killed meanwhile comes back fr
 from __future__ import annotations
 
 from faults.control_plane import api_process, cgroup_of_api
+from faults.freezing import Freezing
 from faults.kinds import CONTROL_PLANE_CHAOS
-from faults.protocol import Act, Aim, Drawing, Fault, Json, NotInEffect, TargetGone, Tools
-from testbed.runtime.cgroup_names import host_path
+from faults.protocol import Aim, Drawing, Json, NotInEffect, TargetGone, Tools
 
 
-class ControlPlaneFreeze(Fault):
+class ControlPlaneFreeze(Freezing):
     kind = CONTROL_PLANE_CHAOS
     action = "freeze"
     summary = "the API's process stops: connections stay, nothing answers"
@@ -25,24 +25,8 @@ class ControlPlaneFreeze(Fault):
             raise TargetGone("the API's process does not run")
         return {"cgroup": cgroup_of_api(tools)}
 
-    async def inject(self, tools: Tools, plan: Json, remaining_s: float) -> None:
-        await tools.host.freeze(plan["cgroup"])
-
     async def verify(self, tools: Tools, plan: Json) -> str:
         pid = (await api_process(tools)).pid
         if not await tools.host.frozen(plan["cgroup"]) or pid not in await tools.host.pids_in(plan["cgroup"]):
             raise NotInEffect(f"the API's process {pid} is not frozen")
         return f"the API's process {pid} is in a frozen cgroup"
-
-    async def undo(self, tools: Tools, plan: Json) -> None:
-        await tools.host.thaw(plan["cgroup"])
-
-    async def undone(self, tools: Tools, plan: Json) -> bool:
-        return not await tools.host.frozen(plan["cgroup"])
-
-    def shares(self, plan: Json) -> str:
-        return str(plan["cgroup"])
-
-    def holder_acts(self, tools: Tools, plan: Json) -> tuple[Act, ...]:
-        names = {plan["cgroup"], host_path(plan["cgroup"], "systemd")}  # whichever driver the engine has
-        return tuple({"do": "thaw", "cgroup": name} for name in sorted(names))

@@ -8,11 +8,12 @@ gone together with its cgroup: then nothing is left to thaw.
 from __future__ import annotations
 
 from faults.containers import locate, process_of
+from faults.freezing import Freezing
 from faults.kinds import FREEZE_CHAOS
-from faults.protocol import Act, Aim, Drawing, Fault, Json, NotInEffect, TargetGone, Tools
+from faults.protocol import Act, Aim, Drawing, Json, NotInEffect, TargetGone, Tools
 
 
-class Freeze(Fault):
+class Freeze(Freezing):
     kind = FREEZE_CHAOS
     summary = "the processes of the pod's containers stop, by the freezer of their cgroup"
     level = "container"
@@ -28,21 +29,12 @@ class Freeze(Fault):
     async def inject(self, tools: Tools, plan: Json, remaining_s: float) -> None:
         if not await tools.host.alive(process_of(plan)):
             raise TargetGone(f"container {plan['container_id'][:12]} has ended")
-        await tools.host.freeze(plan["cgroup"])
+        await super().inject(tools, plan, remaining_s)
 
     async def verify(self, tools: Tools, plan: Json) -> str:
         if not await tools.host.frozen(plan["cgroup"]):
             raise NotInEffect("the container's cgroup is not frozen")
         return "the container's cgroup is frozen"
 
-    async def undo(self, tools: Tools, plan: Json) -> None:
-        await tools.host.thaw(plan["cgroup"])
-
-    async def undone(self, tools: Tools, plan: Json) -> bool:
-        return not await tools.host.frozen(plan["cgroup"])
-
-    def shares(self, plan: Json) -> str:
-        return str(plan["cgroup"])
-
     def holder_acts(self, tools: Tools, plan: Json) -> tuple[Act, ...]:
-        return ({"do": "thaw", "cgroup": plan["cgroup"]},)
+        return ({"do": "thaw", "cgroup": plan["cgroup"]},)  # read from the process: it is the machine's own name

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cluster import Cluster, bring_up_for_test, run_testbed, state_home_for_test, wait_for
+from support.cluster import Cluster, bring_up_for_test, processes, run_testbed, state_home_for_test, wait_for
 from support.manifests import web
 
 pytestmark = pytest.mark.engine
@@ -105,16 +105,3 @@ def freezer(cluster: Cluster) -> Any:
         return found
 
     return states
-
-
-def processes(cluster: Cluster, module: str) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "cmdline").read_bytes().decode().split("\0")
-            except OSError:
-                continue
-            if module in words and any(word.startswith(str(cluster.directory)) for word in words):
-                found.append(int(entry.name))
-    return found

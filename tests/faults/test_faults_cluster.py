@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support import leaks
-from support.cluster import Cluster, bring_up_for_test, condition, run_testbed, wait_for
+from support.cluster import Cluster, bring_up_for_test, condition, processes, run_testbed, wait_for
 from support.manifests import web
 
 pytestmark = pytest.mark.engine
@@ -40,20 +40,6 @@ def fault(kind: str, name: str, duration: str, node: str, action: str = "") -> s
     notes = "annotations: {testbed.io/max-nodes: '2'}"
     return (f"apiVersion: {group}/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}, {notes}}}\n"
             f"spec: {{{act}mode: one, duration: {duration}, selector: {{nodes: [{node}]{label}}}}}\n---\n")
-
-
-def processes(cluster: Cluster, module: str) -> list[int]:
-    """Pids of ``python -m <module> --instance <this cluster>``, or of its holders."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "cmdline").read_bytes().decode().split("\0")
-            except OSError:
-                continue
-            if module in words and any(word.startswith(str(cluster.directory)) for word in words):
-                found.append(int(entry.name))
-    return found
 
 
 def in_effect(cluster: Cluster, kind: str, name: str) -> dict[str, Any] | None:

@@ -130,3 +130,17 @@ def bring_up_for_test(
         yield Cluster(name, directory)
     finally:
         run_testbed("down", "--name", name)
+
+
+def processes(cluster: Cluster, module: str) -> list[int]:
+    """Pids of ``python -m <module> --instance <this cluster>``, or of its holders."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().decode().split("\0")
+            except OSError:
+                continue
+            if module in words and any(word.startswith(str(cluster.directory)) for word in words):
+                found.append(int(entry.name))
+    return found
