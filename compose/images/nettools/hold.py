@@ -43,6 +43,20 @@ class Over:
     def fileno(self):
         return self._reader
 
+    async def ended(self):
+        """``wait`` for a program with an event loop."""
+        import asyncio  # most programs have none, and begin sooner without it
+
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self.fileno(), told.set)
+        try:
+            async with asyncio.timeout(self.left_s() if self.deadline_s != float("inf") else None):
+                await told.wait()
+        except TimeoutError:
+            pass
+        finally:
+            loop.remove_reader(self.fileno())
+
     def wait(self, at_most_s=float("inf")):
         """Returns when it is over or the time has passed."""
         until = min(self.deadline_s, time.monotonic() + at_most_s)

@@ -40,13 +40,8 @@ async def _hold(plan, ready, over):
     loop.add_reader(queue.socket, answering.read, queue)
     server = await asyncio.start_server(answering.serve, sock=listener)
     ready(f"questions to port {PORT} are read from netfilter queue {level.queue}, level {level.number}")
-    ended = asyncio.Event()
-    loop.add_reader(over.fileno(), ended.set)
     try:
-        async with asyncio.timeout(over.left_s() if over.deadline_s != float("inf") else None):
-            await ended.wait()
-    except TimeoutError:
-        pass
+        await over.ended()
     finally:
         steering.end(plan["id"])
         answering.read(queue)

@@ -19,10 +19,9 @@ import time
 
 import packet_rules
 import packet_shaping
+import table_lock
 
 RESOLVE_WITHIN_S = 2.5
-LOCK = "\0testbed-packets"  # an abstract address belongs to the network namespace, and ends with its owner
-LOCK_WITHIN_S = 5.0
 
 
 def hold(plan, ready, over):
@@ -41,7 +40,7 @@ def hold(plan, ready, over):
 
         enter_standing(int(over.left_s()) + 60 if plan["deadline_ns"] else 86400)
     mine = packet_rules.readers_effect(effect) if flows else {}
-    with locked():
+    with table_lock.alone():
         lines = saved()
         bit = packet_rules.free_bit(identity, lines)
         reader = reader_of(mine, packet_rules.queue_number(bit)) if mine else None
@@ -159,22 +158,6 @@ def addresses_of(names):
     return known
 
 
-@contextlib.contextmanager
-def locked():
-    """One at a time reads the table and changes it. Raises: OSError."""
-    until = time.monotonic() + LOCK_WITHIN_S
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lock:
-        while True:
-            try:
-                lock.bind(LOCK)
-                break
-            except OSError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.005)
-        yield
-
-
 def saved(*options):
     """The lines of the mangle table. Raises: OSError."""
     return run(["iptables-save", *options, "-t", "mangle"]).splitlines()
@@ -195,7 +178,7 @@ def run(argv, script=""):
 def clear(plan):
     """Takes back whatever is there of this injection. Raises: OSError."""
     packet_shaping.clear(plan["id"])
-    with locked():
+    with table_lock.alone():
         script = packet_rules.removal(plan["id"], saved())
         if script:
             restore(script)

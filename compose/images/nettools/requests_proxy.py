@@ -47,13 +47,8 @@ async def _hold(plan, ready, over):
     still = f"; {left} connections from before could not be reset" if left else ""
     alone = "" if queue else "; there are no netfilter queues: killed, it leaves the port refused until it is cleared"
     ready(f"connections to port {port} are taken by a proxy {seen}, level {level.number}{still}{alone}")
-    ended = asyncio.Event()
-    loop.add_reader(over.fileno(), ended.set)
     try:
-        async with asyncio.timeout(over.left_s() if over.deadline_s != float("inf") else None):
-            await ended.wait()
-    except TimeoutError:
-        pass
+        await over.ended()
     finally:
         telling.close()
         await _end(plan["id"], proxy, take)

@@ -17,9 +17,8 @@ import re
 import socket
 import struct
 import subprocess
-import time
-from contextlib import contextmanager
 
+import table_lock
 from packet_queue import MARK, REPEAT, VERDICT, VERDICT_HDR, Queue, attribute
 
 LEVELS = 10
@@ -31,9 +30,7 @@ FORGED = 1 << 15 | PASSED_ALL
 SO_MARK, SO_ORIGINAL_DST, IP_TRANSPARENT = 36, 80, 19
 TABLES = "raw", "mangle", "nat"
 _FIRST_ROUTES = 6140  # routing tables, and the places of the rules that lead to them
-_LOCK = "\0testbed-packets"  # packets.py's: who finds a table empty deletes it
 _COMMENT = re.compile(r'--comment "?testbed:([^:" ]+):(\d+)"?')
-_LOCK_WITHIN_S = 5.0
 
 
 class Level:
@@ -110,7 +107,7 @@ def begin(name, rules, *, queued=True):
         dead; the queue is then None.
     Raises: OSError when all levels are taken, the kernel has no such queues, or a rule is refused.
     """
-    with _alone():
+    with table_lock.alone():
         listed = _listed()
         level, listener = _free_level(listed)
         queue = None
@@ -134,7 +131,7 @@ def end(name, keep=()):
 
     Raises: OSError.
     """
-    with _alone():
+    with table_lock.alone():
         mine = {table: [line for line in lines if _owner(line)[0] == name and table not in keep]
                 for table, lines in _listed().items()}
         if not any(mine.values()):
@@ -188,22 +185,6 @@ def is_own(address):
         except OSError:
             return False
         return True
-
-
-@contextmanager
-def _alone():
-    """One at a time in this network namespace: a name that only one socket of it can have, freed by its death."""
-    until = time.monotonic() + _LOCK_WITHIN_S
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lock:
-        while True:
-            try:
-                lock.bind(_LOCK)
-                break
-            except OSError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.005)
-        yield
 
 
 def _owner(rule):
