@@ -1,0 +1,20 @@
+"""The one value that a run leaves behind, from which every report is made.
+
+It says what was measured and why the verdict is what it is; how it looks is `testbed.report`'s. All moments are seconds
+since the start of their run, on one monotonic clock; all durations are seconds. ``None`` means *not seen*, never zero.
+The JSON form (camelCase, ``result.json``) is versioned and its schema is published by ``result_schema()``.
+"""
+
+from testbed.experiment.result.clients import Latency, LocustEntry, LocustResult, Outage, Requests
+from testbed.experiment.result.run import Phase, RunResult, Series, SteadyStateResult
+from testbed.experiment.result.statistics import ObjectiveResult, Statistic
+from testbed.experiment.result.timeline import Disruption, Gap, Marks, TimelineEvent
+from testbed.experiment.result.value import Value
+from testbed.experiment.result.verdict import EXIT_CODES, Verdict
+from testbed.experiment.result.whole import SCHEMA_VERSION, Environment, Result, result_schema
+
+__all__ = [
+    "EXIT_CODES", "SCHEMA_VERSION", "Disruption", "Environment", "Gap", "Latency", "LocustEntry", "LocustResult",
+    "Marks", "ObjectiveResult", "Outage", "Phase", "Requests", "Result", "RunResult", "Series", "Statistic",
+    "SteadyStateResult", "TimelineEvent", "Value", "Verdict", "result_schema",
+]

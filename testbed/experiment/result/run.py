@@ -1,0 +1,76 @@
+"""One repetition."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from testbed.experiment.result.clients import Latency, LocustResult, Outage, Requests
+from testbed.experiment.result.timeline import Disruption, TimelineEvent
+from testbed.experiment.result.value import Value
+from testbed.experiment.result.verdict import Verdict
+
+
+class Phase(Value):
+    name: Literal["setup", "steady", "inject", "verify", "observe", "undo", "converge", "judge"]
+    start_s: float
+    end_s: float
+
+
+class SteadyStateResult(Value):
+    """One steady-state condition, asked once before and once after."""
+
+    when: Literal["before", "after"]
+    what: str
+    met: bool
+    at_s: float
+    waited_s: float = 0.0
+    message: str = ""
+
+
+class Series(Value):
+    """Arrays of equal length, one bin of ``bin_s`` each; the i-th bin starts at ``start_s + i * bin_s``.
+
+    ``due`` and ``failed`` are counts in the bin by due time; latencies are seconds; ``ready`` and ``desired`` are pods
+    at the end of the bin; ``restarts`` counts container restarts in the bin.
+    """
+
+    bin_s: float = 0.1
+    start_s: float = 0.0
+    due: tuple[int, ...] = ()
+    failed: tuple[int, ...] = ()
+    p50: tuple[float | None, ...] = ()
+    p95: tuple[float | None, ...] = ()
+    p99: tuple[float | None, ...] = ()
+    ready: tuple[int | None, ...] = ()
+    desired: tuple[int | None, ...] = ()
+    restarts: tuple[int, ...] = ()
+
+
+class RunResult(Value):
+    """One repetition. ``void_reason``: why its measurement cannot be trusted (then it enters no statistics)."""
+
+    number: int
+    verdict: Verdict
+    reason: str = ""
+    void_reason: str = ""
+    started_at: datetime
+    duration_s: float
+    rate: float = 0.0  # requests per second that the pulse was asked for
+    phases: tuple[Phase, ...] = ()
+    steady_states: tuple[SteadyStateResult, ...] = ()
+    disruptions: tuple[Disruption, ...] = ()
+    outages: tuple[Outage, ...] = ()
+    requests: Requests = Field(default_factory=Requests)
+    latency: Latency = Field(default_factory=Latency)
+    send_lateness_p99_s: float | None = None
+    restarts: int = 0
+    series: Series = Field(default_factory=Series)
+    events: tuple[TimelineEvent, ...] = ()
+    locust: LocustResult | None = None
+    notes: tuple[str, ...] = ()
+
+    def disruption(self, name: str) -> Disruption | None:
+        return next((item for item in self.disruptions if item.name == name), None)
