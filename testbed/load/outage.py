@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from testbed.load.pace import Pace
 from testbed.load.records import Outcome, Record
 
 _FLOOR_S = 0.050  # noise of a busy machine's scheduler that no user feels
@@ -120,13 +121,14 @@ def normal(record: Record, band: Band) -> bool:
 
 
 def outages(
-    records: Sequence[Record], band: Band, *, period_s: float, until_ns: int, merge_s: float | None = None,
+    records: Sequence[Record], band: Band, *, until_ns: int, period_s: float | None = None,
+    merge_s: float | None = None,
 ) -> tuple[Outage, ...]:
     """The outage windows of one stream.
 
     Args:
         records: of one stream, in any order.
-        period_s: 1 / rate, the resolution.
+        period_s: from one arrival to the next, the resolution; when None, what it was at the place (`Pace`).
         until_ns: end of the records; a request that is unanswered then but still within the band says nothing.
         merge_s: windows closer than this are one; default three periods.
     """
@@ -136,9 +138,11 @@ def outages(
     bad = [record for record in known if not normal(record, band)]
     good = [record for record in known if normal(record, band)]
     answers = sorted(record.done_ns for record in records if record.ok)
+    pace = Pace(records)
     windows: list[Outage] = []
     position = queue_ends_ns = 0
     for record in bad:
+        apart_s = pace.period_s(record.due_ns) if period_s is None else period_s
         in_queue = record.ok and record.due_ns < queue_ends_ns  # came after the silence, and waited behind its queue
         if windows and (windows[-1].end_ns == 0 or record.due_ns < windows[-1].end_ns or in_queue):
             windows[-1] = _extended(windows[-1], windows[-1].end_ns)
@@ -146,12 +150,12 @@ def outages(
         while position < len(good) and good[position].due_ns < record.due_ns:
             position += 1
         queue_ends_ns = _first_answer(good, position, band)
-        end_ns = _came_back(answers, record.due_ns, queue_ends_ns, band, period_s)
+        end_ns = _came_back(answers, record.due_ns, queue_ends_ns, band, apart_s)
         gap_s = (record.due_ns - windows[-1].end_ns) / 1e9 if windows else math.inf
-        if gap_s < (3 * period_s if merge_s is None else merge_s):
+        if gap_s < (3 * apart_s if merge_s is None else merge_s):
             windows[-1] = _extended(windows[-1], end_ns)
         else:
-            windows.append(Outage(record.due_ns, end_ns, 1, period_s))
+            windows.append(Outage(record.due_ns, end_ns, 1, apart_s))
     return tuple(windows)
 
 
@@ -180,7 +184,7 @@ def _came_back(answers: Sequence[int], begin_ns: int, end_ns: int, band: Band, p
     limit_ns = band.limit_s * 1e9
     for position in range(len(within) - 1, -1, -1):
         if within[position] - (within[position - 1] if position else begin_ns) > limit_ns:
-            meanwhile = (end_ns - within[position]) / 1e9 / period_s
+            meanwhile = (end_ns - within[position]) / 1e9 / period_s if period_s else 0.0
             return within[position] if len(within) - position >= _CATCHING_UP * meanwhile else end_ns
     return end_ns
 
