@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sys
 from pathlib import Path
 
 from testbed.errors import EnvironmentProblem
 from testbed.experiment.kind import LocustSpec
 from testbed.experiment.loading import LoadedExperiment
 from testbed.experiment.locust_load import LocustLoad
-from testbed.experiment.platforms.protocol import Platform
+from testbed.experiment.platforms.protocol import Platform, PulseRun
 from testbed.experiment.result import LocustResult
 from testbed.experiment.targets import find_target
 from testbed.load.records import Follower, PulseData
 
 START_TIMEOUT_S = 15.0
-STOP_TIMEOUT_S = 10.0
 
 
 class PulseProcess:
-    """Open-loop requests to ``url``, recorded in ``file``. It ends when its runner does: its stdin closes."""
+    """Open-loop requests to ``url``, recorded in ``file``, by a pulse that the platform starts."""
 
     def __init__(
-        self, url: str, file: Path, *, rate: float, keep_rate: float = 0.0, patience_s: float = 10.0, host: str = "",
+        self, platform: Platform, url: str, file: Path, *, rate: float, keep_rate: float = 0.0,
+        patience_s: float = 10.0, host: str = "",
     ) -> None:
         self.url, self.file, self.rate = url, file, rate
-        self._argv = [
-            sys.executable, "-m", "testbed.load.pulse", "--url", url, "--out", str(file), "--rate", f"{rate:g}",
-            "--keep-rate", f"{keep_rate:g}", "--patience", f"{patience_s:g}", "--until-eof",
-            *(("--host", host) if host else ()),
+        self._platform = platform
+        self._arguments = [
+            "--url", url, "--out", str(file), "--rate", f"{rate:g}", "--keep-rate", f"{keep_rate:g}",
+            "--patience", f"{patience_s:g}", "--until-eof", *(("--host", host) if host else ()),
         ]
         self._follower = Follower(file)
-        self._process: asyncio.subprocess.Process | None = None
+        self._run: PulseRun | None = None
 
     @property
     def data(self) -> PulseData:
@@ -46,41 +44,24 @@ class PulseProcess:
 
     async def start(self) -> None:
         """Returns when it has begun. Raises: EnvironmentProblem with its own words when it does not."""
-        self._process = await asyncio.create_subprocess_exec(
-            *self._argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE, start_new_session=True,
-        )
+        self._run = await self._platform.start_pulse(self._arguments)
         loop = asyncio.get_running_loop()
         until = loop.time() + START_TIMEOUT_S
         while not self.poll().start:
-            if self._process.returncode is not None or loop.time() > until:
-                words = await self._last_words()
-                await self.stop()
+            if self._run.ended or loop.time() > until:
+                words = await self._run.stop()
                 raise EnvironmentProblem(f"the pulse did not start: {words or 'no word from it'}")
             await asyncio.sleep(0.02)
 
     @property
     def died(self) -> bool:
-        return self._process is not None and self._process.returncode is not None
+        return self._run is not None and self._run.ended
 
     async def stop(self) -> PulseData:
         """Lets it finish what is in flight; returns everything it recorded. Stopping twice is harmless."""
-        if self._process is not None:
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), STOP_TIMEOUT_S)
-            if self._process.returncode is None:
-                self._process.kill()
-                await self._process.wait()
+        if self._run is not None:
+            await self._run.stop()
         return self.poll()
-
-    async def _last_words(self) -> str:
-        if self._process is None or self._process.stderr is None:
-            return ""
-        with contextlib.suppress(TimeoutError):
-            return (await asyncio.wait_for(self._process.stderr.read(2000), 1.0)).decode("utf-8", "replace").strip()
-        return ""
 
 
 class RunLoad:
@@ -104,7 +85,8 @@ class RunLoad:
         if pulse is not None:
             target = await find_target(self._platform, self._spec.namespace, pulse)
             self.pulse = PulseProcess(
-                f"http://{target.address}{pulse.path}", self._folder / f"pulse-{self._number}.csv", rate=pulse.rate,
+                self._platform, f"http://{target.address}{pulse.path}",
+                self._folder / f"pulse-{self._number}.csv", rate=pulse.rate,
                 keep_rate=pulse.rate / 10 if pulse.keep_alive else 0.0, patience_s=max(10.0, 2 * pulse.deadline),
                 host=target.host)
             await self.pulse.start()

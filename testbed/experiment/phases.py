@@ -70,13 +70,13 @@ class RepetitionRunner:
     async def run(self) -> Repetition:
         """All phases. Raises nothing but cancellation: everything else is the repetition's verdict."""
         found = self.repetition
-        async with SteadyState(self.platform, self.spec.namespace) as steady:
-            try:
-                await self._guarded(self._until_observed(steady))
-            except RunStopped as stop:
-                found.verdict, found.reason = stop.verdict, stop.reason
-            finally:
-                await self._afterwards(steady)
+        steady = SteadyState(self.platform, self.spec.namespace)
+        try:
+            await self._guarded(self._until_observed(steady))
+        except RunStopped as stop:
+            found.verdict, found.reason = stop.verdict, stop.reason
+        finally:
+            await self._afterwards(steady)
         found.duration_s = self.observer.now()
         return found
 

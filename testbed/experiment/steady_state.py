@@ -10,8 +10,8 @@ import asyncio
 import json
 import operator
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from testbed.api.meta import LabelSelector
 from testbed.api.resources import DEPLOYMENTS, PODS
@@ -31,11 +31,7 @@ from testbed.experiment.platforms.protocol import Platform
 from testbed.experiment.result import SteadyStateResult
 from testbed.experiment.targets import find_target
 
-if TYPE_CHECKING:
-    import aiohttp
-
 Answer = tuple[bool, str]
-MAX_BODY_BYTES = 1 << 20
 POLL_S = 0.2
 TIMES = 2  # a condition must hold this often in a row
 _COMPARE = {"<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">": operator.gt,
@@ -61,21 +57,10 @@ def say(condition: Condition) -> str:
 
 
 class SteadyState:
-    """Asks conditions of one platform and namespace. ``async with`` opens and closes its connections."""
+    """Asks conditions of one platform and namespace."""
 
     def __init__(self, platform: Platform, namespace: str) -> None:
         self._platform, self._namespace = platform, namespace
-        self._session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> SteadyState:
-        import aiohttp
-
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        if self._session is not None:
-            await self._session.close()
 
     async def ask(self, condition: Condition) -> Answer:
         """(met, why). A condition that cannot be asked now is not met. Raises: InvalidInput when it never can be."""
@@ -106,25 +91,9 @@ class SteadyState:
 
     # --- over the network
 
-    async def _get(
-        self, url: str, timeout_s: float, headers: Mapping[str, str] | None = None
-    ) -> tuple[int, str] | str:
-        """(status, body), or why there was no answer."""
-        import aiohttp
-
-        assert self._session is not None, "used outside async with"
-        try:
-            async with self._session.get(url, timeout=aiohttp.ClientTimeout(total=timeout_s),
-                                         headers=headers, allow_redirects=False) as response:
-                return response.status, (await response.content.read(MAX_BODY_BYTES)).decode("utf-8", "replace")
-        except TimeoutError:
-            return f"no answer within {timeout_s:g} s"
-        except (aiohttp.ClientError, OSError) as error:
-            return str(error) or type(error).__name__
-
     async def _ask_target(self, body: HttpCondition | JsonCondition) -> tuple[int, str] | str:
         target = await find_target(self._platform, self._namespace, body)
-        return await self._get(f"http://{target.address}{body.path}", body.timeout, target.headers)
+        return await self._platform.http_get(f"http://{target.address}{body.path}", target.headers, body.timeout)
 
     async def _http(self, body: HttpCondition) -> Answer:
         answer = await self._ask_target(body)
@@ -161,7 +130,7 @@ class SteadyState:
         from urllib.parse import urlencode
 
         url = f"{body.url.rstrip('/')}/api/v1/query?{urlencode({'query': body.query})}"
-        answer = await self._get(url, body.timeout)
+        answer = await self._platform.http_get(url, {}, body.timeout)
         if isinstance(answer, str):
             return False, answer
         try:

@@ -24,7 +24,8 @@ from testbed.core.profile import FAST, Profile
 from testbed.errors import NotFound
 from testbed.experiment.kind import ClusterSpec
 from testbed.experiment.loading import LoadedExperiment, load_experiment
-from testbed.experiment.platforms.protocol import Platform
+from testbed.experiment.platforms.from_here import FromHere
+from testbed.experiment.platforms.protocol import Platform, Timing
 from testbed.experiment.result import Environment
 from testbed.experiment.runner import ExperimentRun
 from testbed.server.bootstrap import ensure_system_objects
@@ -62,7 +63,7 @@ def write_experiment(folder: Path, *, load: str = "", objectives: str = "", more
     return load_experiment(file)
 
 
-class FakePlatform:
+class FakePlatform(FromHere):
     name = "fake"
     cluster = "in-process"
 
@@ -76,6 +77,9 @@ class FakePlatform:
     @property
     def profile(self) -> Profile:
         return FAST
+
+    def timing(self) -> Timing:
+        return (("profile", "fast"),)
 
     async def address(self, namespace: str, service: str, port: int | None) -> str:
         return self._address

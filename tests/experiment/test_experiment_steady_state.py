@@ -59,15 +59,15 @@ async def test_over_the_network(address: str, tmp_path: Path, condition: dict[st
         condition["promql"]["url"] = f"http://{address}"
     async with RunnerWorld(tmp_path) as world:
         platform = FakePlatform(world.client, address)
-        async with SteadyState(platform, "default") as steady:
-            asked = Condition.model_validate(condition)
-            answer, why = await steady.ask(asked)
-            assert answer is met, why
-            assert why and say(asked)
+        asked = Condition.model_validate(condition)
+        answer, why = await SteadyState(platform, "default").ask(asked)
+        assert answer is met, why
+        assert why and say(asked)
 
 
 async def test_nobody_listens(tmp_path: Path) -> None:
-    async with RunnerWorld(tmp_path) as world, SteadyState(FakePlatform(world.client), "default") as steady:
+    async with RunnerWorld(tmp_path) as world:
+        steady = SteadyState(FakePlatform(world.client), "default")
         for condition in ({"http": {"service": "web"}}, {"tcp": {"service": "web"}}):
             answer, why = await steady.ask(Condition.model_validate(condition))
             assert not answer and why
@@ -80,20 +80,21 @@ async def test_through_the_api(tmp_path: Path) -> None:
         pod = {"metadata": {"name": "web-1", "labels": {"app": "web"}},
                "spec": {"containers": [{"name": "web", "image": "sample:v1"}]}}
         await world.client.create(PODS, pod, "default")
-        async with SteadyState(world.platform, "default") as steady:
-            ready = Condition.model_validate({"ready": {"deployment": "web"}, "within": "5s"})
-            loop = asyncio.get_running_loop()
-            assert (await steady.hold(ready, "before", loop.time)).met
-            absent = Condition.model_validate({"log": {"deployment": "web", "absent": "Traceback"}})
-            assert (await steady.ask(absent))[0]
-            present = Condition.model_validate({"log": {"deployment": "web", "contains": "started"}})
-            assert not (await steady.ask(present))[0]
-            missing = Condition.model_validate({"ready": {"deployment": "wep"}})
-            assert "no Deployment" in (await steady.ask(missing))[1]
+        steady = SteadyState(world.platform, "default")
+        ready = Condition.model_validate({"ready": {"deployment": "web"}, "within": "5s"})
+        loop = asyncio.get_running_loop()
+        assert (await steady.hold(ready, "before", loop.time)).met
+        absent = Condition.model_validate({"log": {"deployment": "web", "absent": "Traceback"}})
+        assert (await steady.ask(absent))[0]
+        present = Condition.model_validate({"log": {"deployment": "web", "contains": "started"}})
+        assert not (await steady.ask(present))[0]
+        missing = Condition.model_validate({"ready": {"deployment": "wep"}})
+        assert "no Deployment" in (await steady.ask(missing))[1]
 
 
 async def test_a_condition_that_never_holds_is_given_up_in_time(tmp_path: Path) -> None:
-    async with RunnerWorld(tmp_path) as world, SteadyState(FakePlatform(world.client), "default") as steady:
+    async with RunnerWorld(tmp_path) as world:
+        steady = SteadyState(FakePlatform(world.client), "default")
         loop = asyncio.get_running_loop()
         asked = Condition.model_validate({"tcp": {"service": "web"}, "within": "300ms"})
         found = await steady.hold(asked, "after", loop.time)

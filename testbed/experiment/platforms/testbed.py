@@ -16,6 +16,9 @@ from testbed.api.resources import NODES, SERVICES
 from testbed.client.protocol import Client
 from testbed.core.profile import PROFILES, Profile
 from testbed.errors import ApiError, EnvironmentProblem, InvalidInput, NotFound
+from testbed.experiment.platforms.from_here import FromHere
+from testbed.experiment.platforms.profile_words import timing_of
+from testbed.experiment.platforms.protocol import Timing
 from testbed.experiment.result import Environment
 
 
@@ -25,7 +28,7 @@ class LogReader(Protocol):
     async def logs(self, name: str, namespace: str, *, tail_lines: int | None = None) -> str: ...
 
 
-class TestbedPlatform:
+class TestbedPlatform(FromHere):
     """A cluster of ours that is up."""
 
     __test__ = False
@@ -42,6 +45,9 @@ class TestbedPlatform:
     @property
     def profile(self) -> Profile:
         return PROFILES[self.instance.profile]
+
+    def timing(self) -> Timing:
+        return timing_of(self.profile)
 
     async def address(self, namespace: str, service: str, port: int | None) -> str:
         """The ClusterIP and port. Raises: InvalidInput when there is no such Service or port."""
