@@ -22,7 +22,7 @@ from faults.ledger import Entry, Ledger
 from faults.protocol import SELECTED, Json, Refused, Tools
 from faults.registry import Registry, fault_name
 from faults.status import moved
-from testbed.errors import EngineError, EngineUnavailable, NoSuchContainer
+from testbed.errors import EngineError, EngineUnavailable, EnvironmentProblem, InvalidInput, NoSuchContainer
 
 log = logging.getLogger("chaos")
 
@@ -96,7 +96,9 @@ class Aimer:
         if not following.follows(obj, fault):
             return Followed()
         replaced = following.replaced(fault, entries, self._scene())
-        ended = [entry_id for entry_id, container in replaced.items() if await self.has_ended(container)]
+        nodes = {entry.id: entry.target.node for entry in entries}
+        ended = [entry_id for entry_id, container in replaced.items()
+                 if await self.has_ended(container, nodes[entry_id])]
         scene = self._scene()
         gone = following.lost(entries, ended, scene)
         lost = {entry.id for entry in gone}
@@ -109,11 +111,12 @@ class Aimer:
             self._ledger.write(moved(entry, target))
         return Followed(lost, moved=bool(moves))
 
-    async def has_ended(self, container: str) -> bool:
-        """Unknown is not ended."""
-        with contextlib.suppress(EngineError, EngineUnavailable):
+    async def has_ended(self, container: str, node: str = "") -> bool:
+        """``node``: whose engine knows it; empty: the machine's does. Unknown is not ended."""
+        with contextlib.suppress(EngineError, EngineUnavailable, EnvironmentProblem, InvalidInput):
+            engine = self._tools.node_engines.of(node) if node else None
             try:
-                return not (await self._tools.engine.inspect(container)).running
+                return not (await (engine or self._tools.engine).inspect(container)).running
             except NoSuchContainer:
                 return True
         return False

@@ -22,6 +22,7 @@ class ContainerKill(OneShot):
     action = "container-kill"
     summary = "SIGKILL to the container's main process from the host: a crash, not a person's docker kill"
     level = "container"
+    node_kinds = ("slice", "engine")
     drawn = Drawing("crashed", "#c0392b")
 
     def mistakes(self, spec: Mapping[str, Any]) -> tuple[Mistake, ...]:

@@ -17,6 +17,7 @@ from faults.crd import definitions, schedule_definition
 from faults.holders import Holders, NoHolders
 from faults.injection import Surgeon
 from faults.ledger import Entry, Ledger
+from faults.node_engines import NodeEngines, NoNodeEngines
 from faults.protocol import Json, Site, Tools
 from faults.registry import Registry
 from faults.schedule_keeper import ScheduleKeeper
@@ -41,9 +42,9 @@ class ChaosDaemon:
     def __init__(
         self, client: Client, engine: Engine, host: Host, room: MachineRoom, ledger: Ledger,
         clock: WallClock, random: randomness.Random, *, site: Site, holders: Holders | None = None,
-        abilities: Abilities | None = None,
+        abilities: Abilities | None = None, node_engines: NodeEngines | None = None,
     ) -> None:
-        self._tools = Tools(client, engine, host, room, site)
+        self._tools = Tools(client, engine, host, room, site, node_engines or NoNodeEngines())
         self._ledger, self._random, self._abilities = ledger, random, abilities or Everything()
         self._recorder = EventRecorder(client, "chaos-daemon", clock, random=random)
         self._registry = Registry()

@@ -28,6 +28,10 @@ class _Late:
             await self._made.close()
 
 
+def late_engine(url: str) -> Engine:
+    return cast(Engine, _Late(lambda: open_engine(url)))
+
+
 def engine_and_host(instance_id: str, engine_url: str) -> tuple[Engine, Host]:
     engine = _Late(lambda: open_engine(engine_url))
     host = _Late(lambda: open_host(instance_id, engine.made()))

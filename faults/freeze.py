@@ -17,6 +17,7 @@ class Freeze(Freezing):
     kind = FREEZE_CHAOS
     summary = "the processes of the pod's containers stop, by the freezer of their cgroup"
     level = "container"
+    node_kinds = ("slice", "engine")
     after_restart = "container"
     drawn = Drawing("frozen", "#2980b9")
 

@@ -11,6 +11,7 @@ from faults.daemon import ChaosDaemon
 from faults.deferred import engine_and_host
 from faults.holders import ProcessHolders
 from faults.ledger import Ledger
+from faults.node_engines import NestedEngines
 from faults.protocol import Site
 from testbed.api.clock import SystemClock
 from testbed.api.instance import Instance
@@ -28,15 +29,16 @@ async def daemon_of(instance: Instance) -> AsyncIterator[ChaosDaemon]:
     """A daemon, to be run or to be asked to take something back. Neither API nor engine need be there yet."""
     engine, host = engine_and_host(instance.id, instance.engine_url)
     client = HttpClient.of_instance(instance)
-    ledger = Ledger(instance.ledger)
+    ledger, node_engines = Ledger(instance.ledger), NestedEngines(instance.directory)
     try:
         yield ChaosDaemon(
             client, engine, host, RoomClient(instance.room_socket), ledger, SystemClock(),
             random.Random(f"{instance.id} chaos"), site=site_of(instance), holders=ProcessHolders(instance.directory),
-            abilities=Tried(engine),
+            abilities=Tried(engine), node_engines=node_engines,
         )
     finally:
         await client.close()
         await host.close()
+        await node_engines.close()
         await engine.close()
         ledger.close()

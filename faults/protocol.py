@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from faults.effects import Effect
+from faults.node_engines import NodeEngines, NoNodeEngines
 from testbed.api.resources import ResourceType
 from testbed.client.protocol import Client
 from testbed.errors import Mistake, TestbedError
@@ -111,6 +112,7 @@ class Tools:
     host: Host
     room: MachineRoom
     site: Site
+    node_engines: NodeEngines = field(default_factory=NoNodeEngines)
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,9 @@ class Fault(ABC):
         fields: JSON schema of its own fields, beside the common ones (crd.py). required: which of them must be there.
         needs: abilities of this machine without which it is refused (abilities.py); ``"netem or nfqueue"``: one of
             them.
-        node_kinds: kinds of node on which it can be done, "slice" and "engine"; refused elsewhere (reach.py). Only what
-            acts through the API or the machine room reaches the inside of a node with an engine of its own.
+        node_kinds: kinds of node on which it can be done, "slice" and "engine"; refused elsewhere (reach.py). What acts
+            through the API, the machine room, or this machine's processes and cgroups alone (containers.py) reaches
+            the inside of a node with an engine of its own.
         after_restart: "pod" when it stays through restarts of containers, "container" when such a restart cures it,
             "node" and "cluster" accordingly, "never" when there is nothing to stay.
         example: its fields in the smallest object that has an effect which can be seen, for docs and tests.

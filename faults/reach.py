@@ -1,7 +1,7 @@
 """Which faults reach which nodes. Pure.
 
 The machine's engine does not know of the containers of a node with an engine of its own, so a fault that acts through
-it cannot break them: it is refused by a word, never pretended.
+it cannot break them: it is refused by a word, never pretended. What acts on processes and cgroups can (containers.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _WHY = {
     SLICE: ("{fault} is for nodes with a container engine of their own, and {node} is a share of this machine's",
             "add one: testbed node add --kind engine; or bring a cluster up with: testbed up --node-kind engine"),
     ENGINE: ("{fault} cannot be done on nodes of kind engine, of which {node} is one",
-             "use nodes of kind slice; on these: PodChaos pod-kill and pod-failure, NodeChaos and EngineChaos"),
+             "use nodes of kind slice; on these: PodChaos, FreezeChaos, NodeChaos and EngineChaos"),
 }
 
 

@@ -90,6 +90,9 @@ class LinuxHost:
     async def cgroup_of(self, process: ProcessIdentity) -> str:
         return self._acts.cgroup_of(process.pid, process.start_ticks)
 
+    async def numbers_of(self, pid: int) -> tuple[int, ...]:
+        return self._acts.numbers_of(pid)
+
     # --- cgroups
 
     async def pids_in(self, cgroup: str) -> tuple[int, ...]:

@@ -60,6 +60,14 @@ class HostActs:
             raise HostError(f"process {pid} has ended")
         return int(fields[19])
 
+    def numbers_of(self, pid: int) -> tuple[int, ...]:
+        """NSpid of proc(5): from the namespace of the machine inwards."""
+        try:
+            lines = Path(f"/proc/{int(pid)}/status").read_text().splitlines()
+        except OSError:
+            raise HostError(f"there is no process {pid}") from None
+        return tuple(int(word) for line in lines if line.startswith("NSpid:") for word in line.split()[1:])
+
     def alive(self, pid: int, ticks: int) -> bool:
         try:
             return self.identify(pid) == ticks

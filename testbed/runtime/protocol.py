@@ -234,8 +234,10 @@ class Engine(Protocol):
         ...
 
     async def create_network(
-        self, name: str, *, subnet: str, gateway: str, bridge: str, labels: Mapping[str, str]
-    ) -> str: ...
+        self, name: str, *, subnet: str, gateway: str, bridge: str, labels: Mapping[str, str], ip_range: str = "",
+    ) -> str:
+        """``ip_range``: out of which the engine itself gives addresses; "" is the whole subnet."""
+        ...
 
     async def networks(self, labels: Mapping[str, str] | None = None) -> tuple[NetworkState, ...]:
         """``labels=None``: all networks of the engine, to find a free range."""
@@ -334,6 +336,13 @@ class Host(Protocol):
 
     async def cgroup_of(self, process: ProcessIdentity) -> str:
         """The freezer (v1) or unified (v2) cgroup path, relative to the hierarchy's root."""
+        ...
+
+    async def numbers_of(self, pid: int) -> tuple[int, ...]:
+        """What a process is called in each pid namespace that it is in, this machine's first.
+
+        Raises: HostError when there is no such process.
+        """
         ...
 
     async def pids_in(self, cgroup: str) -> tuple[int, ...]:

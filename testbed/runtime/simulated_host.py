@@ -79,6 +79,9 @@ class SimulatedHost:
             raise HostError(f"process {process.pid} has ended")
         return found.cgroup
 
+    async def numbers_of(self, pid: int) -> tuple[int, ...]:
+        return ((await self.identify(pid)).pid,)
+
     # --- cgroups
 
     async def pids_in(self, cgroup: str) -> tuple[int, ...]:

@@ -80,7 +80,8 @@ class World:
 
     def inject(self, name: str, kind: str, **spec: Any) -> Json:
         """Returns when it is in effect, or refused."""
-        self.api.create({"apiVersion": "testbed.io/v1alpha1", "kind": kind, "metadata": {"name": name},
+        group = "chaos-mesh.org" if kind == "TimeChaos" else "testbed.io"
+        self.api.create({"apiVersion": f"{group}/v1alpha1", "kind": kind, "metadata": {"name": name},
                          "spec": {"mode": "all", "duration": "2m", **spec}})
         return self.api.wait(kind, name, until=lambda obj: (
             condition(obj, "AllInjected") == "True" or condition(obj, "Selected") == "False"))
@@ -202,8 +203,56 @@ def test_pods_outlive_a_killed_engine_and_begin_anew_with_the_next(world: World)
     world.wait_ready()
 
 
+def test_a_container_inside_is_killed_from_outside_and_no_other(world: World) -> None:
+    before = {name_of(pod): pod["status"]["containerStatuses"][0] for pod in world.web()}
+    victim, other = sorted(before)
+    world.api.create({
+        "apiVersion": "chaos-mesh.org/v1alpha1", "kind": "PodChaos", "metadata": {"name": "crash"},
+        "spec": {"action": "container-kill", "mode": "one", "containerNames": ["web"],
+                 "selector": {"pods": {"default": [victim]}}}})
+    obj = world.api.wait("PodChaos", "crash", until=lambda obj: condition(obj, "AllInjected") == "True")
+    assert "has ended" in json.dumps(obj["status"]), obj["status"]
+
+    def started_anew() -> bool:
+        now = {name_of(pod): pod["status"]["containerStatuses"][0] for pod in world.web()}
+        return (now[victim]["restartCount"] == before[victim]["restartCount"] + 1
+                and now[other]["containerID"] == before[other]["containerID"])
+
+    wait_for("the killed one is started anew", started_anew)
+    ended = world.api.get("pods", victim)["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    assert (ended["exitCode"], ended["reason"]) == (137, "Error")
+    world.undo("crash", "PodChaos")
+    world.wait_ready()
+
+
+def test_a_container_inside_is_frozen_from_outside_and_thawed(world: World) -> None:
+    victim = world.web()[0]
+    identity = victim["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
+    url = f"http://{victim['status']['podIP']}:8080/"
+    obj = world.inject("still", "FreezeChaos", selector={"pods": {"default": [name_of(victim)]}})
+    assert condition(obj, "AllInjected") == "True", obj["status"]
+    with pytest.raises(TimeoutError):
+        ask(url, timeout_s=0.5)
+    assert {item for item in frozen_groups(world.instance) if identity in item}
+    assert not {item for item in frozen_groups(world.instance) if identity not in item}
+    world.undo("still", "FreezeChaos")
+    ask(url)
+    assert not frozen_groups(world.instance)
+    world.wait_ready()
+
+
+def frozen_groups(instance: Instance) -> set[str]:
+    """Cgroups of the node, as the machine's kernel has them."""
+    found = set()
+    for file in Path("/sys/fs/cgroup").rglob(f"testbed-{instance.id}/{OWN}/**/*"):
+        if file.name in ("freezer.self_freezing", "cgroup.freeze") and _read(file).strip() == b"1":
+            found.add(str(file.parent))
+    return found
+
+
 @pytest.mark.parametrize(("kind", "spec", "words"), [
-    ("FreezeChaos", {"mode": "one", "selector": {"labelSelectors": {"app": "web"}}}, "nodes of kind engine"),
+    ("TimeChaos", {"mode": "one", "selector": {"labelSelectors": {"app": "web"}}, "timeOffset": "1h"},
+     "nodes of kind engine"),
     ("EngineChaos", {"action": "kill", "selector": {"nodes": [SHARE]}}, "share of this machine's"),
 ])
 def test_what_cannot_be_done_there_is_refused_by_a_word(world: World, kind: str, spec: Json, words: str) -> None:
