@@ -6,6 +6,10 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from testbed.experiment.loading import LoadedExperiment
 
 MAX_BODY_BYTES = 1 << 20
 STOP_TIMEOUT_S = 10.0
@@ -13,6 +17,10 @@ STOP_TIMEOUT_S = 10.0
 
 class FromHere:
     """The parts of ``protocol.Platform`` that send requests. Nothing is kept between them."""
+
+    async def prepare(self, loaded: LoadedExperiment) -> tuple[str, ...]:
+        """Most platforms run whatever was loaded without a mistake."""
+        return ()
 
     async def http_get(self, url: str, headers: Mapping[str, str], timeout_s: float) -> tuple[int, str] | str:
         """(status, body) of one GET on a connection of its own, or why there was no answer."""

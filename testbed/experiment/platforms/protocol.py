@@ -50,6 +50,14 @@ class Platform(Protocol):
         """The timing profile that stands beside every figure of this platform."""
         ...
 
+    async def prepare(self, loaded: LoadedExperiment) -> tuple[str, ...]:
+        """Looks, before anything is applied, whether this experiment can run here, and makes what it needs; what was
+        made goes with the platform. Returns: what a reader of its figures must know.
+
+        Raises: InvalidInput, EnvironmentProblem, ApiError; nothing is left then.
+        """
+        ...
+
     async def address(self, namespace: str, service: str, port: int | None) -> str:
         """``host:port`` at which this machine reaches a Service. Raises: EnvironmentProblem, InvalidInput."""
         ...
