@@ -5,7 +5,17 @@ since the start of their run, on one monotonic clock; all durations are seconds.
 The JSON form (camelCase, ``result.json``) is versioned and its schema is published by ``result_schema()``.
 """
 
-from testbed.experiment.result.clients import Latency, LocustEntry, LocustResult, Outage, Requests
+from testbed.experiment.result.clients import (
+    Burn,
+    BurnAlert,
+    ClientView,
+    Latency,
+    LocustEntry,
+    LocustResult,
+    Outage,
+    Requests,
+)
+from testbed.experiment.result.detector import Detector, FalseAct
 from testbed.experiment.result.run import Phase, RunResult, Series, SteadyStateResult
 from testbed.experiment.result.statistics import ObjectiveResult, Statistic
 from testbed.experiment.result.timeline import Disruption, Gap, Marks, TimelineEvent
@@ -14,7 +24,8 @@ from testbed.experiment.result.verdict import EXIT_CODES, Verdict
 from testbed.experiment.result.whole import SCHEMA_VERSION, Environment, Result, result_schema
 
 __all__ = [
-    "EXIT_CODES", "SCHEMA_VERSION", "Disruption", "Environment", "Gap", "Latency", "LocustEntry", "LocustResult",
-    "Marks", "ObjectiveResult", "Outage", "Phase", "Requests", "Result", "RunResult", "Series", "Statistic",
-    "SteadyStateResult", "TimelineEvent", "Value", "Verdict", "result_schema",
+    "EXIT_CODES", "SCHEMA_VERSION", "Burn", "BurnAlert", "ClientView", "Detector", "Disruption", "Environment",
+    "FalseAct", "Gap", "Latency", "LocustEntry", "LocustResult", "Marks", "ObjectiveResult", "Outage", "Phase",
+    "Requests", "Result", "RunResult", "Series", "Statistic", "SteadyStateResult", "TimelineEvent", "Value",
+    "Verdict", "result_schema",
 ]

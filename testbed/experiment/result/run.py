@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from testbed.experiment.result.clients import Latency, LocustResult, Outage, Requests
+from testbed.experiment.result.clients import ClientView, Latency, LocustResult, Outage, Requests
+from testbed.experiment.result.detector import Detector
 from testbed.experiment.result.timeline import Disruption, TimelineEvent
 from testbed.experiment.result.value import Value
 from testbed.experiment.result.verdict import Verdict
@@ -65,6 +66,8 @@ class RunResult(Value):
     outages: tuple[Outage, ...] = ()
     requests: Requests = Field(default_factory=Requests)
     latency: Latency = Field(default_factory=Latency)
+    clients: ClientView | None = None
+    detector: Detector | None = None
     send_lateness_p99_s: float | None = None
     restarts: int = 0
     series: Series = Field(default_factory=Series)

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from testbed.experiment.result.clients import Outage, Requests
+from testbed.experiment.result.clients import ClientView, Outage, Requests
+from testbed.experiment.result.detector import Detector
 from testbed.experiment.result.value import Value
 
 
@@ -74,12 +75,15 @@ class Disruption(Value):
     what: str = ""
     targets: tuple[str, ...] = ()
     verified: bool = True
+    noise: bool = False  # meant to be lived through unnoticed: what it causes is a false act, no recovery
     jitter_s: float = 0.0
     window_s: tuple[float, float] | None = None
     marks: Marks = Field(default_factory=Marks)
     gaps: tuple[Gap, ...] = ()
     outages: tuple[Outage, ...] = ()
     requests: Requests = Field(default_factory=Requests)
+    clients: ClientView | None = None
+    detector: Detector | None = None
     restarts: int = 0
     notes: tuple[str, ...] = ()
 
