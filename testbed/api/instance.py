@@ -19,6 +19,7 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
 _MEMORY = Path("/dev/shm")
 SLICE, ENGINE = "slice", "engine"  # kinds of node: a share of the machine's engine, or an engine of its own
 NODE_KINDS = (SLICE, ENGINE)
+TESTBED = "testbed"  # the supervisor that is our own: controllers, agents, gateway
 MACHINE_ENGINE = "/run/testbed/machine-engine.sock"  # as the agent of a node of kind engine sees it
 _FIRST_UPLINK = 100  # address .0.<this + k> of the k-th node, where it has an engine of its own
 
@@ -64,6 +65,19 @@ class Instance:
     nodes: tuple[NodeInstance, ...] = field(default=())
     ingress_ports: tuple[int, ...] = ()  # on 127.0.0.1: of Ingresses, HTTP and HTTPS
     zones: int = 0  # how many; 0: its nodes name none
+    supervisor: str = TESTBED  # who looks after its containers; another one has a driver (testbed.supervisors)
+    supervisor_options: dict[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def foreign(self) -> bool:
+        """Another orchestrator runs its containers: it has a driver and no agents, controllers and gateway of ours."""
+        return self.supervisor != TESTBED
+
+    @property
+    def platform(self) -> str:
+        """What an experiment calls it: the supervisor and which of its switches are on, as ``compose-autoheal``."""
+        switched_on = sorted(name for name, value in self.supervisor_options.items() if value == "true")
+        return "-".join((self.supervisor, *switched_on))
 
     # --- addresses
 

@@ -37,6 +37,7 @@ HOSTNAME = "kubernetes.io/hostname"
 REGION = "topology.kubernetes.io/region"
 ZONE = "topology.kubernetes.io/zone"
 NODE_KIND = "testbed.io/node-kind"  # of a Node that has an engine of its own: engine
+SUPERVISOR = "testbed.io/supervisor"  # of a Node whose containers another supervisor than ours looks after
 SERVICE_NAME = "kubernetes.io/service-name"
 POD_TEMPLATE_HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"

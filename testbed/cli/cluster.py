@@ -27,6 +27,10 @@ def up(
                                           "capability: practically root on this machine."),
     zones: int = typer.Option(0, "--zones", min=0, max=100, help="Spread the nodes over so many zones "
                               "(topology.kubernetes.io/zone: zone-1, zone-2 ...)."),
+    supervisor: str = typer.Option("testbed", "--supervisor", help="Who looks after the containers: testbed, or "
+                                   "another orchestrator behind the same API: compose, swarm (docs/platforms.md)."),
+    option: list[str] = typer.Option([], "--supervisor-option", metavar="NAME=VALUE", help="A switch of that "
+                                     "orchestrator, such as autoheal=true of compose."),
 ) -> None:
     """Bring a cluster up."""
     import time
@@ -38,11 +42,24 @@ def up(
     if node_kind not in NODE_KINDS:
         raise UsageError(f"there are no nodes of kind {node_kind!r}", hint="one of: " + ", ".join(NODE_KINDS))
     started = time.monotonic()
-    shape = Shape(nodes, profile, node_cpu, node_memory, node_disk, node_kind, zones, allow_privileged)
+    shape = Shape(nodes, profile, node_cpu, node_memory, node_disk, node_kind, zones, allow_privileged, supervisor,
+                  _options(option))
     instance = bring_up(name, shape, progress=printing.say)
-    printing.say(f"cluster {name!r} is up: {nodes} nodes Ready in {time.monotonic() - started:.1f} s")
+    what = f"run by {instance.platform}, Ready" if instance.foreign else f"{nodes} nodes Ready"
+    printing.say(f"cluster {name!r} is up: {what} in {time.monotonic() - started:.1f} s")
     printing.say(f"  kubectl:  export KUBECONFIG={instance.kubeconfig}")
     printing.say(f"  next:     testbed apply -f FILE{'' if name == 'default' else f' --name {name}'}")
+
+
+def _options(given: list[str]) -> dict[str, str]:
+    """Raises: UsageError."""
+    found = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise UsageError(f"--supervisor-option {each!r} is not NAME=VALUE")
+        found[name] = value
+    return found
 
 
 @app.command()

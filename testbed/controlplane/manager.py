@@ -42,6 +42,8 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     QuotaController, StaleDisruptionController, AutoscalerController,
     VolumeBinder, VolumeProtection, VolumeAttacher,
 )
+# What a cluster needs whose workloads another supervisor runs: deletion works, and nothing is decided about pods.
+HOUSEKEEPING: tuple[type[Controller], ...] = (GarbageCollector, NamespaceController, QuotaController, VolumeProtection)
 
 
 class ControlPlane:
@@ -49,10 +51,11 @@ class ControlPlane:
 
     def __init__(
         self, client: Client, *, profile: Profile, clock: WallClock, random: Random, usage: UsageSource | None = None,
+        kinds: tuple[type[Controller], ...] = CONTROLLERS,
     ) -> None:
         self.caches = Caches()
         tools = Tools(client, self.caches, profile, clock, random, usage or NoUsage())
-        self.controllers: tuple[Controller, ...] = tuple(kind(tools) for kind in CONTROLLERS)
+        self.controllers: tuple[Controller, ...] = tuple(kind(tools) for kind in kinds)
         self._informers = self.caches.informers(client, random)
         self.started = asyncio.Event()
 

@@ -31,7 +31,7 @@ from testbed.machines.processes import (
     ended,
     pause_before_restart_s,
 )
-from testbed.machines.protocol import EngineState, NodeState, ProcessState, RoomStatus
+from testbed.machines.protocol import CableHold, EngineState, NodeState, ProcessState, RoomStatus
 from testbed.machines.wire import serve as serve_socket
 from testbed.node.boots import count_boot
 from testbed.runtime.protocol import Host
@@ -39,6 +39,7 @@ from testbed.runtime.protocol import Host
 Json = dict[str, Any]
 MAX_NODES = 100
 API = "api"
+DRIVER = "driver"
 _ERRAND_S = 170.0
 
 
@@ -68,10 +69,14 @@ class Room:
     async def start(self) -> None:
         """Brings everything up that is not, and adopts what is. Returns at once; things get ready meanwhile."""
         self._off = _read_off(self.instance.directory / "room.json")
-        for node in self.instance.nodes:
-            self._processes.keep(self._cable(node))
+        if not self.instance.foreign:
+            for node in self.instance.nodes:
+                self._processes.keep(self._cable(node))
         await self._start_api()
-        self._spawn(self._keep_gateway())
+        if self.instance.foreign:  # another orchestrator stands where agents and gateway do: its driver
+            self._processes.keep(self._program(DRIVER, "testbed.supervisors"))
+        else:
+            self._spawn(self._keep_gateway())
         self._spawn(keep_bounded(self.instance.directory / "logs"))
         for node in self.instance.nodes:
             if node.name not in self._off:
@@ -160,9 +165,7 @@ class Room:
 
     async def status(self) -> RoomStatus:
         states = {state.name: state for state in (*self._processes.states(), *self._containers.states())}
-        told = await asyncio.gather(*(
-            cables.cable_holds(self.instance.cable_socket(node.name)) for node in self.instance.nodes
-        ))
+        told = await asyncio.gather(*(self._cable_holds(node.name) for node in self.instance.nodes))
         nodes = tuple(
             NodeState(node.name, node.name not in self._off, any(hold.cut for hold in holds), node.pod_cidr,
                       _pid(states, f"agent-{node.name}"), holds, node.kind)
@@ -170,11 +173,15 @@ class Room:
         )
         return RoomStatus(
             name=self.instance.name, id=self.instance.id, profile=self.instance.profile, room_pid=os.getpid(),
-            api_port=self.instance.api_port, processes=(*states.values(), self._gateway), nodes=nodes,
-            ingress_ports=self.instance.ingress_ports,
+            api_port=self.instance.api_port, nodes=nodes, ingress_ports=self.instance.ingress_ports,
+            processes=tuple(states.values()) if self.instance.foreign else (*states.values(), self._gateway),
         )
 
+    async def _cable_holds(self, node: str) -> tuple[CableHold, ...]:
+        return () if self.instance.foreign else await cables.cable_holds(self.instance.cable_socket(node))
+
     async def add_node(self, name: str = "", *, cpu: str = "", memory: str = "", kind: str = SLICE) -> str:
+        self._check_grows()
         async with self._lock(""):
             node = new_node(self.instance, name, cpu, memory, kind=kind)
             if kind == ENGINE:
@@ -185,6 +192,7 @@ class Room:
             return node.name
 
     async def remove_node(self, name: str) -> None:
+        self._check_grows()
         self._node(name)
         await self.set_power(name, on=False)
         async with self._lock(name), self._lock(""):
@@ -319,6 +327,12 @@ class Room:
         return {}
 
     # --- state
+
+    def _check_grows(self) -> None:
+        """Raises: InvalidInput where the number of nodes is chosen at the start."""
+        if self.instance.foreign:
+            raise InvalidInput(f"nodes of a cluster that {self.instance.supervisor} runs do not come and go",
+                               hint="take it down, and up again with other --nodes")
 
     def _node(self, name: str) -> NodeInstance:
         """Raises: NotFound."""

@@ -15,13 +15,21 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from testbed.api.instance import ENGINE, SLICE, Instance, instance_directory, load_instance, memory_directory
-from testbed.errors import ApiError, EngineUnavailable, EnvironmentProblem, NoSuchImage, TestbedError
+from testbed.api.instance import (
+    ENGINE,
+    SLICE,
+    TESTBED,
+    Instance,
+    instance_directory,
+    load_instance,
+    memory_directory,
+)
+from testbed.errors import ApiError, EngineUnavailable, EnvironmentProblem, InvalidInput, NoSuchImage, TestbedError
 from testbed.machines import addresses
 from testbed.machines.cleanup import abandoned, clean, remove_instance, remove_tree
 from testbed.machines.client import RoomClient, room_status
@@ -40,6 +48,7 @@ from testbed.network.gateway import IMAGE as GATEWAY_IMAGE
 from testbed.network.gateway import ensure_network, gateway_status
 from testbed.runtime.factory import open_engine, open_host
 from testbed.runtime.protocol import Engine
+from testbed.supervisors.catalog import supervisor
 
 Progress = Callable[[str], None]
 SANDBOX_IMAGE = "testbed-pause:1"
@@ -63,6 +72,8 @@ class Shape:
         node_kind: of its first nodes, "slice" or "engine".
         zones: over how many they are spread; 0: they name none.
         allow_privileged: containers may be privileged and add any capability.
+        supervisor: who looks after the containers: "testbed", or one of testbed.supervisors.catalog.
+        supervisor_options: its switches.
     """
 
     nodes: int = 3
@@ -73,6 +84,24 @@ class Shape:
     node_kind: str = SLICE
     zones: int = 0
     allow_privileged: bool = False
+    supervisor: str = TESTBED
+    supervisor_options: Mapping[str, str] = field(default_factory=dict)
+
+    def settled(self) -> Shape:
+        """With what its supervisor makes of it. Raises: InvalidInput."""
+        if self.supervisor == TESTBED:
+            if self.supervisor_options:
+                raise InvalidInput("our own supervisor has no options", hint="choose another: --supervisor compose")
+            return self
+        chosen = supervisor(self.supervisor)
+        kind = chosen.node_kind(self.node_kind)
+        return replace(self, node_kind=kind, nodes=chosen.node_count(self.nodes, kind),
+                       supervisor_options=chosen.checked_options(self.supervisor_options))
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Of ours, that must be there."""
+        return (GATEWAY_IMAGE, SANDBOX_IMAGE) if self.supervisor == TESTBED else supervisor(self.supervisor).images
 
 
 _USUAL = Shape()
@@ -160,13 +189,14 @@ async def bring_up_async(
     engine_url: str = "",
 ) -> Instance:
     """``bring_up`` in a running event loop."""
+    shape = shape.settled()
     directory = instance_directory(name)
     if (directory / "instance.json").exists():
         raise _already_up(directory)
     engine = open_engine(engine_url)
     try:
         progress("looking at the engine")
-        await _check_engine(engine, name, shape.node_kind, engine_url)
+        await _check_engine(engine, name, shape, engine_url)
         instance = await _reserve(directory, name, shape, engine, engine_url)
         try:
             progress(f"network {instance.subnet}, API on port {instance.api_port}")
@@ -199,11 +229,11 @@ def _already_up(directory: Path) -> TestbedError:
     )
 
 
-async def _check_engine(engine: Engine, name: str, node_kind: str, engine_url: str) -> None:
+async def _check_engine(engine: Engine, name: str, shape: Shape, engine_url: str) -> None:
     """Raises: EngineUnavailable, EnvironmentProblem (image missing, name used from another state directory)."""
-    if node_kind == ENGINE:
+    if shape.node_kind == ENGINE:
         await check_engine_nodes(engine, engine_url)
-    for image in (GATEWAY_IMAGE, SANDBOX_IMAGE):
+    for image in shape.images:
         try:
             await engine.image(image)
         except NoSuchImage as error:
@@ -234,7 +264,8 @@ async def _reserve(directory: Path, name: str, shape: Shape, engine: Engine, eng
             name=name, id=identity, directory=directory, subnet=subnet, api_port=api_port,
             node_ports=addresses.choose_node_ports(taken, source), profile=shape.profile,
             engine_url=engine_url, ingress_ports=tuple(ingress_ports), zones=shape.zones,
-            allow_privileged=shape.allow_privileged,
+            allow_privileged=shape.allow_privileged, supervisor=shape.supervisor,
+            supervisor_options=dict(shape.supervisor_options),
         )
         for _ in range(shape.nodes):
             node = new_node(instance, "", shape.node_cpu, shape.node_memory, avoid=taken, kind=shape.node_kind)
@@ -332,11 +363,12 @@ async def _wait_until_usable(instance: Instance, progress: Progress) -> None:
     started = time.monotonic()
     waits: list[tuple[str, Callable[[], Awaitable[bool]]]] = [
         ("machine room", lambda: _room_answers(instance)),
-        ("gateway", lambda: _gateway_programmed(instance)),
     ]
     async with _api(instance) as api:
-        waits.insert(1, ("API", api.answers))
-        waits.append(("nodes", lambda: api.nodes_ready(len(instance.nodes))))
+        waits.append(("API", api.answers))
+        if not instance.foreign:
+            waits.append(("gateway", lambda: _gateway_programmed(instance)))
+        waits.append(("nodes", lambda: api.nodes_ready(max(len(instance.nodes), 1 if instance.foreign else 0))))
         for what, done in waits:
             while not await done():
                 await _check_progress(instance, what, started)
@@ -399,7 +431,8 @@ async def _check_progress(instance: Instance, what: str, started: float) -> None
         log = "room" if failing[0] == "gateway" else failing[0]
         raise EnvironmentProblem(f"{failing[0]} does not start:\n{_tail(instance, log)}")
     if time.monotonic() - started > DEADLINE_S:
-        culprit = {"machine room": "room", "API": "api", "gateway": "room"}.get(what, "agent-node-1")
+        runs_nodes = "driver" if instance.foreign else "agent-node-1"
+        culprit = {"machine room": "room", "API": "api", "gateway": "room"}.get(what, runs_nodes)
         raise EnvironmentProblem(f"{what} did not get ready within {DEADLINE_S:g} s:\n{_tail(instance, culprit)}")
 
 

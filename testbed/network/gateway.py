@@ -53,9 +53,10 @@ async def ensure_network(engine: Engine, instance: Instance) -> None:
     mine = instance_labels(instance, labels.ROLE_NETWORK)
     if await engine.networks({labels.INSTANCE: instance.id}):
         return
-    await engine.create_network(
-        instance.network, subnet=instance.pod_range, gateway=instance.host_address, bridge=instance.bridge, labels=mine
-    )
+    # Without a gateway of ours whatever holds a ClusterIP is a container on this network itself.
+    subnet, range_ = (instance.subnet, instance.pod_range) if instance.foreign else (instance.pod_range, "")
+    await engine.create_network(instance.network, subnet=subnet, gateway=instance.host_address, bridge=instance.bridge,
+                                labels=mine, ip_range=range_)
 
 
 async def ensure_gateway(engine: Engine, host: Host, instance: Instance) -> ContainerState:

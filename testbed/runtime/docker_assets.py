@@ -127,11 +127,12 @@ class DockerAssets:
     # --- networks
 
     async def create_network(
-        self, name: str, *, subnet: str, gateway: str, bridge: str, labels: Mapping[str, str]
+        self, name: str, *, subnet: str, gateway: str, bridge: str, labels: Mapping[str, str], ip_range: str = "",
     ) -> str:
+        addresses = {"Subnet": subnet, "Gateway": gateway, **({"IPRange": ip_range} if ip_range else {})}
         body = {
             "Name": name, "Driver": "bridge", "CheckDuplicate": True, "Labels": dict(labels),
-            "IPAM": {"Driver": "default", "Config": [{"Subnet": subnet, "Gateway": gateway}]},
+            "IPAM": {"Driver": "default", "Config": [addresses]},
             "Options": {"com.docker.network.bridge.name": bridge} if bridge else {},
         }
         def work(client: DockerClient) -> str:

@@ -383,7 +383,7 @@ class SimulatedEngine(SimulatedVolumes):
         return await self._ask_registry(registry, reference, name)
 
     async def create_network(
-        self, name: str, *, subnet: str, gateway: str, bridge: str, labels: Mapping[str, str]
+        self, name: str, *, subnet: str, gateway: str, bridge: str, labels: Mapping[str, str], ip_range: str = "",
     ) -> str:
         await self._asked()
         if any(subnet in network.subnets for network in self.machine.networks.values()):

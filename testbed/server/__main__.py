@@ -20,7 +20,7 @@ from testbed.api.clock import SystemClock
 from testbed.api.instance import Instance, load_instance
 from testbed.client.events import EventRecorder
 from testbed.client.inprocess import InProcessClient
-from testbed.controlplane.manager import ControlPlane
+from testbed.controlplane.manager import CONTROLLERS, HOUSEKEEPING, ControlPlane
 from testbed.core.profile import PROFILES
 from testbed.errors import EnvironmentProblem, TestbedError
 from testbed.network.feeder import GatewayFeeder
@@ -64,7 +64,7 @@ async def run(instance: Instance) -> None:
     client = InProcessClient(registry)
     agents = Agents(instance)
     control = ControlPlane(client, profile=PROFILES[instance.profile], clock=SystemClock(), random=rng,
-                           usage=Usages(registry, agents))
+                           usage=Usages(registry, agents), kinds=HOUSEKEEPING if instance.foreign else CONTROLLERS)
     recorder = EventRecorder(client, "gateway", SystemClock(), random=rng)
     feeder = GatewayFeeder(client, instance.gateway_directory / "control.sock", recorder)
     ingress_recorder = EventRecorder(client, "ingress-controller", SystemClock(), random=rng)
@@ -78,9 +78,10 @@ async def run(instance: Instance) -> None:
     gc.freeze()  # what is imported by now stays; collections need not look at it again
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(control.run(), name="controllers"),
-                     group.create_task(feeder.run(), name="gateway feeder"),
-                     group.create_task(ingresses.run(), name="ingress feeder")]
+            tasks = [group.create_task(control.run(), name="controllers")]
+            if not instance.foreign:
+                tasks += [group.create_task(feeder.run(), name="gateway feeder"),
+                          group.create_task(ingresses.run(), name="ingress feeder")]
             await stopping.wait()
             for task in tasks:
                 task.cancel()
