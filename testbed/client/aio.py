@@ -34,8 +34,8 @@ class HttpClient:
         watch_silence_s: float = WATCH_SILENCE_S,
     ) -> None:
         self._url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}", "User-Agent": "testbed"}
-        self._ca_file = ca_file
+        self._token, self._ca_file = token, ca_file
+        self._server_name: str | None = None  # in the server's certificate, where it is not the address
         self._deadline_s = deadline_s
         self._watch_silence_s = watch_silence_s
         self._session: aiohttp.ClientSession | None = None
@@ -75,7 +75,9 @@ class HttpClient:
             "watch": "true", "resourceVersion": resource_version, "allowWatchBookmarks": "true"}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_DEADLINE_S, sock_read=self._watch_silence_s)
         try:
-            async with self._open().get(self._url + resource.path(namespace), params=query, timeout=timeout) as answer:
+            async with (await self._open()).get(
+                    self._url + resource.path(namespace), params=query, timeout=timeout,
+                    headers=await self._authorization(), server_hostname=self._server_name) as answer:
                 if answer.status >= 400:
                     raise _error(answer.status, await answer.read())
                 while line := await answer.content.readline():
@@ -126,10 +128,16 @@ class HttpClient:
     ) -> Json:
         return await self._call("POST", resource.path(namespace, name, subresource), body=body)
 
-    async def logs(self, name: str, namespace: str, *, tail_lines: int | None = None) -> str:
-        """The last lines of a pod's only container. Raises: ApiError."""
+    async def logs(self, name: str, namespace: str, *, tail_lines: int | None = None, container: str = "") -> str:
+        """The last lines of a container, by default of a pod's only one. Raises: ApiError."""
         query = {} if tail_lines is None else {"tailLines": str(tail_lines)}
+        if container:
+            query["container"] = container
         return (await self._send("GET", PODS.path(namespace, name, "log"), query)).decode("utf-8", "replace")
+
+    async def look(self, path: str) -> Json:
+        """What is no object: ``/version``, the kinds of a group. Raises: NotFound, ApiUnavailable."""
+        return await self._call("GET", path)
 
     async def close(self) -> None:
         if self._session is not None:
@@ -138,20 +146,24 @@ class HttpClient:
 
     # --- one call
 
-    def _open(self) -> aiohttp.ClientSession:
+    async def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            tls: ssl.SSLContext | bool = True
-            if self._ca_file is not None:
-                try:
-                    tls = ssl.create_default_context(cafile=str(self._ca_file))
-                except OSError as error:
-                    raise ApiUnavailable(f"{self._ca_file} cannot be read: {error}", hint="is the cluster "
-                                                                                          "up?") from error
             # No limit: each watch holds a connection of its own.
-            connector = aiohttp.TCPConnector(ssl=tls, limit=0, keepalive_timeout=30)
-            self._session = aiohttp.ClientSession(connector=connector, headers=self._headers,
+            connector = aiohttp.TCPConnector(ssl=await self._tls(), limit=0, keepalive_timeout=30)
+            self._session = aiohttp.ClientSession(connector=connector, headers={"User-Agent": "testbed"},
                                                   read_bufsize=MAX_EVENT_BYTES, trust_env=False)
         return self._session
+
+    async def _tls(self) -> ssl.SSLContext | bool:
+        if self._ca_file is None:
+            return True
+        try:
+            return ssl.create_default_context(cafile=str(self._ca_file))
+        except OSError as error:
+            raise ApiUnavailable(f"{self._ca_file} cannot be read: {error}", hint="is the cluster up?") from error
+
+    async def _authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token}"}
 
     async def _call(
         self, method: str, path: str, query: Mapping[str, str] | None = None, *, body: Any = None,
@@ -168,19 +180,25 @@ class HttpClient:
         self, method: str, path: str, query: Mapping[str, str] | None = None, *, body: Any = None,
         content_type: str = "application/json",
     ) -> bytes:
-        timeout = aiohttp.ClientTimeout(total=self._deadline_s, sock_connect=CONNECT_DEADLINE_S)
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": content_type} if data is not None else {}
-        try:
-            async with self._open().request(method, self._url + path, params=query, data=data, headers=headers,
-                                            timeout=timeout) as answer:
-                content = await answer.read()
-                status = answer.status
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _unavailable(self._url, error) from error
+        status, content, _ = await self._exchange(method, path, query, body, content_type)
         if status >= 400:
             raise _error(status, content)
         return content
+
+    async def _exchange(
+        self, method: str, path: str, query: Mapping[str, str] | None, body: Any, content_type: str,
+    ) -> tuple[int, bytes, Mapping[str, str]]:
+        """(status, content, headers) of one request. Raises: ApiUnavailable when there is no answer."""
+        timeout = aiohttp.ClientTimeout(total=self._deadline_s, sock_connect=CONNECT_DEADLINE_S)
+        data = None if body is None else json.dumps(body).encode()
+        headers = await self._authorization() | ({"Content-Type": content_type} if data is not None else {})
+        session = await self._open()
+        try:
+            async with session.request(method, self._url + path, params=query, data=data, headers=headers,
+                                       timeout=timeout, server_hostname=self._server_name) as answer:
+                return answer.status, await answer.read(), answer.headers
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unavailable(self._url, error) from error
 
 
 def _query(label_selector: str, field_selector: str) -> dict[str, str]:
