@@ -1,28 +1,22 @@
-"""One HTTP/1.1 request over one TCP connection, as cheaply as asyncio allows: non-blocking sockets and callbacks.
+"""One request over one TCP connection, as cheaply as asyncio allows: non-blocking sockets and callbacks.
 
-It decides how a request *ended* (records.Outcome); when requests leave is the pulse's affair. A finished connection
-that is not kept waits for the server's FIN, so that the TIME_WAIT is the server's and a long pulse never runs out
-of ports.
+It carries requests and answers; what an answer means is `answers.py`'s, when requests leave is the pulse's affair. A
+finished connection that is not kept waits for the server's FIN, so that the TIME_WAIT is the server's and a long
+pulse never runs out of ports.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import re
 import socket
 import struct
 from collections.abc import Callable
 
+from testbed.load.answers import Judge, Judged
 from testbed.load.records import Outcome
 
-_LIMIT = 1 << 20  # bytes of an answer that are read before it counts as malformed
 _LINGER_S = 1.0
-_BACKEND = re.compile(rb'"pod"\s*:\s*"([^"\\]{1,200})"')
-_BACKEND_HEADER = re.compile(rb"\r\nx-(?:pod|backend|served-by)(?:-name)?:[ \t]*([^\r\n,]{1,200})", re.IGNORECASE)
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,12})", re.IGNORECASE)
-_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
-_CLOSE = re.compile(rb"\r\nconnection:[^\r\n]*close", re.IGNORECASE)
 
 _REFUSED = {errno.ECONNREFUSED}
 _RESET = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
@@ -86,6 +80,7 @@ class Connection:
         self._address = address
         self._connected = False
         self._request = b""
+        self._judge: Judge | None = None
         self._answer = bytearray()
         self._done: Done | None = None
         self.on_idle_end: Callable[[Connection], None] | None = None
@@ -93,13 +88,13 @@ class Connection:
 
     # --- asking
 
-    def send(self, request: bytes, done: Done) -> None:
-        """Sends; ``done`` is called once, unless ``abandon`` is called first."""
-        self._request, self._done = request, done
+    def send(self, request: bytes, judge: Judge, done: Done) -> None:
+        """Sends ``request`` (nothing when it is empty); ``done`` is called once, unless ``abandon`` is called first."""
+        self._request, self._judge, self._done = request, judge, done
         self._answer.clear()
         self.reusable = False
         if self._connected:
-            self._write()
+            self._loop.call_soon(self._write)  # ``done`` is called later, also when the connection turns out broken
             return
         code = self._socket.connect_ex(self._address)
         if code in (0, errno.EINPROGRESS):
@@ -123,7 +118,7 @@ class Connection:
         self._write()
 
     def _write(self) -> None:
-        """A request is far smaller than an empty socket buffer: it is taken whole or the connection is broken."""
+        """A request is smaller than an empty socket buffer: it is taken whole or the connection is broken."""
         try:
             sent = self._socket.send(self._request)
         except OSError as error:
@@ -131,6 +126,8 @@ class Connection:
             return
         if sent < len(self._request):
             self._finish(Outcome.RESET)
+        else:
+            self._look(ended=False)  # there may be nothing to wait for
 
     # --- the answer
 
@@ -149,49 +146,26 @@ class Connection:
                     self.on_idle_end(self)
             return
         self._answer += block
-        self._judge(ended=not block)
+        self._look(ended=not block)
 
-    def _judge(self, *, ended: bool) -> None:
-        answer = self._answer
-        head = answer.find(b"\r\n\r\n")
-        if head < 0:
-            if ended:
-                self._finish(Outcome.CLOSED)
-            elif len(answer) > 65536:
-                self._finish(Outcome.MALFORMED)
-            return
-        if not answer.startswith(b"HTTP/1.") or not answer[9:12].isdigit():
-            self._finish(Outcome.MALFORMED)
-            return
-        header = bytes(answer[: head + 2])
-        if not self._whole(header, len(answer) - head - 4, ended=ended):
-            if ended:
-                self._finish(Outcome.CLOSED)
-            elif len(answer) > _LIMIT:
-                self._finish(Outcome.MALFORMED)
-            return
-        found = _BACKEND_HEADER.search(header) or _BACKEND.search(answer, head)
-        backend = found.group(1).decode("ascii", "replace").strip() if found else ""
-        self.reusable = not ended and not _CLOSE.search(header)
-        self._finish(Outcome.OK, int(answer[9:12]), backend.replace(",", "_"))
-
-    def _whole(self, header: bytes, body: int, *, ended: bool) -> bool:
-        length = _LENGTH.search(header)
-        if length:
-            return body >= int(length.group(1))
-        if _CHUNKED.search(header):
-            return self._answer.endswith(b"\r\n0\r\n\r\n")
-        return ended or header[9:12] in (b"204", b"304")
+    def _look(self, *, ended: bool) -> None:
+        found = self._judge(self._answer, ended) if self._judge is not None else None
+        if found is not None:
+            self.reusable = found.reusable
+            self._end(found)
 
     # --- ending
 
-    def _finish(self, outcome: Outcome, status: int = 0, backend: str = "") -> None:
+    def _finish(self, outcome: Outcome) -> None:
+        self._end(Judged(outcome))
+
+    def _end(self, found: Judged) -> None:
         done, self._done = self._done, None
-        if outcome is not Outcome.OK:
+        if found.outcome is not Outcome.OK:
             self.reusable = False
             self._close(hard=True)
         if done is not None:
-            done(outcome, status, backend)
+            done(found.outcome, found.status, found.backend)
 
     def linger(self) -> None:
         """Waits for the server's FIN, then closes; a server that sends none within a second gets a RST."""

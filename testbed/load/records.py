@@ -3,8 +3,9 @@
 One text line per request, in the order in which requests *ended*:
 ``index,stream,due_ns,sent_ns,done_ns,outcome,status,backend``; times are CLOCK_MONOTONIC, 0 means never. Lines that
 start with ``#`` hold JSON: ``{"kind": "start"}`` first, ``{"kind": "tick"}`` about once a second (CPU used so far,
-requests in flight), ``{"kind": "end"}`` last. A file without an end belongs to a pulse that still runs or was
-killed; a half line at its end is not read yet. Standard library only: the pulse itself imports this.
+requests in flight), ``{"kind": "stages"}`` when held stages begin, ``{"kind": "end"}`` last. A file without an end
+belongs to a pulse that still runs or was killed; a half line at its end is not read yet. Standard library only: the
+pulse itself imports this.
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ class PulseData:
     records: list[Record] = field(default_factory=list)
     ticks: list[dict[str, Any]] = field(default_factory=list)
     end: dict[str, Any] | None = None
+    stages_ns: int = 0  # when stages that were held began; 0: none were, or not yet
 
     @property
     def rate(self) -> float:
@@ -135,6 +137,8 @@ class Follower:
             self.data.start = value
         elif value.get("kind") == "end":
             self.data.end = value
+        elif value.get("kind") == "stages":
+            self.data.stages_ns = int(value["at_ns"])
         else:
             self.data.ticks.append(value)
 

@@ -1,4 +1,4 @@
-"""The real pulse (``load.pulse.Pulse``) over the simulated network."""
+"""The real pulse (``load.open_loop.Pulse``) over the simulated network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 from testbed.load.exchange import Done, outcome_of
-from testbed.load.pulse import Flight, Plan, Pulse
+from testbed.load.open_loop import Flight, Plan, Pulse
 from testbed.load.records import Outcome, Record
 from testbed.simulation.world import World
 
@@ -23,7 +23,7 @@ class NetworkSender:
     def __init__(self, world: World, service: str) -> None:
         self._world, self._service = world, service
 
-    def send(self, stream: str, done: Done) -> Flight:
+    def send(self, stream: str, index: int, done: Done) -> Flight:
         return _Flight(self._exchange, done)
 
     async def _exchange(self) -> tuple[Outcome, int, str]:

@@ -21,7 +21,7 @@ BANNED_IN_CORE = {
 }
 CLOCK_READS = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today")}
 LOOPS_OF_OURS = ("testbed/controlplane", "testbed/node", "testbed/network", "testbed/server", "testbed/store", "faults",
-                 "testbed/load/pulse.py")
+                 "testbed/load/pulse.py", "testbed/load/open_loop.py")
 
 
 def sources(*parts: str) -> list[Path]:
