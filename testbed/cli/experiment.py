@@ -12,6 +12,7 @@ from testbed.errors import InvalidInput, Mistake, UsageError
 
 if TYPE_CHECKING:
     from testbed.experiment.documents import Document
+    from testbed.experiment.loading import LoadedExperiment
 
 app = typer.Typer()
 
@@ -21,6 +22,11 @@ def run(
     experiment: str = typer.Argument(..., metavar="FILE | NAME", help="An Experiment, or one that `examples` lists."),
     runs: int = typer.Option(0, "--runs", min=0, help="How often; default: what the file says."),
     seed: int = typer.Option(-1, "--seed", help="Seed of all random choices; default: what the file says."),
+    until_ci: str = typer.Option("", "--until-ci", metavar="RATIO",
+                                 help="Then go on until the intervals are that narrow, e.g. 10%."),
+    max_runs: int = typer.Option(30, "--max-runs", min=1, help="The most runs that --until-ci may take."),
+    against: str = typer.Option("", "--against", metavar="FILE", help="A second experiment, run in turns with it."),
+    platform: str = typer.Option("testbed", "--platform", help="What to run it on, several with commas, in turns."),
     jitter: str = typer.Option("", "--jitter", help="Random part of the moment of injection, e.g. 0s."),
     keep: bool = typer.Option(False, "--keep", help="Leave workload and cluster standing."),
     out: Path = typer.Option(None, "--out", help="Folder for the run's own folder; default: the cluster's state."),
@@ -37,20 +43,29 @@ def run(
     import asyncio
 
     from testbed.api.instance import instance_directory
-    from testbed.cli.finish import finish
-    from testbed.cli.open_cluster import cluster_for_run
+    from testbed.cli.finish import finish_study
+    from testbed.cli.platforms import Opening, check_platforms, cluster_source
     from testbed.experiment.loading import load_experiment
     from testbed.experiment.runner import ExperimentRun
+    from testbed.experiment.turns import Repetitions
+    from testbed.experiment.variants import variants_of
 
     printing.check_format(output, ("", "json", "yaml"))
-    loaded = load_experiment(
-        find_experiment(experiment), runs=runs or None, seed=seed if seed >= 0 else None,
-        jitter_s=printing.seconds(jitter) if jitter else None,
+    platforms = check_platforms(platform)
+
+    def load(text: str) -> LoadedExperiment:
+        return load_experiment(find_experiment(text), runs=runs or None, seed=seed if seed >= 0 else None,
+                               jitter_s=printing.seconds(jitter) if jitter else None)
+
+    loaded = load(experiment)
+    job = ExperimentRun(
+        variants_of(loaded, against=load(against) if against else None, platforms=platforms),
+        lambda wanted: cluster_source(Opening(wanted, name, printing.say, keep)),
+        out or instance_directory(name) / "runs", printing.say, keep=keep,
+        repetitions=Repetitions(loaded.experiment.spec.runs, printing.ratio(until_ci) if until_ci else None, max_runs),
     )
-    job = ExperimentRun(loaded, cluster_for_run(name, printing.say, keep=keep),
-                        out or instance_directory(name) / "runs", printing.say, keep=keep)
-    result = asyncio.run(job.run())
-    return finish(result, job.folder, output=output, junit=junit, markdown=markdown)
+    study = asyncio.run(job.run())
+    return finish_study(study, job.folder, output=output, junit=junit, markdown=markdown)
 
 
 def find_experiment(text: str) -> Path:

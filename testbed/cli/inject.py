@@ -74,13 +74,14 @@ def inject(
 
     from testbed.api.instance import instance_directory, load_instance
     from testbed.cli.finish import finish
-    from testbed.cli.open_cluster import cluster_for_run
+    from testbed.cli.platforms import own_cluster
     from testbed.experiment.runner import ExperimentRun
+    from testbed.experiment.variants import alone
 
     load_instance(instance_directory(name))  # an injection needs a cluster with something in it
-    job = ExperimentRun(loaded, cluster_for_run(name, printing.say), instance_directory(name) / "runs", printing.say,
+    job = ExperimentRun(alone(loaded), own_cluster(name, printing.say), instance_directory(name) / "runs", printing.say,
                         keep=True, command="inject")
-    result = asyncio.run(job.run())
+    result = asyncio.run(job.run_alone())
     return finish(result, job.folder, output=output)
 
 

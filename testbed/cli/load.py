@@ -41,9 +41,10 @@ def load(
 
     from testbed.api.instance import instance_directory, load_instance
     from testbed.cli.finish import finish
-    from testbed.cli.open_cluster import cluster_for_run
+    from testbed.cli.platforms import own_cluster
     from testbed.experiment.inject import read_fault
     from testbed.experiment.runner import ExperimentRun
+    from testbed.experiment.variants import alone
     from testbed.load.alone import LoadTest, load_test
 
     printing.check_format(output, ("", "json", "yaml"))
@@ -55,7 +56,7 @@ def load(
         seed=seed, namespace=namespace,
     ))
     load_instance(instance_directory(name))  # a load test needs a cluster with something in it
-    job = ExperimentRun(loaded, cluster_for_run(name, printing.say), out or instance_directory(name) / "runs",
+    job = ExperimentRun(alone(loaded), own_cluster(name, printing.say), out or instance_directory(name) / "runs",
                         printing.say, keep=True, command="load")
-    result = asyncio.run(job.run())
+    result = asyncio.run(job.run_alone())
     return finish(result, job.folder, output=output, junit=junit, markdown=markdown)

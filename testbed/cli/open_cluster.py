@@ -11,27 +11,20 @@ from typing import TYPE_CHECKING
 from testbed.api.instance import Instance, instance_directory, load_instance
 
 if TYPE_CHECKING:
+    from testbed.cli.platforms import Opening
     from testbed.experiment.kind import ClusterSpec
     from testbed.experiment.platforms.protocol import ClusterSource, Platform
 
-Tell = Callable[[str], None]
+def source(opening: Opening) -> ClusterSource:
+    """Gives the cluster when the run asks for it."""
+    def opened(spec: ClusterSpec) -> AbstractAsyncContextManager[Platform]:
+        return _opened(opening.cluster, spec, opening.tell, opening.keep)
 
-
-def cluster_for_run(name: str, tell: Tell, *, keep: bool = False) -> ClusterSource:
-    """Gives the cluster when the run asks for it.
-
-    Args:
-        name: the cluster that is used when it is up.
-        keep: leave a cluster that was made for the run standing, to look into it.
-    """
-    def source(spec: ClusterSpec) -> AbstractAsyncContextManager[Platform]:
-        return _opened(name, spec, tell, keep)
-
-    return source
+    return opened
 
 
 @asynccontextmanager
-async def _opened(name: str, spec: ClusterSpec, tell: Tell, keep: bool) -> AsyncIterator[Platform]:
+async def _opened(name: str, spec: ClusterSpec, tell: Callable[[str], None], keep: bool) -> AsyncIterator[Platform]:
     from testbed.machines.up import Shape, bring_up_async, take_down_async
 
     directory = instance_directory(name)

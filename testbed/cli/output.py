@@ -97,3 +97,15 @@ def seconds(text: str) -> float:
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
         raise UsageError(f"{text!r} is not a duration", hint="write 30s, 1m30s or 500ms")
     return sum(float(number) * units[unit] for number, unit in parts)
+
+
+def ratio(text: str) -> float:
+    """``10%`` or ``0.1`` as 0.1, more than 0. Raises: UsageError."""
+    number = text.strip().removesuffix("%")
+    try:
+        value = float(number) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise UsageError(f"{text!r} is not a share", hint="write 10% or 0.1")
+    return value

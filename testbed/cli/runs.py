@@ -28,7 +28,7 @@ def folders() -> list[Path]:
 @app.command()
 def runs(output: str = printing.Output) -> None:
     """List earlier runs, the newest last."""
-    from testbed.experiment.runner import read_result
+    from testbed.experiment.saving import read_result
 
     printing.check_format(output, ("", "json", "yaml"))
     found: list[tuple[Path, Result]] = [(folder, read_result(folder)) for folder in folders()]
@@ -54,7 +54,7 @@ def report(
     import importlib
 
     from testbed.cli.finish import terminal_text, write
-    from testbed.experiment.runner import read_result
+    from testbed.experiment.saving import read_result
 
     if format not in FORMATS:
         raise UsageError(f"-o {format!r} is not a format", hint="one of: " + ", ".join(FORMATS))

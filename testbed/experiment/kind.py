@@ -297,9 +297,20 @@ class ExperimentSpec(Strict):
     budget: BudgetSpec | None = None
     blast_radius: BlastRadiusSpec = Field(default_factory=BlastRadiusSpec)
     runs: int = Field(default=1, ge=1, le=1000)
+    matrix: dict[str, tuple[Any, ...]] = Field(
+        default_factory=dict, description="Values of the manifests to compare, e.g. livenessProbe.periodSeconds: "
+                                          "[1, 5, 10]; each combination is run, interleaved.")
     seed: int = 0
     jitter: Duration | None = Field(default=None, description="0 turns the random part of the moment off.")
     observe: Duration = Field(default=2.0, description="How long to watch on after everything is restored.")
+
+    @field_validator("matrix")
+    @classmethod
+    def _values(cls, value: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        for key, values in value.items():
+            if not values or len({repr(item) for item in values}) != len(values):
+                raise ValueError(f"{key} needs one value or more, each once")
+        return value
 
 
 class ExperimentMetadata(Strict):

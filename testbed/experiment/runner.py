@@ -1,43 +1,32 @@
-"""Runs an experiment: the cluster, the workload, every repetition, and at last the one result value.
+"""Runs an experiment: every platform that is wanted, every variant, each repetition in its turn; then the study.
 
-It reaches the cluster through `testbed.client` alone, as it would a real Kubernetes. How one repetition goes is
-`phases.py`'s; how a result looks is `testbed.report`'s.
+It reaches the clusters through `testbed.client` alone, as it would a real Kubernetes. How one variant goes is
+`variant_run.py`'s, how one repetition goes `phases.py`'s; how a result looks is `testbed.report`'s.
 """
 
 from __future__ import annotations
 
-import json
 import random
-import shutil
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
-from testbed.api.resources import DEPLOYMENTS
-from testbed.errors import InvalidInput, TestbedError
-from testbed.experiment.applying import Created, apply, deployments_in, remove
+from testbed.errors import TestbedError
 from testbed.experiment.interrupts import Interrupted, Interrupts
-from testbed.experiment.journal import Journal
-from testbed.experiment.loading import LoadedExperiment
-from testbed.experiment.objectives import judge
-from testbed.experiment.phases import RepetitionRunner
+from testbed.experiment.kind import ClusterSpec
 from testbed.experiment.platforms.protocol import ClusterSource, Platform
-from testbed.experiment.publishing import PublishedRun
-from testbed.experiment.repetition import run_result
-from testbed.experiment.result import (
-    EXIT_CODES,
-    Environment,
-    ObjectiveResult,
-    Result,
-    RunResult,
-    Verdict,
-)
-from testbed.experiment.statistics import over_runs
+from testbed.experiment.result import EXIT_CODES, Result, Study, Turn, VariantResult, Verdict
+from testbed.experiment.saving import write_study
+from testbed.experiment.turns import Repetitions, order
+from testbed.experiment.variant_run import Command, VariantRun
+from testbed.experiment.variants import Variant
 
 Tell = Callable[[str], None]
+# What another variant's run may end with so that the whole command has: nobody can say then what the others measured.
+SERIOUS = (Verdict.BUG, Verdict.INTERRUPTED, Verdict.UNDO_FAILED, Verdict.ENVIRONMENT)
 
 
 def new_run_id(name: str, now: datetime, generator: random.Random | None = None) -> str:
@@ -49,187 +38,136 @@ def new_run_id(name: str, now: datetime, generator: random.Random | None = None)
 
 @dataclass
 class ExperimentRun:
-    """One command's run. ``runs_folder``: where its own folder is made. ``keep``: leave the workload in the cluster.
+    """One command's run.
 
-    ``platform_profile`` and ``environment`` are known once the cluster is.
+    Attributes:
+        sources: what opens a platform, by its name. runs_folder: where the run's own folder is made.
+        repetitions: how often each variant runs; None: as the first variant's experiment says.
+        keep: leave the workload in the cluster.
     """
 
-    loaded: LoadedExperiment
-    open_cluster: ClusterSource
+    variants: Sequence[Variant]
+    sources: Callable[[str], ClusterSource]
     runs_folder: Path
     tell: Tell
+    repetitions: Repetitions | None = None
     keep: bool = False
-    command: Literal["experiment", "load", "inject"] = "experiment"
+    command: Command = "experiment"
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     run_id: str = ""
-    runs: list[RunResult] = field(default_factory=list)
-    environment: Environment = field(default_factory=Environment)
-    profile: str = ""
-    notes: list[str] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.run_id = self.run_id or new_run_id(self.loaded.experiment.metadata.name, self.started_at)
+        self.run_id = self.run_id or new_run_id(self._first.loaded.experiment.metadata.name, self.started_at)
+
+    @property
+    def _first(self) -> Variant:
+        return self.variants[0]
 
     @property
     def folder(self) -> Path:
         return self.runs_folder / self.run_id
 
-    async def run(self) -> Result:
-        """Everything. The result is written to ``folder`` too, also when it was interrupted.
+    async def run_alone(self) -> Result:
+        """The result of the only variant. Raises: as ``run``."""
+        return (await self.run()).variants[0].result
+
+    async def run(self) -> Study:
+        """Everything. The results are written to ``folder`` too, also when it was interrupted.
 
         Raises: TestbedError only for what went wrong before the first repetition began (nothing is applied then, or
         it was removed again).
         """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        spec = self.loaded.experiment.spec
-        journal = Journal(self.folder, self.run_id, self.loaded.experiment.metadata.name, spec.seed)
-        self._keep_inputs()
         interrupts = Interrupts(self.tell)
-        verdict, reason = Verdict.BUG, "the run did not end"
+        runs = self._variant_runs(interrupts)
+        verdict, reason = Verdict.PASSED, ""
+        results: list[Result] = []
         try:
             with interrupts.watching():
-                verdict, reason = await self._on_cluster(journal, interrupts)
-        except Interrupted:
-            verdict, reason = Verdict.INTERRUPTED, "interrupted by the user"
+                async with AsyncExitStack() as stack:
+                    try:
+                        await self._begin(runs, stack, interrupts)
+                        await self._in_turns(runs)
+                    except Interrupted:
+                        verdict, reason = Verdict.INTERRUPTED, "interrupted by the user"
+                    results = [await run.end(verdict, reason) for run in runs]
         except TestbedError as error:
-            journal.finish(error.message, error.exit_code)
+            self._finish_journals(runs, error.message, error.exit_code)
             raise
         except Exception as error:
-            journal.finish(f"{Verdict.BUG.value}: {error!r}", EXIT_CODES[Verdict.BUG])
+            self._finish_journals(runs, f"{Verdict.BUG.value}: {error!r}", EXIT_CODES[Verdict.BUG])
             raise
-        result = self._result(verdict, reason)
-        journal.finish(result.verdict.value, result.exit_code)
-        self._write(result)
-        return result
+        study = self._study(runs, results)
+        if len(runs) > 1:
+            write_study(study, self.folder)
+        return study
 
-    def _keep_inputs(self) -> None:
-        """The files as they were: a result without them cannot be repeated."""
-        folder = self.folder / "manifests"
-        folder.mkdir(exist_ok=True)
-        for file in self.loaded.files:
-            shutil.copyfile(file, folder / file.name)
+    def _variant_runs(self, interrupts: Interrupts) -> list[VariantRun]:
+        wanted = self.repetitions or Repetitions(self._first.loaded.experiment.spec.runs)
+        alone = len(self.variants) == 1
+        return [VariantRun(
+            variant, run_id=self.run_id if alone else f"{self.run_id}-{index}",
+            folder=self.folder if alone else self.folder / folder_name(index, variant.name),
+            started_at=self.started_at, interrupts=interrupts, tell=self.tell, repetitions=wanted, keep=self.keep,
+            command=self.command) for index, variant in enumerate(self.variants, start=1)]
 
-    # --- the cluster and the workload
+    async def _begin(self, runs: Sequence[VariantRun], stack: AsyncExitStack, interrupts: Interrupts) -> None:
+        """Opens every platform before anything is applied anywhere. Variants of one platform share its cluster."""
+        opened: dict[tuple[str, ClusterSpec], Platform] = {}
+        for run in runs:
+            key = (run.variant.platform, run.spec.cluster)
+            if key not in opened:
+                cluster = self.sources(run.variant.platform)(run.spec.cluster)
+                opened[key] = await interrupts.guard(stack.enter_async_context(cluster))
+            await run.begin(opened[key])
 
-    async def _on_cluster(self, journal: Journal, interrupts: Interrupts) -> tuple[Verdict, str]:
-        async with AsyncExitStack() as stack:
-            cluster = self.open_cluster(self.loaded.experiment.spec.cluster)
-            platform = await interrupts.guard(stack.enter_async_context(cluster))
-            self.environment = await platform.environment()
-            self.profile = platform.profile.name
-            created: list[Created] = []
-            published = PublishedRun(platform.client, self.loaded.experiment, self.run_id)
-            await published.begin(self.started_at)
-            verdict, reason = Verdict.BUG, "the run did not end"
-            try:
-                verdict, reason = await self._repeat(platform, journal, interrupts, created)
-                return verdict, reason
-            finally:
-                await self._remove_workload(platform, created)
-                await published.end(verdict.value, reason)
+    async def _in_turns(self, runs: Sequence[VariantRun]) -> None:
+        """Repetitions until no variant wants more. Raises: Interrupted; TestbedError of the very first one."""
+        by_name = {run.variant.name: run for run in runs}
+        number = 0
+        while waiting := [name for name, run in by_name.items() if run.wants_more]:
+            number += 1
+            for name in order(waiting, self._first.loaded.experiment.spec.seed, number):
+                run = by_name[name]
+                self.tell(self._told(run, len(runs)))
+                self.turns.append(Turn(variant=name, number=len(run.runs) + 1))
+                try:
+                    await run.once()
+                except TestbedError as error:
+                    if not any(one.runs for one in runs):
+                        raise
+                    run.give_up(error)  # what was measured before is worth keeping
+                if run.runs and run.runs[-1].verdict is Verdict.INTERRUPTED:
+                    return
 
-    async def _repeat(
-        self, platform: Platform, journal: Journal, interrupts: Interrupts, created: list[Created]
-    ) -> tuple[Verdict, str]:
-        """Repetitions until all are done or one ends badly."""
-        def note(made: Created) -> None:
-            created.append(made)
-            journal.created(made[0].kind, made[1] or "", made[2])
+    def _told(self, run: VariantRun, variants: int) -> str:
+        number, wanted = len(run.runs) + 1, run.repetitions.runs
+        which = f"run {number} of {wanted}" if number <= wanted else f"run {number}"
+        if variants > 1:
+            return f"{run.variant.name}: {which}"
+        return which if run.repetitions.limit > 1 else "workload"
 
-        spec = self.loaded.experiment.spec
-        deployments = tuple(deployments_in(self.loaded.manifests, spec.namespace))
-        for number in range(1, spec.runs + 1):
-            self.tell(f"run {number} of {spec.runs}" if spec.runs > 1 else "workload")
-            await interrupts.guard(apply(platform.client, self.loaded.manifests, spec.namespace, note))
-            runner = RepetitionRunner(
-                self.loaded, platform, run_id=self.run_id, number=number, folder=self.folder, journal=journal,
-                interrupts=interrupts, tell=self.tell, deployments=deployments or await _named(self.loaded, platform))
-            repetition = await runner.run()
-            created.extend(runner.doer.created)
-            result = run_result(repetition)
-            self.runs.append(result)
-            if result.verdict is not Verdict.PASSED:
-                return result.verdict, f"run {number}: {result.reason}" if spec.runs > 1 else result.reason
-        return Verdict.PASSED, ""
+    @staticmethod
+    def _finish_journals(runs: Sequence[VariantRun], verdict: str, exit_code: int) -> None:
+        for run in runs:
+            run.journal.finish(verdict, exit_code)
 
-    async def _remove_workload(self, platform: Platform, created: Sequence[Created]) -> None:
-        if self.keep or not created:
-            return
-        try:
-            left = await remove(platform.client, created)
-        except TestbedError as error:
-            left = [error.message]
-        if left:
-            self.notes.append("left in the cluster: " + "; ".join(left))
-
-    # --- the verdict
-
-    def _result(self, verdict: Verdict, reason: str) -> Result:
-        spec = self.loaded.experiment.spec
-        trusted = [run for run in self.runs if not run.void_reason]
-        objectives = tuple(judge(objective, trusted) for objective in self.loaded.objectives)
-        if verdict is not Verdict.PASSED:  # what did not come in a run that was broken off was not missed, but not seen
-            objectives = tuple(item if item.measured is not None else item.model_copy(update={"met": None})
-                               for item in objectives)
-        if verdict is Verdict.PASSED:
-            verdict, reason = judged(objectives, self.runs)
-        void = [run for run in self.runs if run.void_reason]
-        notes = [*self.notes, *(f"run {run.number} is void: {run.void_reason}" for run in void)]
-        if spec.jitter == 0 and self.command == "experiment":
-            notes.append("jitter is off: every run meets the same phase of each period")
-        return Result(
-            command=self.command, run_id=self.run_id, name=self.loaded.experiment.metadata.name,
-            file=self.loaded.file.name, seed=spec.seed, jitter=spec.jitter != 0, profile=self.profile,
-            started_at=self.started_at, ended_at=datetime.now(UTC), environment=self.environment,
-            verdict=verdict, exit_code=EXIT_CODES[verdict], reason=reason,
-            objectives=objectives, runs=tuple(self.runs), statistics=over_runs(self.runs, spec.seed),
-            artefacts=self._artefacts(), notes=tuple(notes),
+    def _study(self, runs: Sequence[VariantRun], results: Sequence[Result]) -> Study:
+        judged = next((result for verdict in SERIOUS for result in results if result.verdict is verdict), results[0])
+        first = self._first.loaded
+        return Study(
+            run_id=self.run_id, name=first.experiment.metadata.name, file=first.file.name,
+            seed=first.experiment.spec.seed, started_at=self.started_at, ended_at=datetime.now(UTC),
+            verdict=judged.verdict, exit_code=judged.exit_code, reason=judged.reason, turns=tuple(self.turns),
+            variants=tuple(VariantResult(
+                name=run.variant.name, platform=run.variant.platform, timing=run.timing,
+                settings={item.key: item.value for item in run.variant.settings},
+                folder="" if len(runs) == 1 else run.folder.name, result=result)
+                for run, result in zip(runs, results, strict=True)),
         )
 
-    def _artefacts(self) -> dict[str, str]:
-        found = {"journal": "journal.json", "result": "result.json", "report": "report.html", "manifests": "manifests"}
-        for path in sorted(self.folder.glob("locust*.html")) + sorted(self.folder.glob("pulse-*.csv")):
-            found[path.stem] = path.name
-        return found
 
-    def _write(self, result: Result) -> None:
-        write_result(result, self.folder)
-
-
-def write_result(result: Result, folder: Path) -> Path:
-    """``result.json`` in the run's folder."""
-    path = folder / "result.json"
-    path.write_text(json.dumps(result.to_json(), ensure_ascii=False))
-    return path
-
-
-def read_result(folder: Path) -> Result:
-    """Raises: InvalidInput when there is no result of this version in ``folder``."""
-    path = folder / "result.json"
-    try:
-        return Result.from_json(json.loads(path.read_text()))
-    except FileNotFoundError:
-        raise InvalidInput(f"{folder.name} has no result", hint="see its journal.json for how far it came") from None
-    except ValueError as error:
-        raise InvalidInput(f"{path} is not a result of this version: {str(error).splitlines()[0]}") from None
-
-
-def judged(objectives: Sequence[ObjectiveResult], runs: Sequence[RunResult]) -> tuple[Verdict, str]:
-    """The verdict of runs that all went through."""
-    missed = [item for item in objectives if item.met is False]
-    if missed:
-        return Verdict.OBJECTIVE_MISSED, "; ".join(item.text for item in missed)
-    void = [run for run in runs if run.void_reason]
-    if len(void) == len(runs):
-        return Verdict.INCONCLUSIVE, "no run can be trusted: " + void[0].void_reason
-    unknown = [item for item in objectives if item.met is None]
-    if unknown:
-        return Verdict.INCONCLUSIVE, "not measured: " + "; ".join(item.text for item in unknown)
-    return Verdict.PASSED, ""
-
-
-async def _named(loaded: LoadedExperiment, platform: Platform) -> tuple[str, ...]:
-    """Without a workload of its own, an experiment watches the Deployments of its namespace."""
-    found = await platform.client.list(DEPLOYMENTS, loaded.experiment.spec.namespace)
-    return tuple(f"{item['metadata']['namespace']}/{item['metadata']['name']}" for item in found.items)
-
+def folder_name(index: int, name: str) -> str:
+    """``2-periodseconds-5``."""
+    return f"{index}-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')[:40]}".rstrip("-")

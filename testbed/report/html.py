@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from testbed.experiment.durations import say_duration
 from testbed.experiment.objectives import say_value
@@ -30,28 +30,35 @@ from testbed.report.words import (
     statistics_of,
 )
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 DATA_BUDGET_BYTES = 420_000  # of charts' data; with the libraries' 900 KB a report stays below 1.5 MB
-TEMPLATE = Path(__file__).parent / "report.html.j2"
+TEMPLATES = Path(__file__).parent
 
 
 def render(result: Result) -> str:
     """The whole page."""
-    from jinja2 import Environment
-
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = page_environment()
     environment.filters.update(
         seconds=say_duration, clean=clean,
         mark=lambda name: MARK_WORDS.get(name, name), tone=lambda name: GAP_TONES.get(name, "@muted")[1:],
     )
     runs = detailed_runs(result)
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return page.render(
+    return environment.get_template("report.html.j2").render(
         result=result, passed=passed(result), headline=headline(result), runs=runs, shown=main_run(result),
-        left_out=len(result.runs) - len(runs), data=script_json(page_data(result, runs)), library=_library(),
+        left_out=len(result.runs) - len(runs), data=script_json(page_data(result, runs)), library=library(),
         say_value=say_value, cards=[_card(result, name) for name in result.disruption_names()],
         quantity=QUANTITY_WORDS, slowest_gap=slowest_gap,
         outage_note=OUTAGE_NOTE,
     )
+
+
+def page_environment() -> Environment:
+    """Templates of pages: everything is escaped."""
+    from jinja2 import Environment, FileSystemLoader
+
+    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=FileSystemLoader(TEMPLATES))
 
 
 def write(result: Result, path: Path) -> None:
@@ -101,7 +108,7 @@ def script_json(value: Any) -> str:
 
 
 @cache
-def _library() -> str:
+def library() -> str:
     import vl_convert
 
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")

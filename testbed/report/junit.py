@@ -11,17 +11,27 @@ from testbed.report.words import clean, headline
 _NOT_THE_RUN = (Verdict.PASSED, Verdict.OBJECTIVE_MISSED)
 
 
-def render(result: Result) -> str:
-    """A ``testsuites`` document. A run that ended badly is an error, a missed objective a failure."""
+def render(*results: Result) -> str:
+    """A ``testsuites`` document, one suite for each result. A run that ended badly is an error, a missed objective a
+    failure."""
+    root = ElementTree.Element("testsuites", {"name": "testbed"})
+    suites = [_suite(root, result) for result in results]
+    for count in ("tests", "failures", "errors", "skipped"):
+        root.set(count, str(sum(int(suite.get(count, "0")) for suite in suites)))
+    root.set("time", f"{sum(float(suite.get('time', '0')) for suite in suites):.3f}")
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _suite(root: ElementTree.Element, result: Result) -> ElementTree.Element:
     missed = sum(1 for item in result.objectives if item.met is False)
     unknown = sum(1 for item in result.objectives if item.met is None)
     broken = result.verdict not in _NOT_THE_RUN
     seconds = f"{(result.ended_at - result.started_at).total_seconds():.3f}"
-    counts = {"tests": str(len(result.objectives) + 1), "failures": str(missed), "errors": str(int(broken)),
-              "skipped": str(unknown), "time": seconds}
-    root = ElementTree.Element("testsuites", {"name": "testbed", **counts})
     suite = ElementTree.SubElement(root, "testsuite", {
-        "name": clean(result.name), "timestamp": result.started_at.isoformat(), "id": result.run_id, **counts})
+        "name": clean(result.name), "timestamp": result.started_at.isoformat(), "id": result.run_id,
+        "tests": str(len(result.objectives) + 1), "failures": str(missed), "errors": str(int(broken)),
+        "skipped": str(unknown), "time": seconds})
     case = ElementTree.SubElement(suite, "testcase", {"name": "run", "classname": clean(result.name), "time": seconds})
     if broken:
         error = ElementTree.SubElement(case, "error", {"message": headline(result), "type": result.verdict.value})
@@ -29,8 +39,7 @@ def render(result: Result) -> str:
     for item in result.objectives:
         _objective(suite, result, item.text, item.met,
                    f"measured {say_value(item.measured, item.unit)}" + (f" ({item.note})" if item.note else ""))
-    ElementTree.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+    return suite
 
 
 def _objective(suite: ElementTree.Element, result: Result, text: str, met: bool | None, measured: str) -> None:

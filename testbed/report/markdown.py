@@ -23,7 +23,7 @@ def render(result: Result) -> str:
     return "\n".join(_lines(result)) + "\n"
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Text inside a table cell: it may not end the cell, begin markup or HTML."""
     plain = " ".join(clean(text).split())
     for character in "\\`*_[]|#":
@@ -33,25 +33,25 @@ def _cell(text: str) -> str:
 
 
 def _lines(result: Result) -> Iterator[str]:
-    yield f"## {'✅' if passed(result) else '❌'} {_cell(result.name)}: {_cell(headline(result))}"
+    yield f"## {'✅' if passed(result) else '❌'} {cell(result.name)}: {cell(headline(result))}"
     yield ""
-    yield (f"{len(result.runs)} run{'s' if len(result.runs) != 1 else ''}, profile {_cell(result.profile or '–')}, "
-           f"seed {result.seed}, run id {_cell(result.run_id)}")
+    yield (f"{len(result.runs)} run{'s' if len(result.runs) != 1 else ''}, profile {cell(result.profile or '–')}, "
+           f"seed {result.seed}, run id {cell(result.run_id)}")
     yield ""
     if result.objectives:
         yield "| | objective | measured |"
         yield "|---|---|---|"
         for item in result.objectives:
             mark = {True: "✅", False: "❌", None: "❔"}[item.met]
-            note = f" ({_cell(item.note)})" if item.note else ""
-            yield f"| {mark} | {_cell(item.text)} | {say_value(item.measured, item.unit)}{note} |"
+            note = f" ({cell(item.note)})" if item.note else ""
+            yield f"| {mark} | {cell(item.text)} | {say_value(item.measured, item.unit)}{note} |"
         yield ""
     yield from _recovery(result)
     run = main_run(result)
     for disruption in run.disruptions if run else ():
         yield from _timeline(disruption)
     for note in result.notes:
-        yield f"- {_cell(note)}"
+        yield f"- {cell(note)}"
 
 
 def _recovery(result: Result) -> Iterator[str]:
@@ -63,22 +63,22 @@ def _recovery(result: Result) -> Iterator[str]:
     for name in names:
         cells = [say_quantity(result, name, quantity)
                  for quantity in ("detection", "isolation", "repair", "outage", "failed")]
-        yield f"| **{_cell(name)}** | {' | '.join(cells)} |"
+        yield f"| **{cell(name)}** | {' | '.join(cells)} |"
     yield ""
-    yield f"<sub>{_cell(OUTAGE_NOTE)}</sub>"
+    yield f"<sub>{cell(OUTAGE_NOTE)}</sub>"
     yield ""
 
 
 def _timeline(item: Disruption) -> Iterator[str]:
     if item.marks.injected is None or not item.gaps:
         return
-    yield f"<details><summary>{_cell(item.name)}: where the time went</summary>"
+    yield f"<details><summary>{cell(item.name)}: where the time went</summary>"
     yield ""
     yield "| path | mark | after | gap | cause |"
     yield "|---|---|---|---|---|"
     for gap in item.gaps:
         yield (f"| {gap.path} | {MARK_WORDS.get(gap.end_mark, gap.end_mark)} | "
-               f"{say_duration(gap.end_s - item.marks.injected)} | {say_duration(gap.seconds)} | {_cell(gap.cause)} |")
+               f"{say_duration(gap.end_s - item.marks.injected)} | {say_duration(gap.seconds)} | {cell(gap.cause)} |")
     yield ""
     yield "</details>"
     yield ""

@@ -28,6 +28,7 @@ from testbed.experiment.platforms.from_here import FromHere
 from testbed.experiment.platforms.protocol import Platform, Timing
 from testbed.experiment.result import Environment
 from testbed.experiment.runner import ExperimentRun
+from testbed.experiment.variants import alone
 from testbed.server.bootstrap import ensure_system_objects
 from testbed.server.registry import Registry
 from testbed.store import Store
@@ -212,7 +213,7 @@ class RunnerWorld:
             self.closed = True
 
     def job(self, loaded: LoadedExperiment, **more: Any) -> ExperimentRun:
-        return ExperimentRun(loaded, self.open, self.folder / "runs", self.said.append, **more)
+        return ExperimentRun(alone(loaded), lambda platform: self.open, self.folder / "runs", self.said.append, **more)
 
     async def left(self) -> list[str]:
         """Names of what a run left behind in the API."""

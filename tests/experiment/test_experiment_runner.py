@@ -15,7 +15,7 @@ from runner_world import RunnerWorld, write_experiment
 from testbed.errors import TestbedError
 from testbed.experiment import phases, repetition
 from testbed.experiment.result import Result, Verdict
-from testbed.experiment.runner import read_result
+from testbed.experiment.saving import read_result
 from testbed.experiment.schema import EXPERIMENTS
 
 PULSE = "  load:\n    pulse: {service: web, rate: 50}\n"
@@ -40,7 +40,7 @@ def journal(world: RunnerWorld, result: Result) -> dict[str, object]:
 
 
 async def test_a_run_passes_and_leaves_nothing_behind(world: RunnerWorld, tmp_path: Path) -> None:
-    result = await world.job(write_experiment(tmp_path, load=PULSE, objectives='"requests.failed == 0"')).run()
+    result = await world.job(write_experiment(tmp_path, load=PULSE, objectives='"requests.failed == 0"')).run_alone()
     assert (result.verdict, result.exit_code) == (Verdict.PASSED, 0), result.reason
     run = result.runs[0]
     assert [phase.name for phase in run.phases] == [
@@ -53,7 +53,7 @@ async def test_a_run_passes_and_leaves_nothing_behind(world: RunnerWorld, tmp_pa
 
 
 async def test_its_files_can_be_read_again(world: RunnerWorld, tmp_path: Path) -> None:
-    result = await world.job(write_experiment(tmp_path)).run()
+    result = await world.job(write_experiment(tmp_path)).run_alone()
     folder = tmp_path / "runs" / result.run_id
     assert read_result(folder) == result
     assert sorted(path.name for path in (folder / "manifests").iterdir()) == ["small.yaml", "web.yaml"]
@@ -63,13 +63,13 @@ async def test_its_files_can_be_read_again(world: RunnerWorld, tmp_path: Path) -
 
 
 async def test_keep_leaves_the_workload_but_no_fault(world: RunnerWorld, tmp_path: Path) -> None:
-    await world.job(write_experiment(tmp_path), keep=True).run()
+    await world.job(write_experiment(tmp_path), keep=True).run_alone()
     assert await world.left() == ["web", "web"]
 
 
 async def test_nothing_is_injected_into_a_system_that_is_not_well(world: RunnerWorld, tmp_path: Path) -> None:
     world.daemon.ready = False
-    result = await world.job(write_experiment(tmp_path)).run()
+    result = await world.job(write_experiment(tmp_path)).run_alone()
     assert (result.verdict, result.exit_code) == (Verdict.STEADY_STATE_NOT_MET, 5)
     assert "0 of 4 ready" in result.reason
     assert not world.daemon.injected.is_set() and await world.left() == []
@@ -79,14 +79,14 @@ async def test_nothing_is_injected_into_a_system_that_is_not_well(world: RunnerW
     ("refused", "no pod matches"), ("silent", "did not report"), ("not in effect", "not frozen")])
 async def test_a_fault_without_effect(world: RunnerWorld, tmp_path: Path, effect: str, part: str) -> None:
     world.daemon.effect = effect
-    result = await world.job(write_experiment(tmp_path)).run()
+    result = await world.job(write_experiment(tmp_path)).run_alone()
     assert (result.verdict, result.exit_code) == (Verdict.NO_EFFECT, 6)
     assert part in result.reason and await world.left() == []
 
 
 async def test_an_undo_that_does_not_end(world: RunnerWorld, tmp_path: Path) -> None:
     world.daemon.stuck = True
-    result = await world.job(write_experiment(tmp_path)).run()
+    result = await world.job(write_experiment(tmp_path)).run_alone()
     assert (result.verdict, result.exit_code) == (Verdict.UNDO_FAILED, 8)
     assert "still in force" in result.reason
     faults = journal(world, result)["faults"]
@@ -94,7 +94,7 @@ async def test_an_undo_that_does_not_end(world: RunnerWorld, tmp_path: Path) -> 
 
 
 async def test_a_steady_state_that_does_not_come_back(world: RunnerWorld, tmp_path: Path) -> None:
-    job = asyncio.create_task(world.job(write_experiment(tmp_path)).run())
+    job = asyncio.create_task(world.job(write_experiment(tmp_path)).run_alone())
     await world.daemon.injected.wait()
     world.daemon.ready = False
     result = await job
@@ -102,7 +102,7 @@ async def test_a_steady_state_that_does_not_come_back(world: RunnerWorld, tmp_pa
 
 
 async def test_a_missed_objective(world: RunnerWorld, tmp_path: Path) -> None:
-    result = await world.job(write_experiment(tmp_path, objectives='"restarts > 0"')).run()
+    result = await world.job(write_experiment(tmp_path, objectives='"restarts > 0"')).run_alone()
     assert (result.verdict, result.exit_code) == (Verdict.OBJECTIVE_MISSED, 1)
     assert "restarts > 0" in result.reason
 
@@ -111,7 +111,7 @@ async def test_a_run_whose_pulse_cannot_be_trusted_is_void(
     world: RunnerWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repetition, "LATENESS_LIMIT_S", -1.0)
-    result = await world.job(write_experiment(tmp_path, load=PULSE, objectives='"requests.failed == 0"')).run()
+    result = await world.job(write_experiment(tmp_path, load=PULSE, objectives='"requests.failed == 0"')).run_alone()
     assert (result.verdict, result.exit_code) == (Verdict.INCONCLUSIVE, 9)
     assert "sent late" in result.runs[0].void_reason and result.objectives[0].met is None
 
@@ -128,7 +128,7 @@ async def test_users_who_are_hurt_too_much_end_the_run(
     spec = loaded.experiment.spec.model_copy(update={"method": (long,)})
     experiment = loaded.experiment.model_copy(update={"spec": spec})
     object.__setattr__(loaded, "experiment", experiment)
-    job = asyncio.create_task(world.job(loaded).run())
+    job = asyncio.create_task(world.job(loaded).run_alone())
     await world.daemon.injected.wait()
     world.status = 500
     result = await asyncio.wait_for(job, 20)
@@ -140,7 +140,7 @@ async def test_users_who_are_hurt_too_much_end_the_run(
 async def test_fault_objects_carry_the_experiments_blast_radius_and_a_seed_of_the_run(
     world: RunnerWorld, tmp_path: Path
 ) -> None:
-    await world.job(write_experiment(tmp_path, more="  blastRadius: {pods: 100%, nodes: 2}\n  seed: 7\n")).run()
+    await world.job(write_experiment(tmp_path, more="  blastRadius: {pods: 100%, nodes: 2}\n  seed: 7\n")).run_alone()
     notes = world.daemon.seen[0]["metadata"]["annotations"]
     assert notes == {"testbed.io/max-pods": "100%", "testbed.io/max-nodes": "2", "testbed.io/seed": "7 1 hang"}
 
@@ -153,7 +153,7 @@ async def test_an_interrupt_undoes_everything_and_still_writes(
     slow = loaded.experiment.spec.method[0].model_copy(update={"timeout": 60.0})
     object.__setattr__(loaded, "experiment", loaded.experiment.model_copy(
         update={"spec": loaded.experiment.spec.model_copy(update={"method": (slow,)})}))
-    job = asyncio.create_task(world.job(loaded).run())
+    job = asyncio.create_task(world.job(loaded).run_alone())
     await world.daemon.injected.wait()
     os.kill(os.getpid(), number)
     result = await asyncio.wait_for(job, 20)
@@ -176,21 +176,21 @@ async def test_an_interrupt_at_any_phase_ends_with_a_result(
             os.kill(os.getpid(), signal.SIGINT)
 
     job.tell = tell
-    result = await asyncio.wait_for(job.run(), 20)
+    result = await asyncio.wait_for(job.run_alone(), 20)
     assert result.exit_code in ((0, 130) if moment == "undoing" else (130,))
     assert read_result(tmp_path / "runs" / result.run_id) == result
     assert await world.left() == []
 
 
 async def test_a_run_is_an_object_of_its_kind(world: RunnerWorld, tmp_path: Path) -> None:
-    result = await world.job(write_experiment(tmp_path)).run()
+    result = await world.job(write_experiment(tmp_path)).run_alone()
     shown = await world.client.get(EXPERIMENTS, result.run_id, "default")
     assert (shown["status"]["phase"], shown["status"]["verdict"]) == ("Finished", "passed")
     assert shown["spec"]["method"][0]["name"] == "hang"
 
 
 async def test_several_runs_have_statistics(world: RunnerWorld, tmp_path: Path) -> None:
-    result = await world.job(write_experiment(tmp_path, more="  runs: 2\n")).run()
+    result = await world.job(write_experiment(tmp_path, more="  runs: 2\n")).run_alone()
     assert [run.number for run in result.runs] == [1, 2]
     assert {item.quantity for item in result.statistics} >= {"detection", "isolation", "repair"}
 
@@ -201,6 +201,6 @@ async def test_what_goes_wrong_before_the_first_run_is_told_as_it_is(world: Runn
     broken["spec"] = {**broken["spec"], "replicas": -1}
     object.__setattr__(loaded, "manifests", (loaded.manifests[0], broken))
     with pytest.raises(TestbedError) as caught:
-        await world.job(loaded).run()
+        await world.job(loaded).run_alone()
     assert caught.value.exit_code == 3
     assert world.closed and await world.left() == []

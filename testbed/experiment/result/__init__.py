@@ -17,15 +17,16 @@ from testbed.experiment.result.clients import (
 )
 from testbed.experiment.result.detector import Detector, FalseAct
 from testbed.experiment.result.run import Phase, RunResult, Series, SteadyStateResult
-from testbed.experiment.result.statistics import ObjectiveResult, Statistic
+from testbed.experiment.result.statistics import ObjectiveResult, Outlier, Statistic
+from testbed.experiment.result.study import STUDY_VERSION, Study, Turn, VariantResult
 from testbed.experiment.result.timeline import Disruption, Gap, Marks, TimelineEvent
 from testbed.experiment.result.value import Value
 from testbed.experiment.result.verdict import EXIT_CODES, Verdict
 from testbed.experiment.result.whole import SCHEMA_VERSION, Environment, Result, result_schema
 
 __all__ = [
-    "EXIT_CODES", "SCHEMA_VERSION", "Burn", "BurnAlert", "ClientView", "Detector", "Disruption", "Environment",
-    "FalseAct", "Gap", "Latency", "LocustEntry", "LocustResult", "Marks", "ObjectiveResult", "Outage", "Phase",
-    "Requests", "Result", "RunResult", "Series", "Statistic", "SteadyStateResult", "TimelineEvent", "Value",
-    "Verdict", "result_schema",
+    "EXIT_CODES", "SCHEMA_VERSION", "STUDY_VERSION", "Burn", "BurnAlert", "ClientView", "Detector", "Disruption",
+    "Environment", "FalseAct", "Gap", "Latency", "LocustEntry", "LocustResult", "Marks", "ObjectiveResult",
+    "Outage", "Outlier", "Phase", "Requests", "Result", "RunResult", "Series", "Statistic", "SteadyStateResult",
+    "Study", "TimelineEvent", "Turn", "Value", "VariantResult", "Verdict", "result_schema",
 ]

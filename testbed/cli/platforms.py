@@ -1,0 +1,61 @@
+"""Which platforms there are (``--platform``), and what opens each. One's code is imported when it is asked for."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from testbed.errors import UsageError
+
+if TYPE_CHECKING:
+    from testbed.experiment.platforms.protocol import ClusterSource
+
+# Name: the module that has ``source(opening) -> ClusterSource``.
+PLATFORMS: dict[str, str] = {
+    "testbed": "testbed.cli.open_cluster",
+}
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a command wants its platforms.
+
+    Attributes:
+        platform: the name it was asked for by.
+        cluster: the cluster of ours that is used when it is up.
+        tell: hears what is being done.
+        keep: leave a cluster that was made for the run standing, to look into it.
+    """
+
+    platform: str
+    cluster: str
+    tell: Callable[[str], None]
+    keep: bool = False
+
+
+def check_platforms(names: str) -> tuple[str, ...]:
+    """The platforms of a list with commas. Raises: UsageError with the nearest name, or for one that stands twice."""
+    found = tuple(part.strip() for part in names.split(",") if part.strip())
+    for name in found:
+        if name not in PLATFORMS:
+            near = difflib.get_close_matches(name, PLATFORMS, n=1)
+            raise UsageError(f"there is no platform {name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""),
+                             hint="platforms: " + ", ".join(PLATFORMS))
+    if not found or len(set(found)) != len(found):
+        raise UsageError(f"--platform {names!r} does not name each platform once",
+                         hint="platforms: " + ", ".join(PLATFORMS))
+    return found
+
+
+def cluster_source(opening: Opening) -> ClusterSource:
+    """What opens the platform."""
+    source: ClusterSource = importlib.import_module(PLATFORMS[opening.platform]).source(opening)
+    return source
+
+
+def own_cluster(cluster: str, tell: Callable[[str], None]) -> Callable[[str], ClusterSource]:
+    """For commands that know no other platform."""
+    return lambda platform: cluster_source(Opening(platform, cluster, tell))

@@ -1,0 +1,69 @@
+"""Whose turn it is: repetitions of several variants, interleaved. Pure.
+
+In rounds, each in a random order of its own: what the machine does meanwhile (another job, a warm cache) then hits all
+variants alike. A run that measured nothing (void) is made up for, within a limit that was fixed before.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from testbed.experiment.result import RunResult, Statistic, Verdict
+from testbed.experiment.statistics import over_runs
+
+# After these another repetition would end the same way, or could do harm. After every other one it begins clean.
+FINAL = frozenset({
+    Verdict.STEADY_STATE_NOT_MET, Verdict.NO_EFFECT, Verdict.UNDO_FAILED, Verdict.ENVIRONMENT, Verdict.BUG,
+    Verdict.INTERRUPTED,
+})
+
+
+@dataclass(frozen=True)
+class Repetitions:
+    """How often: ``runs`` that can be trusted. ``until_ci``: then on, up to ``most`` runs, until the intervals are that
+    narrow (a half-width relative to the median)."""
+
+    runs: int
+    until_ci: float | None = None
+    most: int = 0
+
+    @property
+    def limit(self) -> int:
+        """The most repetitions, void ones included."""
+        wanted = max(self.runs, self.most) if self.until_ci is not None else self.runs
+        return wanted + (wanted + 1) // 2 if wanted > 1 else 1
+
+
+def trusted(runs: Sequence[RunResult]) -> int:
+    return sum(1 for run in runs if not run.void_reason)
+
+
+def order(names: Sequence[str], seed: int, number: int) -> tuple[str, ...]:
+    """Who runs when in round ``number``."""
+    return tuple(random.Random(f"{seed} round {number}").sample(list(names), len(names)))
+
+
+# The two paths: how long users were hurt, and how long redundancy was lost. Detection is too short for a ratio to mean
+# anything, and an outage may be none.
+PRECISE = ("isolation", "repair")
+
+
+def wants_more(runs: Sequence[RunResult], wanted: Repetitions, seed: int) -> bool:
+    """Whether another repetition is due after these."""
+    if len(runs) >= wanted.limit:
+        return False
+    if trusted(runs) < wanted.runs:
+        return True
+    if wanted.until_ci is None or trusted(runs) >= wanted.most:
+        return False
+    return not precise(over_runs(runs, seed), wanted.until_ci)
+
+
+def precise(statistics: Sequence[Statistic], ratio: float) -> bool:
+    """Whether every interval of a path's median reaches no further than ``ratio`` of it to either side."""
+    paths = [item for item in statistics if item.quantity in PRECISE and item.median]
+    return bool(paths) and all(
+        item.median is not None and item.ci_low is not None and item.ci_high is not None
+        and max(item.ci_high - item.median, item.median - item.ci_low) <= ratio * item.median for item in paths)

@@ -1,0 +1,184 @@
+"""One variant on one platform: its repetitions, each from a clean start, and at last its result.
+
+How one repetition goes is `phases.py`'s; whose turn it is, `turns.py`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from testbed.api.resources import DEPLOYMENTS
+from testbed.errors import TestbedError
+from testbed.experiment.applying import Created, apply, deployments_in, remove
+from testbed.experiment.interrupts import Interrupts
+from testbed.experiment.journal import Journal
+from testbed.experiment.objectives import judge
+from testbed.experiment.phases import RepetitionRunner
+from testbed.experiment.platforms.protocol import Platform, RunsAlone
+from testbed.experiment.publishing import PublishedRun
+from testbed.experiment.repetition import run_result
+from testbed.experiment.result import EXIT_CODES, Environment, ObjectiveResult, Result, RunResult, Verdict
+from testbed.experiment.saving import keep_inputs, write_result
+from testbed.experiment.statistics import over_runs
+from testbed.experiment.turns import FINAL, Repetitions, wants_more
+from testbed.experiment.variants import Variant
+
+Command = Literal["experiment", "load", "inject"]
+
+
+class VariantRun:
+    """``folder``: where its files go. ``keep``: leave the workload in the cluster after the last repetition."""
+
+    def __init__(
+        self, variant: Variant, *, run_id: str, folder: Path, started_at: datetime, interrupts: Interrupts,
+        tell: Callable[[str], None], repetitions: Repetitions, keep: bool, command: Command,
+    ) -> None:
+        self.variant, self.loaded, self.spec = variant, variant.loaded, variant.loaded.experiment.spec
+        self.run_id, self.folder, self.started_at = run_id, folder, started_at
+        self.runs: list[RunResult] = []
+        self.timing: tuple[tuple[str, str], ...] = ()
+        self._interrupts, self._tell, self.repetitions = interrupts, tell, repetitions
+        self._keep, self._command = keep, command
+        self._given_up = (Verdict.PASSED, "")
+        self._environment, self._profile = Environment(), ""
+        self._created: list[Created] = []
+        self._notes: list[str] = []
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        keep_inputs(self.loaded, folder)
+        self.journal = Journal(folder, run_id, self.loaded.experiment.metadata.name, self.spec.seed)
+        self._platform: Platform | None = None
+        self._published: PublishedRun | None = None
+
+    async def begin(self, platform: Platform) -> None:
+        """Gets to know its platform. Raises: TestbedError; nothing is applied then."""
+        self._platform = platform
+        self._environment = await platform.environment()
+        self._profile, self.timing = platform.profile.name, platform.timing()
+        if not isinstance(platform, RunsAlone):
+            self._published = PublishedRun(platform.client, self.loaded.experiment, self.run_id)
+            await self._published.begin(self.started_at)
+
+    # --- repetitions
+
+    @property
+    def ended_badly(self) -> RunResult | None:
+        """The run after which no other one makes sense."""
+        return next((run for run in self.runs if run.verdict in FINAL), None)
+
+    def give_up(self, error: TestbedError) -> None:
+        """No further repetition: the next one could not begin."""
+        verdict = Verdict.INCONCLUSIVE if error.exit_code == EXIT_CODES[Verdict.INCONCLUSIVE] else Verdict.ENVIRONMENT
+        self._given_up = (verdict, f"run {len(self.runs) + 1} could not begin: {error}")
+
+    @property
+    def wants_more(self) -> bool:
+        if self.ended_badly is not None or self._given_up[1]:
+            return False
+        return wants_more(self.runs, self.repetitions, self.spec.seed)
+
+    async def once(self) -> None:
+        """One repetition, from a clean start. Raises: Interrupted, TestbedError before it began."""
+        platform, number = self._platform, len(self.runs) + 1
+        assert platform is not None, "begin comes first"
+        if isinstance(platform, RunsAlone):
+            self.runs.append(await self._interrupts.guard(
+                platform.repetition(self.loaded, run_id=self.run_id, number=number, folder=self.folder)))
+            return
+        try:
+            await self._interrupts.guard(apply(platform.client, self.loaded.manifests, self.spec.namespace, self._note))
+            runner = RepetitionRunner(
+                self.loaded, platform, run_id=self.run_id, number=number, folder=self.folder, journal=self.journal,
+                interrupts=self._interrupts, tell=self._tell,
+                deployments=tuple(deployments_in(self.loaded.manifests, self.spec.namespace))
+                or await self._named(platform))
+            repetition = await runner.run()
+            self._created.extend(runner.doer.created)
+            self.runs.append(run_result(repetition))
+        finally:
+            if not (self._keep and self.runs and not self.wants_more):
+                await self._clean(platform)
+
+    def _note(self, made: Created) -> None:
+        self._created.append(made)
+        self.journal.created(made[0].kind, made[1] or "", made[2])
+
+    async def _named(self, platform: Platform) -> tuple[str, ...]:
+        """Without a workload of its own, an experiment watches the Deployments of its namespace."""
+        found = await platform.client.list(DEPLOYMENTS, self.spec.namespace)
+        return tuple(f"{item['metadata']['namespace']}/{item['metadata']['name']}" for item in found.items)
+
+    async def _clean(self, platform: Platform) -> None:
+        """Takes away what this repetition brought: the next one begins from nothing."""
+        created, self._created = self._created, []
+        if not created:
+            return
+        try:
+            left = await remove(platform.client, created)
+        except TestbedError as error:
+            left = [error.message]
+        if left:
+            self._notes.append("left in the cluster: " + "; ".join(left))
+
+    # --- the result
+
+    async def end(self, verdict: Verdict, reason: str) -> Result:
+        """Args: verdict: PASSED when nothing stopped the command as a whole; else why every variant ends here."""
+        bad = self.ended_badly or next((run for run in self.runs if run.verdict is not Verdict.PASSED), None)
+        if verdict is Verdict.PASSED and bad is not None:
+            verdict = bad.verdict
+            reason = bad.reason if self.repetitions.runs == 1 else f"run {bad.number}: {bad.reason}"
+        if verdict is Verdict.PASSED:
+            verdict, reason = self._given_up
+        result = self._result(verdict, reason)
+        self.journal.finish(result.verdict.value, result.exit_code)
+        if self._published is not None:
+            await self._published.end(result.verdict.value, result.reason)
+        write_result(result, self.folder)
+        return result
+
+    def _result(self, verdict: Verdict, reason: str) -> Result:
+        trusted = [run for run in self.runs if not run.void_reason]
+        objectives = tuple(judge(objective, trusted) for objective in self.loaded.objectives)
+        if verdict is not Verdict.PASSED:  # what did not come in a run that was broken off was not missed, but not seen
+            objectives = tuple(item if item.measured is not None else item.model_copy(update={"met": None})
+                               for item in objectives)
+        if verdict is Verdict.PASSED:
+            verdict, reason = judged(objectives, self.runs)
+        return Result(
+            command=self._command, run_id=self.run_id, name=self.loaded.experiment.metadata.name,
+            file=self.loaded.file.name, seed=self.spec.seed, jitter=self.spec.jitter != 0, profile=self._profile,
+            started_at=self.started_at, ended_at=datetime.now(UTC), environment=self._environment,
+            verdict=verdict, exit_code=EXIT_CODES[verdict], reason=reason,
+            objectives=objectives, runs=tuple(self.runs), statistics=over_runs(self.runs, self.spec.seed),
+            artefacts=self._artefacts(), notes=tuple(self._all_notes()),
+        )
+
+    def _all_notes(self) -> list[str]:
+        notes = [*dict.fromkeys(self._notes),
+                 *(f"run {run.number} is void: {run.void_reason}" for run in self.runs if run.void_reason)]
+        if self.spec.jitter == 0 and self._command == "experiment":
+            notes.append("jitter is off: every run meets the same phase of each period")
+        return notes
+
+    def _artefacts(self) -> dict[str, str]:
+        found = {"journal": "journal.json", "result": "result.json", "report": "report.html", "manifests": "manifests"}
+        for path in sorted(self.folder.glob("locust*.html")) + sorted(self.folder.glob("pulse-*.csv")):
+            found[path.stem] = path.name
+        return found
+
+
+def judged(objectives: Sequence[ObjectiveResult], runs: Sequence[RunResult]) -> tuple[Verdict, str]:
+    """The verdict of runs that all went through."""
+    missed = [item for item in objectives if item.met is False]
+    if missed:
+        return Verdict.OBJECTIVE_MISSED, "; ".join(item.text for item in missed)
+    void = [run for run in runs if run.void_reason]
+    if len(void) == len(runs):
+        return Verdict.INCONCLUSIVE, "no run can be trusted: " + (void[0].void_reason if void else "there is none")
+    unknown = [item for item in objectives if item.met is None]
+    if unknown:
+        return Verdict.INCONCLUSIVE, "not measured: " + "; ".join(item.text for item in unknown)
+    return Verdict.PASSED, ""
