@@ -5,6 +5,7 @@ Go's duration syntax (``1m30s``, ``250ms``), as Kubernetes and Chaos Mesh use it
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any
 
@@ -52,21 +53,53 @@ def parse_ratio(value: Any) -> float:
     return ratio
 
 
-def say_duration(seconds: float | None) -> str:
-    """For people: ``4 ms``, ``1.52 s``, ``2 min 5 s``; ``–`` when unknown."""
+def say_duration(seconds: float | None, uncertainty_s: float | None = None) -> str:
+    """For people: ``4 ms``, ``1.52 s``, ``2 min 5 s``; ``–`` when unknown.
+
+    Args:
+        uncertainty_s: how far it may be wrong. No digit is printed that it makes meaningless, and where it shows in
+            what is printed it is told: ``1.52 s ± 5 ms``, ``1.5 s ± 0.2 s``.
+    """
     if seconds is None:
         return "–"
-    size = abs(seconds)
-    if size < 0.0005:
-        return "0 ms" if size < 0.00005 else f"{seconds * 1000:.1f} ms"
+    unit_s, unit, decimals = _form(max(abs(seconds), uncertainty_s or 0.0))
+    told = ""
+    if uncertainty_s is not None and uncertainty_s > 0:
+        decimals = min(decimals, -_leading(uncertainty_s / unit_s))
+        told = f" ± {_say_uncertainty(uncertainty_s)}" if uncertainty_s / unit_s >= 0.5 * 10.0 ** -decimals else ""
+    if unit == "min":
+        whole = round(seconds, min(decimals, 0))
+        minutes, rest = divmod(round(abs(whole)), 60)
+        return f"{'-' if whole < 0 else ''}{minutes} min {rest} s{told}"
+    value = round(seconds / unit_s, decimals) + 0.0  # + 0.0: no minus before a zero
+    return f"{value:.{max(decimals, 0)}f} {unit}{told}"
+
+
+def _form(size: float) -> tuple[float, str, int]:
+    """(seconds of the unit, the unit, decimals) of a duration of this size: three figures, or two below 10 ms."""
+    if size < 0.00005:
+        return 1e-3, "ms", 0
     if size < 0.0095:
-        return f"{seconds * 1000:.1f} ms"
+        return 1e-3, "ms", 1
     if size < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
+        return 1e-3, "ms", 0
     if size < 99.95:
-        return f"{seconds:.2f} s" if size < 9.995 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s"
+        return 1.0, "s", 2 if size < 9.995 else 1
+    return 1.0, "min", 0
+
+
+def _leading(value: float) -> int:
+    """The power of ten of the first digit: 0 of 5, -1 of 0.2."""
+    return math.floor(math.log10(value) + 1e-9)
+
+
+def _say_uncertainty(seconds: float) -> str:
+    """One figure, rounded up."""
+    if seconds >= 60:
+        return f"{math.ceil(seconds / 60 - 1e-9)} min"
+    power = _leading(seconds)
+    rounded = math.ceil(seconds / 10.0 ** power - 1e-9) * 10.0 ** power
+    return f"{rounded:g} s" if rounded >= 0.0995 else f"{rounded * 1000:g} ms"
 
 
 def say_setting(seconds: float) -> str:

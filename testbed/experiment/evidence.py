@@ -1,20 +1,23 @@
 """Watches a cluster during one run and turns all that arrives into evidence, each with the moment of its arrival.
 
-It only looks. What cannot be seen for a while (a broken watch) is listed again; what vanished meanwhile is gone.
+It only looks. What cannot be seen for a while (a broken watch) is listed again; what vanished meanwhile is gone, and
+what changed meanwhile is known no better than to the length of the silence. Where the platform can ask the container
+engine, what that tells is evidence too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from testbed.api.resources import DEPLOYMENTS, ENDPOINT_SLICES, EVENTS, NODES, PODS, ResourceType
 from testbed.client.protocol import Client
 from testbed.errors import ApiError, ApiUnavailable, EnvironmentProblem
 from testbed.experiment.observations import (
+    EngineSeen,
     Evidence,
     InjectionSeen,
     deployment_seen,
@@ -31,22 +34,39 @@ RELIST_PAUSE_S = 0.2
 
 
 @dataclass(frozen=True)
+class Arrival:
+    """``kind``: ADDED, MODIFIED, DELETED, or LISTED for what was there from the beginning. ``late_s``: of a relist, the
+    silence before it."""
+
+    at: float
+    kind: str
+    late_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class Watched:
-    """One kind that is watched; ``take(at, object, type)`` notes what arrived."""
+    """One kind that is watched; ``take`` notes what arrived."""
 
     resource: ResourceType
     namespace: str | None
-    take: Callable[[float, Json, str], None]
+    take: Callable[[Arrival, Json], None]
 
 
 class Observer:
-    """Evidence of one run. ``start_ns``: CLOCK_MONOTONIC of its start, from which all moments count."""
+    """Evidence of one run. ``start_ns``: CLOCK_MONOTONIC of its start, from which all moments count.
 
-    def __init__(self, client: Client, namespace: str, fault_kinds: Sequence[ResourceType]) -> None:
+    ``engine_events``: given that moment, gives what the container engine tells; None where none can be asked.
+    """
+
+    def __init__(
+        self, client: Client, namespace: str, fault_kinds: Sequence[ResourceType],
+        engine_events: Callable[[int], AsyncIterator[EngineSeen]] | None = None,
+    ) -> None:
         self._client = client
         self._loop = asyncio.get_running_loop()
         self.start_ns = int(self._loop.time() * 1e9)
-        self.evidence = Evidence()
+        self.evidence = Evidence(engine_asked=engine_events is not None)
+        self._engine_events = engine_events
         self.faults: dict[str, Json] = {}  # by name
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -67,6 +87,8 @@ class Observer:
             listed = asyncio.Event()
             self._listed.append(listed)
             self._tasks.append(asyncio.create_task(self._follow(watched, listed), name=watched.resource.plural))
+        if self._engine_events is not None:
+            self._tasks.append(asyncio.create_task(self._hear(self._engine_events), name="engine"))
         try:
             async with asyncio.timeout(timeout_s):
                 await asyncio.gather(*(listed.wait() for listed in self._listed))
@@ -101,14 +123,21 @@ class Observer:
 
     async def _follow(self, watched: Watched, listed: asyncio.Event) -> None:
         known: dict[str, Json] = {}
+        contact = self.now()  # when the API last told something, or said that it has no more to tell
+        away_since: float | None = None
         while True:
             try:
                 answer = await self._client.list(watched.resource, watched.namespace)
-                self._relisted(watched, known, answer.items, first=not listed.is_set())
+                self._relisted(watched, known, answer.items, None if not listed.is_set() else self.now() - contact)
+                if away_since is not None:
+                    self.evidence.away.append((away_since, self.now()))
+                    away_since = None
                 listed.set()
+                contact = self.now()
                 events = self._client.watch(watched.resource, watched.namespace,
                                             resource_version=answer.resource_version)
                 async for event in events:
+                    contact = self.now()
                     if event.type == "BOOKMARK":
                         continue
                     uid = str(event.object["metadata"].get("uid", key_of(event.object)))
@@ -116,56 +145,76 @@ class Observer:
                         known.pop(uid, None)
                     else:
                         known[uid] = event.object
-                    self._take(watched, event.object, event.type)
+                    self._take(watched, event.object, Arrival(contact, event.type))
+                contact = self.now()
             except ApiUnavailable:
-                pass  # the API is away: what it knows is unknown until it can be listed again
+                # The API is away: what it knows is unknown until it can be listed again.
+                away_since = self.now() if away_since is None else away_since
             except ApiError as error:
                 if error.code not in (404, 410):
                     raise
+                contact = self.now()
             await asyncio.sleep(RELIST_PAUSE_S)
 
-    def _relisted(self, watched: Watched, known: dict[str, Json], items: Sequence[Json], *, first: bool) -> None:
+    def _relisted(
+        self, watched: Watched, known: dict[str, Json], items: Sequence[Json], silence_s: float | None
+    ) -> None:
+        """``silence_s``: how long nothing was told before; None for the first list."""
         current = {str(item["metadata"].get("uid", key_of(item))): item for item in items}
+        late_s = silence_s or 0.0
         for uid in list(known):
             if uid not in current:
-                self._take(watched, known.pop(uid), "DELETED")
+                self._take(watched, known.pop(uid), Arrival(self.now(), "DELETED", late_s))
         for uid, item in current.items():
-            if first or known.get(uid) != item:
-                self._take(watched, item, "LISTED" if first else "ADDED" if uid not in known else "MODIFIED")
+            if silence_s is None or known.get(uid) != item:
+                kind = "LISTED" if silence_s is None else "ADDED" if uid not in known else "MODIFIED"
+                self._take(watched, item, Arrival(self.now(), kind, late_s))
         known.clear()
         known.update(current)
 
-    def _take(self, watched: Watched, obj: Json, kind: str) -> None:
-        watched.take(self.now(), obj, kind)
+    def _take(self, watched: Watched, obj: Json, arrival: Arrival) -> None:
+        watched.take(arrival, obj)
         self._changed.set()
+
+    async def _hear(self, engine_events: Callable[[int], AsyncIterator[EngineSeen]]) -> None:
+        async for seen in engine_events(self.start_ns):
+            self.evidence.engine.append(seen)
+            self._changed.set()
 
     # --- noting
 
-    def _pod(self, at: float, obj: Json, kind: str) -> None:
-        gone = kind == "DELETED"
+    def _pod(self, arrival: Arrival, obj: Json) -> None:
         self.evidence.pod_json[str(obj["metadata"].get("uid", ""))] = obj
-        self.evidence.pods.append(pod_seen(at, obj, gone=gone, created=kind == "ADDED"))
+        seen = pod_seen(arrival.at, obj, gone=arrival.kind == "DELETED", created=arrival.kind == "ADDED")
+        self.evidence.pods.append(replace(seen, late_s=arrival.late_s))
 
-    def _node(self, at: float, obj: Json, kind: str) -> None:
-        self.evidence.nodes.append(node_seen(at, obj, gone=kind == "DELETED"))
+    def _node(self, arrival: Arrival, obj: Json) -> None:
+        seen = node_seen(arrival.at, obj, gone=arrival.kind == "DELETED")
+        self.evidence.nodes.append(replace(seen, late_s=arrival.late_s))
 
-    def _endpoints(self, at: float, obj: Json, kind: str) -> None:
-        self.evidence.endpoints.append(endpoints_seen(at, obj, gone=kind == "DELETED"))
+    def _endpoints(self, arrival: Arrival, obj: Json) -> None:
+        seen = endpoints_seen(arrival.at, obj, gone=arrival.kind == "DELETED")
+        self.evidence.endpoints.append(replace(seen, late_s=arrival.late_s))
 
-    def _deployment(self, at: float, obj: Json, kind: str) -> None:
-        if kind == "DELETED":
+    def _deployment(self, arrival: Arrival, obj: Json) -> None:
+        if arrival.kind == "DELETED":
             self.evidence.deployment_json.pop(key_of(obj), None)
             return
         self.evidence.deployment_json[key_of(obj)] = obj
-        self.evidence.deployments.append(deployment_seen(at, obj))
+        self.evidence.deployments.append(replace(deployment_seen(arrival.at, obj), late_s=arrival.late_s))
 
-    def _event(self, at: float, obj: Json, kind: str) -> None:
-        if kind in ("ADDED", "MODIFIED"):  # what was told before the run is none of ours
-            self.evidence.events.append(event_seen(at, obj, self.start_ns))
+    def _event(self, arrival: Arrival, obj: Json) -> None:
+        if arrival.kind == "DELETED":
+            return
+        seen = replace(event_seen(arrival.at, obj, self.start_ns), late_s=arrival.late_s)
+        if arrival.kind == "LISTED":  # told before the run: none of its story, but how its pods came up is learnt there
+            self.evidence.earlier.append(replace(seen, lag_s=None))
+        else:
+            self.evidence.events.append(seen if not arrival.late_s else replace(seen, lag_s=None))
 
-    def _fault(self, at: float, obj: Json, kind: str) -> None:
+    def _fault(self, arrival: Arrival, obj: Json) -> None:
         name = str(obj["metadata"]["name"])
-        if kind == "DELETED":
+        if arrival.kind == "DELETED":
             # Its records stay: they are the evidence. That it is gone is noted beside them.
             self.faults[name] = {**obj, "gone": True}
         else:

@@ -2,7 +2,8 @@
 
 ``at`` is always seconds since the start of the run on the monotonic clock. What came with a watch carries the moment
 of its arrival, which is some milliseconds late; an Event with the annotation ``testbed.io/monotonic-ns`` carries the
-moment itself, and then ``exact`` is true.
+moment itself, and then ``exact`` is true. ``late_s`` is how much earlier than ``at`` the true moment may have been
+beyond the watch's usual lag: the silence before a relist.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from testbed.api.labels import MONOTONIC_NS, SERVICE_NAME
 from testbed.api.meta import LabelSelector
 
 Json = dict[str, Any]
+EXACT_S = 0.001  # how exact a moment is that the one who acted wrote down: scheduling of a process on a busy machine
+UNKNOWN_LAG_S = 0.1  # of a watch on a platform whose Events carry no moments to learn it from
+STAMP_S = 1.0  # of an Event without a moment: its own stamps have whole seconds
+ENGINE_LAG_S = 0.05  # between an end and the engine's word of it: 28 to 45 ms were measured
 ENDPOINTS_ANNOTATION = "testbed.io/endpoints"  # on EndpointsProgrammed: addresses in rotation from then on
 
 
@@ -32,6 +37,7 @@ class PodSeen:
     running: bool
     restarts: int
     created: bool  # the watch said ADDED
+    late_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,7 @@ class NodeSeen:
     at: float
     name: str
     ready: bool
+    late_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,7 @@ class EndpointsSeen:
     slice: str
     service: str  # namespace/name
     pods: frozenset[str]
+    late_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,7 @@ class DeploymentSeen:
     ready: int
     available: int
     stalled: bool
+    late_s: float = 0.0
 
     @property
     def complete(self) -> bool:
@@ -76,6 +85,7 @@ class EventSeen:
     """``about``: ``Kind/namespace/name`` (namespace empty for nodes).
 
     ``addresses``: of an EndpointsProgrammed, the pods' addresses in rotation from then on; None of other Events.
+    ``lag_s``: of an exact one, how much later than ``at`` it arrived here.
     """
 
     at: float
@@ -86,6 +96,22 @@ class EventSeen:
     warning: bool = False
     component: str = ""
     addresses: frozenset[str] | None = None
+    late_s: float = 0.0
+    lag_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSeen:
+    """What the container engine itself told of one of a pod's containers.
+
+    ``action``: create, start, die, oom, kill, pause, unpause, destroy, as the engine says. ``pod``: namespace/name.
+    """
+
+    at: float
+    action: str
+    pod: str
+    container: str
+    exit_code: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +143,16 @@ class Evidence:
     events: list[EventSeen] = field(default_factory=list)
     pod_json: dict[str, Json] = field(default_factory=dict)  # latest, by uid
     deployment_json: dict[str, Json] = field(default_factory=dict)  # latest, by key
+    earlier: list[EventSeen] = field(default_factory=list)  # Events of before the run: how its pods came up
+    engine: list[EngineSeen] = field(default_factory=list)
+    engine_asked: bool = False  # whether there was an engine that could be asked
+    away: list[tuple[float, float]] = field(default_factory=list)  # when the API gave no answer
+
+    @property
+    def watch_lag_s(self) -> float:
+        """How late a watch tells: what nine of ten exact Events of this run were late by, as far as there are any."""
+        lags = sorted(event.lag_s for event in self.events if event.lag_s is not None)
+        return lags[int(0.9 * (len(lags) - 1))] if lags else UNKNOWN_LAG_S
 
     def pod_spec(self, key: str) -> Json:
         """The spec of the last pod of this name; {} when it was never seen."""
@@ -211,6 +247,7 @@ def event_seen(arrived: float, obj: Mapping[str, Any], start_ns: int) -> EventSe
         exact, obj.get("type") == "Warning",
         str(obj.get("reportingComponent") or (obj.get("source") or {}).get("component") or ""),
         addresses=None if addresses is None else frozenset(part for part in addresses.split(",") if part),
+        lag_s=max(0.0, arrived - (int(stamp) - start_ns) / 1e9) if exact else None,
     )
 
 

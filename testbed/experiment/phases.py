@@ -16,6 +16,7 @@ from typing import Any
 from testbed.errors import TestbedError
 from testbed.experiment.clients import Clients
 from testbed.experiment.embedded import fault_resource
+from testbed.experiment.engine_witness import witness_of
 from testbed.experiment.evidence import Observer
 from testbed.experiment.interrupts import Interrupted, Interrupts
 from testbed.experiment.jitter import injection_jitter, longest_period
@@ -57,7 +58,8 @@ class RepetitionRunner:
         self.folder, self.journal, self.interrupts, self.tell = folder, journal, interrupts, tell
         self.number = number
         faults = {fault_resource(step.fault) for step in self.spec.method if step.fault is not None}
-        self.observer = Observer(platform.client, self.spec.namespace, sorted(faults, key=lambda kind: kind.kind))
+        self.observer = Observer(platform.client, self.spec.namespace, sorted(faults, key=lambda kind: kind.kind),
+                                 witness_of(platform))
         self.doer = Doer(platform.client, self.spec.namespace, run_id, number, journal, dict(loaded.applied),
                          self.spec.blast_radius.annotations, self.spec.seed)
         self.repetition = Repetition(

@@ -1,7 +1,12 @@
-"""What the cluster suffered, and how it got over it: marks, gaps with their causes, disruptions."""
+"""What the cluster suffered, and how it got over it: marks with their witnesses, gaps divided into causes, disruptions.
+
+How each is found is `testbed.experiment`'s (timeline, attribution, witnesses); here they have their form.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
@@ -9,6 +14,15 @@ from pydantic import Field
 from testbed.experiment.result.clients import ClientView, Outage, Requests
 from testbed.experiment.result.detector import Detector
 from testbed.experiment.result.value import Value
+
+Path = Literal["isolation", "repair"]
+
+# What time can go to. ``docs/timeline.md`` has the rule of each.
+Kind = Literal[
+    "probe", "eviction-timeout", "noticing", "control", "back-off", "scheduling", "image", "container-start",
+    "application-start", "readiness", "endpoints", "draining", "min-ready", "retries", "fault", "unexplained",
+]
+Witness = Literal["api", "engine", "clients", "injector"]
 
 
 class Marks(Value):
@@ -33,19 +47,58 @@ class Marks(Value):
         return None if value is None else float(value)
 
 
-class Gap(Value):
-    """One stretch of a path, from one mark to the next, and the setting or act that cost the time, in words."""
+class Part(Value):
+    """Seconds of a gap that one thing cost. ``words``: the setting or act, with its arithmetic.
 
-    path: Literal["isolation", "repair"]
+    ``uncertainty_s``: how far its two ends may be from where they are drawn.
+    """
+
+    kind: Kind
+    seconds: float
+    uncertainty_s: float = 0.0
+    words: str = ""
+
+
+class Cause(Value):
+    """Seconds of a whole path that went to one kind of thing. ``words``: of its longest part."""
+
+    kind: Kind
+    seconds: float
+    uncertainty_s: float = 0.0
+    words: str = ""
+
+
+class Gap(Value):
+    """One stretch of a path, from one mark to the next.
+
+    Attributes:
+        cause: the setting or act that such a gap is made of, in words.
+        parts: where its seconds went, in the order of time; they add up to the whole. Results of before have none.
+        uncertainty_s: of its length: what its two marks are uncertain by, together.
+    """
+
+    path: Path
     start_mark: str
     end_mark: str
     start_s: float
     end_s: float
     cause: str = ""
+    parts: tuple[Part, ...] = ()
+    uncertainty_s: float = 0.0
 
     @property
     def seconds(self) -> float:
         return self.end_s - self.start_s
+
+
+class Sighting(Value):
+    """That one witness saw one mark, and when by it. ``what``: what it saw."""
+
+    mark: str
+    witness: Witness
+    at_s: float
+    uncertainty_s: float = 0.0
+    what: str = ""
 
 
 class TimelineEvent(Value):
@@ -68,6 +121,12 @@ class Disruption(Value):
         targets: what was hit (``pod default/web-abc``, ``node node-2``).
         jitter_s: the random part of its moment.
         window_s: from injection to undo (or the end of the rollout), what charts shade.
+        disrupted: False where nothing came of it: nobody noticed it and no request was lost (a sham, a fault that
+            missed). Its marks then say when it was in force, not how long anything took to recover.
+        mark_uncertainties: by the mark's name, in seconds: the true moment lies within so much of it.
+        sightings: what each witness saw of the marks.
+        shared_with: disruptions at the same time whose marks or failures are in part the same.
+        shared_failed: requests, of those counted here or there, that failed while two were under way: either's.
     """
 
     name: str
@@ -85,7 +144,29 @@ class Disruption(Value):
     clients: ClientView | None = None
     detector: Detector | None = None
     restarts: int = 0
+    disrupted: bool = True
+    mark_uncertainties: dict[str, float] = Field(default_factory=dict)
+    sightings: tuple[Sighting, ...] = ()
+    shared_with: tuple[str, ...] = ()
+    shared_failed: int = 0
     notes: tuple[str, ...] = ()
+
+    def causes(self, path: Path) -> tuple[Cause, ...]:
+        """Where the seconds of a path went, the largest first; they add up to the whole path."""
+        return causes_of(part for gap in self.gaps if gap.path == path for part in gap.parts)
+
+    def largest_cause(self, path: Path) -> Cause | None:
+        """None where nothing was measured."""
+        return next(iter(self.causes(path)), None)
+
+    def cause_s(self, path: Path, kind: Kind) -> float | None:
+        """Seconds of a path that went to ``kind``; 0 where it cost nothing, None where the path was not measured."""
+        found = self.causes(path)
+        return sum(item.seconds for item in found if item.kind == kind) if found else None
+
+    def uncertainty_of(self, mark: str) -> float:
+        """Seconds by which the time from the injection to ``mark`` may be wrong."""
+        return self.mark_uncertainties.get(mark, 0.0) + self.mark_uncertainties.get("injected", 0.0)
 
     @property
     def detection_s(self) -> float | None:
@@ -107,3 +188,17 @@ class Disruption(Value):
 
     def _since_injection(self, mark: float | None) -> float | None:
         return None if mark is None or self.marks.injected is None else mark - self.marks.injected
+
+
+def causes_of(parts: Iterable[Part]) -> tuple[Cause, ...]:
+    """Parts added up by kind, the largest first."""
+    found: defaultdict[Kind, list[Part]] = defaultdict(list)
+    for part in parts:
+        found[part.kind].append(part)
+    causes = [
+        Cause(kind=kind, seconds=sum(part.seconds for part in items),
+              uncertainty_s=sum(part.uncertainty_s for part in items),
+              words=max(items, key=lambda part: part.seconds).words)
+        for kind, items in found.items()
+    ]
+    return tuple(sorted(causes, key=lambda cause: -cause.seconds))
