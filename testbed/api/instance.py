@@ -20,6 +20,7 @@ _MEMORY = Path("/dev/shm")
 SLICE, ENGINE = "slice", "engine"  # kinds of node: a share of the machine's engine, or an engine of its own
 NODE_KINDS = (SLICE, ENGINE)
 TESTBED = "testbed"  # the supervisor that is our own: controllers, agents, gateway
+SWARM = "swarm"
 MACHINE_ENGINE = "/run/testbed/machine-engine.sock"  # as the agent of a node of kind engine sees it
 _FIRST_UPLINK = 100  # address .0.<this + k> of the k-th node, where it has an engine of its own
 
@@ -72,6 +73,11 @@ class Instance:
     def foreign(self) -> bool:
         """Another orchestrator runs its containers: it has a driver and no agents, controllers and gateway of ours."""
         return self.supervisor != TESTBED
+
+    @property
+    def routed(self) -> bool:
+        """The gateway is the router of its pods and holds its Services' addresses."""
+        return self.supervisor in (TESTBED, SWARM)
 
     @property
     def platform(self) -> str:

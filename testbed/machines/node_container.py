@@ -18,7 +18,7 @@ from shutil import which
 from typing import Any
 
 from testbed.api import labels
-from testbed.api.instance import ENGINE, MACHINE_ENGINE, Instance, NodeInstance
+from testbed.api.instance import ENGINE, MACHINE_ENGINE, SWARM, Instance, NodeInstance
 from testbed.errors import EnvironmentProblem, HostError, NoSuchContainer, NoSuchImage
 from testbed.machines.processes import child_environment
 from testbed.runtime.protocol import ContainerSpec, ContainerState, Engine, Host, Mount, ProcessIdentity
@@ -115,13 +115,14 @@ def _told(instance: Instance, node: NodeInstance) -> Json:
     kept = ("PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "MALLOC_ARENA_MAX", "TZ")
     ours = {key: value for key, value in child_environment().items() if key in kept}
     return {
-        "name": name, "agent": [sys.executable, "-m", "testbed.node", "--instance", str(instance.directory),
-                                "--node", name],
+        "name": name, "agent": [] if instance.foreign else [
+            sys.executable, "-m", "testbed.node", "--instance", str(instance.directory), "--node", name],
         "environment": ours | {"PATH": _PATH, "HOME": "/", "LANG": "C.UTF-8"},
         "owner": [owner.st_uid, owner.st_gid], "logs": str(instance.directory / "logs"),
         "host": instance.host_address, "gateway": instance.gateway_address, "cluster_range": instance.subnet,
         "pod_range": instance.pod_range, "pod_cidr": node.pod_cidr, "router": instance.router_address(node.pod_cidr),
-        "network": instance.network, "agent_port": node.agent_port, "to_api_port": node.to_api_port,
+        # Swarm has it made where it places something.
+        "network": "" if instance.supervisor == SWARM else instance.network, "agent_port": node.agent_port, "to_api_port": node.to_api_port,
         **{f"{use}_socket": str(instance.node_socket(name, use)) for use in ("control", "engine", "agent", "api")},
     }
 

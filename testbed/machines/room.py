@@ -73,9 +73,9 @@ class Room:
             for node in self.instance.nodes:
                 self._processes.keep(self._cable(node))
         await self._start_api()
-        if self.instance.foreign:  # another orchestrator stands where agents and gateway do: its driver
+        if self.instance.foreign:  # another orchestrator stands where our agents do: its driver
             self._processes.keep(self._program(DRIVER, "testbed.supervisors"))
-        else:
+        if self.instance.routed:
             self._spawn(self._keep_gateway())
         self._spawn(keep_bounded(self.instance.directory / "logs"))
         for node in self.instance.nodes:
@@ -174,7 +174,7 @@ class Room:
         return RoomStatus(
             name=self.instance.name, id=self.instance.id, profile=self.instance.profile, room_pid=os.getpid(),
             api_port=self.instance.api_port, nodes=nodes, ingress_ports=self.instance.ingress_ports,
-            processes=tuple(states.values()) if self.instance.foreign else (*states.values(), self._gateway),
+            processes=(*states.values(), self._gateway) if self.instance.routed else tuple(states.values()),
         )
 
     async def _cable_holds(self, node: str) -> tuple[CableHold, ...]:

@@ -366,7 +366,7 @@ async def _wait_until_usable(instance: Instance, progress: Progress) -> None:
     ]
     async with _api(instance) as api:
         waits.append(("API", api.answers))
-        if not instance.foreign:
+        if instance.routed:
             waits.append(("gateway", lambda: _gateway_programmed(instance)))
         waits.append(("nodes", lambda: api.nodes_ready(max(len(instance.nodes), 1 if instance.foreign else 0))))
         for what, done in waits:

@@ -54,7 +54,7 @@ async def ensure_network(engine: Engine, instance: Instance) -> None:
     if await engine.networks({labels.INSTANCE: instance.id}):
         return
     # Without a gateway of ours whatever holds a ClusterIP is a container on this network itself.
-    subnet, range_ = (instance.subnet, instance.pod_range) if instance.foreign else (instance.pod_range, "")
+    subnet, range_ = (instance.pod_range, "") if instance.routed else (instance.subnet, instance.pod_range)
     await engine.create_network(instance.network, subnet=subnet, gateway=instance.host_address, bridge=instance.bridge,
                                 labels=mine, ip_range=range_)
 

@@ -79,7 +79,7 @@ async def run(instance: Instance) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(control.run(), name="controllers")]
-            if not instance.foreign:
+            if instance.routed:
                 tasks += [group.create_task(feeder.run(), name="gateway feeder"),
                           group.create_task(ingresses.run(), name="ingress feeder")]
             await stopping.wait()

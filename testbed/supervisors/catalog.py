@@ -64,7 +64,8 @@ COMPOSE = Supervisor(
 )
 SWARM = Supervisor(
     name="swarm", summary="Docker Swarm services on engines of their own",
-    module="testbed.supervisors.swarm.driver", node_kinds=(ENGINE,), images=("testbed-node:1",),
+    module="testbed.supervisors.swarm.driver", node_kinds=(ENGINE,), images=("testbed-gateway:1", "testbed-node:1"),
+    options={"equal-timers": "false"},
 )
 SUPERVISORS: dict[str, Supervisor] = {one.name: one for one in (COMPOSE, SWARM)}
 

@@ -22,6 +22,14 @@ def be_silent_for_the_dead() -> None:
     run("ip", "ntable", "change", "name", "arp_cache", "dev", PODS, "mcast_probes", NEIGHBOUR_PROBES)
 
 
+def bridge() -> str:
+    """Which one it is; empty: there is none."""
+    try:
+        return Path(f"/sys/class/net/{PODS}/ifindex").read_text().strip()
+    except OSError:
+        return ""
+
+
 def run(*argv: str, input: str = "") -> str:
     """Raises: OSError with the program's own words when it fails."""
     done = subprocess.run(argv, input=input, capture_output=True, text=True, check=False)

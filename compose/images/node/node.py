@@ -1,5 +1,8 @@
 """Process 1 of a node of kind engine: its engine, its agent, its end of the cable, and a control socket.
 
+Where another orchestrator than ours runs the cluster there is no agent, and the engine keeps what it knows of its last
+boot: what becomes of that is the orchestrator's matter.
+
 It decides nothing about workloads. When it ends, the kernel ends everything in this container. One JSON object in
 ``NODE`` says what to run (testbed/machines/node_container.py writes it). Standard library only.
 """
@@ -19,6 +22,7 @@ from keeper import Holds, Kept, state
 
 _ENGINE_PID_FILES = ("/var/run/docker.pid", "/var/run/docker/containerd/containerd.pid")
 _LOOK_S = 0.05
+_BRIDGE_LOOK_S = 0.2
 
 
 def say(line: str) -> None:
@@ -64,6 +68,17 @@ async def clear_containers() -> None:
         await docker("rm", "--force", "--volumes", *left)
 
 
+async def be_silent_for_the_dead() -> None:
+    """For ever: an engine makes and removes its bridge as it likes."""
+    known = ""
+    while True:
+        if (bridge := ground.bridge()) != known:
+            if bridge:
+                ground.be_silent_for_the_dead()
+            known = bridge
+        await asyncio.sleep(_BRIDGE_LOOK_S)
+
+
 async def ensure_network(name: str, cidr: str, router: str) -> None:
     if name not in (await docker("network", "ls", "--format", "{{.Name}}")).split():
         await docker("network", "create", "--driver", "bridge", "--subnet", cidr, "--gateway", router,
@@ -77,12 +92,19 @@ class Node:
         self.engine = Kept(engine_argv(told["engine_socket"], self.owner[1]), logs / f"engine-{told['name']}.log",
                            self.owner, before=forget_dead_engine)
         self.agent = Kept(["chroot", str(ground.ROOM), *told["agent"]], logs / f"agent-{told['name']}.log",
-                          self.owner, env=told["environment"])
+                          self.owner, env=told["environment"]) if told["agent"] else None
         self.holds = Holds(self.engine)
 
     async def boot(self, group: asyncio.TaskGroup) -> None:
         told = self.told
         group.create_task(self.engine.run())
+        if self.agent is None:
+            await engine_answers()
+            if told["network"]:
+                await ensure_network(told["network"], told["pod_cidr"], told["router"])
+            group.create_task(be_silent_for_the_dead())
+            say(f"{told['name']}: engine runs")
+            return
         await relay.from_port(told["to_api_port"], Path(told["api_socket"]))
         await relay.from_socket(Path(told["agent_socket"]), told["agent_port"], self.owner)
         await engine_answers()
@@ -100,7 +122,7 @@ class Node:
         elif request.get("op") == "release":
             self.holds.release(str(request["key"]))
         return {"engine": state(self.engine.pid) if self.engine.pid else "", "holds": self.holds.keys(),
-                "agent_pid": self.agent.pid}
+                "agent_pid": self.agent.pid if self.agent is not None else 0}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -136,7 +158,8 @@ async def main(told: dict[str, Any]) -> None:
         booting = group.create_task(node.boot(group))
         await stop.wait()
         booting.cancel()
-        node.agent.signal(signal.SIGTERM)
+        if node.agent is not None:
+            node.agent.signal(signal.SIGTERM)
         node.engine.signal(signal.SIGTERM)
         os._exit(0)
 
