@@ -7,36 +7,20 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, field_validator, model_validator
 
 from faults.blast_radius import LIMIT, MAX_NODES, MAX_PODS, what_is_wrong
 from testbed.experiment.durations import Duration, Ratio
+from testbed.experiment.kind_load import LoadSpec
+from testbed.experiment.kind_strict import NAME_PATTERN, Aim, Strict
 
 API_VERSION = "testbed.io/v1alpha1"
 KIND = "Experiment"
-NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 ACTS = ("fault", "rollout", "scale", "apply", "patch", "wait")
 MARKS = ("injected", "detected", "isolated", "acted", "running", "ready", "inRotation", "restored", "undone", "stalled")
 
 
-class Strict(BaseModel):
-    """A frozen part of an experiment. Unknown fields are mistakes."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=False, defer_build=True,
-    )
-
-    def one_of(self, names: tuple[str, ...]) -> str:
-        """The one field of ``names`` that is set. Raises: ValueError otherwise."""
-        found = [name for name in names if getattr(self, name) is not None]
-        if len(found) != 1:
-            told = ", ".join(to_camel(name) for name in names)
-            raise ValueError(f"needs exactly one of {told}" + (f"; has {', '.join(found)}" if found else ""))
-        return found[0]
-
-
-# --- cluster and load
+# --- cluster
 
 
 class ClusterSpec(Strict):
@@ -50,46 +34,6 @@ class ClusterSpec(Strict):
     node_kind: Literal["slice", "engine"] = Field(
         default="slice", description="engine: each node has a container engine of its own (docs/engine-nodes.md).")
     zones: int = Field(default=0, ge=0, le=50, description="Over how many zones the nodes are spread; 0: none.")
-
-
-class Aim(Strict):
-    """What requests are aimed at: a Service, or an Ingress."""
-
-    service: str = ""
-    ingress: str = Field(default="", description="An Ingress instead of a Service.")
-    host: str = Field(default="", pattern=r"^[A-Za-z0-9.:-]*$",
-                      description="The Host header; of an Ingress its first rule's host when absent.")
-
-    @model_validator(mode="after")
-    def _one_aim(self) -> Self:
-        if bool(self.service) == bool(self.ingress):
-            raise ValueError("needs exactly one of service, ingress")
-        return self
-
-
-class PulseSpec(Aim):
-    """Open-loop requests that leave on schedule whatever happens. Recovery is measured by them."""
-
-    port: int | None = Field(default=None, ge=1, le=65535, description="The Service's first port when absent.")
-    path: str = Field(default="/", pattern=r"^/")
-    rate: float = Field(default=100, gt=0, le=2000, description="Requests per second.")
-    deadline: Duration = Field(default=1.0, description="An answer later than this counts as failed.")
-    keep_alive: bool = Field(default=False, description="Also run a second stream over kept connections.")
-
-
-class LocustSpec(Strict):
-    """A locustfile, unchanged, as the realistic load."""
-
-    file: str
-    users: int = Field(default=10, ge=1, le=10_000)
-    spawn_rate: float = Field(default=10, gt=0)
-    service: str = Field(default="", description="The Service to aim at; the pulse's when absent.")
-    port: int | None = Field(default=None, ge=1, le=65535)
-
-
-class LoadSpec(Strict):
-    pulse: PulseSpec | None = None
-    locust: LocustSpec | None = None
 
 
 # --- steady state
@@ -225,6 +169,8 @@ class Step(Strict):
                             "an objective is written: <step>.requests.failed.ratio < 1%")
     wait: Duration | None = None
     timeout: Duration = Field(default=120.0, description="How long its disruption may take to be restored.")
+    pulse: str = Field(default="", description="The pulse target whose requests its clients' marks and outages are "
+                       "computed from; the first when absent.")
 
     @model_validator(mode="after")
     def _one(self) -> Self:

@@ -20,6 +20,7 @@ from testbed.errors import InvalidInput, Mistake
 from testbed.experiment.documents import Document, Location, read_file
 from testbed.experiment.embedded import check_fault, fault_kinds
 from testbed.experiment.kind import API_VERSION, KIND, MARKS, Experiment
+from testbed.experiment.kind_load import PulseSpec
 from testbed.experiment.manifests import check_manifests, near_kind, resource_of_kind
 from testbed.experiment.objectives import Misspelt, Objective, parse_objective
 from testbed.experiment.outline import outline
@@ -181,6 +182,11 @@ def _check_steps(experiment: Experiment, document: Document) -> Iterable[Mistake
                                        suggestion=near[0] if near else "")
         if step.if_ is not None:
             yield from _check_condition(step.if_, seen, document, (*at, "if"))
+        targets = [pulse.called for pulse in experiment.spec.load.pulses]
+        if step.pulse and step.pulse not in targets:
+            near = difflib.get_close_matches(step.pulse, targets, n=1)
+            yield document.mistake((*at, "pulse"), f"there is no pulse target {step.pulse!r}",
+                                   suggestion=near[0] if near else "")
         if step.patch is not None and resource_of_kind(step.patch.kind) is None:
             yield document.mistake((*at, "patch", "kind"), f"unknown kind {step.patch.kind!r}",
                                    suggestion=near_kind(step.patch.kind))
@@ -278,19 +284,28 @@ def _check_names(
         return
     names = {kind: [str(item["metadata"]["name"]) for item in manifests if item.get("kind") == kind]
              for kind in {str(item.get("kind")) for item in manifests}}
-    for kind, name, at in _named(experiment):
+    for kind, name, at in _named(experiment, document):
         if name and name not in names.get(kind, ()):
             near = difflib.get_close_matches(name, names.get(kind, ()), n=1)
             yield document.mistake(at, f"the workload has no {kind} {name!r}", suggestion=near[0] if near else "")
 
 
-def _named(experiment: Experiment) -> Iterable[tuple[str, str, Location]]:
+def _pulse_places(experiment: Experiment, document: Document) -> Iterable[tuple[Location, PulseSpec]]:
+    """Every pulse target and where it stands: it may be alone, or one of a list."""
+    spec = document.value.get("spec")
+    load = spec.get("load") if isinstance(spec, Mapping) else None
+    many = isinstance(load, Mapping) and isinstance(load.get("pulse"), list)
+    for index, pulse in enumerate(experiment.spec.load.pulses):
+        yield ("spec", "load", "pulse", *((index,) if many else ())), pulse
+
+
+def _named(experiment: Experiment, document: Document) -> Iterable[tuple[str, str, Location]]:
     spec = experiment.spec
-    for part in ("pulse", "locust"):
-        value = getattr(spec.load, part)
-        if value is not None:
-            yield "Service", value.service, ("spec", "load", part, "service")
-            yield "Ingress", getattr(value, "ingress", ""), ("spec", "load", part, "ingress")
+    for at, pulse in _pulse_places(experiment, document):
+        yield "Service", pulse.service, (*at, "service")
+        yield "Ingress", pulse.ingress, (*at, "ingress")
+    if spec.load.locust is not None:
+        yield "Service", spec.load.locust.service, ("spec", "load", "locust", "service")
     for index, condition in enumerate(spec.steady_state):
         body = getattr(condition, "json_" if condition.kind == "json" else condition.kind)
         for field, kind in (("service", "Service"), ("ingress", "Ingress"), ("deployment", "Deployment")):

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from testbed.errors import EnvironmentProblem
-from testbed.experiment.kind import LocustSpec
+from testbed.experiment.kind_load import LocustSpec
 from testbed.experiment.loading import LoadedExperiment
 from testbed.experiment.locust_load import LocustLoad
 from testbed.experiment.platforms.protocol import Platform, PulseRun

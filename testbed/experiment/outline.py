@@ -16,11 +16,9 @@ from testbed.experiment.kind import (
     Experiment,
     ExperimentMetadata,
     ExperimentSpec,
-    LoadSpec,
-    LocustSpec,
-    PulseSpec,
     Step,
 )
+from testbed.experiment.kind_load import LoadSpec, LocustSpec, PulseSpec
 
 Part = TypeVar("Part", bound=BaseModel)
 MANY_RUNS = 1000  # supports every quantile, where the number of runs is itself a mistake
@@ -34,7 +32,7 @@ def outline(value: Any) -> Experiment:
     spec = ExperimentSpec.model_construct(
         workload=tuple(_texts(raw.get("workload"))),
         steady_state=_conditions(raw.get("steadyState")),
-        load=LoadSpec.model_construct(pulse=_pulse(load.get("pulse")), locust=_locust(load.get("locust"))),
+        load=LoadSpec.model_construct(pulses=_pulses(load.get("pulse")), locust=_locust(load.get("locust"))),
         method=tuple(_step(item, index) for index, item in enumerate(_items(raw.get("method")))),
         objectives=tuple(_texts(raw.get("objectives"))),
         runs=runs if isinstance(runs, int) and runs > 0 else MANY_RUNS,
@@ -73,10 +71,10 @@ def _conditions(value: Any) -> tuple[Condition, ...]:
     return tuple(found)
 
 
-def _pulse(value: Any) -> PulseSpec | None:
-    if not isinstance(value, Mapping):
-        return None
-    return _valid(PulseSpec, value) or PulseSpec.model_construct(service=str(value.get("service") or ""))
+def _pulses(value: Any) -> tuple[PulseSpec, ...]:
+    many = value if isinstance(value, list) else [value]
+    return tuple(_valid(PulseSpec, item) or PulseSpec.model_construct(service=str(item.get("service") or ""))
+                 for item in many if isinstance(item, Mapping))
 
 
 def _locust(value: Any) -> LocustSpec | None:
