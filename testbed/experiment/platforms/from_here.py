@@ -18,6 +18,8 @@ STOP_TIMEOUT_S = 10.0
 class FromHere:
     """The parts of ``protocol.Platform`` that send requests. Nothing is kept between them."""
 
+    ours = True
+
     async def prepare(self, loaded: LoadedExperiment) -> tuple[str, ...]:
         """Most platforms run whatever was loaded without a mistake."""
         return ()

@@ -35,10 +35,12 @@ class PulseRun(Protocol):
 
 
 class Platform(Protocol):
-    """A cluster that can be reached. ``name``: what kind of platform; ``cluster``: which one."""
+    """A cluster that can be reached. ``name``: what kind of platform; ``cluster``: which one; ``ours``: whether objects
+    of our own kinds may be left there."""
 
     name: str
     cluster: str
+    ours: bool
 
     @property
     def client(self) -> Client: ...
