@@ -27,6 +27,10 @@ def run(
     max_runs: int = typer.Option(30, "--max-runs", min=1, help="The most runs that --until-ci may take."),
     against: str = typer.Option("", "--against", metavar="FILE", help="A second experiment, run in turns with it."),
     platform: str = typer.Option("testbed", "--platform", help="What to run it on, several with commas, in turns."),
+    kubeconfig: str = typer.Option("", "--kubeconfig", help="Of platform kubernetes; default: $KUBECONFIG."),
+    context: str = typer.Option("", "--context", help="Of the kubeconfig; default: its current one."),
+    address: list[str] = typer.Option([], "--address", metavar="SERVICE=HOST:PORT",
+                                      help="Where platform kubernetes reaches a Service from here."),
     jitter: str = typer.Option("", "--jitter", help="Random part of the moment of injection, e.g. 0s."),
     keep: bool = typer.Option(False, "--keep", help="Leave workload and cluster standing."),
     out: Path = typer.Option(None, "--out", help="Folder for the run's own folder; default: the cluster's state."),
@@ -60,7 +64,7 @@ def run(
     loaded = load(experiment)
     job = ExperimentRun(
         variants_of(loaded, against=load(against) if against else None, platforms=platforms),
-        lambda wanted: cluster_source(Opening(wanted, name, printing.say, keep)),
+        lambda wanted: cluster_source(Opening(wanted, name, printing.say, keep, kubeconfig, context, tuple(address))),
         out or instance_directory(name) / "runs", printing.say, keep=keep,
         repetitions=Repetitions(loaded.experiment.spec.runs, printing.ratio(until_ci) if until_ci else None, max_runs),
     )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Name: the module that has ``source(opening) -> ClusterSource``.
 PLATFORMS: dict[str, str] = {
     "testbed": "testbed.cli.open_cluster",
+    "kubernetes": "testbed.cli.open_kubernetes",
 }
 
 
@@ -28,12 +29,17 @@ class Opening:
         cluster: the cluster of ours that is used when it is up.
         tell: hears what is being done.
         keep: leave a cluster that was made for the run standing, to look into it.
+        kubeconfig, context: which cluster ``kubernetes`` means.
+        addresses: ``service=host:port`` each, where this machine cannot find out by itself.
     """
 
     platform: str
     cluster: str
     tell: Callable[[str], None]
     keep: bool = False
+    kubeconfig: str = ""
+    context: str = ""
+    addresses: tuple[str, ...] = ()
 
 
 def check_platforms(names: str) -> tuple[str, ...]:

@@ -57,7 +57,8 @@ class VariantRun:
         self._platform = platform
         self._environment = await platform.environment()
         self._profile, self.timing = platform.profile.name, platform.timing()
-        if not isinstance(platform, RunsAlone):
+        self._notes.extend(await platform.prepare(self.loaded))
+        if platform.ours and not isinstance(platform, RunsAlone):
             self._published = PublishedRun(platform.client, self.loaded.experiment, self.run_id)
             await self._published.begin(self.started_at)
 
