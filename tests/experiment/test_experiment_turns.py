@@ -1,0 +1,185 @@
+"""Repetitions of several variants: in turns, each from a clean start, and what a bad one does to the others."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runner_world import RunnerWorld, write_experiment
+
+from testbed.api.resources import DEPLOYMENTS
+from testbed.errors import ApiUnavailable, EnvironmentProblem
+from testbed.experiment import phases, variant_run
+from testbed.experiment.kind import ClusterSpec
+from testbed.experiment.platforms.protocol import Platform
+from testbed.experiment.repetition import run_result
+from testbed.experiment.result import RunResult, Verdict
+from testbed.experiment.runner import ExperimentRun
+from testbed.experiment.saving import read_result, read_study
+from testbed.experiment.turns import Repetitions
+from testbed.experiment.variants import Variant, variants_of
+
+TWO = "  matrix: {replicas: [2, 3]}\n"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phases, "BASELINE_S", 0.1)
+    monkeypatch.setattr(phases, "VERIFY_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(phases, "UNDO_TIMEOUT_S", 1.0)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[RunnerWorld]:
+    async with RunnerWorld(tmp_path) as made:
+        yield made
+
+
+def job(world: RunnerWorld, more: str = TWO, **options: Any) -> ExperimentRun:
+    loaded = write_experiment(world.folder, more=more)
+    return ExperimentRun(variants_of(loaded), lambda platform: world.open, world.folder / "runs", world.said.append,
+                         **options)
+
+
+async def test_variants_run_in_turns_and_each_has_its_result(world: RunnerWorld) -> None:
+    run = job(world, TWO + "  runs: 2\n")
+    study = await run.run()
+    assert study.exit_code == 0 and study.alone is None
+    assert [item.name for item in study.variants] == ["replicas=2", "replicas=3"]
+    assert [len(item.result.runs) for item in study.variants] == [2, 2]
+    assert [turn.number for turn in study.turns] == [1, 1, 2, 2]
+    assert {turn.variant for turn in study.turns[:2]} == {"replicas=2", "replicas=3"}
+    assert [item.settings for item in study.variants] == [{"replicas": 2}, {"replicas": 3}]
+    assert await world.left() == []
+
+
+async def test_a_study_can_be_read_again(world: RunnerWorld) -> None:
+    run = job(world)
+    study = await run.run()
+    assert read_study(run.folder) == study
+    for item in study.variants:
+        assert read_result(run.folder / item.folder) == item.result
+
+
+async def test_each_run_has_its_variants_workload_and_begins_from_nothing(
+    world: RunnerWorld, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[tuple[int, str]] = []
+    inner = phases.RepetitionRunner.run
+
+    async def looked(self: phases.RepetitionRunner) -> Any:
+        found = await world.client.get(DEPLOYMENTS, "web", "default")
+        seen.append((found["spec"]["replicas"], found["metadata"]["uid"]))
+        return await inner(self)
+
+    monkeypatch.setattr(phases.RepetitionRunner, "run", looked)
+    study = await job(world, TWO + "  runs: 2\n").run()
+    expected = [int(turn.variant[-1]) for turn in study.turns]
+    assert [replicas for replicas, _ in seen] == expected
+    assert len({uid for _, uid in seen}) == 4
+
+
+async def test_keep_leaves_what_the_last_run_brought(world: RunnerWorld) -> None:
+    loaded = write_experiment(world.folder, more="  runs: 2\n")
+    await world.job(loaded, keep=True).run()
+    assert await world.left() == ["web", "web"]
+
+
+async def test_one_that_does_not_recover_goes_on_with_the_next_run(world: RunnerWorld) -> None:
+    """A recovery that never came is a value like others: it is kept, and the next run begins clean."""
+    loaded = write_experiment(world.folder, more="  runs: 2\n")
+    run = world.job(loaded)
+    task = asyncio.create_task(run.run())
+    await world.daemon.injected.wait()
+    world.daemon.ready = False  # the first run never gets back
+    while len([line for line in world.said if line.startswith("run ")]) < 2:
+        await asyncio.sleep(0.02)
+    world.daemon.ready = True
+    study = await task
+    verdicts = [one.verdict for one in study.variants[0].result.runs]
+    assert verdicts == [Verdict.NOT_REGAINED, Verdict.PASSED]
+    assert (study.verdict, study.exit_code) == (Verdict.NOT_REGAINED, 7)
+    assert study.reason.startswith("run 1: ")
+
+
+async def test_a_fault_without_effect_is_not_tried_again(world: RunnerWorld) -> None:
+    world.daemon.effect = "refused"
+    study = await job(world, TWO + "  runs: 3\n").run()
+    assert [len(item.result.runs) for item in study.variants] == [1, 1]
+    assert study.verdict is Verdict.NO_EFFECT
+
+
+async def test_void_runs_are_made_up_for(world: RunnerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    def void_at_first(repetition: Any) -> RunResult:
+        result = run_result(repetition)
+        return result.model_copy(update={"void_reason": "the machine was stolen from"}) if result.number == 1 else result
+
+    monkeypatch.setattr(variant_run, "run_result", void_at_first)
+    result = await world.job(write_experiment(world.folder, more="  runs: 2\n")).run_alone()
+    assert [bool(run.void_reason) for run in result.runs] == [True, False, False]
+    assert all(item.n + item.censored == 2 for item in result.statistics)
+
+
+async def test_void_runs_end_somewhere(world: RunnerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(variant_run, "run_result", lambda repetition: run_result(repetition).model_copy(
+        update={"void_reason": "always"}))
+    result = await world.job(write_experiment(world.folder, more="  runs: 2\n")).run_alone()
+    assert len(result.runs) == 3 and result.verdict is Verdict.INCONCLUSIVE
+
+
+async def test_until_ci_ends_at_its_cap(world: RunnerWorld) -> None:
+    """Nothing is ever isolated here, so no interval is ever narrow."""
+    result = await world.job(write_experiment(world.folder), repetitions=Repetitions(1, 0.1, 3)).run_alone()
+    assert len(result.runs) == 3
+
+
+async def test_platforms_are_all_there_before_anything_is_applied(world: RunnerWorld) -> None:
+    loaded = write_experiment(world.folder)
+
+    @asynccontextmanager
+    async def missing(spec: ClusterSpec) -> AsyncIterator[Platform]:
+        raise EnvironmentProblem("there is no such cluster")
+        yield world.platform
+
+    sources = {"here": world.open, "missing": missing}
+    variants = [Variant("a", loaded, "here"), Variant("b", loaded, "missing")]
+    run = ExperimentRun(variants, sources.__getitem__, world.folder / "runs", world.said.append)
+    with pytest.raises(EnvironmentProblem):
+        await run.run()
+    assert not world.daemon.seen and await world.left() == []
+    journals = [json.loads(path.read_text()) for path in sorted(run.folder.glob("*/journal.json"))]
+    assert [journal["exitCode"] for journal in journals] == [4, 4]
+
+
+async def test_what_was_measured_before_the_api_was_lost_is_kept(
+    world: RunnerWorld, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inner, calls = variant_run.apply, []
+
+    async def lost_at_last(*arguments: Any) -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise ApiUnavailable("the API does not answer")
+        await inner(*arguments)
+
+    monkeypatch.setattr(variant_run, "apply", lost_at_last)
+    result = await world.job(write_experiment(world.folder, more="  runs: 3\n")).run_alone()
+    assert len(result.runs) == 2
+    assert result.exit_code in (4, 9) and "run 3 could not begin" in result.reason
+
+
+async def test_the_first_variant_is_judged_and_the_others_are_shown(world: RunnerWorld) -> None:
+    loaded = write_experiment(world.folder, objectives='"hang.repair.max < 1ms"')
+    strict = replace(loaded)
+    lenient = write_experiment(world.folder, objectives='"hang.restarts == 0"')
+    run = ExperimentRun([Variant("lenient", lenient), Variant("strict", strict)], lambda platform: world.open,
+                        world.folder / "runs", world.said.append)
+    study = await run.run()
+    assert [item.result.verdict for item in study.variants] == [Verdict.PASSED, Verdict.OBJECTIVE_MISSED]
+    assert study.exit_code == 0
