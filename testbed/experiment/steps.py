@@ -86,8 +86,12 @@ class Doer:
         deployment = await self.client.get(DEPLOYMENTS, rollout.deployment, self.namespace)
         if rollout.image is not None:
             container = _container(deployment, rollout.container)
-            patch: Any = _template({"spec": {"containers": [{"name": container, "image": rollout.image}]}})
-            kind, what = PatchType.STRATEGIC, f"to {rollout.image}"
+            change: Json = {"name": container, "image": rollout.image}
+            if rollout.env:
+                change["env"] = [{"name": key, "value": value} for key, value in rollout.env.items()]
+            patch: Any = _template({"spec": {"containers": [change]}})
+            told = f" with {', '.join(rollout.env)}" if rollout.env else ""
+            kind, what = PatchType.STRATEGIC, f"to {rollout.image}{told}"
         elif rollout.restart:
             now = datetime.now(UTC).isoformat()
             patch = _template({"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": now}}})
