@@ -45,20 +45,20 @@ class Reach:
 
     def __init__(self, client: Client, told: Mapping[str, str]) -> None:
         self._client, self._told = client, told
-        self._found: dict[tuple[str, str, int | None], str] = {}
+        self._found: dict[tuple[str, int | None], str] = {}  # by the Service's uid: the next run has another one
 
     async def address(self, namespace: str, service: str, port: int | None) -> str:
         """``host:port``. Raises: InvalidInput (no such Service or port), EnvironmentProblem (it cannot be reached from
         here), ApiUnavailable (not yet: nothing of it is ready, or it has no address)."""
         if service in self._told:
             return self._told[service]
-        key = (namespace, service, port)
+        found = await find_service(self._client, namespace, service)
+        key = (str(found["metadata"].get("uid")), port)
         if key not in self._found:
-            self._found[key] = await self._look(namespace, service, port)
+            self._found[key] = await self._look(found, namespace, service, port)
         return self._found[key]
 
-    async def _look(self, namespace: str, service: str, port: int | None) -> str:
-        found = await find_service(self._client, namespace, service)
+    async def _look(self, found: Json, namespace: str, service: str, port: int | None) -> str:
         candidates = await self._candidates(found, chosen_port(found, port))
         problems = []
         for what, host, number in candidates:
