@@ -21,9 +21,10 @@ class Phase(Value):
 
 
 class SteadyStateResult(Value):
-    """One steady-state condition, asked once before and once after."""
+    """One steady-state condition, asked once before and once after; ``during``: a Chaos Toolkit hypothesis was not met
+    while its method ran."""
 
-    when: Literal["before", "after"]
+    when: Literal["before", "during", "after"]
     what: str
     met: bool
     at_s: float
