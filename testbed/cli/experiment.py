@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from testbed.experiment.loading import LoadedExperiment
 
 app = typer.Typer()
+TOOLKIT = "Chaos Toolkit experiments"
 
 
 @app.command()
 def run(
-    experiment: str = typer.Argument(..., metavar="FILE | NAME", help="An Experiment, or one that `examples` lists."),
+    experiment: str = typer.Argument(..., metavar="FILE | NAME", help="An Experiment, or one that `examples` lists; "
+                                     "or a Chaos Toolkit experiment."),
     runs: int = typer.Option(0, "--runs", min=0, help="How often; default: what the file says."),
     seed: int = typer.Option(-1, "--seed", help="Seed of all random choices; default: what the file says."),
     until_ci: str = typer.Option("", "--until-ci", metavar="RATIO",
@@ -36,6 +38,21 @@ def run(
     out: Path = typer.Option(None, "--out", help="Folder for the run's own folder; default: the cluster's state."),
     junit: Path = typer.Option(None, "--junit", help="Also write JUnit XML there."),
     markdown: Path = typer.Option(None, "--markdown", help="Also write Markdown there."),
+    rollback_strategy: str = typer.Option("", help="default, always, never or deviated.", rich_help_panel=TOOLKIT),
+    hypothesis_strategy: str = typer.Option("", rich_help_panel=TOOLKIT, help="default, before-method-only, "
+                                            "after-method-only, during-method-only or continuously."),
+    hypothesis_frequency: float = typer.Option(1.0, min=0.01, rich_help_panel=TOOLKIT,
+                                               help="Seconds between two looks during the method."),
+    fail_fast: bool = typer.Option(False, "--fail-fast", rich_help_panel=TOOLKIT,
+                                   help="End the method when it deviates meanwhile."),
+    var: list[str] = typer.Option([], metavar="NAME[:TYPE]=VALUE", help="A configuration value.",
+                                  rich_help_panel=TOOLKIT),
+    var_file: list[Path] = typer.Option([], help="Configuration and secrets, or NAME=VALUE lines for the environment.",
+                                        rich_help_panel=TOOLKIT),
+    control_file: list[Path] = typer.Option([], help="Controls for the whole.", rich_help_panel=TOOLKIT),
+    dry: str = typer.Option("", help="Leave out probes, actions, activities or pause.", rich_help_panel=TOOLKIT),
+    activity_timeout: str = typer.Option("1h", help="For an activity that has no timeout.", rich_help_panel=TOOLKIT),
+    journal_path: Path = typer.Option(None, help="Also write its journal there.", rich_help_panel=TOOLKIT),
     output: str = printing.Output,
     name: str = printing.Name,
 ) -> int:
@@ -49,12 +66,23 @@ def run(
     from testbed.api.instance import instance_directory
     from testbed.cli.finish import finish_study
     from testbed.cli.platforms import Opening, check_platforms, cluster_source
+    from testbed.cli.toolkit import ToolkitAsked, run_toolkit
     from testbed.experiment.loading import load_experiment
     from testbed.experiment.runner import ExperimentRun
+    from testbed.experiment.toolkit.loading import is_toolkit_file
     from testbed.experiment.turns import Repetitions
     from testbed.experiment.variants import variants_of
 
     printing.check_format(output, ("", "json", "yaml"))
+    asked = ToolkitAsked(rollback_strategy, hypothesis_strategy, hypothesis_frequency, fail_fast, var, var_file,
+                         control_file, dry, activity_timeout, journal_path)
+    file = find_experiment(experiment)
+    if is_toolkit_file(file):
+        if runs or seed >= 0 or until_ci or against or platform != "testbed" or jitter:
+            raise UsageError("a Chaos Toolkit experiment runs once, where it says itself",
+                             hint="leave out --runs, --seed, --until-ci, --against, --platform and --jitter")
+        return run_toolkit(file, asked, name=name, out=out, output=output, junit=junit, markdown=markdown)
+    asked.refuse_for_an_experiment()
     platforms = check_platforms(platform)
 
     def load(text: str) -> LoadedExperiment:
@@ -126,16 +154,21 @@ def _first_words(file: Path) -> str:
 def validate(
     files: list[Path] = typer.Argument(..., help="Manifests, faults and experiments."),
 ) -> None:
-    """Check manifests, faults and experiments without a cluster; apply nothing."""
+    """Check manifests, faults and experiments, Chaos Toolkit's too, without a cluster; apply nothing."""
     from testbed.cli.apply import read_objects
     from testbed.experiment.embedded import check_fault, check_schedule
     from testbed.experiment.loading import load_experiment
     from testbed.experiment.manifests import check_manifests
+    from testbed.experiment.toolkit.loading import is_toolkit_file, load_toolkit
 
     mistakes: list[Mistake] = []
     count = 0
     for path in files:
         try:
+            if path.is_file() and is_toolkit_file(path):
+                load_toolkit(path)
+                count += 1
+                continue
             documents = read_objects([path])
         except InvalidInput as error:
             mistakes += error.mistakes
