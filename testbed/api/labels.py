@@ -30,6 +30,7 @@ ROLE_HELPER = "helper"  # does host acts for a user who is not root
 ROLE_NETWORK = "network"
 ROLE_VOLUME = "volume"  # what a PersistentVolume stands for
 ROLE_REGISTRY = "registry"  # of images, of one cluster
+ROLE_PROXY = "proxy"  # a Service's address, where another orchestrator has none of its own
 ROLE_NODE = "node"  # a node with an engine of its own
 
 # On API objects.

@@ -1,7 +1,7 @@
 """Between our values and the Docker Engine API's JSON, both ways. Pure.
 
 Decides what of a ContainerSpec reaches an engine: only the fields named here (an allow-list), never a HostConfig from
-outside. The engine's restart policy is always "no" and its logs are always bounded.
+outside. The engine's restart policy is "no" but for a SupervisedSpec, and its logs are always bounded.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from testbed.runtime.protocol import (
     ContainerState,
     ContainerUsage,
     EngineEvent,
+    HealthLook,
+    HealthState,
     ImageState,
     Limits,
     Mount,
     NetworkState,
     VolumeState,
 )
+from testbed.runtime.supervision import HealthCheck, SupervisedSpec
 
 Json = dict[str, Any]
 
@@ -45,10 +48,24 @@ def create_body(spec: ContainerSpec, driver: str) -> Json:
         body["StopSignal"] = spec.stop_signal
     if spec.ports:
         body["ExposedPorts"] = {f"{port.container_port}/{port.protocol}": {} for port in spec.ports}
-    if spec.address:
-        endpoint = {"IPAMConfig": {"IPv4Address": spec.address}}
+    endpoint: Json = {"IPAMConfig": {"IPv4Address": spec.address}} if spec.address else {}
+    if isinstance(spec, SupervisedSpec):
+        body["HostConfig"]["RestartPolicy"] = {"Name": spec.restart}
+        body["StopTimeout"] = spec.stop_grace_s
+        body["Healthcheck"] = _health_check(spec.health) if spec.health else {"Test": ["NONE"]}
+        body["Volumes"] = {path: {} for path in spec.anonymous_volumes}
+        if spec.aliases:
+            endpoint["Aliases"] = list(spec.aliases)
+    if endpoint:
         body["NetworkingConfig"] = {"EndpointsConfig": {spec.network: endpoint}}
     return body
+
+
+def _health_check(check: HealthCheck) -> Json:
+    return {
+        "Test": ["CMD", *check.argv], "Interval": int(check.interval_s * 1e9), "Timeout": int(check.timeout_s * 1e9),
+        "Retries": check.retries, "StartPeriod": int(check.start_period_s * 1e9),
+    }
 
 
 def host_config(spec: ContainerSpec, driver: str) -> Json:
@@ -143,7 +160,16 @@ def state_of(answer: Mapping[str, Any]) -> ContainerState:
         exit_code=int(state.get("ExitCode") or 0), oom_killed=bool(state.get("OOMKilled")),
         error=state.get("Error") or "",
         address=next((net["IPAddress"] for net in networks.values() if net.get("IPAddress")), ""),
+        health=_health_of(state.get("Health")),
     )
+
+
+def _health_of(answer: Mapping[str, Any] | None) -> HealthState | None:
+    if not answer or answer.get("Status") in (None, "", "none"):
+        return None
+    looks = (HealthLook(moment(item.get("End")), int(item.get("ExitCode") or 0), str(item.get("Output") or ""))
+             for item in answer.get("Log") or ())
+    return HealthState(str(answer["Status"]), int(answer.get("FailingStreak") or 0), tuple(looks))
 
 
 def summary_state(summary: Mapping[str, Any]) -> ContainerState:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from testbed.runtime.protocol import Engine, Host
+from testbed.runtime.supervision import SupervisingEngine
 
 
 def open_engine(url: str = "") -> Engine:
@@ -15,6 +16,13 @@ def open_engine(url: str = "") -> Engine:
     from testbed.runtime.docker import DockerEngine
 
     return DockerEngine(url)
+
+
+def open_supervising_engine(url: str = "") -> SupervisingEngine:
+    """The same engine as a supervisor of containers, for drivers of other orchestrators."""
+    from testbed.runtime.docker_supervision import DockerSupervision
+
+    return DockerSupervision(url)
 
 
 def open_nested_engine(url: str, machine_url: str, turn: Path) -> Engine:

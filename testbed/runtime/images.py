@@ -51,6 +51,7 @@ class Recipe:
 
 RECIPES = (
     Recipe("testbed-pause:1", "pause"),
+    Recipe("testbed-healthcheck:1", "healthcheck"),
     Recipe("testbed-gateway:1", "gateway"),
     Recipe("testbed-nettools:1", "nettools"),
     Recipe("testbed-registry:1", "registry"),

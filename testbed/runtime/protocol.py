@@ -42,7 +42,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """All that is asked of the engine for one container. ``restart`` is always "no": we are the supervisor.
+    """All that is asked of the engine for one container. It restarts nothing: we are the supervisor (but see
+    ``supervision``).
 
     ``network``: name of an engine network (then ``address`` is its fixed address), ``container:<id>`` to join a
     sandbox, ``host``, or ``none``. ``command`` replaces the image's entrypoint, ``args`` its arguments; None keeps it.
@@ -86,6 +87,24 @@ class ContainerSpec:
 
 
 @dataclass(frozen=True)
+class HealthLook:
+    """One health check of the engine's own. ``at``: its end."""
+
+    at: datetime | None
+    exit_code: int
+    output: str
+
+
+@dataclass(frozen=True)
+class HealthState:
+    """``status``: starting, healthy or unhealthy. ``looks``: the latest, oldest first."""
+
+    status: str
+    failing_streak: int = 0
+    looks: tuple[HealthLook, ...] = ()
+
+
+@dataclass(frozen=True)
 class ContainerState:
     """What the engine says of one container. ``status``: created running paused restarting removing exited dead."""
 
@@ -103,6 +122,7 @@ class ContainerState:
     oom_killed: bool = False
     error: str = ""
     address: str = ""
+    health: HealthState | None = None  # where the engine checks it
 
     @property
     def running(self) -> bool:

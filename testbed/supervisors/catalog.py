@@ -60,7 +60,7 @@ class Supervisor:
 COMPOSE = Supervisor(
     name="compose", summary="plain Docker: restart policies and health checks, as Docker Compose sets them up",
     module="testbed.supervisors.compose.driver", node_kinds=(SLICE, ENGINE), most_nodes=1,
-    images=("testbed-gateway:1",), options={"autoheal": "false"},
+    images=("testbed-gateway:1", "testbed-healthcheck:1"), options={"autoheal": "false"},
 )
 SWARM = Supervisor(
     name="swarm", summary="Docker Swarm services on engines of their own",

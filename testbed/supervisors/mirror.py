@@ -102,6 +102,10 @@ class Mirror:
         if deployment is not None:
             self._event({**deployment, "apiVersion": "apps/v1", "kind": "Deployment"}, Told(reason, message), "")
 
+    def knows(self, key: str) -> bool:
+        """Whether the API has that pod, as far as anybody here has heard."""
+        return self._pod(key) is not None
+
     def _pod(self, key: str) -> Json | None:
         """As the API has it, or as it was made a moment ago."""
         known, made = self._wishes.pods().get(key), self._made.get(key)
@@ -167,6 +171,8 @@ class Mirror:
                 await self._client.patch(PODS, meta["name"], {"status": status}, meta["namespace"],
                                          patch_type=PatchType.STRATEGIC, subresource="status")
                 self._statuses[uid] = status
+            except NotFound:
+                self._made.pop(task.key, None)
             except ApiError as error:
                 log.info("status of pod %s not written yet: %s", task.key, error.message)
         return {**pod, "status": status}

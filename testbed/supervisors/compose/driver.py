@@ -1,0 +1,239 @@
+"""The driver of plain Docker: one `docker compose up` for each change of a Deployment, and after that only looking.
+
+What dies afterwards is Docker's to start again (``restart: always``), what hangs is nobody's, or autoheal's where that
+is on. A pod that is deleted through the API is a ``docker rm`` of its container, and nothing makes another one until
+the next `up`. Nothing here heals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
+
+from testbed.api import labels
+from testbed.api.instance import Instance
+from testbed.core.environment import MissingConfig
+from testbed.errors import ApiError, EngineError, EngineUnavailable, EnvironmentProblem, NoSuchImage, TestbedError
+from testbed.runtime.factory import open_supervising_engine
+from testbed.runtime.protocol import ContainerSpec, ContainerState
+from testbed.runtime.supervision import SupervisingEngine
+from testbed.supervisors.compose.autoheal import Autoheal
+from testbed.supervisors.compose.project import Project
+from testbed.supervisors.compose.proxies import Proxies
+from testbed.supervisors.compose.seen import task_of
+from testbed.supervisors.compose.translate import DEPLOYMENT, Place, left_out
+from testbed.supervisors.mirror import Mirror, Picture
+from testbed.supervisors.tasks import Machine
+from testbed.supervisors.wishes import Wishes
+
+log = logging.getLogger("supervisor")
+
+Json = dict[str, Any]
+CHECK_IMAGE = "testbed-healthcheck:1"
+NODE = "machine"
+_LOOK_S = 1.0  # health checks come without an event
+_SETTLE_S = 0.02  # one change wakes more than once
+_AGAIN_S = 2.0  # after a failed `up`
+
+
+def open_driver(instance: Instance, wishes: Wishes, mirror: Mirror) -> ComposeDriver:
+    return ComposeDriver(instance, wishes, mirror)
+
+
+class ComposeDriver:
+    """``engine`` looks; ``hands`` acts, so that no stop with its grace keeps anybody from looking."""
+
+    def __init__(self, instance: Instance, wishes: Wishes, mirror: Mirror) -> None:
+        self._instance, self._wishes, self._mirror = instance, wishes, mirror
+        self._engine = open_supervising_engine(instance.engine_url)
+        self._hands = open_supervising_engine(instance.engine_url)
+        self._autoheal = instance.supervisor_options.get("autoheal") == "true"
+        place = Place(instance.id, instance.name, instance.network, NODE, instance.node_cgroup(NODE),
+                      str(instance.directory / "healthcheck"), self._autoheal)
+        self._project = Project(instance, self._hands, wishes, mirror, place, instance.host_address,
+                                random.Random(f"{instance.id} names"))
+        self._proxies = Proxies(instance, self._hands, NODE)
+        self._observed: dict[str, int] = {}  # by Deployment
+        self._stuck: dict[str, str] = {}
+        self._exits: dict[str, int] = {}  # by container
+        self._ups: dict[str, asyncio.Task[None]] = {}
+        self._acts: set[asyncio.Task[None]] = set()
+        self._machine = Machine(NODE, instance.host_address, False, "", "", str(os.cpu_count() or 1), _memory())
+
+    async def run(self) -> None:
+        try:
+            await self._prepare()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._hear())
+                group.create_task(self._follow())
+                if self._autoheal:
+                    group.create_task(Autoheal(
+                        open_supervising_engine(self._instance.engine_url), self._project.mine(), self._healing).run())
+        finally:
+            for task in (*self._ups.values(), *self._acts):
+                task.cancel()
+            await self._engine.close()
+            await self._hands.close()
+
+    async def _prepare(self) -> None:
+        """The machine as it is shown, and the program for health checks. Waits for the engine as long as it takes.
+
+        Raises: EnvironmentProblem when the program's image is missing.
+        """
+        while True:
+            try:
+                version = await self._engine.version()
+                await fetch_check(self._engine, self._instance)
+                break
+            except EngineUnavailable as error:
+                log.info("%s", error)
+                await asyncio.sleep(_LOOK_S)
+        self._machine = Machine(
+            NODE, self._instance.host_address, True, f"docker://{version.version}",
+            f"Docker {version.version}, restart: always" + (", autoheal" if self._autoheal else ""),
+            self._machine.cpu, self._machine.memory, kernel=version.kernel)
+        for key, deployment in self._wishes.deployments().items():
+            self._observed[key] = int((deployment.get("status") or {}).get("observedGeneration") or 0)
+        for state in await self._engine.look(self._project.mine()):
+            if state.status == "created":  # an `up` was broken off: it is typed again
+                self._observed.pop(state.labels[DEPLOYMENT], None)
+
+    # --- looking
+
+    async def _hear(self) -> None:
+        """Docker's events wake the loop up; of a death they alone know the exit code for good."""
+        async for event in self._engine.events(self._project.mine()):
+            if event.action == "die" and event.exit_code is not None:
+                self._exits[event.container_id] = event.exit_code
+            if not event.action.startswith("exec_") or event.exit_code:
+                self._wishes.wake()
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._turn()
+            except (EngineUnavailable, EngineError) as error:
+                log.info("the engine cannot be looked at: %s", error)
+            await asyncio.sleep(_SETTLE_S)
+            await self._wishes.wait(_LOOK_S)
+
+    async def _turn(self) -> None:
+        states = await self._engine.look(self._project.mine())
+        deployments = dict(self._wishes.deployments())
+        self._order_ups(deployments)
+        self._order_removals(states)
+        stopping = self._project.stopping
+        for gone in stopping - {state.id for state in states}:
+            stopping.discard(gone)
+            self._exits.pop(gone, None)
+        tasks = [task_of(state, stopping=state.id in stopping, last_exit=self._exits.get(state.id)) for state in states]
+        await asyncio.gather(
+            self._mirror.show(Picture(
+                tasks, (self._machine,), frozenset(self._project.being_made), dict(self._observed),
+                {key: left_out(item) for key, item in deployments.items()}, dict(self._stuck))),
+            self._keep_proxies(deployments))
+
+    async def _keep_proxies(self, deployments: Mapping[str, Json]) -> None:
+        with contextlib.suppress(EngineUnavailable):
+            await self._proxies.keep(self._wishes.services(), list(deployments.values()))
+
+    # --- acting
+
+    def _order_ups(self, deployments: Mapping[str, Json]) -> None:
+        """One at a time for each Deployment, for each of its generations, as a person types it after an edit."""
+        for key, deployment in deployments.items():
+            meta, spec = deployment["metadata"], deployment["spec"]
+            generation = int(meta.get("generation") or 1)
+            if generation <= self._observed.get(key, 0) or key in self._ups or spec.get("paused") \
+                    or meta.get("deletionTimestamp"):
+                continue
+            self._observed[key] = generation
+            self._ups[key] = asyncio.create_task(self._up(key, deployment), name=f"up {key}")
+        for key in set(self._observed) - set(deployments):
+            self._observed.pop(key)
+            self._stuck.pop(key, None)
+            if key in self._ups:
+                self._ups[key].cancel()
+
+    async def _up(self, key: str, deployment: Json) -> None:
+        try:
+            if missing := left_out(deployment):
+                self._mirror.tell_deployment(key, "NotTranslated", "; ".join(missing))
+            while True:
+                try:
+                    await self._project.up(key, deployment)
+                    self._stuck.pop(key, None)
+                    return
+                except (MissingConfig, TestbedError) as error:
+                    self._stuck[key] = str(error)
+                    log.warning("%s: up failed and is tried again: %s", key, error)
+                await asyncio.sleep(_AGAIN_S)
+                newer = self._wishes.deployments().get(key, deployment)
+                if int(newer["metadata"].get("generation") or 1) > self._observed.get(key, 0):
+                    return
+        finally:
+            self._ups.pop(key, None)
+            self._wishes.wake()
+
+    def _order_removals(self, states: Sequence[ContainerState]) -> None:
+        """Containers whose pod is deleted, or is not in the API any more."""
+        pods = self._wishes.pods()
+        for state in states:
+            key = f"{state.labels[labels.POD_NAMESPACE]}/{state.labels[labels.POD_NAME]}"
+            pod = pods.get(key)
+            if pod is not None and not pod["metadata"].get("deletionTimestamp"):
+                continue
+            if state.id in self._project.stopping or (pod is None and self._mirror.knows(key)):
+                continue
+            self._spawn(self._project.remove(state))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except (EngineError, EngineUnavailable, ApiError) as error:
+                log.warning("a container is not removed yet: %s", error)
+                self._wishes.wake()
+
+        task = asyncio.create_task(guarded())
+        self._acts.add(task)
+        task.add_done_callback(self._acts.discard)
+
+    def _healing(self, state: ContainerState) -> None:
+        self._mirror.tell(
+            f"{state.labels[labels.POD_NAMESPACE]}/{state.labels[labels.POD_NAME]}", "Killing",
+            f"Container {state.labels[labels.CONTAINER_NAME]} is unhealthy, autoheal restarts it")
+
+
+async def fetch_check(engine: SupervisingEngine, instance: Instance) -> None:
+    """Puts the program for health checks where containers mount it from.
+
+    Raises: EnvironmentProblem (its image is missing), EngineError, EngineUnavailable.
+    """
+    target = instance.directory / "healthcheck"
+    if target.exists():
+        return
+    spec = ContainerSpec(
+        name=f"testbed-{instance.id}_healthcheck", image=CHECK_IMAGE,
+        labels={labels.INSTANCE: instance.id, labels.INSTANCE_NAME: instance.name, labels.ROLE: labels.ROLE_HELPER})
+    try:
+        container = await engine.create(spec)
+    except NoSuchImage as error:
+        raise EnvironmentProblem(f"image {CHECK_IMAGE} is missing", hint="build it: testbed setup") from error
+    try:
+        content = await engine.read_file(container, "/check")
+    finally:
+        await engine.remove(container)
+    temporary = target.with_suffix(".new")
+    temporary.write_bytes(content)
+    temporary.chmod(0o755)
+    temporary.replace(target)
+
+
+def _memory() -> str:
+    return str(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -1,0 +1,175 @@
+"""``docker compose up -d`` for one Deployment, as a plan (pure) and its carrying out.
+
+As Compose v2 does it: what is superfluous is stopped and removed, out-of-date ones first and then the highest numbers;
+each out-of-date one is recreated (new container made, old one stopped and removed); missing ones are made; all of
+these at the same time. Only when all is made are the new ones started, one after the other by their numbers.
+Source: docker/compose pkg/compose/reconcile.go (reconcileService, planRecreateContainer, sortContainers) and
+convergence.go (startService). One difference: the new container keeps the name that it was made with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from testbed.api import labels
+from testbed.api.instance import Instance
+from testbed.core.environment import MissingConfig
+from testbed.core.projections import Files
+from testbed.errors import NoSuchImage
+from testbed.runtime.protocol import ContainerState
+from testbed.runtime.supervision import SupervisedSpec, SupervisingEngine
+from testbed.supervisors.compose.translate import DEPLOYMENT, REPLICA, Place, container_spec, files
+from testbed.supervisors.mirror import Mirror
+from testbed.supervisors.wishes import Wishes, revision_of
+
+log = logging.getLogger("supervisor")
+
+Json = dict[str, Any]
+_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # as upstream's generated names
+
+
+@dataclass(frozen=True)
+class Up:
+    """``remove``: stopped and removed. ``recreate``: the same, and made anew under the same number. ``create``: numbers
+    that are new. ``start``: made by an `up` that was broken off."""
+
+    remove: tuple[ContainerState, ...] = ()
+    recreate: tuple[ContainerState, ...] = ()
+    create: tuple[int, ...] = ()
+    start: tuple[ContainerState, ...] = ()
+
+
+def plan(containers: Sequence[ContainerState], replicas: int, revision: str) -> Up:
+    """``containers``: all of the Deployment."""
+    fresh_first = sorted(containers, key=lambda item: (_outdated(item, revision), _number(item)))
+    kept, superfluous = fresh_first[:replicas], fresh_first[replicas:]
+    highest = max((_number(item) for item in containers), default=0)
+    missing = range(highest + 1, highest + 1 + max(0, replicas - len(containers)))
+    outdated = tuple(item for item in kept if _outdated(item, revision))
+    begun = tuple(item for item in kept if item.status == "created" and item not in outdated)
+    return Up(tuple(superfluous), outdated, tuple(missing), begun)
+
+
+def _outdated(state: ContainerState, revision: str) -> bool:
+    return state.labels.get(labels.SPEC_HASH) != revision
+
+
+def _number(state: ContainerState) -> int:
+    return int(state.labels.get(REPLICA) or 0)
+
+
+class Project:
+    """Carries `up` out. ``stopping``: ids of containers that somebody has told to stop."""
+
+    def __init__(
+        self, instance: Instance, engine: SupervisingEngine, wishes: Wishes, mirror: Mirror, place: Place,
+        host_ip: str, draw: random.Random,
+    ) -> None:
+        self._instance, self._engine, self._wishes, self._mirror = instance, engine, wishes, mirror
+        self._place, self._host_ip, self._draw = place, host_ip, draw
+        self.stopping: set[str] = set()
+        self.being_made: set[str] = set()  # keys of pods
+
+    def mine(self, deployment: str = "") -> dict[str, str]:
+        """The labels of all containers, or of one Deployment's."""
+        wanted = {labels.INSTANCE: self._instance.id, labels.ROLE: labels.ROLE_CONTAINER}
+        return wanted | {DEPLOYMENT: deployment} if deployment else wanted
+
+    async def up(self, key: str, deployment: Json) -> None:
+        """Raises: EngineError, EngineUnavailable, ApiError, MissingConfig (a ConfigMap or Secret is not there)."""
+        spec = deployment["spec"]
+        replicas = int(spec.get("replicas", 1))
+        todo = plan(await self._engine.look(self.mine(key)), replicas, revision_of(deployment))
+        log.info("%s: up: %d to remove, %d to recreate, %d to create", key, len(todo.remove), len(todo.recreate),
+                 len(todo.create))
+        recreating = [self._recreate(deployment, state) for state in todo.recreate]
+        creating = [self._create(deployment, number) for number in todo.create]
+        made, _ = await asyncio.gather(
+            asyncio.gather(*recreating, *creating), asyncio.gather(*(self.remove(state) for state in todo.remove)))
+        for _, container in sorted([*made, *((_number(state), state.id) for state in todo.start)]):
+            await self._engine.start(container)
+            self._wishes.wake()
+
+    async def _recreate(self, deployment: Json, state: ContainerState) -> tuple[int, str]:
+        made = await self._create(deployment, _number(state))
+        await self.remove(state)
+        return made
+
+    async def _create(self, deployment: Json, number: int) -> tuple[int, str]:
+        """The container's number and id; it is not started."""
+        meta = deployment["metadata"]
+        suffix = "".join(self._draw.choice(_ALPHABET) for _ in range(5))
+        name = f"{meta['name'][:50]}-{number}-{suffix}"
+        key = f"{meta['namespace']}/{name}"
+        self.being_made.add(key)
+        try:
+            pod = await self._mirror.make_pod(deployment, name, self._place.node)
+            sources = self._wishes.sources(meta["namespace"], self._place.node, self._host_ip)
+            volumes = self._write(pod["metadata"]["uid"], files(pod, sources))
+            spec = container_spec(self._place, deployment, pod, number, revision_of(deployment), sources, volumes)
+            return number, await self._made(spec)
+        finally:
+            self.being_made.discard(key)
+            self._wishes.wake()
+
+    async def _made(self, spec: SupervisedSpec) -> str:
+        """A missing image is pulled, as Compose does."""
+        try:
+            return await self._engine.create(spec)
+        except NoSuchImage:
+            await self._engine.pull(spec.image)
+            return await self._engine.create(spec)
+
+    async def remove(self, state: ContainerState) -> None:
+        """Stopped with its grace, then removed. Raises: EngineError, EngineUnavailable."""
+        if state.id in self.stopping:
+            return
+        self.stopping.add(state.id)
+        key = f"{state.labels[labels.POD_NAMESPACE]}/{state.labels[labels.POD_NAME]}"
+        grace_s = self._grace_s(key)
+        try:
+            await self._mirror.end_pod(key, grace_s)
+            self._mirror.tell(key, "Killing", f"Stopping container {state.labels[labels.CONTAINER_NAME]}")
+            self._wishes.wake()
+            await self._engine.stop(state.id, grace_s)
+            await self._engine.remove(state.id)
+        except BaseException:
+            self.stopping.discard(state.id)
+            raise
+        shutil.rmtree(self._folder(state.labels[labels.POD_UID]), ignore_errors=True)
+        self._wishes.wake()
+
+    def _grace_s(self, key: str) -> int:
+        pod = self._wishes.pods().get(key) or {}
+        asked = (pod.get("metadata") or {}).get("deletionGracePeriodSeconds")
+        usual = (pod.get("spec") or {}).get("terminationGracePeriodSeconds", 10)
+        return int(usual if asked is None else asked)
+
+    # --- files
+
+    def _folder(self, uid: str) -> Path:
+        return self._instance.directory / "volumes" / uid
+
+    def _write(self, uid: str, volumes: Mapping[str, Files]) -> dict[str, str]:
+        """Where each volume's files are. Raises: MissingConfig when a path leaves its volume."""
+        places = {}
+        for name, content in volumes.items():
+            root = self._folder(uid) / name
+            root.mkdir(parents=True, exist_ok=True)
+            for path, (data, mode) in content.items():
+                target = root / path
+                if not Path(os.path.normpath(target)).is_relative_to(root):
+                    raise MissingConfig(f'volume "{name}": {path} is outside of it')
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(data)
+                target.chmod(mode)
+            places[name] = str(root)
+        return places
