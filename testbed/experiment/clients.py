@@ -1,15 +1,23 @@
 """What the clients met, in the run's own time: the pulse's records, asked by stretches of time. Pure.
 
-The rule of what an outage is, and the normal band, are `testbed.load.outage`'s.
+What an outage is, and the normal band, is `testbed.load.outage`'s; when latency was normal, `latency`'s.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 
-from testbed.experiment.result import Latency, Outage, Requests
+from testbed.experiment.burn import burn
+from testbed.experiment.kind import SloSpec
+from testbed.experiment.latency import QUIET_S, Disturbance, Limit, disturbances, limit_of
+from testbed.experiment.resilience import loss
+from testbed.experiment.result import Burn, ClientView, Latency, Outage, Requests
+from testbed.experiment.spans import Span, clipped, length, union, without
 from testbed.load import outage as rule
+from testbed.load.edges import edges_s
 from testbed.load.pace import Pace
 from testbed.load.records import Outcome, Record
 
@@ -25,22 +33,32 @@ class Clients:
     ) -> None:
         self.records = sorted(records, key=lambda record: record.due_ns)
         self.start_ns, self.rate, self.deadline_s = start_ns, rate, deadline_s
+        self._dues = [record.due_ns for record in self.records]
         self._pace = Pace(self.records)
-        self.band = rule.normal_band(self.records, start_ns + int(healthy_until_s * 1e9))
-        last_ns = max((max(record.done_ns, record.due_ns) for record in self.records), default=start_ns)
-        self.end_s = (last_ns - start_ns) / 1e9
-        self._windows = rule.outages(self.records, self.band, until_ns=last_ns)
+        healthy_ns = start_ns + int(healthy_until_s * 1e9)
+        self.band = rule.normal_band(self.records, healthy_ns)
+        self._healthy = self.records[:bisect_left(self._dues, healthy_ns)]
+        self._last_ns = max((max(record.done_ns, record.due_ns) for record in self.records), default=start_ns)
+        self.end_s = self._at(self._last_ns)
+        self._windows = rule.outages(self.records, self.band, until_ns=self._last_ns)
 
     def _at(self, ns: int) -> float:
         return (ns - self.start_ns) / 1e9
 
+    def _ns(self, at_s: float) -> int:
+        return self.start_ns + int(at_s * 1e9)
+
     def period_s(self, at_s: float) -> float:
         """From one arrival to the next at this moment: a rate may change (`testbed.load.profile`)."""
         finite_s = min(max(at_s, 0.0), self.end_s)
-        return self._pace.period_s(self.start_ns + int(finite_s * 1e9))
+        return self._pace.period_s(self._ns(finite_s))
 
     def _due_between(self, begin_s: float, end_s: float) -> list[Record]:
-        return rule.between(self.records, self.start_ns + int(begin_s * 1e9), self.start_ns + int(end_s * 1e9))
+        return self.records[bisect_left(self._dues, self._ns(begin_s)):bisect_left(self._dues, self._ns(end_s))]
+
+    def _met(self, begin_s: float, end_s: float) -> list[Record]:
+        """Due in this stretch, and the one before it, that met its beginning on the way."""
+        return self._due_between(begin_s - self.period_s(begin_s), end_s)
 
     def outages(self, begin_s: float = float("-inf"), end_s: float = float("inf")) -> tuple[Outage, ...]:
         """Windows that begin in this stretch (one period earlier counts: that request met it on its way)."""
@@ -51,17 +69,17 @@ class Clients:
             if begin_s - slack <= begin < end_s - slack:
                 end = self._at(window.end_ns) if window.over else max(self.end_s, begin)
                 failed = len(rule.failures(self._due_between(begin, end)))
+                of_start, of_end = edges_s(self.records, window, self.band)
                 found.append(Outage(
                     start_s=begin, end_s=end, failed=failed, slow=max(0, window.bad - failed),
-                    uncertainty_s=window.resolution_s, ended=window.over,
+                    uncertainty_s=window.resolution_s, start_uncertainty_s=round(of_start, 6),
+                    end_uncertainty_s=round(of_end, 6), ended=window.over,
                 ))
         return tuple(found)
 
     def requests(self, begin_s: float | None = None, end_s: float | None = None) -> Requests:
         """Counts of requests due in this stretch (all of them without one)."""
-        records = self.records
-        if begin_s is not None and end_s is not None:
-            records = self._due_between(begin_s - self.period_s(begin_s), end_s)
+        records = self.records if begin_s is None or end_s is None else self._met(begin_s, end_s)
         counts = rule.count(records, deadline_s=self.deadline_s)
         outcomes = Counter(str(record.status) if record.outcome in (Outcome.OK, Outcome.STATUS)
                            else record.outcome.value for record in records)
@@ -69,26 +87,92 @@ class Clients:
                         outcomes=dict(outcomes))
 
     def latency(self) -> Latency:
-        values = sorted(record.latency_s for record in self.records if record.ok)
-        if not values:
-            return Latency()
-        return Latency(p50=rule.percentile(values, 0.5), p95=rule.percentile(values, 0.95),
-                       p99=rule.percentile(values, 0.99), max=values[-1])
+        return _latency(self.records)
 
-    def marks(self, begin_s: float, end_s: float) -> dict[str, float | None]:
-        """First and last failed (due times), and latency back to normal, of this stretch."""
-        records = self._due_between(begin_s - self.period_s(begin_s), end_s)
-        failed = rule.failures(records)
-        since_ns = failed[-1].due_ns if failed else self.start_ns + int(begin_s * 1e9)
-        normal_ns = rule.back_to_normal_ns(records, self.band, since_ns=since_ns)
-        abnormal = any(not rule.normal(record, self.band) for record in records)
+    def marks(self, begin_s: float, end_s: float, settled_s: float | None = None) -> dict[str, float | None]:
+        """First and last failed (due times), and latency back to normal, of this stretch.
+
+        ``settled_s``: when what disturbed them was over; what begins well after it is something else.
+        """
+        failed = rule.failures(self._met(begin_s, end_s))
         return {
             "first_failed": self._at(failed[0].due_ns) if failed else None,
             "last_failed": self._at(failed[-1].due_ns) if failed else None,
-            "latency_normal": self._at(normal_ns) if normal_ns and abnormal else None,
+            "latency_normal": self._back_to_normal(self._disturbed(begin_s, end_s, settled_s)),
         }
 
     def failed_since(self, begin_s: float) -> tuple[int, int]:
         """(failed, due) from ``begin_s`` on, for the budget."""
         records = self._due_between(begin_s, self.end_s + 1)
         return sum(1 for record in records if not record.ok), len(records)
+
+    # --- the view of a stretch
+
+    def view(
+        self, begin_s: float, end_s: float, *, settled_s: float | None = None, red: Sequence[Span] | None = None,
+        slo: SloSpec | None = None,
+    ) -> ClientView:
+        """Everything that clients met in [``begin_s``, ``end_s``).
+
+        Args:
+            settled_s: when what disturbed them was over. red: times in which the cluster knew that something is wrong;
+                None where that is not known.
+        """
+        windows, counts = self.outages(begin_s, end_s), self.requests(begin_s, end_s)
+        out = [(window.start_s, min(window.end_s, end_s)) for window in windows]
+        disturbed = self._disturbed(begin_s, end_s, settled_s)
+        normal_s = self._back_to_normal(disturbed)
+        calm_s = normal_s if normal_s is not None else end_s
+        spans = [(self._at(item.begin_ns), self._at(item.end_ns) if item.end_ns else end_s) for item in disturbed]
+        harmed = clipped(union([*out, *spans]), begin_s - self.period_s(begin_s), end_s)
+        lost_s, depth = loss(self.records, self.limit, [(self._ns(start), self._ns(stop)) for start, stop in harmed])
+        return ClientView(
+            start_s=begin_s, end_s=end_s, outage_count=len(windows), outage_sum_s=length(out),
+            outage_longest_s=max((stop - start for start, stop in out), default=0.0),
+            outage_uncertainty_s=max((window.start_uncertainty_s + window.end_uncertainty_s for window in windows),
+                                     default=0.0),
+            availability_requests=counts.ok / counts.due if counts.due else None,
+            availability_time=1 - length(clipped(out, begin_s, end_s)) / (end_s - begin_s) if end_s > begin_s else None,
+            failed_at_most=min(1.0, 3 / counts.due) if counts.due and not counts.failed else None,
+            before=_latency(self._healthy), during=_latency(self._due_between(begin_s, calm_s)),
+            after=_latency(self._due_between(calm_s, end_s)), normal_limit_s=self.limit.limit_s,
+            latency_normal_s=normal_s - begin_s if normal_s is not None else None,
+            latency_disturbed_s=length(clipped(spans, begin_s, end_s)),
+            lost_s=lost_s, depth=depth, gray_s=None if red is None else length(without(out, red)),
+            burn=self._burn(begin_s, end_s, slo) if slo is not None else None,
+        )
+
+    @cached_property
+    def limit(self) -> Limit:
+        """What is no slower than before; the normal band's where too little of before is known."""
+        return limit_of(self._healthy) or Limit(self.band.limit_s, 0.0)
+
+    @cached_property
+    def _disturbances(self) -> tuple[Disturbance, ...]:
+        return disturbances(self.records, self.limit, until_ns=self._last_ns)
+
+    def _disturbed(self, begin_s: float, end_s: float, settled_s: float | None) -> list[Disturbance]:
+        """Those of this stretch: begun in it before what caused them was well over, or still going on when it began."""
+        begin_s -= self.period_s(begin_s) + 0.02
+        last_s = end_s if settled_s is None else min(end_s, settled_s + QUIET_S)
+        return [item for item in self._disturbances if self._at(item.begin_ns) < last_s
+                and (self._at(item.begin_ns) >= begin_s or not item.end_ns or self._at(item.end_ns) > begin_s)]
+
+    def _back_to_normal(self, disturbed: Sequence[Disturbance]) -> float | None:
+        return self._at(disturbed[-1].end_ns) if disturbed and disturbed[-1].end_ns else None
+
+    def _burn(self, begin_s: float, end_s: float, slo: SloSpec) -> Burn | None:
+        records = self._met(begin_s, end_s)
+        if not records or end_s <= begin_s:
+            return None
+        bad = [self._at(record.due_ns) for record in records
+               if not record.ok or record.latency_s > self.deadline_s]
+        return burn(bad, len(records), len(records) / (end_s - begin_s), target=slo.target, window_s=slo.window)
+
+
+def _latency(records: Sequence[Record]) -> Latency:
+    values = sorted(record.latency_s for record in records if record.ok)
+    if not values:
+        return Latency()
+    return Latency(p50=rule.percentile(values, 0.5), p95=rule.percentile(values, 0.95),
+                   p99=rule.percentile(values, 0.99), max=values[-1])

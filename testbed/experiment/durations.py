@@ -38,6 +38,17 @@ def parse_duration(value: Any) -> float:
     return total
 
 
+def parse_span(value: Any) -> float:
+    """Seconds; a duration that may also be written in days or weeks, as Prometheus does: ``30d``, ``4w``.
+
+    Raises: ValueError.
+    """
+    found = re.fullmatch(r"(\d+)([dw])", str(value).strip())
+    if found is None:
+        return parse_duration(value)
+    return int(found[1]) * (86400.0 if found[2] == "d" else 604800.0)
+
+
 def parse_ratio(value: Any) -> float:
     """``0.1%`` or ``0.001`` as 0.001.
 
@@ -112,6 +123,13 @@ Duration = Annotated[
     WithJsonSchema({
         "anyOf": [{"type": "string", "pattern": PATTERN}, {"type": "number", "minimum": 0}],
         "description": "A duration: 5s, 250ms, 1m30s, or a number of seconds.",
+    }),
+]
+Span = Annotated[
+    float, BeforeValidator(parse_span),
+    WithJsonSchema({
+        "anyOf": [{"type": "string", "pattern": rf"{PATTERN}|^\d+[dw]$"}, {"type": "number", "minimum": 0}],
+        "description": "A long duration: 30d, 4w, 12h, or a number of seconds.",
     }),
 ]
 Ratio = Annotated[

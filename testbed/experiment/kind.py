@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from faults.blast_radius import LIMIT, MAX_NODES, MAX_PODS, what_is_wrong
-from testbed.experiment.durations import Duration, Ratio
+from testbed.experiment.durations import Duration, Ratio, Span
 from testbed.experiment.kind_load import LoadSpec
 from testbed.experiment.kind_strict import NAME_PATTERN, Aim, Strict
 
@@ -167,6 +167,8 @@ class Step(Strict):
     patch: PatchStep | None = None
     if_: str | None = Field(default=None, alias="if", description="Only when this value of an earlier step holds, as "
                             "an objective is written: <step>.requests.failed.ratio < 1%")
+    noise: bool = Field(default=False, description="This fault must be lived through unnoticed: a restart or an "
+                        "isolation that it causes counts as a false act, not as recovery.")
     wait: Duration | None = None
     timeout: Duration = Field(default=120.0, description="How long its disruption may take to be restored.")
     pulse: str = Field(default="", description="The pulse target whose requests its clients' marks and outages are "
@@ -177,6 +179,8 @@ class Step(Strict):
         self.one_of(ACTS)
         if self.at is not None and self.after is not None:
             raise ValueError("has both at and after; keep one")
+        if self.noise and self.fault is None:
+            raise ValueError("noise is said of a fault; this step is none")
         return self
 
     @property
@@ -203,6 +207,21 @@ class BudgetSpec(Strict):
     def _some(self) -> Self:
         if self.failed_requests is None and self.failed_ratio is None and self.outage is None:
             raise ValueError("needs one of failedRequests, failedRatio, outage")
+        return self
+
+
+class SloSpec(Strict):
+    """An objective of service, to say what of its error budget a disruption costs."""
+
+    target: Ratio = Field(description="The share of requests that must be answered rightly and in time: 99.9%.")
+    window: Span = Field(default=30 * 86400.0, description="Over which time.")
+
+    @model_validator(mode="after")
+    def _budget(self) -> Self:
+        if not 0 < self.target < 1:
+            raise ValueError("target must be more than 0 and less than 100 %: without a budget nothing can burn")
+        if self.window <= 0:
+            raise ValueError("window must be more than 0")
         return self
 
 
@@ -241,6 +260,7 @@ class ExperimentSpec(Strict):
     method: tuple[Step, ...] = Field(min_length=1)
     objectives: tuple[str, ...] = ()
     budget: BudgetSpec | None = None
+    slo: SloSpec | None = None
     blast_radius: BlastRadiusSpec = Field(default_factory=BlastRadiusSpec)
     runs: int = Field(default=1, ge=1, le=1000)
     matrix: dict[str, tuple[Any, ...]] = Field(

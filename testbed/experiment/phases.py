@@ -65,6 +65,7 @@ class RepetitionRunner:
         self.repetition = Repetition(
             number, datetime.now(UTC), self.observer.start_ns, self.observer.evidence, platform.profile, deployments,
             deadline_s=self.spec.load.pulse.deadline if self.spec.load.pulse else 1.0,
+            noise=frozenset(step.name for step in self.spec.method if step.noise), slo=self.spec.slo,
         )
         self.load = RunLoad(loaded, platform, folder, number)
         self._done_waits: set[str] = set()
@@ -224,7 +225,7 @@ class RepetitionRunner:
         clients = self._clients()
         self._refresh()
         self.repetition.watched_until = self.observer.now()
-        found = disruptions(self.repetition, clients)
+        found = disruptions(self.repetition, clients).disruptions
         objective = parse_objective(condition, [item.name for item in self.spec.method], 1)
         measured, held = holds_now(objective, found)
         told = f"{name}: {'taken' if held else 'not taken'}: {condition} ({say_value(measured, objective.unit)})"

@@ -13,6 +13,7 @@ from datetime import datetime
 from testbed.core.profile import Profile
 from testbed.experiment.clients import Clients
 from testbed.experiment.durations import say_duration
+from testbed.experiment.kind import SloSpec
 from testbed.experiment.observations import Evidence
 from testbed.experiment.result import (
     Disruption,
@@ -24,6 +25,7 @@ from testbed.experiment.result import (
 )
 from testbed.experiment.series import make_series, shown_events
 from testbed.experiment.timeline import Act, disruption_of, uninvited
+from testbed.experiment.views import Views, with_views
 from testbed.load.outage import quality
 from testbed.load.records import PulseData
 
@@ -44,6 +46,8 @@ class Repetition:
     profile: Profile
     deployments: tuple[str, ...]
     deadline_s: float = 1.0
+    noise: frozenset[str] = frozenset()  # steps that must not be noticed
+    slo: SloSpec | None = None
     acts: list[Act] = field(default_factory=list)
     phases: list[Phase] = field(default_factory=list)
     steady_states: list[SteadyStateResult] = field(default_factory=list)
@@ -71,8 +75,8 @@ def void_reason(pulse: PulseData | None) -> str:
     return "; ".join(quality(pulse.records, ticks).doubts(lateness_p99_limit_s=LATENESS_LIMIT_S))
 
 
-def disruptions(repetition: Repetition, clients: Clients | None) -> tuple[Disruption, ...]:
-    """One for each act, and what nobody here injected, in the order in which they began."""
+def disruptions(repetition: Repetition, clients: Clients | None) -> Views:
+    """One for each act, and what nobody here injected, in the order in which they began; with the views of clients."""
     acts = sorted(repetition.acts, key=lambda act: act.started)
     found: list[Disruption] = []
     for index, act in enumerate(acts):
@@ -81,12 +85,14 @@ def disruptions(repetition: Repetition, clients: Clients | None) -> tuple[Disrup
                                    clients=clients, next_started=following))
     found += uninvited(repetition.evidence, found, repetition.profile, until=repetition.watched_until,
                        clients=clients)
-    return tuple(sorted(found, key=lambda item: math.inf if item.marks.injected is None else item.marks.injected))
+    found.sort(key=lambda item: math.inf if item.marks.injected is None else item.marks.injected)
+    return with_views(found, repetition.evidence, repetition.deployments, clients, since=repetition.method_began,
+                      until=repetition.watched_until, noise=repetition.noise, slo=repetition.slo)
 
 
 def run_result(repetition: Repetition) -> RunResult:
     clients = repetition.clients()
-    found = disruptions(repetition, clients)
+    views = disruptions(repetition, clients)
     series = make_series(repetition.evidence, repetition.deployments, clients, repetition.duration_s)
     sent = quality(repetition.pulse.records) if repetition.pulse else None
     lateness = sent.lateness_p99_s if sent is not None and sent.sent else None
@@ -98,7 +104,8 @@ def run_result(repetition: Repetition) -> RunResult:
         number=repetition.number, verdict=repetition.verdict, reason=repetition.reason,
         void_reason=void_reason(repetition.pulse), started_at=repetition.started_at,
         duration_s=round(repetition.duration_s, 3), rate=repetition.pulse.rate if repetition.pulse else 0.0,
-        phases=tuple(repetition.phases), steady_states=tuple(repetition.steady_states), disruptions=found,
+        phases=tuple(repetition.phases), steady_states=tuple(repetition.steady_states),
+        disruptions=views.disruptions, clients=views.clients, detector=views.detector,
         outages=clients.outages() if clients else (),
         **({"requests": clients.requests(), "latency": clients.latency()} if clients else {}),
         send_lateness_p99_s=lateness, restarts=sum(series.restarts), series=series,
