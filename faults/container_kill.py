@@ -23,6 +23,7 @@ class ContainerKill(OneShot):
     summary = "SIGKILL to the container's main process from the host: a crash, not a person's docker kill"
     level = "container"
     node_kinds = ("slice", "engine")
+    elsewhere = True
     drawn = Drawing("crashed", "#c0392b")
 
     def mistakes(self, spec: Mapping[str, Any]) -> tuple[Mistake, ...]:

@@ -18,6 +18,7 @@ class Freeze(Freezing):
     summary = "the processes of the pod's containers stop, by the freezer of their cgroup"
     level = "container"
     node_kinds = ("slice", "engine")
+    elsewhere = True
     after_restart = "container"
     drawn = Drawing("frozen", "#2980b9")
 

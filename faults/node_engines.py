@@ -39,6 +39,8 @@ class NestedEngines:
 
     def of(self, node: str) -> Engine | None:
         instance = load_instance(self._directory)
+        if instance.foreign and not instance.nodes:  # what its driver shows as a node is this machine
+            return None
         if instance.node(node).kind != ENGINE:
             return None
         url = f"unix://{instance.node_socket(node, 'engine')}"

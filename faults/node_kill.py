@@ -13,6 +13,7 @@ class NodeKill(Fault):
     summary = "the node's power goes off: its links first, then everything on it"
     level = "node"
     node_kinds = ("slice", "engine")
+    elsewhere = True
     after_restart = "node"
     drawn = Drawing("off", "#7f0000")
 

@@ -17,6 +17,7 @@ class PodKill(OneShot):
     summary = "the pod is deleted through the API, with gracePeriod seconds (0)"
     level = "pod"
     node_kinds = ("slice", "engine")
+    elsewhere = True
     drawn = Drawing("killed", "#c0392b")
     fields = {"gracePeriod": {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_GRACE_S,
                               "description": "Seconds that pod-kill leaves the pod; 0: none."}}

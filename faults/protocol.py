@@ -137,6 +137,8 @@ class Fault(ABC):
         node_kinds: kinds of node on which it can be done, "slice" and "engine"; refused elsewhere (reach.py). What acts
             through the API, the machine room, or this machine's processes and cgroups alone (containers.py) reaches
             the inside of a node with an engine of its own.
+        elsewhere: it can be done too where another orchestrator looks after the containers (testbed.supervisors), and
+            there is no sandbox, agent or gateway of ours.
         after_restart: "pod" when it stays through restarts of containers, "container" when such a restart cures it,
             "node" and "cluster" accordingly, "never" when there is nothing to stay.
         example: its fields in the smallest object that has an effect which can be seen, for docs and tests.
@@ -154,6 +156,7 @@ class Fault(ABC):
     required: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[tuple[str, ...]] = ()
     node_kinds: ClassVar[tuple[str, ...]] = ("slice",)
+    elsewhere: ClassVar[bool] = False
     after_restart: ClassVar[str]
     example: ClassVar[Json] = {}
     drawn: ClassVar[Drawing]

@@ -84,6 +84,7 @@ class ContainerStress(Stressing):
     }
     first_container = True
     where = "of the container takes"
+    elsewhere = True
     after_restart = "container"
     example = {"stressors": {"cpu": {"workers": 1, "load": 50}}}
 
