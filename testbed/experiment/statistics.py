@@ -1,19 +1,30 @@
 """Statistics over runs, with what the number of runs supports and no more.
 
-Plain Python: a run has tens of values, and numpy would cost the runner 30 MB. The bootstrap is the percentile one,
-seeded, which for medians of few values is sounder than BCa.
+The bootstrap is the percentile one, seeded, which for medians of few values is sounder than BCa. Runs in which
+something did not come while we watched are censored values: they count as *longer than watched* (Kaplan and Meier's
+estimator), and are never dropped. numpy is imported only where an interval is made.
 """
 
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from testbed.experiment.result import Disruption, RunResult, Statistic
+from testbed.experiment.quantities import OF_DISRUPTION, Observed, Quantity, Unit, names_over, observed
+from testbed.experiment.result import RunResult, Statistic
+from testbed.experiment.result.statistics import Outlier
 
-RESAMPLES = 4000
+if TYPE_CHECKING:
+    import numpy as np
+
+    Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+RESAMPLES = 2000
 MIN_FOR_INTERVAL = 5  # fewer values than this give no interval worth printing
+MIN_FOR_OUTLIERS = 5
+OUTLIER_Z = 3.5  # Iglewicz and Hoaglin's limit for the modified z
+_SAME = 1e-9  # two shares of survivors that differ by rounding only
 
 
 def median(values: Sequence[float]) -> float:
@@ -46,35 +57,174 @@ def supported_quantile(q: float) -> int:
     return math.ceil(round(1 / (1 - q), 6))
 
 
+def zero_bound(n: int) -> float | None:
+    """What never happened in ``n`` runs happens in at most this share of them (rule of three, 95 %)."""
+    return min(1.0, 3 / n) if n else None
+
+
+# --- censored values
+
+
+def survival_quantile(values: Sequence[Observed], q: float) -> float:
+    """The time by which a share ``q`` has come, after Kaplan and Meier; infinite when it lies beyond what was watched.
+
+    Without censored values and for q = 0.5 it is the median.
+
+    Raises: ValueError when there are no values.
+    """
+    if not values:
+        raise ValueError("no values")
+    ordered = sorted(values, key=_when)
+    alive = 1.0
+    at_risk = len(ordered)
+    for position, item in enumerate(ordered):
+        if item.value is not None:
+            alive *= 1 - 1 / at_risk
+            if alive < 1 - q - _SAME:
+                return item.value
+            if abs(alive - (1 - q)) <= _SAME:  # exactly at the share: the middle of the step, as the median does
+                following = next((later.value for later in ordered[position + 1:] if later.value is not None), None)
+                return math.inf if following is None else (item.value + following) / 2
+        at_risk -= 1
+    return math.inf
+
+
+def _when(item: Observed) -> tuple[float, bool]:
+    """Events come before what was given up at the same moment."""
+    return (item.watched_s, True) if item.value is None else (item.value, False)
+
+
+def _survival_medians(values: Sequence[Observed], seed: int) -> Floats:
+    """Kaplan-Meier medians of bootstrap resamples of (time, censored) pairs."""
+    import numpy as np
+
+    ordered = sorted(values, key=_when)
+    times = np.array([math.inf if item.value is None else item.value for item in ordered])
+    came = np.array([item.value is not None for item in ordered])
+    n = len(ordered)
+    drawn = np.random.default_rng(seed).multinomial(n, [1 / n] * n, size=RESAMPLES)
+    at_risk = drawn[:, ::-1].cumsum(axis=1)[:, ::-1]
+    ends = np.where(came, drawn, 0) / np.maximum(at_risk, 1)
+    alive = np.cumprod(1 - ends, axis=1)
+    below = (alive < 0.5 - _SAME) & came
+    reached = (alive <= 0.5 + _SAME) & came
+    found = [np.where(mask.any(axis=1), times[mask.argmax(axis=1)], math.inf) for mask in (reached, below)]
+    middle: Floats = (found[0] + found[1]) / 2
+    return middle
+
+
+# --- intervals and outliers
+
+
 def median_interval(values: Sequence[float], seed: int, level: float = 0.95) -> tuple[float, float] | None:
     """Bootstrap percentile interval of the median; None when there are too few values."""
     if len(values) < MIN_FOR_INTERVAL:
         return None
-    generator = random.Random(seed)
-    medians = sorted(median(generator.choices(values, k=len(values))) for _ in range(RESAMPLES))
+    if min(values) == max(values):
+        return values[0], values[0]
+    import numpy as np
+
+    drawn = resampled_medians(values, np.random.default_rng(seed))
+    return _percentiles(drawn, level)
+
+
+def resampled_medians(values: Sequence[float], generator: np.random.Generator) -> Floats:
+    """Medians of bootstrap resamples."""
+    import numpy as np
+
+    with np.errstate(invalid="ignore"):  # between two infinities
+        made: Floats = np.median(_resamples(values, generator), axis=1)
+    made[np.isnan(made)] = math.inf
+    return made
+
+
+def resampled_means(values: Sequence[float], generator: np.random.Generator) -> Floats:
+    """Means of bootstrap resamples."""
+    made: Floats = _resamples(values, generator).mean(axis=1)
+    return made
+
+
+def _resamples(values: Sequence[float], generator: np.random.Generator) -> Floats:
+    import numpy as np
+
+    made: Floats = generator.choice(np.asarray(values, dtype=float), size=(RESAMPLES, len(values)))
+    return made
+
+
+def _percentiles(drawn: Floats, level: float) -> tuple[float, float]:
+    import numpy as np
+
     tail = (1 - level) / 2
-    return quantile(medians, tail), quantile(medians, 1 - tail)
+    # Order statistics, not between two of them: halfway to infinity is infinity.
+    low, high = np.quantile(drawn, [tail, 1 - tail], method="inverted_cdf")
+    return float(low), float(high)
+
+
+def censored_interval(values: Sequence[Observed], seed: int, level: float = 0.95) -> tuple[float, float] | None:
+    """The same where some are censored; an end is infinite where it lies beyond what was watched."""
+    if len(values) < MIN_FOR_INTERVAL:
+        return None
+    return _percentiles(_survival_medians(values, seed), level)
+
+
+def outliers(values: Sequence[Observed], floor: float = 0.0) -> tuple[Outlier, ...]:
+    """Runs whose modified z (0.6745 × distance from the median / MAD) is above 3.5.
+
+    Where more than half are equal (MAD 0), the mean distance takes the MAD's place (1.2533 × it). What lies nearer to
+    the median than ``floor`` is none.
+    """
+    seen = [item for item in values if item.value is not None]
+    if len(seen) < MIN_FOR_OUTLIERS:
+        return ()
+    middle = median([item.value for item in seen if item.value is not None])
+    distances = [abs((item.value or 0.0) - middle) for item in seen]
+    mad = median(distances)
+    unit = mad / 0.6745 if mad > 0 else 1.253314 * sum(distances) / len(distances)
+    if unit <= 0:
+        return ()
+    return tuple(
+        Outlier(run=item.run, value=item.value or 0.0, score=round(((item.value or 0.0) - middle) / unit, 1))
+        for item, distance in zip(seen, distances, strict=True) if distance / unit > OUTLIER_Z and distance > floor)
+
+
+# --- the statistic
 
 
 def statistic(
-    disruption: str, quantity: str, values: Iterable[float | None], *, seed: int, unit: str = "s"
+    disruption: str, quantity: str, values: Iterable[float | None], *, seed: int, unit: Unit = "s"
 ) -> Statistic:
-    """One quantity over runs. A None is a run in which it did not end while we watched."""
-    everything = list(values)
-    seen = [value for value in everything if value is not None]
-    censored = len(everything) - len(seen)
+    """One quantity over runs 1, 2, 3 ... A None is a run in which it did not end while we watched."""
+    return statistic_of(disruption, quantity, [Observed(number, value) for number, value in enumerate(values, 1)],
+                        seed=seed, unit=unit)
+
+
+def statistic_of(
+    disruption: str, quantity: str, values: Sequence[Observed], *, seed: int, unit: Unit = "s",
+    floor: float = 0.0,
+) -> Statistic:
+    """One quantity over runs, censored ones included."""
+    seen = [(item.run, item.value) for item in values if item.value is not None]
+    censored = len(values) - len(seen)
     if not seen:
-        return Statistic(disruption=disruption, quantity=quantity, unit="s" if unit == "s" else "", n=0,
-                         censored=censored)
-    ordered = sorted(seen) + [math.inf] * censored
-    middle, interval = median(ordered), median_interval(seen, seed)
-    p95 = quantile(ordered, 0.95) if len(ordered) >= supported_quantile(0.95) else None
+        return Statistic(disruption=disruption, quantity=quantity, unit=unit, n=0, censored=censored)
+    numbers = [value for _, value in seen]
+    interval = censored_interval(values, seed) if censored else median_interval(numbers, seed)
+    low, high = interval or (None, None)
     return Statistic(
-        disruption=disruption, quantity=quantity, unit="s" if unit == "s" else "", n=len(seen), censored=censored,
-        median=_finite(middle), p95=_finite(p95), minimum=min(seen), maximum=max(seen),
-        ci_low=interval[0] if interval and not censored else None,
-        ci_high=interval[1] if interval and not censored else None, values=tuple(seen),
+        disruption=disruption, quantity=quantity, unit=unit, n=len(seen), censored=censored,
+        median=_finite(_quantile(values, numbers, 0.5)), mean=None if censored else math.fsum(numbers) / len(numbers),
+        p95=_finite(_quantile(values, numbers, 0.95)), p99=_finite(_quantile(values, numbers, 0.99)),
+        minimum=min(numbers), maximum=max(numbers), ci_low=_finite(low), ci_high=_finite(high),
+        zero_bound=zero_bound(len(numbers)) if unit == "" and not any(numbers) else None,
+        outliers=outliers(values, floor), values=tuple(numbers), runs=tuple(run for run, _ in seen),
     )
+
+
+def _quantile(values: Sequence[Observed], numbers: Sequence[float], q: float) -> float | None:
+    """None where there are too few values for it."""
+    if q > 0.5 and len(values) < supported_quantile(q):
+        return None
+    return quantile(numbers, q) if len(numbers) == len(values) else survival_quantile(values, q)
 
 
 def _finite(value: float | None) -> float | None:
@@ -82,25 +232,16 @@ def _finite(value: float | None) -> float | None:
 
 
 def over_runs(runs: Sequence[RunResult], seed: int) -> tuple[Statistic, ...]:
-    """Detection, isolation, repair, outage and failed requests of every disruption that was asked for."""
+    """Every quantity of every disruption that was asked for, over the runs that can be trusted."""
     trusted = [run for run in runs if not run.void_reason]
-    names = dict.fromkeys(item.name for run in trusted for item in run.disruptions if item.kind != "uninvited")
-    result: list[Statistic] = []
-    for name in names:
-        found = [item for run in trusted if (item := run.disruption(name)) is not None]
-        result.append(statistic(name, "detection", (item.detection_s for item in found), seed=seed))
-        if any(item.kind in ("fault", "uninvited") for item in found):
-            result.append(statistic(name, "isolation", (item.isolation_s for item in found), seed=seed))
-        result.append(statistic(name, "repair", (item.repair_s for item in found), seed=seed))
-        result.extend(_of_clients(name, found, seed))
-    return tuple(result)
+    return tuple(found for name in names_over(trusted) for quantity in OF_DISRUPTION
+                 if (found := _over(quantity, name, trusted, seed)) is not None)
 
 
-def _of_clients(name: str, found: Sequence[Disruption], seed: int) -> list[Statistic]:
-    measured = [item for item in found if item.requests.due]
-    if not measured:
-        return []
-    return [
-        statistic(name, "outage", (item.outage_s for item in measured), seed=seed),
-        statistic(name, "failed", (float(item.requests.failed) for item in measured), seed=seed, unit=""),
-    ]
+def _over(quantity: Quantity[Any], name: str, runs: Sequence[RunResult], seed: int) -> Statistic | None:
+    """None where it says nothing: never measured, or a part that took no time in any run."""
+    values = observed(quantity, name, runs)
+    idle = quantity.unit == "s" and not any(item.value for item in values)
+    if not values or (idle and not quantity.primary and not quantity.censored):
+        return None
+    return statistic_of(name, quantity.key, values, seed=seed, unit=quantity.unit, floor=quantity.floor)

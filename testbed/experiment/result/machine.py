@@ -1,0 +1,27 @@
+"""What the measuring machine itself went through during one repetition."""
+
+from __future__ import annotations
+
+from testbed.experiment.result.value import Value
+
+
+class MachineLoad(Value):
+    """None: this machine does not tell, or nothing was looked at.
+
+    Attributes:
+        seconds: how long it was watched.
+        pressure: share of the time in which at least one task waited for a CPU (PSI ``some``).
+        steal: share of all CPUs' time that the hypervisor gave to others.
+        busy: share of all CPUs' time that was used.
+        loop_lag_p99_s, loop_lag_max_s: how much later than asked the runner's own loop woke up.
+        generator: share of one core that the pulse used; of Locust, ``locust``.
+    """
+
+    seconds: float = 0.0
+    pressure: float | None = None
+    steal: float | None = None
+    busy: float | None = None
+    loop_lag_p99_s: float | None = None
+    loop_lag_max_s: float | None = None
+    generator: float | None = None
+    locust: float | None = None
