@@ -160,6 +160,7 @@ def validate(
     from testbed.experiment.loading import load_experiment
     from testbed.experiment.manifests import check_manifests
     from testbed.experiment.toolkit.loading import is_toolkit_file, load_toolkit
+    from testbed.experiment.variants import variants_of
 
     mistakes: list[Mistake] = []
     count = 0
@@ -182,7 +183,7 @@ def validate(
             kind = str(document.value["kind"])
             if kind == "Experiment":
                 try:
-                    load_experiment(Path(document.file))
+                    variants_of(load_experiment(Path(document.file)))
                 except InvalidInput as error:
                     mistakes += error.mistakes
             elif kind.endswith("Chaos"):
