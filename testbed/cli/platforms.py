@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PLATFORMS: dict[str, str] = {
     "testbed": "testbed.cli.open_cluster",
     "kubernetes": "testbed.cli.open_kubernetes",
+    "simulation": "testbed.cli.open_simulation",
 }
 
 

@@ -10,7 +10,7 @@ import asyncio
 import random
 import signal
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -282,9 +282,23 @@ class SimulatedRoom:
             node.close()
 
 
-def facts_of(name: str, index: int, instance_id: str, directory: Path) -> NodeFacts:
+@dataclass(frozen=True)
+class NodeShape:
+    """What the nodes of a world are like. ``zones``: over how many they are spread; 0: they name none."""
+
+    cpu: str = "8"
+    memory: str = "16Gi"
+    disk: str = "100Gi"
+    kind: str = "slice"
+    zones: int = 0
+
+
+def facts_of(name: str, index: int, instance_id: str, directory: Path, shape: NodeShape) -> NodeFacts:
+    """``index``: from 1."""
+    zone = {labels.ZONE: f"zone-{(index - 1) % shape.zones + 1}"} if shape.zones else {}
     return NodeFacts(
         name=name, instance_id=instance_id, instance_name="simulation", pod_cidr=f"10.200.{index}.0/24",
         address=f"10.200.{index}.1", network="testbed-simulation", cgroup=f"/testbed-{instance_id}/{name}",
-        directory=directory / "nodes" / name, cpu="8", memory="16Gi",
+        directory=directory / "nodes" / name, cpu=shape.cpu, memory=shape.memory, ephemeral_storage=shape.disk,
+        labels=zone,
     )

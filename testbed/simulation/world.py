@@ -32,7 +32,7 @@ from testbed.simulation.holders import HolderPrograms
 from testbed.simulation.ingress import HTTP_PORT
 from testbed.simulation.loop import VirtualClock, VirtualLoop
 from testbed.simulation.network import SimulatedNetwork
-from testbed.simulation.nodes import SimulatedNode, SimulatedRoom, facts_of
+from testbed.simulation.nodes import NodeShape, SimulatedNode, SimulatedRoom, facts_of
 from testbed.simulation.trace import Trace
 from testbed.store import Stored
 
@@ -63,10 +63,12 @@ class Excuses:
 
 
 class World:
-    """``instance_id``: of the simulated cluster; everything of it carries that label."""
+    """``instance_id``: of the simulated cluster; everything of it carries that label. ``shape``: of its nodes."""
 
-    def __init__(self, loop: VirtualLoop, seed: int, directory: Path, *, profile: Profile = FAST) -> None:
-        self.loop, self.seed, self.profile = loop, seed, profile
+    def __init__(
+        self, loop: VirtualLoop, seed: int, directory: Path, *, profile: Profile = FAST, shape: NodeShape | None = None,
+    ) -> None:
+        self.loop, self.seed, self.profile, self.shape = loop, seed, profile, shape or NodeShape()
         self.directory = directory
         self.instance_id = _INSTANCE
         self.clock = VirtualClock(loop)
@@ -104,7 +106,7 @@ class World:
 
     def _make_node(self, name: str) -> SimulatedNode:
         self._made += 1
-        facts = facts_of(name, self._made, self.instance_id, self.directory)
+        facts = facts_of(name, self._made, self.instance_id, self.directory, self.shape)
         facts.directory.mkdir(parents=True, exist_ok=True)
         return SimulatedNode(
             self.loop, facts, self.machine, self.api, profile=self.profile, clock=self.clock, seed=str(self.seed)
@@ -115,7 +117,7 @@ class World:
         run_gateway_container(self.machine, self.instance_id, GATEWAY_ADDRESS)
         await self.api.start()
         for _ in range(nodes):
-            await self.room.add_node()
+            await self.room.add_node(kind=self.shape.kind)
         self.chaos.start()
         await self.until(self.nodes_ready, what="all nodes are Ready")
 
@@ -279,11 +281,11 @@ class World:
 
 @contextlib.asynccontextmanager
 async def open_world(
-    loop: VirtualLoop, seed: int, *, nodes: int = 3, profile: Profile = FAST
+    loop: VirtualLoop, seed: int, *, nodes: int = 3, profile: Profile = FAST, shape: NodeShape | None = None,
 ) -> AsyncIterator[World]:
     """A world that is up; its files are removed with it. They lie in memory where the machine offers that."""
     directory = _directory()
-    world = World(loop, seed, directory, profile=profile)
+    world = World(loop, seed, directory, profile=profile, shape=shape)
     try:
         await world.start(nodes)
         yield world
