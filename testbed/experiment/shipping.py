@@ -13,8 +13,11 @@ from testbed.experiment.result import Shipping
 from testbed.load.records import Outcome, Record
 
 
-def shipping(evidence: Evidence, records: Sequence[Record], *, began: float, until: float) -> Shipping:
-    """Args: records: of the pulse. began, until: moments of the run."""
+def shipping(
+    evidence: Evidence, records: Sequence[Record], *, start_ns: int, began: float, until: float,
+) -> Shipping:
+    """Args: records: of the pulse. start_ns: CLOCK_MONOTONIC at the start of the run. began, until: moments of it.
+    Answers to requests due before ``began`` do not count."""
     steps = list(_counts([pod for pod in evidence.pods if evidence.deployment_of(pod.uid)], began, until))
     usual = steps[0][1] if steps else 0
     usual_running = steps[0][2] if steps else 0
@@ -24,14 +27,16 @@ def shipping(evidence: Evidence, records: Sequence[Record], *, began: float, unt
         extra_s += max(0, running - usual_running) * (following - at)
     images = _images(evidence)
     answered, wrong = Counter[str](), Counter[str]()
+    latest: dict[str, float] = {}
     for record in records:
         image = images.get(record.backend, "")
-        if image and record.outcome in (Outcome.OK, Outcome.STATUS):
+        if image and record.outcome in (Outcome.OK, Outcome.STATUS) and record.due_ns >= start_ns + began * 1e9:
             answered[image] += 1
+            latest[image] = max(latest.get(image, 0.0), round((record.done_ns - start_ns) / 1e9, 4))
             wrong[image] += record.outcome is Outcome.STATUS
     return Shipping(peak_pods=max((pods for _, pods, _ in steps), default=0), usual_pods=usual,
                     container_s=round(running_s, 3), extra_container_s=round(extra_s, 3), answers=dict(answered),
-                    wrong_answers={image: count for image, count in wrong.items() if count})
+                    wrong_answers={image: count for image, count in wrong.items() if count}, last_answer_s=latest)
 
 
 def _counts(pods: Sequence[PodSeen], began: float, until: float) -> Iterator[tuple[float, int, int]]:

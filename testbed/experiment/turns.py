@@ -10,8 +10,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from testbed.experiment.result import RunResult, Statistic, Verdict
-from testbed.experiment.statistics import over_runs
+from testbed.experiment.result import RunResult, Verdict
+from testbed.experiment.sequential import look
 
 # After these another repetition would end the same way, or could do harm. After every other one it begins clean.
 FINAL = frozenset({
@@ -45,11 +45,6 @@ def order(names: Sequence[str], seed: int, number: int) -> tuple[str, ...]:
     return tuple(random.Random(f"{seed} round {number}").sample(list(names), len(names)))
 
 
-# The two paths: how long users were hurt, and how long redundancy was lost. Detection is too short for a ratio to mean
-# anything, and an outage may be none.
-PRECISE = ("isolation", "repair")
-
-
 def wants_more(runs: Sequence[RunResult], wanted: Repetitions, seed: int) -> bool:
     """Whether another repetition is due after these."""
     if len(runs) >= wanted.limit:
@@ -58,12 +53,4 @@ def wants_more(runs: Sequence[RunResult], wanted: Repetitions, seed: int) -> boo
         return True
     if wanted.until_ci is None or trusted(runs) >= wanted.most:
         return False
-    return not precise(over_runs(runs, seed), wanted.until_ci)
-
-
-def precise(statistics: Sequence[Statistic], ratio: float) -> bool:
-    """Whether every interval of a path's median reaches no further than ``ratio`` of it to either side."""
-    paths = [item for item in statistics if item.quantity in PRECISE and item.median]
-    return bool(paths) and all(
-        item.median is not None and item.ci_low is not None and item.ci_high is not None
-        and max(item.ci_high - item.median, item.median - item.ci_low) <= ratio * item.median for item in paths)
+    return not look(runs, wanted.until_ci, seed).enough

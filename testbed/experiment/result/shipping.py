@@ -15,6 +15,7 @@ class Shipping(Value):
         container_s: container-seconds that ran; ``extra_container_s``: of them, more than the usual number's.
         answers: right and wrong answers by the image of the pod that gave them.
         wrong_answers: of them, with a status that was not expected.
+        last_answer_s: when each image's last one came.
     """
 
     peak_pods: int = 0
@@ -23,3 +24,4 @@ class Shipping(Value):
     extra_container_s: float = 0.0
     answers: dict[str, int] = Field(default_factory=dict)
     wrong_answers: dict[str, int] = Field(default_factory=dict)
+    last_answer_s: dict[str, float] = Field(default_factory=dict)
