@@ -124,8 +124,7 @@ class Clients:
         normal_s = self._back_to_normal(disturbed)
         calm_s = normal_s if normal_s is not None else end_s
         spans = [(self._at(item.begin_ns), self._at(item.end_ns) if item.end_ns else end_s) for item in disturbed]
-        harmed = clipped(union([*out, *spans]), begin_s - self.period_s(begin_s), end_s)
-        lost_s, depth = loss(self.records, self.limit, [(self._ns(start), self._ns(stop)) for start, stop in harmed])
+        lost_s, depth = self._lost(clipped(union([*out, *spans]), begin_s - self.period_s(begin_s), end_s), spans)
         return ClientView(
             start_s=begin_s, end_s=end_s, outage_count=len(windows), outage_sum_s=length(out),
             outage_longest_s=max((stop - start for start, stop in out), default=0.0),
@@ -160,6 +159,13 @@ class Clients:
 
     def _back_to_normal(self, disturbed: Sequence[Disturbance]) -> float | None:
         return self._at(disturbed[-1].end_ns) if disturbed and disturbed[-1].end_ns else None
+
+    def _lost(self, harmed: Sequence[Span], disturbed: Sequence[Span]) -> tuple[float, float]:
+        if not harmed:
+            return 0.0, 0.0
+        return loss(self.records, self.limit, lambda record: rule.normal(record, self.band),
+                    harmed=(self._ns(harmed[0][0]), self._ns(harmed[-1][1])),
+                    disturbed=[(self._ns(start), self._ns(stop)) for start, stop in disturbed])
 
     def _burn(self, begin_s: float, end_s: float, slo: SloSpec) -> Burn | None:
         records = self._met(begin_s, end_s)

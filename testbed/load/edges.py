@@ -31,13 +31,16 @@ def edges_s(records: Sequence[Record], window: Outage, band: Band) -> tuple[floa
 
 
 def _end_s(following: Sequence[Record], window: Outage, band: Band, answer_s: float) -> float:
+    limit_ns = band.limit_s * 1e9
     last_ns = window.begin_ns
+    waited = answering = False
     for record in following:
         if record.due_ns >= window.end_ns:
             break
-        waited = not record.done_ns or record.done_ns >= window.end_ns
-        if waited and (window.end_ns - record.due_ns) / 1e9 > band.limit_s:
-            return answer_s
+        if record.ok and window.end_ns - limit_ns < record.done_ns < window.end_ns:
+            answering = True  # slow service, not silence
+        if window.end_ns - record.due_ns > limit_ns and record.ok and 0 <= record.done_ns - window.end_ns <= limit_ns:
+            waited = True  # and was answered as soon as anybody was
         if not record.ok or record.latency_s > band.limit_s:
             last_ns = max(last_ns, record.sent_ns or record.due_ns)
-    return (window.end_ns - last_ns) / 1e9
+    return answer_s if waited and not answering else (window.end_ns - last_ns) / 1e9

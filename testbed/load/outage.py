@@ -4,8 +4,8 @@ An outage begins at the *due* time of the first request that fails or stays unan
 ends at the first normal answer, to a request that was due no earlier, that is received after it. Late answers that
 only work off the queue of a silence count as normal there: the service is back with the first of them (a server that
 was stopped for a second answers the two hundred requests that waited in order, and the one that is late by nothing
-comes last). When the queue is worked off is ``back_to_normal_ns``. A deadline decides nothing of that: it only says
-how requests are *counted* (failed, late, unsent). Resolution of both edges is one period of the pulse.
+comes last). A deadline decides nothing of that: it only says how requests are *counted* (failed, late, unsent).
+Resolution of both edges is one period of the pulse; what is known of each is in `edges`.
 """
 
 from __future__ import annotations
@@ -204,38 +204,9 @@ def count(records: Sequence[Record], *, deadline_s: float) -> Counts:
     return Counts(len(records), ok, late, failed, unsent)
 
 
-def between(records: Sequence[Record], begin_ns: int, end_ns: int) -> list[Record]:
-    """Records due in [begin, end)."""
-    return [record for record in records if begin_ns <= record.due_ns < end_ns]
-
-
 def failures(records: Sequence[Record]) -> list[Record]:
     """Records that failed (not: were late), by due time."""
     return sorted((record for record in records if not record.ok), key=lambda record: record.due_ns)
-
-
-def back_to_normal_ns(
-    records: Sequence[Record], band: Band, *, since_ns: int, quiet_s: float = 1.0, share: float = 0.99,
-) -> int:
-    """When latency was normal again: receipt of the first normal answer due at or after ``since_ns`` from whose due
-    time on at least ``share`` of the requests of ``quiet_s`` seconds are normal. 0: never, as far as the records
-    go.
-    """
-    ordered = sorted((record for record in records if record.due_ns >= since_ns), key=lambda record: record.due_ns)
-    if not ordered:
-        return 0
-    bad_before = [0]
-    for record in ordered:
-        bad_before.append(bad_before[-1] + (not normal(record, band)))
-    end = 0
-    for start, record in enumerate(ordered):
-        while end < len(ordered) and ordered[end].due_ns < record.due_ns + quiet_s * 1e9:
-            end += 1
-        if end == len(ordered) and ordered[-1].due_ns - record.due_ns < 0.9 * quiet_s * 1e9:
-            return 0
-        if normal(record, band) and (bad_before[end] - bad_before[start]) <= (1 - share) * (end - start):
-            return record.done_ns
-    return 0
 
 
 def quality(records: Sequence[Record], cpu: Sequence[tuple[int, float]] = ()) -> Quality:

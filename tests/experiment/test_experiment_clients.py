@@ -7,6 +7,7 @@ from evidence_builder import START_NS, World
 
 from testbed.core.profile import FAST
 from testbed.experiment.clients import Clients
+from testbed.experiment.kind import SloSpec
 from testbed.experiment.observations import InjectionSeen
 from testbed.experiment.repetition import Repetition, run_result
 from testbed.experiment.result import RunResult
@@ -58,6 +59,54 @@ def test_marks_of_clients() -> None:
 
 def test_without_a_failure_there_are_no_marks() -> None:
     assert clients([]).marks(10.0, 20.0) == {"first_failed": None, "last_failed": None, "latency_normal": None}
+
+
+def test_latency_is_not_back_with_the_failures_of_something_else() -> None:
+    """What begins long after everything was settled is another matter."""
+    seen = clients([(10.0, 10.5), (20.0, 20.2)])
+    assert seen.marks(10.0, 30.0, settled_s=12.0)["latency_normal"] == pytest.approx(10.502, abs=0.01)
+    assert seen.marks(10.0, 30.0)["latency_normal"] == pytest.approx(20.202, abs=0.01)
+
+
+def test_the_view_of_a_stretch() -> None:
+    view = clients([(10.0, 10.5), (11.0, 11.2)]).view(10.0, 20.0, settled_s=12.0, red=[(10.2, 12.0)])
+    assert view.outage_count == 2
+    assert (view.outage_sum_s, view.outage_longest_s) == (pytest.approx(0.704, abs=0.01), pytest.approx(0.5, abs=0.01))
+    assert view.outage_uncertainty_s == pytest.approx(0.02, abs=0.005)
+    assert view.availability_requests == pytest.approx(1 - 70 / 1001)
+    assert view.availability_time == pytest.approx(1 - 0.0704, abs=0.001)
+    assert view.latency_normal_s == pytest.approx(1.202, abs=0.01)
+    assert view.latency_disturbed_s == pytest.approx(1.2, abs=0.01)  # closer than a second: one disturbance
+    assert view.lost_s == pytest.approx(0.7, abs=0.01) and view.depth == 1.0
+    assert view.gray_s == pytest.approx(0.2, abs=0.01)
+    assert view.failed_at_most is None and view.burn is None
+    assert view.before.p50 == view.after.p50 == pytest.approx(0.002)
+
+
+def test_the_view_of_a_calm_stretch_bounds_what_was_not_seen() -> None:
+    view = clients([]).view(10.0, 20.0, red=[], slo=SloSpec.model_validate({"target": "99%"}))
+    assert (view.outage_count, view.outage_sum_s, view.lost_s, view.depth, view.gray_s) == (0, 0.0, 0.0, 0.0, 0.0)
+    assert (view.availability_requests, view.availability_time) == (1.0, 1.0)
+    assert view.failed_at_most == pytest.approx(3 / 1001)
+    assert view.latency_normal_s is None and view.latency_disturbed_s == 0.0
+    assert view.burn is not None and view.burn.bad == 0
+
+
+def test_late_answers_burn_the_budget_too() -> None:
+    slow = [Record(r.index, r.stream, r.due_ns, r.sent_ns, r.due_ns + 1_500_000_000, r.outcome, 200, "")
+            if 10 <= r.index / RATE < 11 else r for r in records(30.0, [])]
+    seen = Clients(slow, start_ns=START_NS, rate=RATE, deadline_s=1.0, healthy_until_s=5.0)
+    burn = seen.view(10.0, 20.0, slo=SloSpec.model_validate({"target": "99%"})).burn
+    assert burn is not None and burn.bad == 100
+    assert burn.spent_s == pytest.approx(1.0, rel=0.01)
+    assert burn.rate == pytest.approx(10, rel=0.01)
+
+
+def test_an_outage_that_does_not_end_counts_so_far() -> None:
+    view = clients([(25.0, 40.0)]).view(10.0, 29.0)
+    assert view.outage_sum_s == pytest.approx(4.0, abs=0.01)
+    assert view.latency_normal_s is None and view.latency_disturbed_s == pytest.approx(4.0, abs=0.02)
+    assert view.lost_s == pytest.approx(4.0, abs=0.02)
 
 
 def test_the_budget_counts_from_the_method_on() -> None:

@@ -118,10 +118,9 @@ def test_lost_seconds_are_those_of_requests(out: int, share: float) -> None:
         if index % every == 0:
             latencies[index] = None
     records = made(latencies)
-    lost_s, depth = loss(records, limit_before(records), [(4000 * MS, (4000 + out * 100) * MS)])
+    stretch = (4000 * MS, (4000 + out * 100) * MS)
+    lost_s, depth = loss(records, limit_before(records), lambda record: record.ok, harmed=stretch, disturbed=[stretch])
+    assert loss(records, limit_before(records), lambda record: record.ok, harmed=stretch,
+                disturbed=[]) == pytest.approx((lost_s, depth))
     assert lost_s == pytest.approx(share * out * 0.1, rel=0.01)
     assert depth == pytest.approx(share, rel=0.01)
-
-
-def test_nothing_disturbed_loses_nothing() -> None:
-    assert loss(made([1.0] * 800), Limit(0.006, 0.0), []) == (0.0, 0.0)

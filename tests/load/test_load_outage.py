@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from testbed.load.outage import (
     Band,
-    back_to_normal_ns,
     count,
     normal_band,
     outages,
@@ -135,14 +134,6 @@ def test_unsent_and_failed_are_lost() -> None:
                    Outcome.OK)
     counts = count(records, deadline_s=1.0)
     assert (counts.unsent, counts.failed, counts.ok, counts.lost) == (2, 3, 5, 5)
-
-
-def test_back_to_normal_waits_for_a_quiet_second() -> None:
-    records = made(1000, lambda _: 1.0, lambda due: Outcome.RESET if due < 100 or due == 700 else Outcome.OK)
-    band = Band(0.001, 0.021)
-    assert back_to_normal_ns(records, band, since_ns=0, share=1.0) == 706 * MS
-    assert back_to_normal_ns(records, band, since_ns=0, share=0.99) == 101 * MS
-    assert back_to_normal_ns(records[:120], band, since_ns=0, share=1.0) == 0
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.01, 1))
