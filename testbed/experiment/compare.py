@@ -267,7 +267,7 @@ def _judged(
     if few:
         verdict: Judgement = "cannot tell"
         reason = f"{len(found.a)} and {len(found.b)} runs; it takes {rules.minimum_runs} of each"
-    elif not_comparable and not quantity.counted and quantity.unit == "s":
+    elif not_comparable and quantity.unit == "s":
         verdict, reason = "cannot tell", "times of another class of machine (" + "; ".join(not_comparable) + ")"
     else:
         verdict, reason = _verdict(quantity, found, p_used, rules)

@@ -215,8 +215,7 @@ def _objectives(experiment: Experiment, document: Document, mistakes: list[Mista
             suggestion = error.suggestion if isinstance(error, Misspelt) else ""
             mistakes.append(document.mistake(at, str(error), suggestion=suggestion))
             continue
-        needs_pulse = objective.quantity not in ("detection", "isolation", "repair", "restarts")
-        if needs_pulse and experiment.spec.load.pulse is None:
+        if objective.needs_pulse and experiment.spec.load.pulse is None:
             mistakes.append(document.mistake(at, "needs load.pulse: nobody else counts requests"))
         found.append(objective)
     return tuple(found)

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from testbed.core.profile import FAST
+from testbed.experiment.compare import compare_runs
 from testbed.experiment.jitter import injection_jitter, longest_period
-from testbed.experiment.objectives import judge, parse_objective
+from testbed.experiment.objectives import Misspelt, judge, parse_objective, say_value
 from testbed.experiment.result import Disruption, Latency, Marks, Requests, RunResult, Verdict
 from testbed.experiment.statistics import (
     median,
@@ -35,6 +36,9 @@ def run(number: int, repair: float | None = 1.0, failed: int = 0, p99: float = 0
 @pytest.mark.parametrize("text", [
     "a.repair.median < 2.5s", "a.isolation.max <= 800ms", "a.requests.failed == 0", "requests.failed.ratio < 0.1%",
     "restarts == 0", "latency.p99 < 250ms", "a.outage.max < 1m", "a.detection.min >= 0s",
+    "a.causes.probe.median < 1s", "a.gray.max < 100ms", "availability >= 99.9%", "a.availability.time.min > 99%",
+    "a.requests.failed.median <= 3", "a.burn.max < 14.4", "a.false.restarts == 0", "baseline.a.repair.ratio <= 1.1",
+    "baseline.repair.ratio < 110%", "a.isolation.causes.eviction-timeout.max < 2s", "a.requests.failed.mean < 2.5",
 ])
 def test_what_may_be_said(text: str) -> None:
     assert parse_objective(text, ["a"], 1).text == text
@@ -44,11 +48,30 @@ def test_what_may_be_said(text: str) -> None:
     ("a.repair < 2s", "which value over the runs"), ("b.repair.median < 2s", "not a value of the result"),
     ("a.repair.median", "comparison"), ("a.repair.median < 2", "no unit"), ("a.requests.failed == 0.5", "not a count"),
     ("requests.failed.ratio < 200%", "between"), ("a.repair.p95 < 2s", "20 or more"), ("a.repair.p99 < 2s", "100"),
-    ("a.repair.median ~ 2s", "comparison"),
+    ("a.repair.median ~ 2s", "comparison"), ("a.repair.medain < 2s", "not a value"),
+    ("a.causes.prob.max < 1s", "not a value"), ("a.gray < 1s", "which value over the runs"),
+    ("availability >= 1.5", "between"), ("baseline.repair.median < 2s", "not a value"),
+    ("baseline.a.repair.ratio < 2s", "a multiple"), ("a.failed == 0", "not a value"),
+    ("a.requests.failed.max <= 2.5", "not a count"), ("a.repair.median < 2.5.1", "not a duration"),
 ])
 def test_what_may_not(text: str, part: str) -> None:
     with pytest.raises(ValueError, match=part):
         parse_objective(text, ["a"], 10)
+
+
+@pytest.mark.parametrize(("text", "suggestion"), [
+    ("a.repair.medain < 2s", "a.repair.median"), ("a.causes.prob.max < 1s", "a.causes.probe.max"),
+    ("availabilty > 99%", "availability"), ("baseline.a.repiar.ratio < 2", "baseline.a.repair.ratio")])
+def test_an_unknown_value_gets_the_nearest_known_one(text: str, suggestion: str) -> None:
+    with pytest.raises(Misspelt) as found:
+        parse_objective(text, ["a"], 10)
+    assert found.value.suggestion == suggestion
+
+
+def test_of_several_steps_the_baseline_must_be_told_which() -> None:
+    with pytest.raises(ValueError, match="say of which step"):
+        parse_objective("baseline.repair.ratio < 1.1", ["a", "b"], 1)
+    assert parse_objective("baseline.b.repair.ratio < 1.1", ["a", "b"], 1).step == "b"
 
 
 def test_a_quantile_that_the_runs_support() -> None:
@@ -89,6 +112,30 @@ def test_a_median_survives_a_minority_that_never_came() -> None:
 def test_what_was_not_counted_is_not_judged(text: str) -> None:
     empty = run(1).model_copy(update={"requests": Requests(), "latency": Latency(), "disruptions": ()})
     assert judge(parse_objective(text, ["a"], 1), [empty]).met is None
+
+
+def test_a_share_near_one_is_told_by_what_it_lacks() -> None:
+    assert (say_value(0.99951, "ratio"), say_value(1.0, "ratio"), say_value(0.012, "ratio")) == (
+        "99.951 %", "100 %", "1.2 %")
+    runs = [run(1), run(2, failed=1)]
+    found = judge(parse_objective("availability >= 99.95%", ["a"], 2), runs)
+    assert (found.met, found.measured) == (False, 0.999)
+
+
+def test_without_a_baseline_its_ratio_is_not_judged() -> None:
+    objective = parse_objective("baseline.repair.ratio <= 1.1", ["a"], 10)
+    assert objective.needs_baseline and judge(objective, [run(1)]).met is None
+
+
+def test_a_ratio_is_judged_against_the_baseline() -> None:
+    objective = parse_objective("baseline.repair.ratio <= 1.1", ["a"], 10)
+    steady = [run(number, 1 + number / 100) for number in range(1, 9)]
+    slower = [run(number, 1.4 + number / 100) for number in range(1, 9)]
+    worse, same = compare_runs("a", steady, "b", slower), compare_runs("a", steady, "b", steady)
+    assert judge(objective, slower, worse).met is False and "worse" in judge(objective, slower, worse).note
+    assert judge(objective, steady, same).met is True
+    other = compare_runs("a", steady, "b", slower, not_comparable=("CPUs: 2 and 4",))
+    assert judge(objective, slower, other).met is None and "CPUs" in judge(objective, slower, other).note
 
 
 def test_without_a_trusted_run_nothing_is_judged() -> None:

@@ -46,6 +46,11 @@ class Compared(Value):
     p_adjusted: float | None = None
     effect: float | None = None
 
+    @property
+    def counts(self) -> bool:
+        """Whether it can be compared between machines of different classes."""
+        return self.unit != "s"
+
 
 class Comparison(Value):
     """All quantities of two results. ``not_comparable``: why times cannot be compared (another class of machine)."""
