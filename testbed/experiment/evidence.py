@@ -20,6 +20,7 @@ from testbed.experiment.observations import (
     EngineSeen,
     Evidence,
     InjectionSeen,
+    dated,
     deployment_seen,
     endpoints_seen,
     event_seen,
@@ -27,6 +28,7 @@ from testbed.experiment.observations import (
     key_of,
     node_seen,
     pod_seen,
+    steps_told,
 )
 
 Json = dict[str, Any]
@@ -68,6 +70,8 @@ class Observer:
         self.evidence = Evidence(engine_asked=engine_events is not None)
         self._engine_events = engine_events
         self.faults: dict[str, Json] = {}  # by name
+        self._first_seen: dict[str, float] = {}  # fault objects
+        self._told: dict[str, dict[tuple[str, str], float]] = {}  # when a fault's status first said so
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._listed: list[asyncio.Event] = []
@@ -115,9 +119,16 @@ class Observer:
                 await asyncio.wait_for(self._changed.wait(), min(left, look_every_s))
         return True
 
-    def injections(self, fault: str) -> tuple[InjectionSeen, ...]:
-        """The records of one fault object by its name; () when it has none yet."""
-        return injections_seen(self.faults.get(fault, {}), self.start_ns)
+    def injections(self, fault: str, created: float | None = None) -> tuple[InjectionSeen, ...]:
+        """The records of one fault object by its name; () when it has none yet. ``created``: when it was about to be
+        made; when it was first seen where that is not known."""
+        arrived = self._told.get(fault, {})
+        since = self._first_seen.get(fault, 0.0) if created is None else created
+        found = dated(injections_seen(self.faults.get(fault, {}), self.start_ns), arrived, since)
+        for item in found:
+            if item.within_s and item.began is not None:
+                self.evidence.bounded[item.began] = item.within_s
+        return found
 
     # --- following
 
@@ -214,6 +225,10 @@ class Observer:
 
     def _fault(self, arrival: Arrival, obj: Json) -> None:
         name = str(obj["metadata"]["name"])
+        self._first_seen.setdefault(name, arrival.at)
+        told = self._told.setdefault(name, {})
+        for step in steps_told(obj):
+            told.setdefault(step, arrival.at)
         if arrival.kind == "DELETED":
             # Its records stay: they are the evidence. That it is gone is noted beside them.
             self.faults[name] = {**obj, "gone": True}

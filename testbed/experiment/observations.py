@@ -8,8 +8,8 @@ beyond the watch's usual lag: the silence before a relist.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from testbed.api.labels import MONOTONIC_NS, SERVICE_NAME
@@ -123,6 +123,8 @@ class InjectionSeen:
         began: just before the act.
         verified: after it was seen to have taken effect.
         recovered: after the verified undo.
+        within_s: where the injector tells no moments: ``began`` is then the earliest that it can have been, and it was
+            within so many seconds of it.
     """
 
     target: str
@@ -130,6 +132,7 @@ class InjectionSeen:
     verified: float | None = None
     recovered: float | None = None
     failure: str = ""
+    within_s: float = 0.0
 
 
 @dataclass
@@ -147,6 +150,7 @@ class Evidence:
     engine: list[EngineSeen] = field(default_factory=list)
     engine_asked: bool = False  # whether there was an engine that could be asked
     away: list[tuple[float, float]] = field(default_factory=list)  # when the API gave no answer
+    bounded: dict[float, float] = field(default_factory=dict)  # how inexact the moments of a silent injector are
 
     @property
     def watch_lag_s(self) -> float:
@@ -253,8 +257,11 @@ def event_seen(arrived: float, obj: Mapping[str, Any], start_ns: int) -> EventSe
 
 def injections_seen(fault: Mapping[str, Any], start_ns: int) -> tuple[InjectionSeen, ...]:
     """The records of a fault object's status (Chaos Mesh's form, with our ``monotonicNs``)."""
-    experiment = (fault.get("status") or {}).get("experiment") or {}
-    return tuple(_injection(record, start_ns) for record in experiment.get("containerRecords") or ())
+    return tuple(_injection(record, start_ns) for record in _records(fault))
+
+
+def _records(fault: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return ((fault.get("status") or {}).get("experiment") or {}).get("containerRecords") or ()
 
 
 def _injection(record: Mapping[str, Any], start_ns: int) -> InjectionSeen:
@@ -267,6 +274,38 @@ def _injection(record: Mapping[str, Any], start_ns: int) -> InjectionSeen:
     began = max((moment for moment in started if verified is None or moment <= verified), default=verified)
     return InjectionSeen(str(record.get("id", "")), began=began, verified=verified,
                          recovered=max(recovered, default=None), failure=failures[-1] if failures else "")
+
+
+def steps_told(fault: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
+    """(record's id, operation) of all that a status says is done, whether it tells the moments or not."""
+    told = set()
+    for record in _records(fault):
+        done = {str(item.get("operation")) for item in record.get("events") or () if item.get("type") == "Succeeded"}
+        if record.get("phase") == "Injected" or int(record.get("injectedCount") or 0):
+            done.add("Apply")
+        if record.get("phase") == "Not Injected" and int(record.get("recoveredCount") or 0):
+            done.add("Recover")
+        told |= {(str(record.get("id", "")), operation) for operation in done}
+    return frozenset(told)
+
+
+def dated(
+    injections: Iterable[InjectionSeen], arrived: Mapping[tuple[str, str], float], created: float
+) -> tuple[InjectionSeen, ...]:
+    """Injections by an injector that writes no moments of ours (Chaos Mesh): by when its status told of them.
+
+    Its own stamps have whole seconds of another machine's clock. So an injection lies between ``created``, when its
+    object was about to be made, and ``arrived``. It is counted from the former: nothing that it did came before.
+    """
+    found = []
+    for item in injections:
+        applied, recovered = (arrived.get((item.target, operation)) for operation in ("Apply", "Recover"))
+        if item.verified is not None or applied is None:
+            found.append(item)
+        else:
+            found.append(replace(item, began=created, verified=applied, recovered=recovered,
+                                 within_s=max(0.0, applied - created)))
+    return tuple(found)
 
 
 def _moments(record: Mapping[str, Any], operation: str, kind: str, start_ns: int) -> list[float]:

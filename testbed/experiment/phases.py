@@ -300,7 +300,7 @@ class RepetitionRunner:
     def _refresh(self) -> None:
         """Gives every fault's act its latest records."""
         self.repetition.acts = [
-            replace(act, injections=self.observer.injections(self.doer.fault_name(act.name)))
+            replace(act, injections=self.observer.injections(self.doer.fault_name(act.name), act.started))
             if act.kind == "fault" else act for act in self.repetition.acts]
 
     def _disruption(self, name: str) -> Disruption | None:
