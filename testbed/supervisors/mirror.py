@@ -36,7 +36,8 @@ class Picture:
     """All that a driver sees at one look.
 
     Attributes:
-        being_made: keys of pods that have no container yet because it is being made.
+        being_made: keys of pods that have no container yet because it is being made. It is read while it grows: what
+            is made meanwhile is not in ``tasks``, and not gone either.
         observed: by Deployment, the generation that the orchestrator was told last.
         left_out: by Deployment, what of it cannot be said in the orchestrator's terms.
         stuck: by Deployment, why the orchestrator does not get on with it.

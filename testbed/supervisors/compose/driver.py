@@ -123,8 +123,10 @@ class ComposeDriver:
             await self._wishes.wait(_LOOK_S)
 
     async def _turn(self) -> None:
+        made = frozenset(self._project.made)
         states = await self._engine.look(self._project.mine())
         deployments = dict(self._wishes.deployments())
+        self._project.looked(made)
         self._order_ups(deployments)
         self._order_removals(states)
         stopping = self._project.stopping
@@ -134,7 +136,7 @@ class ComposeDriver:
         tasks = [task_of(state, stopping=state.id in stopping, last_exit=self._exits.get(state.id)) for state in states]
         await asyncio.gather(
             self._mirror.show(Picture(
-                tasks, (self._machine,), frozenset(self._project.being_made), dict(self._observed),
+                tasks, (self._machine,), self._project.being_made, dict(self._observed),
                 {key: left_out(item) for key, item in deployments.items()}, dict(self._stuck))),
             self._keep_proxies(deployments))
 

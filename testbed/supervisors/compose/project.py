@@ -67,7 +67,13 @@ def _number(state: ContainerState) -> int:
 
 
 class Project:
-    """Carries `up` out. ``stopping``: ids of containers that somebody has told to stop."""
+    """Carries `up` out.
+
+    Attributes:
+        stopping: ids of containers that somebody has told to stop.
+        being_made: keys of pods whose container is being made, or was made after the last look began.
+        made: those of them that have their container.
+    """
 
     def __init__(
         self, instance: Instance, engine: SupervisingEngine, wishes: Wishes, mirror: Mirror, place: Place,
@@ -76,7 +82,8 @@ class Project:
         self._instance, self._engine, self._wishes, self._mirror = instance, engine, wishes, mirror
         self._place, self._host_ip, self._draw = place, host_ip, draw
         self.stopping: set[str] = set()
-        self.being_made: set[str] = set()  # keys of pods
+        self.being_made: set[str] = set()
+        self.made: set[str] = set()
 
     def mine(self, deployment: str = "") -> dict[str, str]:
         """The labels of all containers, or of one Deployment's."""
@@ -115,10 +122,13 @@ class Project:
             sources = self._wishes.sources(meta["namespace"], self._place.node, self._host_ip)
             volumes = self._write(pod["metadata"]["uid"], files(pod, sources))
             spec = container_spec(self._place, deployment, pod, number, revision_of(deployment), sources, volumes)
-            return number, await self._made(spec)
-        finally:
+            container = await self._made(spec)
+        except BaseException:
             self.being_made.discard(key)
-            self._wishes.wake()
+            raise
+        self.made.add(key)
+        self._wishes.wake()
+        return number, container
 
     async def _made(self, spec: SupervisedSpec) -> str:
         """A missing image is pulled, as Compose does."""
@@ -127,6 +137,11 @@ class Project:
         except NoSuchImage:
             await self._engine.pull(spec.image)
             return await self._engine.create(spec)
+
+    def looked(self, made_before: frozenset[str]) -> None:
+        """A look has ended that began when these had their containers: from now on what it shows is the truth."""
+        self.being_made -= made_before
+        self.made -= made_before
 
     async def remove(self, state: ContainerState) -> None:
         """Stopped with its grace, then removed. Raises: EngineError, EngineUnavailable."""
