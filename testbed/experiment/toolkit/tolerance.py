@@ -90,8 +90,9 @@ def _judge_list(tolerance: list[Any], value: Any) -> Judged:
 
 def _judge_typed(tolerance: Mapping[str, Any], value: Any, scope: Scope) -> Judged:
     target = tolerance.get("target")
-    if target and isinstance(value, dict):
-        value = value.get(target, value)
+    if target and not isinstance(value, dict):
+        return Judged(False, f"{_shown(value)} has no {target!r}")
+    value = value.get(target, value) if target else value
     if tolerance["type"] == "regex":
         return _judge_regex(str(scope.fill(tolerance["pattern"])), value)
     if tolerance["type"] == "jsonpath":
