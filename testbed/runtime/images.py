@@ -59,6 +59,7 @@ RECIPES = (
     Recipe("sample:v1", "sample", (("VERSION", "v1"),)),
     Recipe("sample:v2", "sample", (("VERSION", "v2"),)),
     Recipe("sample:broken", "sample", (("VERSION", "broken"),)),
+    Recipe("orders:v1", "orders", (("VERSION", "v1"),)),
 )
 
 
