@@ -121,8 +121,10 @@ def _told(instance: Instance, node: NodeInstance) -> Json:
         "owner": [owner.st_uid, owner.st_gid], "logs": str(instance.directory / "logs"),
         "host": instance.host_address, "gateway": instance.gateway_address, "cluster_range": instance.subnet,
         "pod_range": instance.pod_range, "pod_cidr": node.pod_cidr, "router": instance.router_address(node.pod_cidr),
-        # Swarm has it made where it places something.
-        "network": "" if instance.supervisor == SWARM else instance.network, "agent_port": node.agent_port, "to_api_port": node.to_api_port,
+        "agent_port": node.agent_port, "to_api_port": node.to_api_port,
+        "nodes_range": instance.pod_cidr(0) if instance.foreign else "",
+        # A swarm makes it itself, where it places something.
+        "network": "" if instance.supervisor == SWARM else instance.network,
         **{f"{use}_socket": str(instance.node_socket(name, use)) for use in ("control", "engine", "agent", "api")},
     }
 

@@ -6,9 +6,13 @@ Heavy imports (the docker SDK) happen here, when asked, so that a process that n
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from testbed.runtime.protocol import Engine, Host
 from testbed.runtime.supervision import SupervisingEngine
+
+if TYPE_CHECKING:
+    from testbed.runtime.swarm import SwarmEngine
 
 
 def open_engine(url: str = "") -> Engine:
@@ -30,6 +34,13 @@ def open_nested_engine(url: str, machine_url: str, turn: Path) -> Engine:
     from testbed.runtime.nested import NestedEngine
 
     return NestedEngine(url, machine_url, turn)
+
+
+def open_swarm_engine(url: str, machine_url: str, turn: Path) -> SwarmEngine:
+    """The same as a member of a swarm."""
+    from testbed.runtime.swarm import SwarmEngine
+
+    return SwarmEngine(url, machine_url, turn)
 
 
 def open_host(instance_id: str, engine: Engine) -> Host:

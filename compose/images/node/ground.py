@@ -68,10 +68,12 @@ def _delegate_cgroups() -> None:
             continue  # one that cannot be handed down is not needed
 
 
-def set_routes(host: str, gateway: str, cluster: str, pod_range: str) -> None:
+def set_routes(host: str, gateway: str, cluster: str, pod_range: str, nodes: str = "") -> None:
     """This machine is on the wire, everything else of the cluster is behind the gateway; what comes from a pod goes
-    there even when it is for a pod of this node, as on every other node. Doing it twice is harmless."""
+    there even when it is for a pod of this node, as on every other node. ``nodes``: range of the nodes' own addresses
+    where their engines talk to each other, on the wire. Doing it twice is harmless."""
     commands = (
+        *([f"route replace {nodes} dev {UPLINK} scope link"] if nodes else []),
         f"route replace {host} dev {UPLINK} scope link",
         f"route replace {gateway} dev {UPLINK} scope link",
         f"route replace default via {host} dev {UPLINK}",

@@ -151,7 +151,8 @@ async def main(told: dict[str, Any]) -> None:
         loop.add_signal_handler(number, stop.set)
     log_to(Path(told["logs"]) / f"agent-{told['name']}.log", (told["owner"][0], told["owner"][1]))
     ground.prepare_mounts()
-    ground.set_routes(told["host"], told["gateway"], told["cluster_range"], told["pod_range"])
+    ground.set_routes(told["host"], told["gateway"], told["cluster_range"], told["pod_range"],
+                      told["nodes_range"])
     node = Node(told)
     await relay.own_socket(Path(told["control_socket"]), node.serve, node.owner)
     async with asyncio.TaskGroup() as group:

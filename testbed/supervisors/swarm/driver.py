@@ -1,0 +1,188 @@
+"""The driver of a swarm: makes one of the cluster's engines, carries Deployments into it as services, and shows what it
+makes of them. It never heals: what dies is the swarm's to start again.
+
+A pod that is deleted through the API is a `docker stop` of its container, after which the swarm starts another task.
+What a silent engine or a swarm without a majority cannot be asked stays as it was seen last: unknown is not dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Iterable, Sequence
+
+from testbed.api import labels
+from testbed.api.instance import Instance
+from testbed.core.profile import PROFILES
+from testbed.errors import EngineError, EngineUnavailable
+from testbed.runtime.factory import open_supervising_engine, open_swarm_engine
+from testbed.supervisors.compose.driver import fetch_check
+from testbed.supervisors.mirror import Mirror, Picture
+from testbed.supervisors.swarm import membership, seen
+from testbed.supervisors.swarm.services import Services
+from testbed.supervisors.swarm.timers import timers
+from testbed.supervisors.swarm.translate import left_out
+from testbed.supervisors.swarm.watch import ManagerWatch, NodeWatch
+from testbed.supervisors.tasks import Task
+from testbed.supervisors.wishes import Wishes
+
+log = logging.getLogger("supervisor")
+
+_AGAIN_S = 0.2
+_LOOK_S = 1.0
+_SETTLE_S = 0.01
+_MEMBERS_S = 5.0
+_DEFAULT_ENGINE = "unix:///var/run/docker.sock"
+
+
+def open_driver(instance: Instance, wishes: Wishes, mirror: Mirror) -> SwarmDriver:
+    return SwarmDriver(instance, wishes, mirror)
+
+
+class SwarmDriver:
+    def __init__(self, instance: Instance, wishes: Wishes, mirror: Mirror) -> None:
+        self._instance, self._wishes, self._mirror = instance, wishes, mirror
+        self._timers = timers(PROFILES[instance.profile],
+                              equal=instance.supervisor_options.get("equal-timers") == "true")
+        machine_url = instance.engine_url or os.environ.get("DOCKER_HOST") or _DEFAULT_ENGINE
+        mine = {labels.INSTANCE: instance.id, labels.ROLE: labels.ROLE_CONTAINER}
+        self._nodes = [NodeWatch(node.name, open_swarm_engine(
+            f"unix://{instance.node_socket(node.name, 'engine')}", machine_url, instance.directory / "images.turn"),
+            mine, self._news) for node in instance.nodes]
+        self._engines = {node.name: node.engine for node in self._nodes}
+        self._addresses = {node.name: instance.uplink_address(node.pod_cidr) for node in instance.nodes}
+        self._manager = ManagerWatch(self._engines, wishes.wake)
+        self._manager.silent_nodes = self._silent
+        self._services = Services(instance, wishes, mirror, self._timers)
+        self._ran: dict[str, Task] = {}  # by key: those that ran at the last look
+        self._ordered: set[str] = set()  # keys of those whose end was told
+        self._stops: dict[str, asyncio.Task[None]] = {}
+        self._due = asyncio.Event()  # a Deployment differs from what the swarm was told
+
+    async def run(self) -> None:
+        try:
+            await self._prepare()
+            async with asyncio.TaskGroup() as group:
+                for node in self._nodes:
+                    group.create_task(node.run())
+                group.create_task(self._keep_members())
+                group.create_task(self._manager.run())
+                group.create_task(self._keep_services())
+                group.create_task(self._follow())
+        finally:
+            for task in self._stops.values():
+                task.cancel()
+            for engine in self._engines.values():
+                await engine.close()
+
+    async def _prepare(self) -> None:
+        """The program for health checks. Raises: EnvironmentProblem when its image is missing."""
+        engine = open_supervising_engine(self._instance.engine_url)
+        try:
+            while True:
+                try:
+                    await fetch_check(engine, self._instance)
+                    return
+                except EngineUnavailable as error:
+                    log.info("%s", error)
+                    await asyncio.sleep(_LOOK_S)
+        finally:
+            await engine.close()
+
+    def _news(self) -> None:
+        """A node's engine told something."""
+        self._manager.wake()
+        self._wishes.wake()
+
+    def _silent(self) -> list[str]:
+        return [node.name for node in self._nodes if node.silent]
+
+    async def _keep_members(self) -> None:
+        """Until all are members; and again while one is silent, for it may come back knowing nothing."""
+        while True:
+            try:
+                await membership.ensure(self._instance, self._engines, self._timers)
+                self._manager.wake()
+                pause_s = _MEMBERS_S
+            except (EngineError, EngineUnavailable) as error:
+                log.debug("the swarm is not whole yet: %s", error)
+                pause_s = _AGAIN_S if self._manager.managed is None else _MEMBERS_S
+            await asyncio.sleep(pause_s)
+
+    # --- acting
+
+    async def _keep_services(self) -> None:
+        while True:
+            managed = await self._manager.looked()  # so that nothing is done twice
+            if managed is not None and managed.nodes:
+                try:
+                    await self._services.keep(self._manager.engine, managed, self._nodes)
+                except (EngineError, EngineUnavailable) as error:
+                    log.info("the swarm does not take it now: %s", error)
+            self._due.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self._due.wait()
+
+    def _behind(self) -> bool:
+        wanted = self._wishes.deployments()
+        return any(int(item["metadata"].get("generation") or 1) != self._services.observed.get(key)
+                   for key, item in wanted.items()) or bool(set(self._services.observed) - set(wanted))
+
+    def _order_stops(self) -> None:
+        """Of running tasks whose pod was deleted."""
+        for key, task in self._ran.items():
+            pod = self._wishes.pods().get(key)
+            if pod is None or not pod["metadata"].get("deletionTimestamp") or task.stopping or key in self._stops:
+                continue
+            grace_s = int(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
+            self._stops[key] = asyncio.create_task(self._stop(task, grace_s), name=f"stop {key}")
+
+    async def _stop(self, task: Task, grace_s: int) -> None:
+        try:
+            await self._engines[task.node].stop(task.id, grace_s)
+        except (EngineError, EngineUnavailable) as error:
+            log.info("%s is not stopped yet: %s", task.key, error)
+        finally:
+            self._stops.pop(task.key, None)
+
+    # --- showing
+
+    async def _follow(self) -> None:
+        while True:
+            if self._manager.managed is not None:
+                await self._show(self._manager.managed)
+                self._order_stops()
+                if self._behind():
+                    self._due.set()
+            await asyncio.sleep(_SETTLE_S)
+            await self._wishes.wait(_LOOK_S)
+
+    async def _show(self, managed: seen.Managed) -> None:
+        containers = {task: state for node in self._nodes for task, state in node.containers.items()}
+        tasks = seen.tasks(seen.Scene(managed, containers, self._addresses), self._ran)
+        await self._tell_ends(tasks)
+        deployments = self._wishes.deployments()
+        infos = {node.name: node.info for node in self._nodes}
+        lost = managed.lost()
+        await self._mirror.show(Picture(
+            tasks, seen.machines(managed, infos, self._addresses), observed=dict(self._services.observed),
+            left_out={key: left_out(item) for key, item in deployments.items()},
+            stuck=self._services.stuck | seen.stuck(seen.services(managed, self._instance.id).values()),
+            silent=[name for name in self._silent() if name not in lost]))
+        self._ran = {task.key: task for task in tasks if task.running}
+
+    async def _tell_ends(self, tasks: Sequence[Task]) -> None:
+        """A task that the swarm orders to end counts as ending from now on."""
+        for task in self._newly_ordered(tasks):
+            self._ordered.add(task.key)
+            pod = self._wishes.pods().get(task.key) or {}
+            grace_s = int((pod.get("spec") or {}).get("terminationGracePeriodSeconds", 10))
+            self._mirror.tell(task.key, "Killing", f"Swarm stops the task of container {task.container}")
+            await self._mirror.end_pod(task.key, grace_s)
+        self._ordered &= {task.key for task in tasks}
+
+    def _newly_ordered(self, tasks: Sequence[Task]) -> Iterable[Task]:
+        return [task for task in tasks if task.stopping and task.running and task.key not in self._ordered]

@@ -1,0 +1,27 @@
+"""Volumes of configuration as files on this machine, for containers to mount."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from testbed.core.environment import MissingConfig
+from testbed.core.projections import Files
+
+
+def write_volumes(folder: Path, volumes: Mapping[str, Files]) -> dict[str, str]:
+    """Where each volume's files are. Raises: MissingConfig when a path leaves its volume."""
+    places = {}
+    for name, content in volumes.items():
+        root = folder / name
+        root.mkdir(parents=True, exist_ok=True)
+        for path, (data, mode) in content.items():
+            target = root / path
+            if not Path(os.path.normpath(target)).is_relative_to(root):
+                raise MissingConfig(f'volume "{name}": {path} is outside of it')
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+            target.chmod(mode)
+        places[name] = str(root)
+    return places
