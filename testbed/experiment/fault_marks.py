@@ -17,6 +17,7 @@ from testbed.experiment.scene import Group, Scene, first, last, state_at
 ALARMS = (
     "ContainerDied", "Unhealthy", "ContainerUnready", "BackOff", "Evicted", "TaintManagerEviction", "NodeNotReady",
 )
+SAME_BREATH_S = 0.005
 # Events of acts that heal.
 ACTS = ("Killing", "Created", "Pulling", "Started", "TaintManagerEviction", "Scheduled")
 
@@ -44,6 +45,12 @@ class Story:
     first_sign: str = ""  # what the cluster noticed first: the reason and message of the Event, or how the watch told
     unready: float | None = None  # the first victim stopped counting as ready
     replacement: str = ""  # the pod whose running, ready and in rotation are the marks
+    last_out: PodSeen | None = None  # the victim that was taken out of rotation last
+
+    def unready_at(self, pod: PodSeen) -> float | None:
+        """When this victim stopped counting as ready."""
+        told = (event.at for event in self.scene.pod_events([pod.key], "ContainerUnready"))
+        return first([*told, self.scene.lost_at(pod.uid)])
 
 
 def victims_of(evidence: Evidence, injections: Sequence[InjectionSeen], since: float, *, by_deletion: bool) -> Victims:
@@ -67,7 +74,7 @@ def fault_story(
 ) -> Story:
     """Finds all marks from ``injected`` to ``until``."""
     scene = Scene(group_of(evidence, victims), injected, until)
-    detected, sign = _detected(scene, victims, evidence)
+    detected, sign = first_sign(scene, victims)
     told = (event.at for event in scene.pod_events(victims.keys, "ContainerUnready"))
     unready = first([*told, *(scene.lost_at(pod.uid) for pod in victims.pods)])
     base = Marks(injected=injected, detected=detected, undone=undone)
@@ -75,7 +82,7 @@ def fault_story(
         restored = undone if undone is not None and undone <= until else None
         return Story(scene, victims, base.model_copy(update={"restored": restored}))
     acted = _acted(scene, victims, detected)
-    isolated = _isolated(scene, victims, detected)
+    isolated, last_out = _isolated(scene, victims, detected)
     replacement, running, ready = _replacement(scene, victims, acted, detected, unready)
     rotation = scene.put_in(replacement, ready - 0.5) if replacement and ready is not None else None
     if rotation is not None and ready is not None:
@@ -84,11 +91,12 @@ def fault_story(
         "acted": acted, "isolated": isolated, "running": running, "ready": ready, "in_rotation": rotation,
         "restored": _restored(scene, victims, detected, running, ready, rotation),
     })
-    return Story(scene, victims, marks, sign, unready, replacement)
+    return Story(scene, victims, marks, sign, unready, replacement, last_out)
 
 
-def _detected(scene: Scene, victims: Victims, evidence: Evidence) -> tuple[float | None, str]:
-    """The first evidence in the cluster's own view."""
+def first_sign(scene: Scene, victims: Victims) -> tuple[float | None, str]:
+    """The first evidence in the cluster's own view, and what it was: an Event, or what the watch told."""
+    evidence = scene.evidence
     signs: list[tuple[float, str]] = []
     for event in scene.pod_events(victims.keys, *ALARMS):
         signs.append((event.at, f"{event.reason}: {event.message}"))
@@ -110,8 +118,12 @@ def _detected(scene: Scene, victims: Victims, evidence: Evidence) -> tuple[float
         if pod.restarts > known.restarts or (known.ready and not pod.ready):
             signs.append((pod.at, "status"))
             break
-    found = min((sign for sign in signs if sign[0] <= scene.until), default=None)
-    return found or (None, "")
+    found = sorted(sign for sign in signs if sign[0] <= scene.until)
+    # What an agent tells in one breath (unready, held back) is told of the death that it follows from.
+    death = next((sign for sign in found if sign[1].startswith("ContainerDied")), None)
+    if death is not None and death[0] <= found[0][0] + SAME_BREATH_S:
+        return found[0][0], death[1]
+    return found[0] if found else (None, "")
 
 
 def _acted(scene: Scene, victims: Victims, detected: float) -> float | None:
@@ -128,14 +140,15 @@ def _acted(scene: Scene, victims: Victims, detected: float) -> float | None:
     return first(moments)
 
 
-def _isolated(scene: Scene, victims: Victims, detected: float) -> float | None:
-    """When the last victim that got requests was out of rotation (and the gateway knew)."""
+def _isolated(scene: Scene, victims: Victims, detected: float) -> tuple[float | None, PodSeen | None]:
+    """When the last victim that got requests was out of rotation (and the gateway knew), and which it was."""
     serving = scene.in_rotation_before(victims.keys)
-    moments = [scene.taken_out(key) for key in serving]
-    if not moments or any(moment is None for moment in moments):
-        return None
-    found = last(moments)
-    return max(found, detected) if found is not None else None
+    moments = [(scene.taken_out(pod.key), pod) for pod in victims.pods if pod.key in serving]
+    known = [(moment, pod) for moment, pod in moments if moment is not None]
+    if not known or len(known) < len(moments):
+        return None, None
+    moment, pod = max(known, key=lambda item: item[0])
+    return max(moment, detected), pod
 
 
 def _replacement(

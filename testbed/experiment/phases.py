@@ -308,7 +308,8 @@ class RepetitionRunner:
         act: Act | None = next((item for item in self.repetition.acts if item.name == name), None)
         if act is None:
             return None
-        return disruption_of(act, self.observer.evidence, self.platform.profile, until=self.observer.now())
+        return disruption_of(act, self.observer.evidence, self.platform.profile, until=self.observer.now(),
+                             attributed=False)
 
     def _settled(self, name: str) -> bool:
         found = self._disruption(name)

@@ -24,7 +24,8 @@ from testbed.experiment.result import (
     Verdict,
 )
 from testbed.experiment.series import make_series, shown_events
-from testbed.experiment.timeline import Act, disruption_of, uninvited
+from testbed.experiment.timeline import Act, disruption_of
+from testbed.experiment.uninvited import uninvited
 from testbed.experiment.views import Views, with_views
 from testbed.load.outage import quality
 from testbed.load.records import PulseData

@@ -9,18 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from testbed.core.profile import Profile
+from testbed.experiment.attribution import divided
 from testbed.experiment.causes import readiness_cause, rollout_cause
 from testbed.experiment.durations import say_duration
+from testbed.experiment.exactness import Exactness
 from testbed.experiment.observations import DeploymentSeen, Evidence
 from testbed.experiment.result import Gap, Marks
+from testbed.experiment.rollout_path import RolloutPath
 from testbed.experiment.scene import Group, Scene, first
+from testbed.experiment.segments import explained
 
 
 def rollout_marks(
     evidence: Evidence, deployment: str, generation: int, *, injected: float, until: float, scaled: bool = False,
+    attribution: tuple[Profile, Exactness] | None = None,
 ) -> tuple[Marks, tuple[Gap, ...]]:
     """Marks and gaps of one change of ``deployment`` (its key), which made ``generation`` of it. ``scaled``: only the
-    number of its pods was changed."""
+    number of its pods was changed. ``attribution``: what the gaps are divided with; None leaves them whole."""
     scene = Scene(Group(evidence, (deployment,)), injected, until)
     states = [item for item in evidence.deployments
               if item.key == deployment and injected <= item.at <= until and item.generation >= generation]
@@ -33,7 +39,13 @@ def rollout_marks(
     marks = Marks(injected=injected, detected=detected if acted is None or detected is None else min(detected, acted),
                   acted=acted, running=running, ready=ready, in_rotation=rotation,
                   restored=restored, stalled=stalled if restored is None else None)
-    return marks, _gaps(evidence, deployment, marks, key, scaled)
+    gaps = _gaps(evidence, deployment, marks, key, scaled)
+    if attribution is None:
+        return marks, gaps
+    profile, exactness = attribution
+    path = RolloutPath(scene, evidence.deployment_json.get(deployment, {}), profile, exactness, marks, key)
+    segments = explained(path.segments(), evidence.away)
+    return marks, tuple(divided(gap, segments, exactness) for gap in gaps)
 
 
 def _removals(scene: Scene) -> list[float]:

@@ -1,27 +1,30 @@
 """From evidence to recovery timelines: one `Disruption` for each thing that the cluster suffered. Pure.
 
-What each mark is stands in `fault_marks` and `rollout_marks`, what each gap cost in `causes`; here they are joined with
-what the clients met (`clients`), and what nobody here injected is found.
+What each mark is stands in `fault_marks` and `rollout_marks`, where each gap's seconds went in `attribution` and
+`rollout_path`, who saw it in `witnesses`; here they are joined with what the clients met (`clients`). What nobody here
+injected is found in `uninvited`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from testbed.core.profile import Profile
+from testbed.experiment.attribution import FaultPaths
 from testbed.experiment.causes import FaultCauses
 from testbed.experiment.clients import Clients
+from testbed.experiment.exactness import Exactness
 from testbed.experiment.fault_marks import Story, Victims, fault_story, victims_of
 from testbed.experiment.observations import Evidence, InjectionSeen
-from testbed.experiment.result import Disruption, Gap, Marks
+from testbed.experiment.result import Disruption, Gap, Marks, Outage
 from testbed.experiment.rollout_marks import chain, rollout_marks
 from testbed.experiment.scene import first, last, state_at
+from testbed.experiment.witnesses import mark_uncertainties, seen_by_clients, witnessed
 
 ISOLATION = ("injected", "detected", "isolated")
 REPAIR = ("injected", "detected", "acted", "running", "ready", "in_rotation", "restored")
-UNINVITED_SLACK_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -48,21 +51,25 @@ class Act:
 
 def disruption_of(
     act: Act, evidence: Evidence, profile: Profile, *, until: float, clients: Clients | None = None,
-    next_started: float | None = None,
+    next_started: float | None = None, attributed: bool = True,
 ) -> Disruption:
     """The timeline of one step.
 
     Args:
         until: the end of what was watched. next_started: when the next step began; failures from then on are its.
+        attributed: False leaves the gaps whole, for who asks for the marks alone, and often.
     """
+    exactness = Exactness(evidence) if attributed else None
     if act.kind == "fault":
-        found = _of_fault(act, evidence, profile, until)
+        found = _of_fault(act, evidence, profile, until, exactness)
     else:
-        found = _of_change(act, evidence, min(until, act.ended or until))
-    return _with_clients(found, clients, next_started, until)
+        found = _of_change(act, evidence, profile, min(until, act.ended or until), exactness)
+    return with_clients(found, clients, next_started, until)
 
 
-def _of_fault(act: Act, evidence: Evidence, profile: Profile, until: float) -> Disruption:
+def _of_fault(
+    act: Act, evidence: Evidence, profile: Profile, until: float, exactness: Exactness | None
+) -> Disruption:
     injected = first(item.began for item in act.injections)
     undone = last(item.recovered for item in act.injections)
     targets = tuple(item.target for item in act.injections)
@@ -75,10 +82,10 @@ def _of_fault(act: Act, evidence: Evidence, profile: Profile, until: float) -> D
         return base
     victims = victims_of(evidence, act.injections, injected, by_deletion=act.by_deletion)
     story = fault_story(evidence, victims, injected=injected, undone=undone, until=until)
-    end = _in_force_until(story, undone, until)
-    restarts = _restarts(evidence, victims, injected, until)
-    return _filled(base, story, profile, restarts).model_copy(
-        update={"window_s": (injected, max(injected, end))})
+    window = (injected, max(injected, _in_force_until(story, undone, until)))
+    in_force = last(item.verified for item in act.injections)
+    return filled(base.model_copy(update={"window_s": window}), story, profile, exactness,
+                  effect_s=max(0.0, (in_force or injected) - injected))
 
 
 def _in_force_until(story: Story, undone: float | None, until: float) -> float:
@@ -88,7 +95,10 @@ def _in_force_until(story: Story, undone: float | None, until: float) -> float:
     return until if found is None else found
 
 
-def _filled(base: Disruption, story: Story, profile: Profile, restarts: int) -> Disruption:
+def filled(
+    base: Disruption, story: Story, profile: Profile, exactness: Exactness | None, *, effect_s: float = 0.0
+) -> Disruption:
+    """``base`` with all that its story tells. ``effect_s``: until the fault was in force, at most."""
     notes = list(base.notes)
     if story.marks.detected is None:
         notes.append("the cluster did not notice it")
@@ -97,13 +107,20 @@ def _filled(base: Disruption, story: Story, profile: Profile, restarts: int) -> 
     if story.marks.detected is not None and story.marks.isolated is None and \
             story.scene.in_rotation_before(story.victims.keys):
         notes.append("the victim was never taken out of rotation")
-    return base.model_copy(update={
-        "marks": story.marks, "gaps": fault_gaps(story, profile), "restarts": restarts, "notes": tuple(notes),
+    restarts = restarts_of(story.scene.evidence, story.victims, story.scene.since, story.scene.until)
+    gaps = fault_gaps(story, profile)
+    found = base.model_copy(update={
+        "marks": story.marks, "gaps": gaps, "restarts": restarts, "notes": tuple(notes),
+        "disrupted": story.marks.detected is not None or restarts > 0,
     })
+    if exactness is None:
+        return found
+    gaps = FaultPaths(story, profile, exactness, effect_s=effect_s).filled(gaps)
+    return witnessed(found.model_copy(update={"gaps": gaps}), story, exactness)
 
 
 def fault_gaps(story: Story, profile: Profile) -> tuple[Gap, ...]:
-    """Both paths of a fault, each gap with its cause."""
+    """Both paths of a fault, each gap with the setting or act that it is made of."""
     causes, marks = FaultCauses(story, profile), story.marks
 
     def of_repair(name: str, seconds: float) -> str:
@@ -120,9 +137,10 @@ def _isolation_gaps(story: Story, causes: FaultCauses) -> tuple[Gap, ...]:
     marks = story.marks
     gaps = list(chain(marks, "isolation", ISOLATION,
                       lambda name, seconds: causes.detected() if name == "detected" else causes.isolated(seconds)))
-    if len(gaps) == 2 and story.unready is not None:
+    unready = story.unready if story.last_out is None else story.unready_at(story.last_out)
+    if len(gaps) == 2 and unready is not None:
         last_gap = gaps.pop()
-        middle = min(max(story.unready, last_gap.start_s), last_gap.end_s)
+        middle = min(max(unready, last_gap.start_s), last_gap.end_s)
         if middle > last_gap.start_s:
             gaps.append(last_gap.model_copy(update={"end_mark": "unready", "end_s": middle, "cause": causes.unready()}))
         gaps.append(last_gap.model_copy(update={"start_mark": gaps[-1].end_mark, "start_s": middle,
@@ -130,29 +148,34 @@ def _isolation_gaps(story: Story, causes: FaultCauses) -> tuple[Gap, ...]:
     return tuple(gaps)
 
 
-def _restarts(evidence: Evidence, victims: Victims, since: float, until: float) -> int:
+def restarts_of(evidence: Evidence, victims: Victims, since: float, until: float) -> int:
     """Container restarts of the victims after the fault."""
     before = {pod.uid: pod.restarts for pod in victims.pods}
     after = state_at(evidence.pods, until)
     return sum(max(0, after[uid].restarts - count) for uid, count in before.items() if uid in after)
 
 
-def _of_change(act: Act, evidence: Evidence, until: float) -> Disruption:
+def _of_change(
+    act: Act, evidence: Evidence, profile: Profile, until: float, exactness: Exactness | None
+) -> Disruption:
     if not act.deployment:  # a Service, an Ingress: done with the write
         return Disruption(name=act.name, kind=act.kind, what=act.what, window_s=(act.started, act.started),
                           marks=Marks(injected=act.started, restored=act.started))
     base = Disruption(name=act.name, kind=act.kind, what=act.what, targets=(f"deployment {act.deployment}",))
     marks, gaps = rollout_marks(evidence, act.deployment, act.generation, injected=act.started, until=until,
-                                scaled=act.kind == "scale")
+                                scaled=act.kind == "scale",
+                                attribution=(profile, exactness) if exactness is not None else None)
     notes = []
     if marks.stalled is not None:
         notes.append("the rollout stalled: its new pods did not become ready")
     end = marks.restored if marks.restored is not None else until
-    return base.model_copy(update={"marks": marks, "gaps": gaps, "window_s": (act.started, end),
-                                   "notes": tuple(notes)})
+    found = base.model_copy(update={"marks": marks, "gaps": gaps, "window_s": (act.started, end),
+                                    "notes": tuple(notes)})
+    return found if exactness is None else found.model_copy(update={
+        "mark_uncertainties": mark_uncertainties(marks, exactness)})
 
 
-def _with_clients(
+def with_clients(
     found: Disruption, clients: Clients | None, next_started: float | None, until: float
 ) -> Disruption:
     """Adds what users met from its injection to the next disruption's."""
@@ -160,78 +183,22 @@ def _with_clients(
     if clients is None or injected is None:
         return found
     end = until if next_started is None else max(injected, next_started)
-    marks = clients.marks(injected, end)
-    return found.model_copy(update={
-        "marks": found.marks.model_copy(update=marks), "outages": clients.outages(injected, end),
-        "requests": clients.requests(injected, end),
+    marks = found.marks.model_copy(update=clients.marks(injected, end))
+    outages, requests = clients.outages(injected, end), clients.requests(injected, end)
+    hurt = requests.failed > 0 or _felt(outages, found)
+    met = found.model_copy(update={
+        "marks": marks, "outages": outages, "requests": requests, "disrupted": found.disrupted or hurt,
     })
+    return seen_by_clients(met, clients)
 
 
-# --- what nobody here injected
-
-
-def uninvited(
-    evidence: Evidence, known: Sequence[Disruption], profile: Profile, *, until: float,
-    clients: Clients | None = None, number_from: int = 1, since: float = 0.0,
-) -> tuple[Disruption, ...]:
-    """Deaths and lost nodes that no step explains, each with a timeline counted from the moment it was seen."""
-    found: list[Disruption] = []
-    for at, victims, what, target in _unexplained(evidence, known, since):
-        injection = InjectionSeen(target, began=at, verified=at)
-        if any(other.window_s and other.window_s[0] <= at <= other.window_s[1] for other in found):
-            continue
-        story = fault_story(evidence, victims, injected=at, undone=None, until=until)
-        restored = story.marks.restored
-        base = Disruption(name=f"uninvited-{number_from + len(found)}", kind="uninvited", what=what,
-                          targets=(injection.target,), window_s=(at, restored if restored is not None else until))
-        filled = _filled(base, story, profile, _restarts(evidence, victims, at, until))
-        end = last([restored, at + UNINVITED_SLACK_S])
-        found.append(_with_clients(filled, clients, min(until, end if end is not None else until), until))
-    return tuple(found)
-
-
-def _unexplained(
-    evidence: Evidence, known: Sequence[Disruption], since: float
-) -> Iterable[tuple[float, Victims, str, str]]:
-    for event in sorted(evidence.events, key=lambda item: item.at):
-        kind, _, key = event.about.partition("/")
-        if event.at < since or event.reason not in ("ContainerDied", "NodeNotReady"):
-            continue
-        if event.reason == "NodeNotReady":
-            node = key.rpartition("/")[2]
-            if kind == "Node" and not _explained(event.at, node, known):
-                pods = tuple(pod for pod in state_at(evidence.pods, event.at).values() if pod.node == node)
-                yield event.at, Victims(pods, (node,)), "a node was lost", node
-            continue
-        pod = next((item for item in state_at(evidence.pods, event.at).values() if item.key == key), None)
-        if pod is None or pod.deleting or not evidence.deployment_of(pod.uid) or _explained(event.at, key, known):
-            continue
-        if _stopped_by_cluster(evidence, event.about, event.at):
-            continue
-        yield event.at, Victims((pod,)), "a container died", key
-
-
-def _stopped_by_cluster(evidence: Evidence, about: str, at: float) -> bool:
-    """Whether the agent itself had ordered this death (liveness, deletion)."""
-    orders = [event.at for event in evidence.events
-              if event.about == about and event.reason == "Killing" and event.at <= at]
-    starts = [event.at for event in evidence.events
-              if event.about == about and event.reason == "Started" and event.at <= at]
-    return bool(orders) and (not starts or max(orders) > max(starts))
-
-
-def _explained(at: float, key: str, known: Sequence[Disruption]) -> bool:
-    for item in known:
-        injected = item.marks.injected
-        if injected is None or at < injected - 0.05:
-            continue
-        end = last([item.marks.restored, item.marks.undone, item.window_s[1] if item.window_s else None])
-        if end is not None and at > end + UNINVITED_SLACK_S:
-            continue
-        targets = {"/".join(target.split("/")[:2]) for target in item.targets}
-        if item.kind != "fault" or key in targets or not any("/" in target for target in targets):
-            return True
-    return False
+def _felt(outages: Sequence[Outage], found: Disruption) -> bool:
+    """Slowness without a failed request is felt when it fills a tenth of the time: less is a busy machine's noise."""
+    if found.window_s is None:
+        return False
+    begin, end = found.window_s
+    inside_s = sum(max(0.0, min(outage.end_s, end) - max(outage.start_s, begin)) for outage in outages)
+    return inside_s > 0.1 * max(end - begin, 1.0)
 
 
 def settled(marks: Marks) -> bool:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from testbed.core.profile import FAST
 from testbed.experiment.result import Disruption
-from testbed.experiment.timeline import Act, disruption_of, uninvited
+from testbed.experiment.timeline import Act, disruption_of
+from testbed.experiment.uninvited import uninvited
 
 
 def fault(world: World, *targets: str, at: float = 10.0, by_deletion: bool = False,

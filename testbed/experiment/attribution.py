@@ -1,0 +1,264 @@
+"""Where the seconds of a fault's two paths went: what each gap is cut from. Pure.
+
+A path is what one pod waited for: isolation, the victim that was taken out last; repair, the replacement that got there
+first, and from then on the pod that made the whole complete. Its stretches come from three rules: how it was noticed,
+what was waited for before anything was done, and the pod's own life from then on (`pod_life`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from testbed.core.profile import Profile
+from testbed.experiment.durations import say_setting
+from testbed.experiment.exactness import Exactness
+from testbed.experiment.fault_marks import Story, Victims, first_sign
+from testbed.experiment.observations import PodSeen
+from testbed.experiment.pod_life import CONTROL_S, ENDPOINTS_S, PodLife, Told
+from testbed.experiment.pod_probes import probe_in, probe_of, toleration_s
+from testbed.experiment.result.timeline import Gap, Kind, Path
+from testbed.experiment.scene import first, last
+from testbed.experiment.segments import Segment, Track, cut, explained
+
+NOTICE_S = 0.25  # from an end to the agent's word of it: a millisecond by pidfd, more on a machine that is busy
+RELIST_S = 1.0  # how often an agent looks that has nothing better (kubernetes: pleg relist)
+
+
+class FaultPaths:
+    """Both paths of one fault. ``effect_s``: how long it took at most until it was in force."""
+
+    def __init__(self, story: Story, profile: Profile, exactness: Exactness, *, effect_s: float = 0.0) -> None:
+        self.story, self.profile, self.exactness, self.effect_s = story, profile, exactness, effect_s
+        self.scene, self.marks = story.scene, story.marks
+        self._pods = {pod.key: pod for pod in story.victims.pods}
+
+    def filled(self, gaps: Sequence[Gap]) -> tuple[Gap, ...]:
+        """The gaps with their parts and uncertainties."""
+        away = self.scene.evidence.away
+        isolation, repair, rest = (explained(track, away) for track in (self._isolation(), *self._repair()))
+        border = last([self.marks.in_rotation, self.marks.ready])
+        found = []
+        for gap in gaps:
+            late = gap.path == "repair" and border is not None and gap.start_s >= border - 1e-9
+            segments = isolation if gap.path == "isolation" else rest if late else repair
+            found.append(divided(gap, segments, self.exactness))
+        return tuple(found)
+
+    # --- isolation
+
+    def _isolation(self) -> list[Segment]:
+        pod = self.story.last_out or next(iter(self._pods.values()), None)
+        if pod is None or self.marks.detected is None:
+            return []
+        track, sign = self._noticed(pod)
+        end = self.marks.isolated if self.marks.isolated is not None else self.scene.until
+        unready = self.story.unready_at(pod)
+        if unready is not None:
+            self._taken_out(track, pod, sign, min(unready, end))
+        track.to(end, "endpoints", "EndpointSlice written and gateway programmed", limit_s=ENDPOINTS_S,
+                 u=self.exactness.of(end))
+        return track.segments
+
+    def _taken_out(self, track: Track, pod: PodSeen, sign: str, until: float) -> None:
+        """From the first sign until the pod no longer counts as ready."""
+        life, u = PodLife(self.scene, pod.key, self.profile), self.exactness.of(until)
+        readiness = probe_of(life.spec, "readiness")
+        died = any(word.reason == "ContainerDied" and track.at - 1e-6 <= word.at <= until + u for word in life.words)
+        ended = self._ended(life, track.at, until) if died else None  # one that is being stopped may still be ready
+        if ended is not None:
+            self._waited_for_stop(track, life, sign, ended)
+            track.follow(life.segments(ended.at, until))
+        elif sign.startswith(("Unhealthy", "status")) and readiness is not None:
+            failed = probe_in(sign.partition(": ")[2], life.spec)
+            seen = 1 if failed is not None and failed.name == "readiness" else 0
+            track.to(until, "probe", f"readiness probe: {readiness.threshold}", limit_s=readiness.failing_s(seen), u=u)
+        elif self.story.victims.nodes:
+            track.to(until, "control", "pods of a node that is not ready are taken out", limit_s=CONTROL_S, u=u)
+        else:
+            track.to(until, "control", "no longer counted as ready", limit_s=CONTROL_S, u=u)
+
+    # --- repair
+
+    def _repair(self) -> tuple[list[Segment], list[Segment]]:
+        """(until the first replacement was in rotation, from then on)."""
+        end = last([self.marks.restored, self.marks.in_rotation, self.marks.ready, self.marks.running,
+                    self.marks.acted]) or self.scene.until
+        main = self._path(self.story.replacement, end)
+        critical = self._completing(end)
+        return main, (self._path(critical, end) if critical and critical != self.story.replacement else main)
+
+    def _completing(self, end: float) -> str:
+        """The pod that became ready last before the end: all waited for it."""
+        edges: list[tuple[float, str]] = []
+        ready = {pod.key for pod in self.scene.before.values() if pod.ready}
+        for pod in self.scene.after(self.scene.since):
+            if pod.at > end + 1e-9:
+                break
+            if pod.ready and pod.key not in ready:
+                edges.append((pod.at, pod.key))
+            (ready.add if pod.ready else ready.discard)(pod.key)
+        return max(edges)[1] if edges else ""
+
+    def _path(self, key: str, end: float) -> list[Segment]:
+        """All that a pod waited for from the injection on."""
+        victim = self._pods.get(key)
+        if victim is not None and not self._replaced(key):
+            return self._of_victim(victim, end)
+        return self._of_new_pod(key, end)
+
+    def _replaced(self, key: str) -> bool:
+        """A new pod of a victim's name (a StatefulSet's)."""
+        return any(pod.key == key for pod in self.scene.new_pods())
+
+    def _of_victim(self, pod: PodSeen, end: float) -> list[Segment]:
+        """One that stays: restarted in its place, or well again when the fault was over."""
+        if self.marks.detected is None:
+            return self._unnoticed(end)
+        track, sign = self._noticed(pod)
+        life = PodLife(self.scene, pod.key, self.profile)
+        stopped = self._ended(life, track.at, end)
+        if stopped is not None:
+            self._waited_for_stop(track, life, sign, stopped)
+            track.follow(life.segments(stopped.at, end))
+            return track.segments
+        undone = self.marks.undone
+        if undone is not None and undone < end:
+            track.to(undone, "fault", "the fault lasted until it was undone")
+        ready = self.scene.ready_at(pod.key, track.at)
+        probes = [probe for name in ("readiness",) if (probe := probe_of(life.spec, name)) is not None]
+        if ready is not None:
+            words = "waiting for the next readiness probe" + "".join(f": {probe.period}" for probe in probes)
+            track.to(ready, "readiness", words, u=self.exactness.of(ready),
+                     limit_s=sum(probe.passing_s for probe in probes) or CONTROL_S)
+        track.to(end, "endpoints", "EndpointSlice written and gateway programmed", limit_s=ENDPOINTS_S,
+                 u=self.exactness.of(end))
+        return track.segments
+
+    def _of_new_pod(self, key: str, end: float) -> list[Segment]:
+        """One that was made in a victim's stead."""
+        if self.marks.detected is None:
+            return self._unnoticed(end)
+        track, sign = self._noticed(None)
+        acted = self.marks.acted
+        if acted is None or not key:
+            return track.segments
+        self._waited_for_replacement(track, sign, acted)
+        made = first(pod.at for pod in self.scene.new_pods() if pod.key == key)
+        track.to(made, "control", "its pod made by the controller", limit_s=CONTROL_S,
+                 u=self.exactness.of(made or acted))
+        track.follow(PodLife(self.scene, key, self.profile).segments(track.at, end))
+        return track.segments
+
+    def _unnoticed(self, end: float) -> list[Segment]:
+        track = Track(self.scene.since)
+        if self.marks.undone is not None:
+            track.to(min(self.marks.undone, end), "fault", "the fault lasted until it was undone; nobody noticed it")
+        return track.segments
+
+    # --- how it was noticed
+
+    def _noticed(self, pod: PodSeen | None) -> tuple[Track, str]:
+        """From the injection to the first sign: of one victim, or of any."""
+        victims = self.story.victims if pod is None else Victims((pod,), self.story.victims.nodes,
+                                                                 self.story.victims.by_deletion)
+        at, sign = first_sign(self.scene, victims)
+        track = Track(self.scene.since)
+        if at is None:
+            at, sign = self.marks.detected, self.story.first_sign
+        if at is None:
+            return track, ""
+        spec = self.scene.evidence.pod_spec((pod or next(iter(victims.pods))).key) if victims.pods else {}
+        u, message = self.exactness.of(at), sign.partition(": ")[2]
+        if sign.startswith(("NodeNotReady", "node not ready")):
+            profile = self.profile
+            words = (f"node monitor grace {say_setting(profile.node_monitor_grace_s)}, looked at every "
+                     f"{say_setting(profile.node_monitor_period_s)}")
+            self._waited(track, at, "eviction-timeout", words,
+                         profile.node_monitor_grace_s + profile.node_monitor_period_s, u)
+        elif sign.startswith("Unhealthy") and (probe := probe_in(message, spec)) is not None:
+            words = f"next {probe.name} probe: {probe.period}, timeoutSeconds {probe.timeout_s:g}"
+            self._waited(track, at, "probe", words, probe.first_failure_s, u)
+        elif sign == "status" and (readiness := probe_of(spec, "readiness")) is not None and \
+                pod is not None and not self._died(pod, at):
+            self._waited(track, at, "probe", f"readiness probe: {readiness.threshold}", readiness.failing_s(), u)
+        else:
+            self._seen_to_end(track, at, sign, pod, u)
+        return track, sign
+
+    def _seen_to_end(self, track: Track, at: float, sign: str, pod: PodSeen | None, u: float) -> None:
+        """A death or a deletion: the fault's own act, and the moment until somebody saw it."""
+        track.to(min(at, self.scene.since + self.effect_s), "fault", "until the fault had taken effect", u=u)
+        evidence = self.scene.evidence
+        out_of_memory = last(seen.at for seen in evidence.engine if seen.action == "oom" and seen.at <= at + 0.1
+                             and seen.at >= self.scene.since and (pod is None or seen.pod == pod.key))
+        if out_of_memory is not None:
+            track.to(min(out_of_memory, at), "fault", "until its memory was used up")
+        told = "the agent saw the process end" if sign.startswith("ContainerDied") else \
+            "the deletion was seen" if sign == "deleted" else "the agent noticed it"
+        exact = sign.startswith("ContainerDied")
+        track.to(at, "noticing", told, limit_s=NOTICE_S if exact else RELIST_S, u=u)
+
+    def _waited(self, track: Track, until: float, kind: Kind, words: str, limit_s: float, u: float) -> None:
+        """Arithmetic; what is over it may have gone before the fault was in force."""
+        over_s = until - track.at - limit_s
+        if over_s > u:
+            track.to(track.at + min(over_s, self.effect_s), "fault", "until the fault was in force")
+        track.to(until, kind, words, limit_s=limit_s, u=u)
+
+    def _died(self, pod: PodSeen, at: float) -> bool:
+        after = next((item for item in self.scene.after(at) if item.uid == pod.uid), None)
+        return after is not None and (after.restarts > pod.restarts or not after.running)
+
+    # --- what was waited for before anything was done
+
+    def _ended(self, life: PodLife, since: float, until: float) -> Told | None:
+        """The order to stop a victim, or its end, whichever was told first from the first sign on."""
+        return next((word for word in life.words if word.reason in ("Killing", "ContainerDied")
+                     and since - 1e-6 <= word.at <= until), None)
+
+    def _waited_for_stop(self, track: Track, life: PodLife, sign: str, stopped: Told) -> None:
+        if stopped.reason == "Killing":
+            name = next((name for name in ("liveness", "startup") if f"{name} probe" in stopped.message), "liveness")
+            probe = probe_of(life.spec, name)
+            if probe is not None:
+                failed = probe_in(sign.partition(": ")[2], life.spec)
+                seen = 1 if failed is not None and failed.name == name else 0
+                track.to(stopped.at, "probe", f"{name} probe: {probe.threshold}", limit_s=probe.failing_s(seen),
+                         u=stopped.u)
+                return
+            if self.story.victims.nodes:
+                self._evicted(track, stopped.at)
+                return
+        track.to(stopped.at, "control", "until it was stopped", limit_s=CONTROL_S, u=stopped.u)
+
+    def _waited_for_replacement(self, track: Track, sign: str, acted: float) -> None:
+        if self.story.victims.by_deletion or sign == "deleted":
+            track.to(acted, "control", "the controller made a replacement", limit_s=CONTROL_S,
+                     u=self.exactness.of(acted))
+        elif self.story.victims.nodes:
+            self._evicted(track, acted)
+        else:
+            track.to(acted, "control", "until something was done", limit_s=CONTROL_S, u=self.exactness.of(acted))
+
+    def _evicted(self, track: Track, until: float) -> None:
+        specs = [self.scene.evidence.pod_spec(pod.key) for pod in self.story.victims.pods]
+        stay_s = min((seconds for spec in specs if (seconds := toleration_s(spec, self.profile)) is not None),
+                     default=None)
+        if stay_s is None:
+            return  # tolerated for ever: whatever replaced it, no rule of eviction did
+        slack_s = self.profile.node_monitor_period_s + 1 / self.profile.node_eviction_rate_per_s
+        track.to(until, "eviction-timeout",
+                 f"toleration {stay_s:g} s of node.kubernetes.io/unreachable, then evicted",
+                 limit_s=stay_s + slack_s, u=self.exactness.of(until))
+
+
+def divided(gap: Gap, segments: Sequence[Segment], exactness: Exactness) -> Gap:
+    """``gap`` with its parts, and with how exact its length is."""
+    start_u, end_u = exactness.of(gap.start_s), exactness.of(gap.end_s)
+    return gap.model_copy(update={
+        "parts": cut(segments, gap.start_s, gap.end_s, start_u, end_u), "uncertainty_s": start_u + end_u})
+
+
+def path_seconds(gaps: Sequence[Gap], path: Path) -> float:
+    """The whole length of a path."""
+    return sum(gap.seconds for gap in gaps if gap.path == path)

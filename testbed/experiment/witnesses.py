@@ -1,0 +1,89 @@
+"""Who saw each mark, and when by it: the cluster's API, the container engine, the clients, the injector itself. Pure.
+
+Witnesses of the same thing (an end, a start) that are farther apart than both are uncertain by contradict each other:
+that is told, because then one of them is wrong. A first failed request is another thing than the cluster's noticing:
+the two are set side by side, and their distance is a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from testbed.experiment.clients import Clients
+from testbed.experiment.durations import say_duration
+from testbed.experiment.exactness import Exactness
+from testbed.experiment.fault_marks import Story
+from testbed.experiment.observations import ENGINE_LAG_S, EngineSeen, EventSeen
+from testbed.experiment.result import Disruption, Marks
+from testbed.experiment.result.timeline import Sighting
+
+MARKS = ("injected", "detected", "isolated", "acted", "running", "ready", "in_rotation", "restored", "undone",
+         "stalled")
+SAME_S = 2.0  # words of two witnesses that are farther apart are of two things
+ENDS = ("die", "oom")
+
+
+def mark_uncertainties(marks: Marks, exactness: Exactness) -> dict[str, float]:
+    """Of every mark of the cluster that was seen."""
+    return {name: exactness.of(at) for name in MARKS if (at := marks.get(name)) is not None}
+
+
+def witnessed(found: Disruption, story: Story, exactness: Exactness) -> Disruption:
+    """``found`` with its marks' uncertainties, with what the API and the engine saw of them, and with a note where
+    these contradict each other."""
+    marks, evidence = story.marks, story.scene.evidence
+    uncertain = mark_uncertainties(marks, exactness)
+    sightings = [
+        Sighting(mark=name, witness="injector" if name in ("injected", "undone") and found.kind == "fault" else "api",
+                 at_s=at, uncertainty_s=uncertain[name],
+                 what=story.first_sign.partition(":")[0] if name == "detected" else "")
+        for name in MARKS if (at := marks.get(name)) is not None and not (name == "injected" and
+                                                                          found.kind == "uninvited")
+    ]
+    notes: list[str] = []
+    engine = [seen for seen in evidence.engine if story.scene.since - 0.1 <= seen.at <= story.scene.until]
+    ended = next((seen for seen in engine if seen.action in ENDS and seen.pod in story.victims.keys), None)
+    if ended is not None and (marks.detected is None or ended.at <= marks.detected + SAME_S):
+        sightings.append(_of_engine("detected", ended))
+        died = [event for event in evidence.events if event.reason == "ContainerDied"]
+        notes += _contradiction("ended", ended, died, exactness)
+    if marks.running is not None:
+        started = next((seen for seen in engine if seen.action == "start" and seen.pod == story.replacement
+                        and abs(seen.at - marks.running) <= SAME_S), None)
+        if started is not None:
+            sightings.append(_of_engine("running", started))
+            told = [event for event in evidence.events if event.reason == "Started"]
+            notes += _contradiction("started", started, told, exactness)
+    return found.model_copy(update={
+        "mark_uncertainties": uncertain, "sightings": tuple(sightings), "notes": (*found.notes, *notes)})
+
+
+def seen_by_clients(found: Disruption, clients: Clients) -> Disruption:
+    """``found`` with what the clients saw: the first failed request, and the first answer of a replacement."""
+    failed, resolution_s = found.marks.first_failed, 1 / clients.rate
+    if failed is None:
+        return found
+    seen = Sighting(mark="detected", witness="clients", at_s=failed, uncertainty_s=resolution_s,
+                    what="first failed request")
+    return found.model_copy(update={"sightings": (*found.sightings, seen)})
+
+
+def _of_engine(mark: str, seen: EngineSeen) -> Sighting:
+    code = f", exit code {seen.exit_code}" if seen.exit_code is not None else ""
+    return Sighting(mark=mark, witness="engine", at_s=seen.at, uncertainty_s=ENGINE_LAG_S,
+                    what=f"{seen.action} {seen.container}{code}")
+
+
+def _contradiction(
+    what: str, seen: EngineSeen, told: Iterable[EventSeen], exactness: Exactness
+) -> list[str]:
+    """What the agent's word for the same thing is farther away than both are uncertain by."""
+    own = [event for event in told if event.about == f"Pod/{seen.pod}"]
+    nearest = min(own, key=lambda event: abs(event.at - seen.at), default=None)
+    if nearest is None or abs(nearest.at - seen.at) > SAME_S:
+        return []
+    known_s, apart_s = exactness.of(nearest.at) + ENGINE_LAG_S, seen.at - nearest.at
+    if abs(apart_s) <= known_s:
+        return []
+    return [f"witnesses contradict each other: the engine says that {seen.pod} {what} {say_duration(abs(apart_s))} "
+            f"{'after' if apart_s > 0 else 'before'} the agent says so (known to {say_duration(known_s)})"]
