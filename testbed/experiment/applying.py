@@ -17,6 +17,7 @@ from testbed.experiment.observations import key_of
 
 Json = dict[str, Any]
 Created = tuple[ResourceType, str | None, str]
+AWAY_PAUSE_S = 0.5
 
 
 async def apply(
@@ -49,29 +50,50 @@ def deployments_in(manifests: Iterable[Json], namespace: str) -> list[str]:
 async def remove(client: Client, created: Sequence[Created], timeout_s: float = 30.0) -> list[str]:
     """Deletes what ``apply`` created, last first, and waits until it is gone. Returns what could not be removed."""
     left: list[str] = []
-    for resource, namespace, name in reversed(created):
-        # Foreground: a Deployment is gone only when its pods are.
-        propagation = "Foreground" if resource == DEPLOYMENTS else "Background"
-        try:
-            await client.delete(resource, name, namespace, propagation=propagation)
-        except NotFound:
-            continue
-        except ApiUnavailable as error:
-            left.append(f"{resource.kind} {name}: {error.message}")
     loop = asyncio.get_running_loop()
     until = loop.time() + timeout_s
-    for resource, namespace, name in created:
+    asked: list[Created] = []
+    for resource, namespace, name in reversed(created):
+        try:
+            await _delete(client, (resource, namespace, name), until)
+            asked.append((resource, namespace, name))
+        except ApiUnavailable as error:
+            left.append(f"{resource.kind} {name}: {error.message}")
+    until = max(until, loop.time() + timeout_s / 2)
+    for resource, namespace, name in reversed(asked):
         while await _there(client, resource, namespace, name):
             if loop.time() > until:
-                left.append(f"{resource.kind} {name} is still there")
+                left.append(f"{resource.kind} {name} may still be there")
                 break
             await asyncio.sleep(0.1)
     return left
 
 
+async def _delete(client: Client, what: Created, until: float) -> None:
+    """An API that is away is asked again. Raises: ApiUnavailable when it stays away."""
+    resource, namespace, name = what
+    # Foreground: a Deployment is gone only when its pods are.
+    propagation = "Foreground" if resource == DEPLOYMENTS else "Background"
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            await client.delete(resource, name, namespace, propagation=propagation)
+        except NotFound:
+            return
+        except ApiUnavailable:
+            if loop.time() >= until:
+                raise
+            await asyncio.sleep(AWAY_PAUSE_S)
+        else:
+            return
+
+
 async def _there(client: Client, resource: ResourceType, namespace: str | None, name: str) -> bool:
+    """An API that does not answer has not said that it is gone."""
     try:
         await client.get(resource, name, namespace)
-    except (NotFound, ApiUnavailable):
+    except NotFound:
         return False
+    except ApiUnavailable:
+        pass
     return True

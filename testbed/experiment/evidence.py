@@ -75,6 +75,7 @@ class Observer:
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._listed: list[asyncio.Event] = []
+        self._away_since: dict[str, float] = {}  # kinds that cannot be listed now
         self._watched = [
             Watched(PODS, namespace, self._pod), Watched(NODES, None, self._node),
             Watched(ENDPOINT_SLICES, namespace, self._endpoints), Watched(DEPLOYMENTS, namespace, self._deployment),
@@ -84,6 +85,11 @@ class Observer:
     def now(self) -> float:
         """Seconds since the start of the run."""
         return self._loop.time() - self.start_ns / 1e9
+
+    @property
+    def away_s(self) -> float:
+        """For how long the API has given no answer until now."""
+        return self.now() - min(self._away_since.values()) if self._away_since else 0.0
 
     async def start(self, timeout_s: float = 20.0) -> None:
         """Begins to watch; returns when everything was listed once. Raises: EnvironmentProblem."""
@@ -143,6 +149,7 @@ class Observer:
                 if away_since is not None:
                     self.evidence.away.append((away_since, self.now()))
                     away_since = None
+                self._away_since.pop(watched.resource.plural, None)
                 listed.set()
                 contact = self.now()
                 events = self._client.watch(watched.resource, watched.namespace,
@@ -161,6 +168,7 @@ class Observer:
             except ApiUnavailable:
                 # The API is away: what it knows is unknown until it can be listed again.
                 away_since = self.now() if away_since is None else away_since
+                self._away_since.setdefault(watched.resource.plural, away_since)
             except ApiError as error:
                 if error.code not in (404, 410):
                     raise

@@ -12,7 +12,7 @@ from faults.choosing import SEED
 from testbed.api.labels import DISRUPTION, REVISION, RUN
 from testbed.api.resources import DEPLOYMENTS, REPLICA_SETS
 from testbed.client.protocol import Client, PatchType
-from testbed.errors import InvalidInput, NotFound
+from testbed.errors import ApiUnavailable, InvalidInput, NotFound, TestbedError
 from testbed.experiment.applying import Created, apply, deployments_in
 from testbed.experiment.embedded import fault_resource
 from testbed.experiment.journal import Journal
@@ -66,19 +66,27 @@ class Doer:
         draw = {SEED: f"{self.seed} {self.number} {step.name}"}
         meta["annotations"] = {**draw, **self.annotations, **(meta.get("annotations") or {})}
         self.journal.fault(resource.api_version, resource.kind, namespace, meta["name"], step.name)
-        self.faults[step.name] = await self.client.create(resource, fault, namespace)
+        self.faults[step.name] = fault  # before it is there: the answer that it was made may be lost
+        try:
+            self.faults[step.name] = await self.client.create(resource, fault, namespace)
+        except ApiUnavailable:
+            raise
+        except TestbedError:
+            del self.faults[step.name]
+            raise
         action = str((fault.get("spec") or {}).get("action") or "")
         return Act(step.name, "fault", f"{resource.kind} {action}".strip(), at, jitter_s,
                    by_deletion=resource.kind == "PodChaos" and action == "pod-kill")
 
-    async def undo(self, step: str) -> None:
-        """Deletes a step's fault object; the chaos daemon then undoes it. Nothing when it is gone."""
+    async def undo(self, step: str) -> bool:
+        """Deletes a step's fault object; the chaos daemon then undoes it. Returns: whether it was there."""
         fault = self.faults[step]
         meta = fault["metadata"]
         try:
             await self.client.delete(fault_resource(fault), meta["name"], meta["namespace"], uid=meta.get("uid", ""))
         except NotFound:
-            return
+            return False
+        return True
 
     # --- changes of Deployments
 
