@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from testbed.experiment.durations import say_duration
 from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Disruption, Result, RunResult
+from testbed.report.client_words import client_lines
 from testbed.report.html_data import GAP_TONES, run_data, spread_data, waterfall_data
 from testbed.report.words import (
     MARK_WORDS,
@@ -41,7 +42,7 @@ def render(result: Result) -> str:
     """The whole page."""
     environment = page_environment()
     environment.filters.update(
-        seconds=say_duration, clean=clean,
+        seconds=say_duration, clean=clean, met=client_lines,
         mark=lambda name: MARK_WORDS.get(name, name), tone=lambda name: GAP_TONES.get(name, "@muted")[1:],
     )
     runs = detailed_runs(result)

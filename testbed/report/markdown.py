@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from testbed.experiment.durations import say_duration
 from testbed.experiment.objectives import say_value
-from testbed.experiment.result import Disruption, Result
+from testbed.experiment.result import Disruption, Result, RunResult
+from testbed.report.client_words import client_lines
 from testbed.report.words import (
     MARK_WORDS,
     OUTAGE_NOTE,
@@ -50,6 +51,7 @@ def _lines(result: Result) -> Iterator[str]:
     run = main_run(result)
     for disruption in run.disruptions if run else ():
         yield from _timeline(disruption)
+    yield from _clients(run)
     for note in result.notes:
         yield f"- {cell(note)}"
 
@@ -67,6 +69,20 @@ def _recovery(result: Result) -> Iterator[str]:
     yield ""
     yield f"<sub>{cell(OUTAGE_NOTE)}</sub>"
     yield ""
+
+
+def _clients(run: RunResult | None) -> Iterator[str]:
+    """What clients met, of each disruption and of the whole run."""
+    subjects: list[tuple[str, Disruption | RunResult]] = []
+    if run is not None:
+        subjects = [*((item.name, item) for item in run.disruptions), ("the whole run", run)]
+    for name, subject in subjects:
+        lines = client_lines(subject)
+        if lines:
+            yield f"**{cell(name)}**, as clients met it:"
+            yield ""
+            yield from (f"- {cell(line)}" for line in lines)
+            yield ""
 
 
 def _timeline(item: Disruption) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from testbed.experiment.durations import say_duration
 from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Disruption, Result, RunResult
+from testbed.report.client_words import client_lines
 from testbed.report.words import (
     MARK_WORDS,
     OUTAGE_NOTE,
@@ -106,9 +107,25 @@ def _timelines(console: Console, result: Result, run: RunResult) -> None:
         console.print(title)
         for path in ("isolation", "repair"):
             _path(console, item, path)
+        _sentences(console, "clients", client_lines(item))
         for note in item.notes:
             console.print(Text(f"  {clean(note)}", style="yellow"))
         console.print()
+
+
+def _sentences(console: Console, title: str, lines: list[str]) -> None:
+    """One below the other, beside their title."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if not lines:
+        return
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(width=11)
+    table.add_column(ratio=1)
+    for index, line in enumerate(lines):
+        table.add_row(Text(f"  {title}" if index == 0 else "", style="cyan"), Text(line))
+    console.print(table)
 
 
 def _path(console: Console, item: Disruption, path: str) -> None:
@@ -141,6 +158,7 @@ def _clients(console: Console, run: RunResult) -> None:
             f"pulse: {counts.due} requests due, {counts.ok} ok, {counts.late} late, {counts.failed} failed"
             + (f" ({counts.unsent} unsent)" if counts.unsent else "")
             + f"; latency p50 {say_duration(run.latency.p50)}, p99 {say_duration(run.latency.p99)}"))
+    _sentences(console, "whole run", client_lines(run))
     if run.locust is not None:
         console.print(Text(f"locust: {run.locust.users} users, {run.locust.requests} requests, "
                            f"{run.locust.failures} failed; p95 {say_duration(run.locust.p95)}"))
