@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from testbed.errors import TestbedError
+from testbed.errors import ApiUnavailable, TestbedError
 from testbed.experiment.clients import Clients
 from testbed.experiment.embedded import fault_resource
 from testbed.experiment.engine_witness import witness_of
@@ -32,11 +32,13 @@ from testbed.experiment.scene import first
 from testbed.experiment.steady_state import SteadyState
 from testbed.experiment.steps import Doer
 from testbed.experiment.timeline import Act, disruption_of, settled
+from testbed.experiment.undoing import silences_the_api, undo_all
 
 Tell = Callable[[str], None]
 BASELINE_S = 2.0  # of load before the method begins: the normal band needs it
 VERIFY_TIMEOUT_S = 20.0
 UNDO_TIMEOUT_S = 60.0
+API_LOST_S = 30.0  # an API that is away for so long is lost to the run
 
 
 class RunStopped(Exception):
@@ -91,6 +93,8 @@ class RepetitionRunner:
         except RunStopped:
             raise
         except TestbedError as error:
+            if isinstance(error, ApiUnavailable):
+                raise RunStopped(Verdict.INCONCLUSIVE, f"the API was lost: {error.message}") from error
             verdict = Verdict.INCONCLUSIVE if error.exit_code == 9 else Verdict.ENVIRONMENT
             raise RunStopped(verdict, str(error)) from error
         except Exception as error:
@@ -118,6 +122,8 @@ class RepetitionRunner:
         except RunStopped as stop:
             if found.verdict in (Verdict.PASSED, Verdict.OBJECTIVE_MISSED):
                 found.verdict, found.reason = stop.verdict, stop.reason
+            else:  # what is left is told whatever ended the run
+                found.reason = f"{found.reason}; {stop.reason}"
         finally:
             found.watched_until = self.observer.now()
             self._refresh()
@@ -318,11 +324,18 @@ class RepetitionRunner:
         superseded = any(act.name == name and act.ended is not None for act in self.repetition.acts)
         return settled(found.marks) or superseded
 
+    def _fault_kinds(self) -> set[str]:
+        return {str(step.fault.get("kind")) for step in self.spec.method if step.fault is not None}
+
     async def _watch_budget(self) -> None:
-        """Raises: RunStopped when users were hurt more than the budget allows. Never returns."""
+        """Raises: RunStopped when users were hurt more than the budget allows, or nothing can be seen any more. Never
+        returns."""
         budget = self.spec.budget
         while True:
             await asyncio.sleep(0.25)
+            if self.observer.away_s > API_LOST_S and not silences_the_api(self._fault_kinds()):
+                raise RunStopped(Verdict.INCONCLUSIVE,
+                                 f"the API was lost: no answer for {self.observer.away_s:.0f} s")
             if self.load.pulse is not None and self.load.pulse.died:
                 raise RunStopped(Verdict.INCONCLUSIVE, "the pulse ended before its time")
             if budget is None:
@@ -348,22 +361,11 @@ class RepetitionRunner:
         if not self.doer.faults:
             return
         self.tell("undoing")
-        problems = []
-        for step in self.doer.faults:
-            try:
-                await self.doer.undo(step)
-            except TestbedError as error:
-                problems.append(f"{step}: {error.message}")
-        names = [self.doer.fault_name(step) for step in self.doer.faults]
-        if not await self.observer.wait(lambda: all(self.observer.faults.get(name, {}).get("gone") for name in names),
-                                        UNDO_TIMEOUT_S):
-            left = [name for name in names if not self.observer.faults.get(name, {}).get("gone")]
-            problems.append("still in force: " + ", ".join(left))
-        for name in names:
-            if self.observer.faults.get(name, {}).get("gone"):
-                self.journal.undone(name)
-        if problems:
-            raise RunStopped(Verdict.UNDO_FAILED, "; ".join(problems))
+        undone = await undo_all(self.doer, self.observer, UNDO_TIMEOUT_S)
+        for name in undone.gone:
+            self.journal.undone(name)
+        if undone.problems:
+            raise RunStopped(Verdict.UNDO_FAILED, "; ".join(undone.problems))
 
 
 def first_failure(observer: Observer, fault: str) -> str:
