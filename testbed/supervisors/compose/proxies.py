@@ -20,7 +20,7 @@ from testbed.api import labels
 from testbed.api.core_v1 import Service
 from testbed.api.instance import Instance
 from testbed.errors import EngineError, EngineUnavailable, NoSuchContainer
-from testbed.runtime.protocol import Mount
+from testbed.runtime.protocol import ContainerState, Mount
 from testbed.runtime.supervision import SupervisedSpec, SupervisingEngine
 from testbed.supervisors.compose.translate import alias
 from testbed.supervisors.wishes import selected_by
@@ -33,6 +33,7 @@ _CONFIG = "/etc/testbed-proxy"
 _SERVICE = "testbed.io/service"  # label: namespace/name
 _SERVICE_UID = "testbed.io/service-uid"
 _LEAST_SERVERS = 20
+_LISTENS_S = 3.0  # after its start HAProxy surely hears a signal
 
 _HEAD = f"""\
 resolvers docker
@@ -107,20 +108,23 @@ class Proxies:
 
     def __init__(self, instance: Instance, engine: SupervisingEngine, node: str) -> None:
         self._instance, self._engine, self._node = instance, engine, node
-        self._told: dict[str, str] = {}  # by Service: the configuration that its proxy runs with
+        self._told: dict[str, tuple[str, str]] = {}  # by Service: its uid, the configuration that its proxy runs with
+        self._started_s: dict[str, float] = {}
+        self._swept = False
 
     async def keep(self, services: Mapping[str, Mapping[str, Any]], deployments: Sequence[Mapping[str, Any]]) -> None:
         """Makes, changes and removes what differs. Twice is harmless. Raises: EngineUnavailable."""
-        wanted = {key: item for key, item in services.items()
-                  if item["spec"].get("clusterIP") not in (None, "", "None")
-                  and not item["metadata"].get("deletionTimestamp")}
         most = max((int(item["spec"].get("replicas", 1)) for item in deployments), default=0)
         servers = max(_LEAST_SERVERS, 2 * most)
-        texts = {key: configuration(routes(item, deployments), servers) for key, item in wanted.items()}
-        changed = [key for key, text in texts.items() if self._told.get(key) != text]
-        await asyncio.gather(*(self._ensure(key, wanted[key], texts[key]) for key in changed))
-        if set(self._told) - set(texts) or not self._told:
-            await self._remove_others(set(texts))
+        wanted: dict[str, tuple[str, str]] = {}
+        for key, service in services.items():
+            found = routes(service, deployments)
+            if _addressed(service) and (key in self._told or any(route.targets for route in found)):
+                wanted[key] = (service["metadata"]["uid"], configuration(found, servers))
+        await asyncio.gather(*(self._ensure(key, services[key], told[1]) for key, told in wanted.items()
+                               if self._told.get(key) != told))
+        if set(self._told) - set(wanted) or not self._swept:
+            await self._remove_others(set(wanted))
 
     async def _ensure(self, key: str, service: Mapping[str, Any], text: str) -> None:
         folder = self._folder(key)
@@ -137,17 +141,24 @@ class Proxies:
                 if state.labels.get(_SERVICE_UID) != spec.labels[_SERVICE_UID]:  # of an earlier one of that name
                     await self._engine.remove(state.id)
                     raise NoSuchContainer(spec.name)
-                if state.running:
-                    await self._engine.signal(state.id, "USR2")  # master: reload without dropping anything
-                else:
-                    await self._engine.start(state.id)
+                await self._reload(key, state)
             except NoSuchContainer:
                 await self._engine.start(await self._engine.create(spec))
+                self._started_s[key] = asyncio.get_running_loop().time()
         except EngineError as error:
             log.warning("proxy of Service %s: %s", key, error)
             return
-        self._told[key] = text
+        self._told[key] = (service["metadata"]["uid"], text)
         log.info("Service %s is at %s", key, spec.address)
+
+    async def _reload(self, key: str, state: ContainerState) -> None:
+        """Without dropping anything, once it listens to signals; before that it has hardly served anybody."""
+        age_s = asyncio.get_running_loop().time() - self._started_s.get(key, 0.0)
+        if state.running and age_s > _LISTENS_S:
+            await self._engine.signal(state.id, "USR2")
+            return
+        await self._engine.restart(state.id, 0)
+        self._started_s[key] = asyncio.get_running_loop().time()
 
     def _spec(self, key: str, service: Mapping[str, Any], folder: Path) -> SupervisedSpec:
         namespace, _, name = key.partition("/")
@@ -176,3 +187,10 @@ class Proxies:
                     await self._engine.remove(state.id)
                     self._told.pop(key, None)
                     shutil.rmtree(self._folder(key), ignore_errors=True)
+        self._swept = True
+
+
+def _addressed(service: Mapping[str, Any]) -> bool:
+    """It has an address, and is not going."""
+    return (service["spec"].get("clusterIP") not in (None, "", "None")
+            and not service["metadata"].get("deletionTimestamp"))
