@@ -30,7 +30,7 @@ class Exactness:
 
     def __init__(self, evidence: Evidence) -> None:
         self._lag_s = evidence.watch_lag_s
-        self._known: dict[float, float] = {}
+        self._known: dict[float, float] = dict(evidence.bounded)
         for event in evidence.events:
             self._note(event.at, event_u(event))
         for told in evidence.engine:
