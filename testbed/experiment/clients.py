@@ -5,7 +5,7 @@ What an outage is, and the normal band, is `testbed.load.outage`'s; when latency
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
@@ -15,7 +15,7 @@ from testbed.experiment.kind import SloSpec
 from testbed.experiment.latency import QUIET_S, Disturbance, Limit, disturbances, limit_of
 from testbed.experiment.resilience import loss
 from testbed.experiment.result import Burn, ClientView, Latency, Outage, Requests
-from testbed.experiment.spans import Span, clipped, length, union, without
+from testbed.experiment.spans import Span, clipped, length, without
 from testbed.load import outage as rule
 from testbed.load.edges import edges_s
 from testbed.load.pace import Pace
@@ -41,6 +41,7 @@ class Clients:
         self._last_ns = max((max(record.done_ns, record.due_ns) for record in self.records), default=start_ns)
         self.end_s = self._at(self._last_ns)
         self._windows = rule.outages(self.records, self.band, until_ns=self._last_ns)
+        self._begins = [window.begin_ns for window in self._windows]
 
     def _at(self, ns: int) -> float:
         return (ns - self.start_ns) / 1e9
@@ -124,7 +125,8 @@ class Clients:
         normal_s = self._back_to_normal(disturbed)
         calm_s = normal_s if normal_s is not None else end_s
         spans = [(self._at(item.begin_ns), self._at(item.end_ns) if item.end_ns else end_s) for item in disturbed]
-        lost_s, depth = self._lost(clipped(union([*out, *spans]), begin_s - self.period_s(begin_s), end_s), spans)
+        lost_s, depth = self._lost(begin_s, end_s)
+        hurt = [(window.start_s, min(window.end_s, end_s)) for window in windows if self._hurts(window)]
         return ClientView(
             start_s=begin_s, end_s=end_s, outage_count=len(windows), outage_sum_s=length(out),
             outage_longest_s=max((stop - start for start, stop in out), default=0.0),
@@ -136,7 +138,7 @@ class Clients:
             after=_latency(self._due_between(calm_s, end_s)), normal_limit_s=self.limit.limit_s,
             latency_normal_s=normal_s - begin_s if normal_s is not None else None,
             latency_disturbed_s=length(clipped(spans, begin_s, end_s)),
-            lost_s=lost_s, depth=depth, gray_s=None if red is None else length(without(out, red)),
+            lost_s=lost_s, depth=depth, gray_s=None if red is None else length(without(hurt, red)),
             burn=self._burn(begin_s, end_s, slo) if slo is not None else None,
         )
 
@@ -159,12 +161,32 @@ class Clients:
     def _back_to_normal(self, disturbed: Sequence[Disturbance]) -> float | None:
         return self._at(disturbed[-1].end_ns) if disturbed and disturbed[-1].end_ns else None
 
-    def _lost(self, harmed: Sequence[Span], disturbed: Sequence[Span]) -> tuple[float, float]:
-        if not harmed:
+    def _lost(self, begin_s: float, end_s: float) -> tuple[float, float]:
+        """(resilience loss in seconds, depth) of this stretch, from the first thing that went wrong to the last."""
+        first_ns, last_ns = self._ns(begin_s - self.period_s(begin_s)), self._ns(end_s)
+        harmed = [(window.begin_ns, window.end_ns or last_ns) for window in self._windows
+                  if first_ns <= window.begin_ns < last_ns]
+        lost = [record.due_ns for record in self._met(begin_s, end_s) if self._is_lost(record)]
+        if not harmed or not lost:
             return 0.0, 0.0
-        return loss(self.records, self.limit, lambda record: rule.normal(record, self.band),
-                    harmed=(self._ns(harmed[0][0]), self._ns(harmed[-1][1])),
-                    disturbed=[(self._ns(start), self._ns(stop)) for start, stop in disturbed])
+        ends_ns = max(lost[-1] + self._ns(self._pace.period_s(lost[-1])) - self.start_ns,
+                      *(stop for _, stop in harmed))
+        healthy = sum(not self._is_lost(record) for record in self._healthy) / max(1, len(self._healthy))
+        return loss(self._dues, lost, harmed[0][0], min(ends_ns, last_ns), healthy or 1.0)
+
+    def _hurts(self, window: Outage) -> bool:
+        """Whether requests failed in it, or missed their deadline: the rest was slowness."""
+        return window.failed > 0 or any(record.latency_s > self.deadline_s
+                                        for record in self._due_between(window.start_s, window.end_s))
+
+    def _is_lost(self, record: Record) -> bool:
+        """Failed, or slower than the normal band, or waiting in a silence whose end it only just caught."""
+        if not rule.normal(record, self.band):
+            return True
+        if self.limit.keeps(record):
+            return False
+        at = bisect_right(self._begins, record.due_ns) - 1
+        return at >= 0 and record.due_ns < self._windows[at].end_ns <= record.done_ns
 
     def _burn(self, begin_s: float, end_s: float, slo: SloSpec) -> Burn | None:
         records = self._met(begin_s, end_s)
