@@ -6,12 +6,15 @@ instance's own file.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-from testbed.api.instance import Instance
+from testbed.api.instance import ENGINE, Instance
 from testbed.client.protocol import Client
 from testbed.core.profile import PROFILES, Profile
 from testbed.errors import ApiError, EnvironmentProblem
+from testbed.experiment.engine_witness import EngineEvents, engine_events
+from testbed.experiment.observations import EngineSeen
 from testbed.experiment.platforms.from_here import FromHere
 from testbed.experiment.platforms.profile_words import timing_of
 from testbed.experiment.platforms.protocol import Timing
@@ -57,6 +60,19 @@ class TestbedPlatform(FromHere):
             raise ApiError("this client cannot read logs")
         text: str = await reader.logs(pod, namespace, tail_lines=lines)
         return text
+
+    def engine_events(self) -> EngineEvents | None:
+        """Of this machine's engine. Nodes with engines of their own have their containers in there."""
+        if self.instance.nodes and all(node.kind == ENGINE for node in self.instance.nodes):
+            return None
+        url, instance_id = self.instance.engine_url, self.instance.id
+
+        def events(start_ns: int) -> AsyncIterator[EngineSeen]:
+            from testbed.runtime.factory import open_engine
+
+            return engine_events(open_engine(url), instance_id, start_ns)
+
+        return events
 
     async def environment(self) -> Environment:
         return await environment_of(self._client, self.name, self.cluster)
