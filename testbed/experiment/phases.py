@@ -32,6 +32,7 @@ from testbed.experiment.scene import first
 from testbed.experiment.steady_state import SteadyState
 from testbed.experiment.steps import Doer
 from testbed.experiment.timeline import Act, disruption_of, settled
+from testbed.experiment.views import as_noise
 from testbed.experiment.undoing import silences_the_api, undo_all
 
 Tell = Callable[[str], None]
@@ -314,8 +315,9 @@ class RepetitionRunner:
         act: Act | None = next((item for item in self.repetition.acts if item.name == name), None)
         if act is None:
             return None
-        return disruption_of(act, self.observer.evidence, self.platform.profile, until=self.observer.now(),
-                             attributed=False)
+        found = disruption_of(act, self.observer.evidence, self.platform.profile, until=self.observer.now(),
+                              attributed=False)
+        return as_noise(found) if name in self.repetition.noise else found
 
     def _settled(self, name: str) -> bool:
         found = self._disruption(name)

@@ -232,6 +232,8 @@ def observed(quantity: Quantity[Disruption], name: str, runs: Iterable[RunResult
         item = run.disruption(name)
         if item is None or (quantity.whom and item.kind not in quantity.whom):
             continue
+        if item.noise and quantity.censored:
+            continue  # what must not be noticed has no time until it was
         value = quantity.read(item)
         if value is not None:
             found.append(Observed(run.number, float(value)))
