@@ -131,13 +131,15 @@ class RolloutStep(Strict):
 
     deployment: str
     image: str | None = None
+    env: dict[str, str] = Field(default_factory=dict, description="Environment variables that ship with the image.")
     container: str = Field(default="", description="The container to change; the first when absent.")
     restart: bool | None = None
     undo: bool | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        self.one_of(("image", "restart", "undo"))
+        if self.one_of(("image", "restart", "undo")) != "image" and self.env:
+            raise ValueError("env ships with an image: give image too")
         return self
 
 
@@ -225,6 +227,23 @@ class SloSpec(Strict):
         return self
 
 
+class Asked(Aim):
+    """A JSON answer, or the value at a dotted path in it."""
+
+    port: int | None = Field(default=None, ge=1, le=65535)
+    path: str = Field(default="/", pattern=r"^/")
+    at: str = ""
+
+
+class StateSpec(Strict):
+    """A system that keeps what is written to it: every acknowledged write is asked for at the end."""
+
+    pulse: str = Field(default="", description="The pulse target that writes; the first when absent.")
+    id: str = Field(default="{index}", description="What identifies a write, as the pulse's path or body has it.")
+    stored: Asked = Field(description="Answers the list of all ids that are stored.")
+    backlog: Asked | None = Field(default=None, description="Answers how many writes are accepted and not done yet.")
+
+
 class BlastRadiusSpec(Strict):
     """How much of the cluster faults may hit at a time: a share or a number. A fault's own annotations say more."""
 
@@ -260,6 +279,7 @@ class ExperimentSpec(Strict):
     method: tuple[Step, ...] = Field(min_length=1)
     objectives: tuple[str, ...] = ()
     budget: BudgetSpec | None = None
+    state: StateSpec | None = Field(default=None, description="What is written, and how to ask what became of it.")
     slo: SloSpec | None = None
     blast_radius: BlastRadiusSpec = Field(default_factory=BlastRadiusSpec)
     runs: int = Field(default=1, ge=1, le=1000)

@@ -24,6 +24,7 @@ from testbed.experiment.kind_load import PulseSpec
 from testbed.experiment.manifests import check_manifests, near_kind, resource_of_kind
 from testbed.experiment.objectives import Misspelt, Objective, parse_objective
 from testbed.experiment.outline import outline
+from testbed.load.locustfiles import examine_locustfile
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def load_experiment(
     objectives = _objectives(experiment, document, mistakes)
     if experiment.spec.budget is not None and experiment.spec.load.pulse is None:
         mistakes.append(document.mistake(("spec", "budget"), "needs load.pulse: nobody else counts requests"))
+    mistakes += _check_state(experiment, document)
     manifests, applied, files = _read_manifests(experiment, document, file.parent, mistakes)
     mistakes += _check_names(experiment, document, manifests)
     if mistakes:
@@ -217,8 +219,29 @@ def _objectives(experiment: Experiment, document: Document, mistakes: list[Mista
             continue
         if objective.needs_pulse and experiment.spec.load.pulse is None:
             mistakes.append(document.mistake(at, "needs load.pulse: nobody else counts requests"))
+        if objective.of.needs_state and experiment.spec.state is None:
+            mistakes.append(document.mistake(at, "needs state: nobody else asks for what was written"))
         found.append(objective)
     return tuple(found)
+
+
+def _check_state(experiment: Experiment, document: Document) -> Iterable[Mistake]:
+    """Somebody must write, and each write must be told from every other."""
+    state = experiment.spec.state
+    if state is None:
+        return
+    called = {pulse.called: pulse for pulse in experiment.spec.load.pulses}
+    if not called:
+        yield document.mistake(("spec", "state"), "needs load.pulse: somebody must write")
+    elif state.pulse and state.pulse not in called:
+        near = difflib.get_close_matches(state.pulse, called, n=1)
+        yield document.mistake(("spec", "state", "pulse"), f"there is no pulse target {state.pulse!r}",
+                               suggestion=near[0] if near else "")
+    else:
+        writer = called[state.pulse] if state.pulse else experiment.spec.load.pulses[0]
+        if state.id not in writer.path + writer.body:
+            yield document.mistake(("spec", "state", "id"), f"{state.id} stands neither in the path nor in the body of "
+                                   f"pulse {writer.called!r}")
 
 
 def _check_raw_faults(document: Document) -> Iterable[Mistake]:
@@ -260,6 +283,10 @@ def _read_manifests(
         path = folder / locust.file
         if path.is_file():
             files.append(path)
+            try:
+                examine_locustfile(path)
+            except InvalidInput as error:
+                mistakes.extend(error.mistakes)
         else:
             mistakes.append(document.mistake(("spec", "load", "locust", "file"), f"there is no file {locust.file!r}",
                                              suggestion=_near_file(path)))
@@ -310,6 +337,11 @@ def _named(experiment: Experiment, document: Document) -> Iterable[tuple[str, st
         for field, kind in (("service", "Service"), ("ingress", "Ingress"), ("deployment", "Deployment")):
             if hasattr(body, field):
                 yield kind, getattr(body, field), ("spec", "steadyState", index, condition.kind, field)
+    for part in ("stored", "backlog"):
+        asked = getattr(spec.state, part, None)
+        if asked is not None:
+            yield "Service", asked.service, ("spec", "state", part, "service")
+            yield "Ingress", asked.ingress, ("spec", "state", part, "ingress")
     for index, step in enumerate(spec.method):
         for part in ("rollout", "scale"):
             value = getattr(step, part)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from testbed.errors import ApiUnavailable, TestbedError
+from testbed.errors import ApiUnavailable, InvalidInput, TestbedError
+from testbed.experiment.bookkeeping import Bookkeeper
 from testbed.experiment.clients import Clients
 from testbed.experiment.embedded import fault_resource
 from testbed.experiment.engine_witness import witness_of
@@ -34,6 +35,7 @@ from testbed.experiment.steps import Doer
 from testbed.experiment.timeline import Act, disruption_of, settled
 from testbed.experiment.views import as_noise
 from testbed.experiment.undoing import silences_the_api, undo_all
+from testbed.load.records import Record
 
 Tell = Callable[[str], None]
 BASELINE_S = 2.0  # of load before the method begins: the normal band needs it
@@ -70,7 +72,10 @@ class RepetitionRunner:
             deadline_s=self.spec.load.pulse.deadline if self.spec.load.pulse else 1.0,
             noise=frozenset(step.name for step in self.spec.method if step.noise), slo=self.spec.slo,
         )
+        self.repetition.step_targets = {step.name: step.pulse for step in self.spec.method if step.pulse}
         self.load = RunLoad(loaded, platform, folder, number)
+        state = self.spec.state
+        self.books = Bookkeeper(platform, self.spec.namespace, state, self.observer.now) if state else None
         self._done_waits: set[str] = set()
 
     async def run(self) -> Repetition:
@@ -108,6 +113,8 @@ class RepetitionRunner:
             await self._hold(steady, "before", Verdict.STEADY_STATE_NOT_MET)
             if await self.load.start():
                 self.tell("load runs")
+                if self.books is not None:
+                    self.books.start()
                 await asyncio.sleep(max(BASELINE_S, min(self.load.ramp_s + 1.0, 30.0)))
         await self._method()
 
@@ -120,6 +127,7 @@ class RepetitionRunner:
             if found.verdict in (Verdict.PASSED, Verdict.ABORTED):
                 async with self._phase("converge"):
                     await self._guarded(self._hold(steady, "after", Verdict.NOT_REGAINED))
+                    await self._guarded(self._worked_off())
         except RunStopped as stop:
             if found.verdict in (Verdict.PASSED, Verdict.OBJECTIVE_MISSED):
                 found.verdict, found.reason = stop.verdict, stop.reason
@@ -128,8 +136,24 @@ class RepetitionRunner:
         finally:
             found.watched_until = self.observer.now()
             self._refresh()
-            found.pulse, found.locust = await self.load.stop(self.observer.start_ns)
+            found.pulse, found.locust = await self.load.stop(self.observer.start_ns, found.method_began)
+            found.targets, found.generator = self.load.targets(), self.load.generator()
+            if self.books is not None:
+                self.tell("asking for what was written")
+                found.state = await self.books.account(self._written())
             await self.observer.stop()
+
+    async def _worked_off(self) -> None:
+        """The backlog is as short as before, while load goes on: what it took is a part of the recovery."""
+        if self.books is not None and not await self.books.drained(self.books.usual(self.repetition.method_began) + 1):
+            self.repetition.notes.append("the backlog did not get as short as before under load")
+
+    def _written(self) -> Sequence[Record]:
+        """What the pulse that writes has recorded."""
+        wanted = self.spec.state.pulse if self.spec.state else ""
+        target = next((item for item in self.repetition.targets if item.name == wanted), None)
+        data = target.data if target is not None else self.repetition.pulse
+        return data.records if data is not None else ()
 
     @contextlib.asynccontextmanager
     async def _phase(self, name: str) -> AsyncIterator[None]:
@@ -174,7 +198,8 @@ class RepetitionRunner:
     def _clients(self) -> Clients | None:
         if self.load.pulse is None:
             return None
-        self.repetition.pulse = self.load.pulse.poll()
+        self.repetition.targets = self.load.targets()
+        self.repetition.pulse = self.load.pulse.data
         return self.repetition.clients()
 
     # --- method
@@ -184,6 +209,7 @@ class RepetitionRunner:
         found = self.repetition
         found.method_began = self.observer.now()
         began = found.method_began
+        await self.load.begin_stages()
         tasks = [asyncio.create_task(self._step(index, step), name=step.name)
                  for index, step in enumerate(self.spec.method)]
         budget = asyncio.create_task(self._watch_budget())
@@ -220,7 +246,12 @@ class RepetitionRunner:
         jitter_s = self._jitter(step)
         await asyncio.sleep(jitter_s)
         self.tell(step.name)
-        act = await self.doer.do(step, self.observer.now(), jitter_s)
+        try:
+            act = await self.doer.do(step, self.observer.now(), jitter_s)
+        except InvalidInput as error:
+            if step.fault is None:
+                raise
+            raise RunStopped(Verdict.NO_EFFECT, f"{step.name}: {error.message}") from error
         self.repetition.acts = ended_acts(self.repetition.acts, act)
         if step.fault is not None:
             await self._verify(step)
@@ -338,8 +369,8 @@ class RepetitionRunner:
             if self.observer.away_s > API_LOST_S and not silences_the_api(self._fault_kinds()):
                 raise RunStopped(Verdict.INCONCLUSIVE,
                                  f"the API was lost: no answer for {self.observer.away_s:.0f} s")
-            if self.load.pulse is not None and self.load.pulse.died:
-                raise RunStopped(Verdict.INCONCLUSIVE, "the pulse ended before its time")
+            if self.load.died:
+                raise RunStopped(Verdict.INCONCLUSIVE, f"{self.load.died} ended before its time")
             if budget is None:
                 continue
             clients = self._clients()

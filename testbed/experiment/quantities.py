@@ -35,7 +35,7 @@ class Quantity(Generic[Subject]):
         primary: whether a comparison's verdict hangs on it. What is a part of another one (detection, causes) is not:
             it would only be counted twice.
         floor: differences below this, in its unit, mean nothing.
-        needs_pulse: nobody else measures it.
+        needs_pulse: nobody else measures it. needs_state: only an experiment with ``state`` has it.
         whom: kinds of disruption that have it; empty: all.
     """
 
@@ -50,6 +50,7 @@ class Quantity(Generic[Subject]):
     primary: bool = False
     floor: float = TIME_FLOOR_S
     needs_pulse: bool = False
+    needs_state: bool = False
     whom: frozenset[str] = field(default_factory=frozenset)
 
     @property
@@ -131,6 +132,23 @@ def _of_clients(*, each_run: bool) -> tuple[Quantity[Any], ...]:
     )
 
 
+def _drain(item: Disruption) -> float | None:
+    return None if item.backlog is None else item.backlog.drain_s
+
+
+def _peak(item: Disruption) -> float | None:
+    return None if item.backlog is None else item.backlog.peak
+
+
+def _written(name: str) -> Callable[[RunResult], float | None]:
+    """What became of writes, where they were asked for."""
+    def read(run: RunResult) -> float | None:
+        found = run.state.writes if run.state else None
+        return None if found is None else float(getattr(found, name))
+
+    return read
+
+
 def _of_detector() -> tuple[Quantity[Any], ...]:
     """What was done to the healthy."""
     return (
@@ -182,9 +200,18 @@ OF_DISRUPTION: Final[tuple[Quantity[Disruption], ...]] = (
              needs_pulse=True),
     Quantity("undo", "undone after", _since_injection("undone")),
     Quantity("latency.normal", "latency back to normal after", _since_injection("latency_normal"), needs_pulse=True),
+    Quantity("backlog.drain", "backlog worked off after the repair", _drain, censored=True, needs_state=True),
+    Quantity("backlog.peak", "longest backlog", _peak, "", each_run=True, floor=1.0, needs_state=True),
+    Quantity("cascade", "Deployments dragged along",
+             lambda item: float(len({one.deployment for one in item.cascade})), "", each_run=True, floor=0.5,
+             whom=frozenset({"fault", "uninvited"})),
     *_counts(), *_of_clients(each_run=False), *_of_detector(), *_causes(),
 )
 OF_RUN: Final[tuple[Quantity[RunResult], ...]] = (
+    Quantity("writes.lost", "acknowledged writes lost", _written("lost"), "", each_run=True, primary=True, floor=1.0,
+             needs_state=True),
+    Quantity("writes.acknowledged", "acknowledged writes", _written("acknowledged"), "", lower_is_better=False,
+             each_run=True, floor=1.0, needs_state=True),
     *_counts(), *_of_clients(each_run=True), *_of_detector(),
     *(_latency(name) for name in ("p50", "p95", "p99", "max")),
     Quantity("outage.longest", "longest outage", _measured(_longest), each_run=True, needs_pulse=True),

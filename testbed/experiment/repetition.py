@@ -12,18 +12,25 @@ from datetime import datetime
 
 from testbed.core.profile import Profile
 from testbed.experiment.clients import Clients
+from testbed.experiment.consequences import with_consequences
 from testbed.experiment.durations import say_duration
 from testbed.experiment.kind import SloSpec
+from testbed.experiment.load_results import Target, target_results
 from testbed.experiment.observations import Evidence
+from testbed.experiment.overlaps import overlapping
 from testbed.experiment.result import (
     Disruption,
+    GeneratorUse,
     LocustResult,
     Phase,
     RunResult,
+    Shipping,
+    StateView,
     SteadyStateResult,
     Verdict,
 )
 from testbed.experiment.series import make_series, shown_events
+from testbed.experiment.shipping import shipping
 from testbed.experiment.timeline import Act, disruption_of
 from testbed.experiment.uninvited import uninvited
 from testbed.experiment.views import Views, with_views
@@ -34,6 +41,7 @@ from testbed.load.records import PulseData
 # latency still counts from the due time, and only its precision suffers, which is said from the second limit on.
 LATENESS_LIMIT_S = 0.1
 LATENESS_TOLD_S = 0.01
+LOOK_AT_BACKLOG_S = 0.25
 
 
 @dataclass
@@ -59,6 +67,10 @@ class Repetition:
     reason: str = ""
     pulse: PulseData | None = None
     locust: LocustResult | None = None
+    targets: tuple[Target, ...] = ()
+    step_targets: dict[str, str] = field(default_factory=dict)  # steps whose clients are another target's than the first
+    generator: tuple[GeneratorUse, ...] = ()
+    state: StateView | None = None
     notes: list[str] = field(default_factory=list)
 
     def clients(self) -> Clients | None:
@@ -66,6 +78,12 @@ class Repetition:
             return None
         return Clients(self.pulse.stream(), start_ns=self.start_ns, rate=self.pulse.rate, deadline_s=self.deadline_s,
                        healthy_until_s=self.method_began)
+
+    def clients_of(self, step: str, clients: Clients | None) -> Clients | None:
+        """Whose requests this step's marks and outages are computed from; ``clients``: the first target's."""
+        wanted = self.step_targets.get(step)
+        target = next((target for target in self.targets if target.name == wanted), None)
+        return clients if target is None else target.clients(self.start_ns, self.method_began)
 
 
 def void_reason(pulse: PulseData | None) -> str:
@@ -83,10 +101,11 @@ def disruptions(repetition: Repetition, clients: Clients | None) -> Views:
     for index, act in enumerate(acts):
         following = next((other.started for other in acts[index + 1:]), None)
         found.append(disruption_of(act, repetition.evidence, repetition.profile, until=repetition.watched_until,
-                                   clients=clients, next_started=following))
+                                   clients=repetition.clients_of(act.name, clients), next_started=following))
     found += uninvited(repetition.evidence, found, repetition.profile, until=repetition.watched_until,
                        clients=clients)
     found.sort(key=lambda item: math.inf if item.marks.injected is None else item.marks.injected)
+    found = overlapping(found, repetition.evidence, clients, until=repetition.watched_until)
     return with_views(found, repetition.evidence, repetition.deployments, clients, since=repetition.method_began,
                       until=repetition.watched_until, noise=repetition.noise, slo=repetition.slo)
 
@@ -106,13 +125,26 @@ def run_result(repetition: Repetition) -> RunResult:
         void_reason=void_reason(repetition.pulse), started_at=repetition.started_at,
         duration_s=round(repetition.duration_s, 3), rate=repetition.pulse.rate if repetition.pulse else 0.0,
         phases=tuple(repetition.phases), steady_states=tuple(repetition.steady_states),
-        disruptions=views.disruptions, clients=views.clients, detector=views.detector,
+        disruptions=with_consequences(
+            views.disruptions, repetition.evidence, repetition.state.samples if repetition.state else (),
+            since=repetition.method_began, until=repetition.watched_until, every_s=LOOK_AT_BACKLOG_S),
+        clients=views.clients, detector=views.detector,
         outages=clients.outages() if clients else (),
         **({"requests": clients.requests(), "latency": clients.latency()} if clients else {}),
         send_lateness_p99_s=lateness, restarts=sum(series.restarts), series=series,
         events=shown_events(repetition.evidence, repetition.deployments), locust=repetition.locust,
-        notes=tuple(notes),
+        targets=target_results(repetition.targets, repetition.start_ns, repetition.method_began),
+        generator=repetition.generator,
+        shipping=shipped(repetition), state=repetition.state, notes=tuple(notes),
     )
+
+
+def shipped(repetition: Repetition) -> Shipping | None:
+    """Only where a step changed what runs: a fault ships nothing."""
+    if all(act.kind == "fault" for act in repetition.acts):
+        return None
+    return shipping(repetition.evidence, repetition.pulse.stream() if repetition.pulse else (),
+                    start_ns=repetition.start_ns, began=repetition.method_began, until=repetition.watched_until)
 
 
 def ended_acts(acts: Sequence[Act], act: Act) -> list[Act]:

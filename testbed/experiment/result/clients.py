@@ -1,4 +1,4 @@
-"""What the clients met: outages, requests by what became of them, latency, Locust's counts."""
+"""What the clients met: outages, requests by what became of them, latency."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class ClientView(Value):
     """What clients met in one stretch: of the whole run from the method on, or of one disruption. See docs/clients.md.
 
     Attributes:
-        outage_sum_s, outage_longest_s: known to ``outage_uncertainty_s``; one that did not end counts so far.
+        outage_sum_s: known to ``outage_uncertainty_s``, that of all edges; an outage that did not end counts so far.
         availability_requests: right answers within the deadline, of all requests due. availability_time: the share of
             the stretch that was no outage.
         failed_at_most: upper bound (95 %) of the true share of failing requests where none failed: 3 / requests.
@@ -123,26 +123,3 @@ class ClientView(Value):
     depth: float | None = None
     gray_s: float | None = None
     burn: Burn | None = None
-
-
-class LocustEntry(Value):
-    name: str
-    requests: int
-    failures: int
-    p50: float | None = None
-    p95: float | None = None
-
-
-class LocustResult(Value):
-    """Counts of the realistic load. Its users wait for answers, so an outage hides in its percentiles."""
-
-    users: int
-    requests: int = 0
-    failures: int = 0
-    p50: float | None = None
-    p95: float | None = None
-    p99: float | None = None
-    entries: tuple[LocustEntry, ...] = ()
-    errors: dict[str, int] = Field(default_factory=dict)
-    rate: tuple[float, ...] = ()  # requests per second, one value per second from the start of the run
-    failures_rate: tuple[float, ...] = ()

@@ -7,8 +7,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from testbed.experiment.result.clients import ClientView, Latency, LocustResult, Outage, Requests
+from testbed.experiment.result.clients import ClientView, Latency, Outage, Requests
 from testbed.experiment.result.detector import Detector
+from testbed.experiment.result.load import GeneratorUse, LocustResult, TargetResult
+from testbed.experiment.result.shipping import Shipping
+from testbed.experiment.result.state import StateView
 from testbed.experiment.result.timeline import Disruption, TimelineEvent
 from testbed.experiment.result.value import Value
 from testbed.experiment.result.verdict import Verdict
@@ -74,6 +77,10 @@ class RunResult(Value):
     series: Series = Field(default_factory=Series)
     events: tuple[TimelineEvent, ...] = ()
     locust: LocustResult | None = None
+    targets: tuple[TargetResult, ...] = ()  # every pulse target, the first one too
+    generator: tuple[GeneratorUse, ...] = ()  # every process that sent requests
+    shipping: Shipping | None = None  # where something was shipped
+    state: StateView | None = None  # of a system that keeps what is written to it
     notes: tuple[str, ...] = ()
 
     def disruption(self, name: str) -> Disruption | None:

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from testbed.experiment.result.clients import ClientView, Outage, Requests
 from testbed.experiment.result.detector import Detector
+from testbed.experiment.result.state import Backlog, Reached
 from testbed.experiment.result.value import Value
 
 Path = Literal["isolation", "repair"]
@@ -143,6 +144,8 @@ class Disruption(Value):
     requests: Requests = Field(default_factory=Requests)
     clients: ClientView | None = None
     detector: Detector | None = None
+    backlog: Backlog | None = None
+    cascade: tuple[Reached, ...] = ()
     restarts: int = 0
     disrupted: bool = True
     mark_uncertainties: dict[str, float] = Field(default_factory=dict)

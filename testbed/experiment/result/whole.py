@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
+from testbed.experiment.result.comparison import Comparison
 from testbed.experiment.result.run import RunResult
 from testbed.experiment.result.statistics import ObjectiveResult, Statistic
 from testbed.experiment.result.timeline import Disruption
@@ -34,7 +35,13 @@ class Environment(Value):
 
 
 class Result(Value):
-    """All runs of one command. ``artefacts``: file names in the run's folder."""
+    """All runs of one command.
+
+    Attributes:
+        artefacts: file names in the run's folder.
+        spec_hash: of what was run; results of different ones are not compared (`testbed.experiment.fingerprint`).
+        comparison: with the baseline that the run was given.
+    """
 
     schema_version: Literal["testbed.io/result/v1alpha1"] = SCHEMA_VERSION
     command: Literal["experiment", "load", "inject"] = "experiment"
@@ -54,6 +61,8 @@ class Result(Value):
     runs: tuple[RunResult, ...] = ()
     statistics: tuple[Statistic, ...] = ()
     artefacts: dict[str, str] = Field(default_factory=dict)
+    spec_hash: str = ""
+    comparison: Comparison | None = None
     notes: tuple[str, ...] = ()
 
     @property
