@@ -137,6 +137,10 @@ def _acted(scene: Scene, victims: Victims, detected: float) -> float | None:
         gone = scene.first_sighting(lambda pod: pod.uid in uids and (pod.deleting or pod.gone), detected)
         moments.append(gone.at if gone else None)
     moments += [pod.at for pod in scene.new_pods() if pod.at >= detected]
+    # Where Events carry no moments, a status may tell of a restart before the Event that says so arrives.
+    before = {pod.uid: pod.restarts for pod in victims.pods}
+    restarted = scene.first_sighting(lambda pod: pod.restarts > before.get(pod.uid, pod.restarts), detected)
+    moments.append(restarted.at if restarted else None)
     return first(moments)
 
 
@@ -161,9 +165,8 @@ def _replacement(
     if acted is not None:
         fresh = {pod.key for pod in scene.new_pods()}
         for key in fresh | victims.keys:
-            started = first(event.at for event in scene.pod_events([key], "Started") if event.at >= acted)
-            if started is None:
-                started = _running_by_watch(scene, key, acted, victims)
+            told = first(event.at for event in scene.pod_events([key], "Started") if event.at >= acted)
+            started = first([told, _running_by_watch(scene, key, acted, victims)])
             if started is None:
                 continue
             ready = scene.ready_at(key, started)
@@ -185,7 +188,8 @@ def _replacement(
 
 
 def _running_by_watch(scene: Scene, key: str, acted: float, victims: Victims) -> float | None:
-    """Where no Event told: a new pod that runs, or a victim with more restarts that runs."""
+    """By the watch, which may be before an Event that tells no moment: a new pod that runs, or a victim with more
+    restarts that runs."""
     before = {pod.uid: pod.restarts for pod in victims.pods}
     found = scene.first_sighting(
         lambda pod: pod.key == key and pod.running and not pod.deleting
