@@ -33,8 +33,8 @@ from testbed.experiment.scene import first
 from testbed.experiment.steady_state import SteadyState
 from testbed.experiment.steps import Doer
 from testbed.experiment.timeline import Act, disruption_of, settled
-from testbed.experiment.views import as_noise
 from testbed.experiment.undoing import silences_the_api, undo_all
+from testbed.experiment.views import as_noise
 from testbed.load.records import Record
 
 Tell = Callable[[str], None]
