@@ -33,6 +33,9 @@ def run(
     context: str = typer.Option("", "--context", help="Of the kubeconfig; default: its current one."),
     address: list[str] = typer.Option([], "--address", metavar="SERVICE=HOST:PORT",
                                       help="Where platform kubernetes reaches a Service from here."),
+    baseline: str = typer.Option("", "--baseline", metavar="NAME|FILE", help="Hold the result against this one."),
+    fail_on: list[str] = typer.Option([], "--fail-on", metavar="JUDGEMENT", help="With --baseline: end with 1 when it"
+                                      " is worse, or 'cannot-tell'; may be given twice."),
     jitter: str = typer.Option("", "--jitter", help="Random part of the moment of injection, e.g. 0s."),
     keep: bool = typer.Option(False, "--keep", help="Leave workload and cluster standing."),
     out: Path = typer.Option(None, "--out", help="Folder for the run's own folder; default: the cluster's state."),
@@ -64,6 +67,7 @@ def run(
     import asyncio
 
     from testbed.api.instance import instance_directory
+    from testbed.cli.baselines import gate_for
     from testbed.cli.finish import finish_study
     from testbed.cli.platforms import Opening, check_platforms, cluster_source
     from testbed.cli.toolkit import ToolkitAsked, run_toolkit
@@ -90,11 +94,13 @@ def run(
                                jitter_s=printing.seconds(jitter) if jitter else None)
 
     loaded = load(experiment)
+    variants = variants_of(loaded, against=load(against) if against else None, platforms=platforms)
     job = ExperimentRun(
-        variants_of(loaded, against=load(against) if against else None, platforms=platforms),
+        variants,
         lambda wanted: cluster_source(Opening(wanted, name, printing.say, keep, kubeconfig, context, tuple(address))),
         out or instance_directory(name) / "runs", printing.say, keep=keep,
         repetitions=Repetitions(loaded.experiment.spec.runs, printing.ratio(until_ci) if until_ci else None, max_runs),
+        gate=gate_for(loaded, baseline, fail_on, len(variants)),
     )
     study = asyncio.run(job.run())
     return finish_study(study, job.folder, output=output, junit=junit, markdown=markdown)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from testbed.errors import TestbedError
+from testbed.experiment.gate import Gate
 from testbed.experiment.interrupts import Interrupted, Interrupts
 from testbed.experiment.kind import ClusterSpec
 from testbed.experiment.platforms.protocol import ClusterSource, Platform
@@ -44,6 +45,7 @@ class ExperimentRun:
         sources: what opens a platform, by its name. runs_folder: where the run's own folder is made.
         repetitions: how often each variant runs; None: as the first variant's experiment says.
         keep: leave the workload in the cluster.
+        gate: the baseline that every variant's result is held against.
     """
 
     variants: Sequence[Variant]
@@ -53,6 +55,7 @@ class ExperimentRun:
     repetitions: Repetitions | None = None
     keep: bool = False
     command: Command = "experiment"
+    gate: Gate | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     run_id: str = ""
     turns: list[Turn] = field(default_factory=list)
@@ -110,7 +113,7 @@ class ExperimentRun:
             variant, run_id=self.run_id if alone else f"{self.run_id}-{index}",
             folder=self.folder if alone else self.folder / folder_name(index, variant.name),
             started_at=self.started_at, interrupts=interrupts, tell=self.tell, repetitions=wanted, keep=self.keep,
-            command=self.command) for index, variant in enumerate(self.variants, start=1)]
+            command=self.command, gate=self.gate) for index, variant in enumerate(self.variants, start=1)]
 
     async def _begin(self, runs: Sequence[VariantRun], stack: AsyncExitStack, interrupts: Interrupts) -> None:
         """Opens every platform before anything is applied anywhere. Variants of one platform share its cluster."""

@@ -13,6 +13,8 @@ from typing import Literal
 from testbed.api.resources import DEPLOYMENTS
 from testbed.errors import TestbedError
 from testbed.experiment.applying import Created, apply, deployments_in, remove
+from testbed.experiment.fingerprint import spec_hash
+from testbed.experiment.gate import Gate
 from testbed.experiment.interrupts import Interrupts
 from testbed.experiment.journal import Journal
 from testbed.experiment.objectives import judge
@@ -30,18 +32,20 @@ Command = Literal["experiment", "load", "inject"]
 
 
 class VariantRun:
-    """``folder``: where its files go. ``keep``: leave the workload in the cluster after the last repetition."""
+    """``folder``: where its files go. ``keep``: leave the workload in the cluster after the last repetition. ``gate``:
+    the baseline that its result is held against."""
 
     def __init__(
         self, variant: Variant, *, run_id: str, folder: Path, started_at: datetime, interrupts: Interrupts,
         tell: Callable[[str], None], repetitions: Repetitions, keep: bool, command: Command,
+        gate: Gate | None = None,
     ) -> None:
         self.variant, self.loaded, self.spec = variant, variant.loaded, variant.loaded.experiment.spec
         self.run_id, self.folder, self.started_at = run_id, folder, started_at
         self.runs: list[RunResult] = []
         self.timing: tuple[tuple[str, str], ...] = ()
         self._interrupts, self._tell, self.repetitions = interrupts, tell, repetitions
-        self._keep, self._command = keep, command
+        self._keep, self._command, self._gate = keep, command, gate
         self._given_up = (Verdict.PASSED, "")
         self._environment, self._profile = Environment(), ""
         self._created: list[Created] = []
@@ -141,19 +145,29 @@ class VariantRun:
         return result
 
     def _result(self, verdict: Verdict, reason: str) -> Result:
-        trusted = [run for run in self.runs if not run.void_reason]
-        objectives = tuple(judge(objective, trusted) for objective in self.loaded.objectives)
+        unjudged = self._unjudged()
+        comparison = self._gate.compared(unjudged) if self._gate is not None else None
+        objectives = tuple(judge(objective, unjudged.trusted_runs, comparison) for objective in self.loaded.objectives)
         if verdict is not Verdict.PASSED:  # what did not come in a run that was broken off was not missed, but not seen
             objectives = tuple(item if item.measured is not None else item.model_copy(update={"met": None})
                                for item in objectives)
         if verdict is Verdict.PASSED:
             verdict, reason = judged(objectives, self.runs)
+        if self._gate is not None and comparison is not None and verdict is Verdict.PASSED:
+            reason = self._gate.missed(comparison)
+            verdict = Verdict.OBJECTIVE_MISSED if reason else verdict
+        return unjudged.model_copy(update={
+            "verdict": verdict, "exit_code": EXIT_CODES[verdict], "reason": reason, "objectives": objectives,
+            "comparison": comparison})
+
+    def _unjudged(self) -> Result:
+        """What was measured, before anyone says what it means."""
         return Result(
             command=self._command, run_id=self.run_id, name=self.loaded.experiment.metadata.name,
             file=self.loaded.file.name, seed=self.spec.seed, jitter=self.spec.jitter != 0, profile=self._profile,
             started_at=self.started_at, ended_at=datetime.now(UTC), environment=self._environment,
-            verdict=verdict, exit_code=EXIT_CODES[verdict], reason=reason,
-            objectives=objectives, runs=tuple(self.runs), statistics=over_runs(self.runs, self.spec.seed),
+            verdict=Verdict.PASSED, exit_code=0, spec_hash=spec_hash(self.loaded.experiment),
+            runs=tuple(self.runs), statistics=over_runs(self.runs, self.spec.seed),
             artefacts=self._artefacts(), notes=tuple(self._all_notes()),
         )
 

@@ -1,0 +1,252 @@
+"""What earlier commands left: runs in the folders of clusters, baselines beside them, and files from elsewhere.
+
+A name means, in this order: a file (``result.json``, a saved baseline, a bundle), the folder of a run, a baseline, a
+run by its id or the beginning of it. Which runs are removed is said here too; who asks is the CLI's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from testbed.errors import EnvironmentProblem, InvalidInput
+from testbed.experiment.result import Result, Series
+from testbed.experiment.saving import read_result
+
+BASELINES = ".baselines"  # no cluster can have a name with a dot
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """A run's folder and what its files say at a glance; ``problem``: why they say nothing."""
+
+    folder: Path
+    name: str = ""
+    runs: int = 0
+    variants: int = 1
+    verdict: str = ""
+    started_at: datetime | None = None
+    running: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class KeptBaseline:
+    """One saved baseline."""
+
+    name: str
+    path: Path
+    result: Result
+
+
+# --- runs
+
+
+def run_folders(root: Path) -> list[Path]:
+    """Folders of all finished runs of all clusters below ``root``, oldest first; studies count as one."""
+    found = {path.parent for name in ("result.json", "study.json") for path in root.glob(f"*/runs/*/{name}")}
+    return sorted(found, key=_written)
+
+
+def all_folders(root: Path) -> list[Path]:
+    """The same, with those that have no result: still running, or broken off."""
+    return sorted({*run_folders(root), *(path.parent for path in root.glob("*/runs/*/journal.json"))}, key=_written)
+
+
+def _written(folder: Path) -> float:
+    return max((path.stat().st_mtime for name in ("result.json", "study.json", "journal.json")
+                if (path := folder / name).exists()), default=0.0)
+
+
+def glance(folder: Path) -> KeptRun:
+    """What a list shows of a run, without reading all of it into its form: files of other versions are listed too."""
+    path = next((folder / name for name in ("study.json", "result.json") if (folder / name).exists()), None)
+    if path is None:
+        journal = _json(folder / "journal.json")
+        running = journal.get("state") == "running" and _alive(journal.get("pid"))
+        return KeptRun(folder, str(journal.get("experiment", "")), running=running, verdict="running" if running
+                       else "broken off", started_at=_moment(journal.get("startedAt")))
+    value = _json(path)
+    if not value:
+        return KeptRun(folder, problem=f"{path.name} cannot be read")
+    variants = value.get("variants")
+    runs = len(value.get("runs") or ()) if variants is None else len(value.get("turns") or ())
+    return KeptRun(folder, str(value.get("name", "")), runs, 1 if variants is None else len(variants),
+                   str(value.get("verdict", "")), _moment(value.get("startedAt")))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Empty when it cannot be read."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _moment(text: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+
+
+def _alive(pid: Any) -> bool:
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def find_run(root: Path, text: str) -> Path:
+    """The folder of a run: a path, an id or its beginning, the newest when ``text`` is empty; ``ID/VARIANT`` is one
+    variant of a study.
+
+    Raises: InvalidInput when there is none, or several.
+    """
+    if text and any((Path(text) / name).is_file() for name in ("result.json", "study.json")):
+        return Path(text)
+    known = run_folders(root)
+    if not known:
+        raise InvalidInput("there are no runs yet", hint="make one: testbed run quickstart")
+    run, _, variant = text.partition("/")
+    exact = [folder for folder in known if folder.name == run] if run else [known[-1]]
+    matching = exact or [folder for folder in known if folder.name.startswith(run)]
+    if len(matching) != 1:
+        raise InvalidInput(f"{len(matching) or 'no'} runs begin with {run!r}", hint="see: testbed runs")
+    if not variant:
+        return matching[0]
+    inside = [path.parent for path in sorted(matching[0].glob(f"{variant}*/result.json"))]
+    if len(inside) != 1:
+        names = ", ".join(path.parent.name for path in sorted(matching[0].glob("*/result.json"))) or "none"
+        raise InvalidInput(f"{len(inside) or 'no'} variants of {matching[0].name} begin with {variant!r}",
+                           hint=f"it has: {names}")
+    return inside[0]
+
+
+def to_remove(
+    runs: Sequence[KeptRun], *, now: datetime, older_than: timedelta | None = None, keep: int | None = None
+) -> list[KeptRun]:
+    """Runs (oldest first) that are older than that, and all but the newest ``keep``. What still runs is never one."""
+    finished = [run for run in runs if not run.running]
+    surplus = finished[:max(0, len(finished) - keep)] if keep is not None else []
+    old = [run for run in finished if older_than is not None
+           and (run.started_at or datetime.fromtimestamp(_written(run.folder), UTC)) < now - older_than]
+    return [run for run in finished if run in surplus or run in old]
+
+
+def remove_run(folder: Path) -> None:
+    """Raises: InvalidInput when it still runs; EnvironmentProblem when it cannot be removed."""
+    if glance(folder).running:
+        raise InvalidInput(f"{folder.name} still runs", hint="end it with Ctrl-C where it runs")
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise EnvironmentProblem(f"{folder} cannot be removed: {error.strerror}") from error
+
+
+# --- baselines
+
+
+def slim(result: Result) -> Result:
+    """A result without what only charts need: a baseline lies in a repository."""
+    runs = tuple(run.model_copy(update={"series": Series(), "events": ()}) for run in result.runs)
+    return result.model_copy(update={"runs": runs, "comparison": None})
+
+
+def write_baseline(result: Result, path: Path) -> None:
+    """Raises: EnvironmentProblem."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(slim(result).to_json(), ensure_ascii=False, indent=1) + "\n")
+    except OSError as error:
+        raise EnvironmentProblem(f"{path} cannot be written: {error.strerror}") from error
+
+
+def baseline_path(root: Path, name: str) -> Path:
+    """Raises: InvalidInput when it cannot be a name."""
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(f"{name!r} cannot be the name of a baseline",
+                           hint="lower-case letters, digits and dashes; or write it to a file: --file PATH")
+    return root / BASELINES / f"{name}.json"
+
+
+def baselines(root: Path) -> list[KeptBaseline]:
+    """All that are saved, by name. Raises: InvalidInput when one cannot be read."""
+    return [KeptBaseline(path.stem, path, read_file(path)) for path in sorted((root / BASELINES).glob("*.json"))]
+
+
+def remove_baseline(root: Path, name: str) -> None:
+    """Raises: InvalidInput when there is none of this name."""
+    path = baseline_path(root, name)
+    if not path.exists():
+        raise InvalidInput(f"there is no baseline {name!r}", hint=_known(item.stem for item in _saved(root)))
+    path.unlink()
+
+
+def _saved(root: Path) -> list[Path]:
+    return sorted((root / BASELINES).glob("*.json"))
+
+
+def _known(names: Iterable[str]) -> str:
+    told = ", ".join(names)
+    return f"there are: {told}" if told else "save one: testbed baseline save"
+
+
+# --- anything that holds a result
+
+
+def read_file(path: Path) -> Result:
+    """A result, saved baseline or bundle. Raises: InvalidInput when it is none of this version."""
+    if path.name.endswith((".tar.gz", ".tgz")):
+        from testbed.experiment.bundle import read_bundle
+
+        return read_bundle(path)
+    try:
+        return Result.from_json(json.loads(path.read_text()))
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{path} is not a result of this version: {str(error).splitlines()[0]}") from None
+
+
+def find_baseline(root: Path, text: str) -> tuple[str, Result]:
+    """A baseline by its name, or any file or run that holds a result; and what to call it.
+
+    Raises: InvalidInput.
+    """
+    if Path(text).is_file():
+        return Path(text).name, read_file(Path(text))
+    saved = {path.stem: path for path in _saved(root)}
+    if text in saved:
+        return text, read_file(saved[text])
+    if "/" in text or text.endswith((".json", ".gz")):
+        if any((Path(text) / name).is_file() for name in ("result.json", "study.json")):
+            return Path(text).name, _of_folder(Path(text))
+        if text.endswith((".json", ".gz")):
+            raise InvalidInput(f"there is no file {text}")
+    try:
+        folder = find_run(root, text)
+    except InvalidInput:
+        raise InvalidInput(f"there is neither a file nor a baseline nor a run {text!r}", hint=_known(saved)) from None
+    return folder.name, _of_folder(folder)
+
+
+def _of_folder(folder: Path) -> Result:
+    if not (folder / "result.json").exists():
+        names = ", ".join(f"{folder.name}/{path.parent.name}" for path in sorted(folder.glob("*/result.json")))
+        raise InvalidInput(f"{folder.name} has several variants", hint=f"say which: {names}")
+    return read_result(folder)
