@@ -61,7 +61,7 @@ class FaultPaths:
 
     def _taken_out(self, track: Track, pod: PodSeen, sign: str, until: float) -> None:
         """From the first sign until the pod no longer counts as ready."""
-        life, u = PodLife(self.scene, pod.key, self.profile), self.exactness.of(until)
+        life, u = PodLife(self.scene, pod.key, self.profile, self.exactness), self.exactness.of(until)
         readiness = probe_of(life.spec, "readiness")
         died = any(word.reason == "ContainerDied" and track.at - 1e-6 <= word.at <= until + u for word in life.words)
         ended = self._ended(life, track.at, until) if died else None  # one that is being stopped may still be ready
@@ -115,7 +115,7 @@ class FaultPaths:
         if self.marks.detected is None:
             return self._unnoticed(end)
         track, sign = self._noticed(pod)
-        life = PodLife(self.scene, pod.key, self.profile)
+        life = PodLife(self.scene, pod.key, self.profile, self.exactness)
         stopped = self._ended(life, track.at, end)
         if stopped is not None:
             self._waited_for_stop(track, life, sign, stopped)
@@ -146,7 +146,7 @@ class FaultPaths:
         made = first(pod.at for pod in self.scene.new_pods() if pod.key == key)
         track.to(made, "control", "its pod made by the controller", limit_s=CONTROL_S,
                  u=self.exactness.of(made or acted))
-        track.follow(PodLife(self.scene, key, self.profile).segments(track.at, end))
+        track.follow(PodLife(self.scene, key, self.profile, self.exactness).segments(track.at, end))
         return track.segments
 
     def _unnoticed(self, end: float) -> list[Segment]:

@@ -64,6 +64,9 @@ def parse_ratio(value: Any) -> float:
     return ratio
 
 
+HARDLY = 0.1  # of a figure
+
+
 def say_duration(seconds: float | None, uncertainty_s: float | None = None) -> str:
     """For people: ``4 ms``, ``1.52 s``, ``2 min 5 s``; ``–`` when unknown.
 
@@ -105,11 +108,11 @@ def _leading(value: float) -> int:
 
 
 def _say_uncertainty(seconds: float) -> str:
-    """One figure, rounded up."""
+    """One figure, rounded up, but for what is hardly over it."""
     if seconds >= 60:
-        return f"{math.ceil(seconds / 60 - 1e-9)} min"
+        return f"{math.ceil(seconds / 60 - HARDLY)} min"
     power = _leading(seconds)
-    rounded = math.ceil(seconds / 10.0 ** power - 1e-9) * 10.0 ** power
+    rounded = math.ceil(seconds / 10.0 ** power - HARDLY) * 10.0 ** power
     return f"{rounded:g} s" if rounded >= 0.0995 else f"{rounded * 1000:g} ms"
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from testbed.core.profile import Profile
 from testbed.experiment.durations import say_setting
-from testbed.experiment.exactness import event_u
+from testbed.experiment.exactness import SAME_S, SAME_THING, Exactness
 from testbed.experiment.observations import ENGINE_LAG_S
 from testbed.experiment.pod_probes import (
     ProbeRule,
@@ -32,7 +32,6 @@ CONTROL_S = 1.0  # a loop's turn: told by a watch, decided, written; hundreds of
 ENDPOINTS_S = 1.0  # slice written, gateway programmed: milliseconds here, up to a second with kube-proxy
 PREPARE_S = 1.0  # between the end of a wait and the order to start: container made, volumes written
 KILL_S = 1.0  # from SIGKILL to the end of the last process, as the agent tells it
-SAME_S = 1.0  # two witnesses that are no farther apart may mean the same thing
 
 IMAGE_REFUSED = ("failed to pull image", "error: errimagepull", "error: imagepullbackoff", "back-off pulling image",
                  "error: errimageneverpull")
@@ -63,18 +62,18 @@ class Stretch:
 class PodLife:
     """Of one pod of a scene, by its key."""
 
-    def __init__(self, scene: Scene, key: str, profile: Profile) -> None:
-        self.scene, self.key, self.profile = scene, key, profile
+    def __init__(self, scene: Scene, key: str, profile: Profile, exactness: Exactness) -> None:
+        self.scene, self.key, self.profile, self.exactness = scene, key, profile, exactness
         self.evidence = scene.evidence
         self.spec = self.evidence.pod_spec(key)
         self.words = self._all_words()
 
     def _all_words(self) -> list[Told]:
         """Events, and where none was told of a death, a start or readiness, the engine's and the watch's."""
-        words = [Told(event.at, event.reason, event.message, event_u(event))
+        words = [Told(event.at, event.reason, event.message, self.exactness.of(event.at))
                  for event in self.scene.pod_events([self.key])]
         for seen in self.evidence.engine:
-            reason = {"die": "ContainerDied", "start": "Started"}.get(seen.action)
+            reason = SAME_THING.get(seen.action)
             if reason and seen.pod == self.key and self.scene.since <= seen.at <= self.scene.until:
                 _stand_in(words, Told(seen.at, reason, "as the engine tells", ENGINE_LAG_S))
         was_ready = any(pod.key == self.key and pod.ready for pod in self.scene.before.values())

@@ -1,7 +1,7 @@
 """What a manifest's probes and graces allow: how long each may hold a pod back, in seconds. Pure.
 
 The arithmetic is upstream's: a probe is taken every ``periodSeconds``; one that does not answer takes
-``timeoutSeconds``; so many in a row must fail or pass. What was measured against it is `attribution`'s and `pod_life`'s.
+``timeoutSeconds``; so many in a row must fail or pass. It is held against what was measured elsewhere.
 Source: kubernetes pkg/kubelet/prober/worker.go.
 """
 

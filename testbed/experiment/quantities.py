@@ -259,6 +259,8 @@ def observed(quantity: Quantity[Disruption], name: str, runs: Iterable[RunResult
         item = run.disruption(name)
         if item is None or (quantity.whom and item.kind not in quantity.whom):
             continue
+        if quantity.censored and not item.disrupted and item.requests.due:
+            continue  # nothing came of it: there was nothing to notice or to mend
         if item.noise and quantity.censored:
             continue  # what must not be noticed has no time until it was
         value = quantity.read(item)

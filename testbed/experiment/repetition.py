@@ -18,6 +18,7 @@ from testbed.experiment.kind import SloSpec
 from testbed.experiment.load_results import Target, target_results
 from testbed.experiment.observations import Evidence
 from testbed.experiment.overlaps import overlapping
+from testbed.experiment.overlaps import overlapping
 from testbed.experiment.result import (
     Disruption,
     GeneratorUse,
@@ -106,6 +107,7 @@ def disruptions(repetition: Repetition, clients: Clients | None) -> Views:
                        clients=clients)
     found.sort(key=lambda item: math.inf if item.marks.injected is None else item.marks.injected)
     found = overlapping(found, repetition.evidence, clients, until=repetition.watched_until)
+    found = overlapping(found, repetition.evidence, clients, until=repetition.watched_until)
     return with_views(found, repetition.evidence, repetition.deployments, clients, since=repetition.method_began,
                       until=repetition.watched_until, noise=repetition.noise, slo=repetition.slo)
 
@@ -120,6 +122,8 @@ def run_result(repetition: Repetition) -> RunResult:
     if lateness is not None and lateness > LATENESS_TOLD_S:
         notes.append(f"this machine was busy: the pulse left up to {say_duration(lateness)} late (p99), and what "
                      "clients saw is no more exact than that")
+    if repetition.acts and not repetition.evidence.engine_asked:
+        notes.append("the container engine is no witness here: this platform gives no way to ask it")
     return RunResult(
         number=repetition.number, verdict=repetition.verdict, reason=repetition.reason,
         void_reason=void_reason(repetition.pulse), started_at=repetition.started_at,

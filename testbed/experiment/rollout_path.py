@@ -99,7 +99,7 @@ class RolloutPath:
         else:
             track.to(step.begun, "control", "the next pod made", limit_s=CONTROL_S, u=self.exactness.of(step.begun))
             ready = step.done
-            track.follow(PodLife(self.scene, step.pod.key, self.profile).segments(track.at, ready))
+            track.follow(PodLife(self.scene, step.pod.key, self.profile, self.exactness).segments(track.at, ready))
             if self.min_ready_s:
                 track.to(min(ready + self.min_ready_s, until), "min-ready", f"minReadySeconds {self.min_ready_s:g}")
         track.to(until, "control", "status written, and what it allows begun", limit_s=CONTROL_S,
@@ -107,7 +107,7 @@ class RolloutPath:
 
     def _stalled(self, start: float, until: float) -> list[Segment]:
         key = self.first_pod or next((step.key for step in self.scene.new_pods()), "")
-        return PodLife(self.scene, key, self.profile).segments(start, until) if key else []
+        return PodLife(self.scene, key, self.profile, self.exactness).segments(start, until) if key else []
 
     # --- who came and who left
 

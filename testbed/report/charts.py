@@ -33,14 +33,14 @@ def waterfall() -> Spec:
     x = alt.X("start:Q", title="Seconds since injection", scale=alt.Scale(nice=False))
     lanes = alt.Y("lane:N", title=None, sort=["clients", "isolation", "repair"],
                   axis=alt.Axis(domain=False, ticks=False, labelPadding=8))
-    tooltip = [alt.Tooltip("label:N", title="gap"), alt.Tooltip("seconds:Q", title="seconds", format=".3f"),
+    tooltip = [alt.Tooltip("label:N", title="gap"), alt.Tooltip("said:N", title="took"),
                alt.Tooltip("cause:N", title="cause")]
     base = alt.Chart(alt.NamedData("gaps"))
     bars = base.mark_bar(height=16, cornerRadius=3, stroke="@page", strokeWidth=1).encode(
         x=x, x2="end:Q", y=lanes, color=alt.Color("tone:N", scale=None), tooltip=tooltip)
     marks = alt.Chart(alt.NamedData("marks")).mark_point(filled=True, size=70, shape="diamond", opacity=1).encode(
         x="at:Q", y=lanes, color=alt.Color("tone:N", scale=None),
-        tooltip=[alt.Tooltip("label:N", title="mark"), alt.Tooltip("at:Q", title="seconds", format=".3f")])
+        tooltip=[alt.Tooltip("label:N", title="mark"), alt.Tooltip("said:N", title="after")])
     zero = alt.Chart(alt.NamedData("zero")).mark_rule(color="@bad", strokeDash=[3, 3]).encode(x="at:Q")
     return _finished(alt.layer(zero, bars, marks).properties(height=96, width=600))
 

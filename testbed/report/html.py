@@ -18,6 +18,16 @@ from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Disruption, Result, RunResult
 from testbed.report.client_words import client_lines
 from testbed.report.html_data import GAP_TONES, run_data, spread_data, waterfall_data
+from testbed.report.timeline_words import (
+    NOTHING_CAME,
+    at_mark,
+    largest,
+    length,
+    parts_line,
+    since,
+    why_not_faster,
+    witnesses_line,
+)
 from testbed.report.words import (
     MARK_WORDS,
     OUTAGE_NOTE,
@@ -27,7 +37,6 @@ from testbed.report.words import (
     main_run,
     passed,
     say_quantity,
-    slowest_gap,
     statistics_of,
 )
 
@@ -50,8 +59,9 @@ def render(result: Result) -> str:
         result=result, passed=passed(result), headline=headline(result), runs=runs, shown=main_run(result),
         left_out=len(result.runs) - len(runs), data=script_json(page_data(result, runs)), library=library(),
         say_value=say_value, cards=[_card(result, name) for name in result.disruption_names()],
-        quantity=QUANTITY_WORDS, slowest_gap=slowest_gap,
-        outage_note=OUTAGE_NOTE,
+        quantity=QUANTITY_WORDS, slowest_gap=largest, outage_note=OUTAGE_NOTE, at_mark=at_mark, length=length,
+        parts_line=parts_line, why_not_faster=why_not_faster, witnesses_line=witnesses_line, since=since,
+        nothing_came=NOTHING_CAME,
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from testbed.experiment.result import Disruption, Result, RunResult
+from testbed.experiment.durations import say_duration
+from testbed.experiment.result import Disruption, Gap, Result, RunResult
+from testbed.report.timeline_words import KIND_WORDS, length
 from testbed.report.words import MARK_WORDS, QUANTITY_WORDS, clean
 
 Rows = list[dict[str, Any]]
@@ -71,27 +73,41 @@ def events(run: RunResult) -> Rows:
 def waterfall_data(item: Disruption) -> dict[str, Any]:
     """Gaps and marks of one disruption, in seconds since its injection."""
     zero = item.marks.injected or 0.0
-    gaps: Rows = [{
-        "lane": gap.path, "start": round(gap.start_s - zero, 4), "end": round(gap.end_s - zero, 4),
-        "seconds": round(gap.seconds, 4), "tone": GAP_TONES.get(gap.end_mark, "@muted"), "cause": clean(gap.cause),
-        "label": f"{MARK_WORDS.get(gap.start_mark, gap.start_mark)} → {MARK_WORDS.get(gap.end_mark, gap.end_mark)}",
-    } for gap in item.gaps]
+    gaps: Rows = [bar for gap in item.gaps if item.disrupted for bar in _bars(gap, zero)]
     horizon = BEYOND * max((float(gap["end"]) for gap in gaps), default=float("inf"))
     gaps += [{
         "lane": "clients", "start": round(outage.start_s - zero, 4), "end": round(outage.end_s - zero, 4),
-        "seconds": round(outage.seconds, 4), "tone": "@bad" if outage.failed else "@warm",
+        "said": say_duration(outage.seconds, 2 * outage.uncertainty_s), "tone": "@bad" if outage.failed else "@warm",
         "label": "outage as clients saw it" if outage.failed else "slower than normal",
         "cause": f"{outage.failed} requests failed, {outage.slow} were slower than normal",
     } for outage in item.outages if outage.start_s - zero <= horizon]
     marks: Rows = []
+    resolution_s = next((seen.uncertainty_s for seen in item.sightings if seen.witness == "clients"), 0.0)
     for name, tone in (("first_failed", "@bad"), ("last_failed", "@bad"), ("latency_normal", "@good")):
         at = item.marks.get(name)
         if at is not None and at - zero <= horizon:
-            marks.append({"lane": "clients", "at": round(at - zero, 4), "label": MARK_WORDS[name], "tone": tone})
+            marks.append({"lane": "clients", "at": round(at - zero, 4), "label": MARK_WORDS[name], "tone": tone,
+                          "said": say_duration(at - zero, resolution_s)})
     if item.marks.undone is not None and item.marks.undone - zero <= horizon:
         marks.append({"lane": "repair", "at": round(item.marks.undone - zero, 4), "label": "fault undone",
-                      "tone": "@muted"})
+                      "tone": "@muted", "said": say_duration(item.marks.undone - zero, item.uncertainty_of("undone"))})
     return {"gaps": gaps, "marks": marks, "zero": [{"at": 0}]}
+
+
+def _bars(gap: Gap, zero: float) -> Rows:
+    """One bar for each part of a gap, or for the whole where it has none."""
+    label = f"{MARK_WORDS.get(gap.start_mark, gap.start_mark)} → {MARK_WORDS.get(gap.end_mark, gap.end_mark)}"
+    tone, bars = GAP_TONES.get(gap.end_mark, "@muted"), list[dict[str, Any]]()
+    at = gap.start_s - zero
+    for part in gap.parts:
+        bars.append({
+            "lane": gap.path, "start": round(at, 4), "end": round(at + part.seconds, 4),
+            "said": say_duration(part.seconds, part.uncertainty_s), "cause": clean(part.words),
+            "tone": "@muted" if part.kind == "unexplained" else tone, "label": f"{label}: {KIND_WORDS[part.kind]}"})
+        at += part.seconds
+    return bars or [{
+        "lane": gap.path, "start": round(at, 4), "end": round(gap.end_s - zero, 4), "said": length(gap),
+        "tone": tone, "cause": clean(gap.cause), "label": label}]
 
 
 def spread_data(result: Result) -> dict[str, Rows]:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from testbed.experiment.durations import say_duration
 from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Disruption, Result, RunResult
 from testbed.report.client_words import client_lines
+from testbed.report.timeline_words import (
+    NOTHING_CAME,
+    PATHS,
+    at_mark,
+    length,
+    parts_line,
+    why_not_faster,
+    witnesses_line,
+)
 from testbed.report.words import (
     MARK_WORDS,
     OUTAGE_NOTE,
@@ -86,7 +94,10 @@ def _clients(run: RunResult | None) -> Iterator[str]:
 
 
 def _timeline(item: Disruption) -> Iterator[str]:
-    if item.marks.injected is None or not item.gaps:
+    if not item.disrupted:
+        yield f"**{cell(item.name)}**: {NOTHING_CAME}"
+        yield ""
+    if item.marks.injected is None or not item.gaps or not item.disrupted:
         return
     yield f"<details><summary>{cell(item.name)}: where the time went</summary>"
     yield ""
@@ -94,7 +105,13 @@ def _timeline(item: Disruption) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for gap in item.gaps:
         yield (f"| {gap.path} | {MARK_WORDS.get(gap.end_mark, gap.end_mark)} | "
-               f"{say_duration(gap.end_s - item.marks.injected)} | {say_duration(gap.seconds)} | {cell(gap.cause)} |")
+               f"{at_mark(item, gap)} | {length(gap)} | {cell(gap.cause)}"
+               + (f"<br>{cell(parts)}" if (parts := parts_line(gap)) else "") + " |")
+    yield ""
+    yield from (f"- {path}: {cell(why)}" for path in PATHS if (why := why_not_faster(item, path)))
+    if seen := witnesses_line(item):
+        yield f"- witnesses: {cell(seen)}"
+    yield from (f"- {cell(note)}" for note in item.notes)
     yield ""
     yield "</details>"
     yield ""

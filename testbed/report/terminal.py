@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 from testbed.experiment.durations import say_duration
 from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Disruption, Result, RunResult
+from testbed.experiment.result.timeline import Path
 from testbed.report.client_words import client_lines
+from testbed.report.timeline_words import (
+    NOTHING_CAME,
+    PATHS,
+    at_mark,
+    length,
+    parts_line,
+    why_not_faster,
+    witnesses_line,
+)
 from testbed.report.words import (
     MARK_WORDS,
     OUTAGE_NOTE,
@@ -105,8 +115,11 @@ def _timelines(console: Console, result: Result, run: RunResult) -> None:
         title.append(f"  {clean(item.what)}", style="")
         title.append("  " + clean(", ".join(item.targets)), style="dim")
         console.print(title)
-        for path in ("isolation", "repair"):
+        if not item.disrupted:
+            console.print(Text(f"  {NOTHING_CAME}", style="green"))
+        for path in PATHS if item.disrupted else ():
             _path(console, item, path)
+        _sentences(console, "witnesses", [line] if (line := witnesses_line(item)) else [])
         _sentences(console, "clients", client_lines(item))
         for note in item.notes:
             console.print(Text(f"  {clean(note)}", style="yellow"))
@@ -128,7 +141,7 @@ def _sentences(console: Console, title: str, lines: list[str]) -> None:
     console.print(table)
 
 
-def _path(console: Console, item: Disruption, path: str) -> None:
+def _path(console: Console, item: Disruption, path: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -137,16 +150,19 @@ def _path(console: Console, item: Disruption, path: str) -> None:
         return
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(width=11)
-    table.add_column(width=13)
-    table.add_column(justify="right", width=9)
-    table.add_column(justify="right", width=10)
+    table.add_column(width=11)
+    table.add_column(justify="right")
+    table.add_column(justify="right")
     table.add_column(ratio=1)
     for index, gap in enumerate(gaps):
+        told = Text(clean(gap.cause))
+        if parts := parts_line(gap):
+            told.append(f"\n{parts}", style="dim")
         table.add_row(
             Text(f"  {path}" if index == 0 else "", style="cyan"), Text(MARK_WORDS.get(gap.end_mark, gap.end_mark)),
-            Text(say_duration(gap.end_s - item.marks.injected)), Text(f"+{say_duration(gap.seconds)}", style="dim"),
-            Text(clean(gap.cause)))
+            Text(at_mark(item, gap)), Text(f"+{length(gap)}", style="dim"), told)
     console.print(table)
+    _sentences(console, "", [why] if (why := why_not_faster(item, path)) else [])
 
 
 def _clients(console: Console, run: RunResult) -> None:

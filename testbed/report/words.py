@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from testbed.experiment.durations import say_duration
-from testbed.experiment.result import Disruption, Result, RunResult, Statistic, Verdict
+from testbed.experiment.result import Result, RunResult, Statistic, Verdict
 
 MARK_WORDS = {
     "injected": "injected", "detected": "detected", "unready": "unready", "isolated": "isolated", "acted": "acted",
@@ -36,17 +36,19 @@ def passed(result: Result) -> bool:
     return result.verdict is Verdict.PASSED
 
 
-def say_statistic(item: Statistic) -> str:
-    """``1.52 s``; over several runs ``1.52 s (1.31 – 1.80 s)``, and how often it was not seen."""
+def say_statistic(item: Statistic, uncertainty_s: float = 0.0) -> str:
+    """``1.52 s``; over several runs ``1.52 s (1.31 – 1.80 s)``, and how often it was not seen. ``uncertainty_s``: of
+    one value of it."""
     def say(value: float | None) -> str:
-        return say_duration(value) if item.unit == "s" else "–" if value is None else f"{value:g}"
+        return say_duration(value, uncertainty_s) if item.unit == "s" else "–" if value is None else f"{value:g}"
 
     if item.n == 0:
         return "not seen" if item.censored else "–"
     if item.n + item.censored == 1:
         return say(item.median)
     tail = f", not seen in {item.censored}" if item.censored else ""
-    return f"{say(item.median)} ({say(item.minimum)} – {say(item.maximum)}{tail})"
+    middle, low, high = (say(value).partition(" ± ")[0] for value in (item.median, item.minimum, item.maximum))
+    return f"{middle} ({low} – {high}{tail})"
 
 
 def say_quantity(result: Result, disruption: str, quantity: str) -> str:
@@ -58,20 +60,19 @@ def say_quantity(result: Result, disruption: str, quantity: str) -> str:
     if quantity == "repair" and found.n == 0 and stalled:
         marks = stalled[-1].marks
         return f"stalled after {say_duration((marks.stalled or 0.0) - (marks.injected or 0.0))}"
-    return say_statistic(found)
+    return say_statistic(found, _uncertainty(result, disruption, quantity))
+
+
+def _uncertainty(result: Result, disruption: str, quantity: str) -> float:
+    """How far one run's value may be wrong: the middle of what the runs say."""
+    mark = {"detection": "detected", "isolation": "isolated", "repair": "restored"}.get(quantity)
+    known = sorted(item.uncertainty_of(mark) if mark else sum(outage.uncertainty_s for outage in item.outages)
+                   for item in result.disruptions(disruption)) if mark or quantity == "outage" else []
+    return known[len(known) // 2] if known else 0.0
 
 
 def statistics_of(result: Result, disruption: str) -> dict[str, Statistic]:
     return {item.quantity: item for item in result.statistics if item.disruption == disruption}
-
-
-def slowest_gap(disruption: Disruption, path: str) -> str:
-    """What cost most of a path, in words."""
-    gaps = [gap for gap in disruption.gaps if gap.path == path and gap.seconds > 0]
-    if not gaps:
-        return ""
-    gap = max(gaps, key=lambda item: item.seconds)
-    return clean(f"{gap.cause}: {say_duration(gap.seconds)}")
 
 
 def main_run(result: Result) -> RunResult | None:

@@ -4,7 +4,7 @@ over its network. Everything that it hands out runs on the virtual loop."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -13,7 +13,9 @@ from testbed.api import labels
 from testbed.client.protocol import Client
 from testbed.core.profile import Profile
 from testbed.errors import NotFound
+from testbed.experiment.engine_witness import EngineEvents, engine_events
 from testbed.experiment.loading import LoadedExperiment
+from testbed.experiment.observations import EngineSeen
 from testbed.experiment.platforms.profile_words import timing_of
 from testbed.experiment.platforms.protocol import Timing
 from testbed.experiment.platforms.simulation import environment_of_simulation
@@ -24,6 +26,7 @@ from testbed.load.open_loop import Pulse
 from testbed.load.profile import say_stages
 from testbed.load.pulse import arguments, ask_of, plan_of
 from testbed.load.sink import FileSink, Flying
+from testbed.runtime.simulated import SimulatedEngine
 from testbed.simulation.asking import SimulatedSender, ask_once
 from testbed.simulation.world import World
 
@@ -64,6 +67,14 @@ class SimulatedPlatform:
         if not found:
             raise NotFound(f"pod {pod} has no container")
         return b"\n".join(line for _, line in found[-1].logs[-lines:]).decode("utf-8", "replace")
+
+    def engine_events(self) -> EngineEvents:
+        world = self._world
+
+        def events(start_ns: int) -> AsyncIterator[EngineSeen]:
+            return engine_events(SimulatedEngine(world.machine, "witness"), world.instance_id, start_ns, world.clock)
+
+        return events
 
     async def environment(self) -> Environment:
         return environment_of_simulation(len(self._world.room.nodes))
