@@ -18,7 +18,7 @@ from testbed.experiment.embedded import check_fault
 from testbed.experiment.kind import API_VERSION, KIND, Experiment
 from testbed.experiment.loading import LoadedExperiment, pydantic_mistakes
 from testbed.experiment.objectives import Misspelt, Objective, parse_objective
-from testbed.load.locust import check_locustfile
+from testbed.load.locustfiles import examine_locustfile
 
 DEFAULT_RATE = 100.0
 RATE_BESIDE_LOCUST = 20.0  # enough to see an outage of a fifth of a second, too little to be the load
@@ -62,7 +62,7 @@ def load_test(test: LoadTest) -> LoadedExperiment:
     Raises: InvalidInput with all mistakes of flags, faults, objectives and the locustfile.
     """
     if test.locustfile is not None:
-        check_locustfile(test.locustfile)
+        examine_locustfile(test.locustfile)
     document = Document(_document(test), "load")
     mistakes: list[Mistake] = []
     for fault in test.faults:

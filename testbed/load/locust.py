@@ -1,131 +1,78 @@
-"""Locust, in a process of its own, with the user's locustfile unchanged.
+"""Locust, in processes of its own, with the user's locustfile unchanged.
 
 Locust patches whatever process imports it, so it is only ever a subprocess. Its users wait for their answers: it
-gives the realistic load and counts; outages are the pulse's to measure. Raw samples come out through
-``testbed_listener.py``, because Locust rounds its own percentiles. Decides how Locust is started, stopped, and how
-its failures are told.
+gives the realistic load and counts; outages are the pulse's to measure (or a `PulseUser`'s). Raw samples come out
+through ``testbed_listener.py``, because Locust rounds its own percentiles. Decides how Locust is started, alone or as a
+master of workers, and stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import math
 import os
-import re
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.errors import EnvironmentProblem, InvalidInput, Mistake, TestbedError
-from testbed.load.outage import percentile
+from testbed.errors import EnvironmentProblem
+from testbed.load.locust_samples import LocustData, read_samples
+from testbed.load.locustfiles import LoadFailed, check_locustfile, failure
 
 _LISTENER = Path(__file__).with_name("testbed_listener.py")
 _STOP_TIMEOUT_S = 2  # what running tasks get
-_END_WITHIN_S = 10.0
+_END_WITHIN_S = 20.0  # with workers: their tasks end, their last samples come, they leave
 _START_WITHIN_S = 20.0
-_OWN_LINE = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
-
-
-class LoadFailed(TestbedError):
-    """The load generator ended by itself, or could not be started."""
-
-    exit_code = 9
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One request of a Locust user. ``error`` empty: it succeeded. Not measured from a due time: see the module."""
-
-    at_ns: int  # CLOCK_MONOTONIC when it ended
-    latency_s: float
-    error: str
-    length: int
-    method: str
-    name: str
+_LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
-class EndpointSummary:
-    """Exact figures of one endpoint (or of all, ``name`` ``Aggregated``); percentiles in seconds."""
+class Workers:
+    """Workers that are started by others and join at ``host:port``; how many, and how long they are waited for."""
 
-    method: str
-    name: str
-    requests: int
-    failures: int
-    p50_s: float
-    p95_s: float
-    p99_s: float
-    max_s: float
+    expect: int
+    host: str = _LOOPBACK
+    port: int = 5557
+    within_s: float = 60.0
 
-
-@dataclass
-class LocustData:
-    """What the listener has written so far. ``users``: (at_ns, users)."""
-
-    samples: list[Sample] = field(default_factory=list)
-    users: list[tuple[int, int]] = field(default_factory=list)
+    @property
+    def command(self) -> str:
+        """What starts one; Locust sends it the locustfile."""
+        host = "<this machine>" if self.host in ("*", "0.0.0.0", "::") else self.host
+        return f"python -m locust -f - --worker --master-host {host} --master-port {self.port}"
 
 
-def parse_sample(line: str) -> Sample:
-    """Raises: ValueError."""
-    done, milliseconds, outcome, length, method, name = line.split("\t", 5)
-    return Sample(int(done), float(milliseconds) / 1e3, "" if outcome == "ok" else outcome, int(length), method, name)
+@dataclass(frozen=True)
+class Users:
+    """How many users, how fast they come (per second), and in which processes: this one alone, ``processes`` local
+    workers, or ``workers`` from elsewhere."""
 
-
-def read_samples(path: Path) -> LocustData:
-    """What is there, up to the last whole line; nothing when there is no file."""
-    data = LocustData()
-    try:
-        text = path.read_text(errors="replace")
-    except FileNotFoundError:
-        return data
-    for line in text[: text.rfind("\n") + 1].splitlines():
-        if line.startswith("#"):
-            found = re.search(r'"at_ns": (\d+), "users": (\d+)', line)
-            if found:
-                data.users.append((int(found.group(1)), int(found.group(2))))
-            continue
-        with contextlib.suppress(ValueError):
-            data.samples.append(parse_sample(line))
-    return data
-
-
-def summarise(samples: Sequence[Sample]) -> tuple[EndpointSummary, ...]:
-    """Per endpoint by method and name, and all of them together last."""
-    groups: dict[tuple[str, str], list[Sample]] = {}
-    for sample in samples:
-        groups.setdefault((sample.method, sample.name), []).append(sample)
-    rows = [_summary(method, name, group) for (method, name), group in sorted(groups.items())]
-    return (*rows, _summary("", "Aggregated", samples)) if samples else ()
-
-
-def _summary(method: str, name: str, samples: Sequence[Sample]) -> EndpointSummary:
-    times = sorted(sample.latency_s for sample in samples)
-    return EndpointSummary(method, name, len(times), sum(bool(sample.error) for sample in samples),
-                           percentile(times, 0.5), percentile(times, 0.95), percentile(times, 0.99), times[-1])
+    users: int
+    spawn_rate: float
+    processes: int | None = None
+    workers: Workers | None = None
 
 
 class LocustProcess:
-    """One Locust process. ``await start()``, then ``await stop()`` always.
+    """One Locust, with or without workers. ``await start()``, then ``await stop()`` always.
 
     Args:
         locustfile: the user's file, unchanged; Locust runs in its folder.
         url: base address of what is loaded (``--host``).
-        spawn_rate: users per second.
         duration_s: 0: until stopped.
         samples: where the raw samples go; Locust's output goes beside it, as ``.log``.
         html: where Locust's own report goes when it ends.
     """
 
     def __init__(
-        self, locustfile: Path, url: str, *, users: int, spawn_rate: float, samples: Path, html: Path,
-        duration_s: float = 0.0, tags: tuple[str, ...] = (),
+        self, locustfile: Path, url: str, users: Users, *, samples: Path, html: Path, duration_s: float = 0.0,
+        tags: tuple[str, ...] = (),
     ) -> None:
-        self.locustfile, self.url, self.users, self.spawn_rate = locustfile, url, users, spawn_rate
+        self.locustfile, self.url, self.users = locustfile, url, users
         self.samples, self.html, self.log = samples.resolve(), html.resolve(), samples.resolve().with_suffix(".log")
         self._duration_s, self._tags = duration_s, tags
         self._process: subprocess.Popen[bytes] | None = None
@@ -134,9 +81,9 @@ class LocustProcess:
     def argv(self) -> list[str]:
         argv = [
             sys.executable, "-m", "locust", "-f", f"{_LISTENER},{self.locustfile.resolve()}", "--headless",
-            "--host", self.url, "--users", str(self.users), "--spawn-rate", f"{self.spawn_rate:g}",
+            "--host", self.url, "--users", str(self.users.users), "--spawn-rate", f"{self.users.spawn_rate:g}",
             "--html", str(self.html), "--only-summary", "--exit-code-on-error", "0",
-            "--stop-timeout", str(_STOP_TIMEOUT_S), "--loglevel", "WARNING",
+            "--stop-timeout", str(_STOP_TIMEOUT_S), "--loglevel", "WARNING", *self._distribution(),
         ]
         if self._duration_s:
             argv += ["--run-time", f"{max(1, round(self._duration_s))}s"]
@@ -144,24 +91,38 @@ class LocustProcess:
             argv += ["--tags", *self._tags]
         return argv
 
+    def _distribution(self) -> list[str]:
+        """How its processes find each other. Never beyond loopback, unless ``workers`` says so."""
+        if self.users.processes is not None:
+            port = str(_free_port())
+            return ["--processes", str(self.users.processes), "--master-bind-host", _LOOPBACK, "--master-bind-port",
+                    port, "--master-host", _LOOPBACK, "--master-port", port]
+        workers = self.users.workers
+        if workers is None:
+            return []
+        return ["--master", "--master-bind-host", workers.host, "--master-bind-port", str(workers.port),
+                "--expect-workers", str(workers.expect),
+                "--expect-workers-max-wait", str(max(1, math.ceil(workers.within_s)))]
+
     async def start(self) -> None:
         """Returns when users are there (or everything has ended well already).
 
-        Raises: InvalidInput (the locustfile cannot be used), LoadFailed, EnvironmentProblem.
+        Raises: InvalidInput (the locustfile cannot be used), LoadFailed, EnvironmentProblem (no workers).
         """
         check_locustfile(self.locustfile)
         self.samples.parent.mkdir(parents=True, exist_ok=True)
         self.samples.unlink(missing_ok=True)
         process = self._spawn()
         self._watch(process)
-        until = time.monotonic() + _START_WITHIN_S
-        while not any(users for _, users in read_samples(self.samples).users):
+        within_s = _START_WITHIN_S + (self.users.workers.within_s if self.users.workers else 0.0)
+        until = time.monotonic() + within_s
+        while not any(users for _, users in self.read().users):
             if process.poll() is not None:
                 self._raise_if_failed()
                 return
             if time.monotonic() > until:
                 await self.stop()
-                raise LoadFailed(f"Locust had no users after {_START_WITHIN_S:.0f} s", hint=self._last_lines())
+                raise LoadFailed(f"Locust had no users after {within_s:.0f} s", hint=self._last_lines())
             await asyncio.sleep(0.05)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -191,15 +152,19 @@ class LocustProcess:
 
         loop.add_reader(handle, ended)
 
+    def read(self) -> LocustData:
+        """All that has come out so far."""
+        return read_samples(self.samples)
+
     async def wait(self) -> None:
         """Until it ends by itself. Raises: LoadFailed when that was not well."""
         if self._ended is not None:
             await asyncio.shield(self._ended)
             self._raise_if_failed()
 
-    async def stop(self) -> list[Sample]:
+    async def stop(self) -> LocustData:
         """Lets running tasks end, has the report written (Locust writes it on SIGINT, not on SIGTERM), and returns all
-        samples. May be called again."""
+        that came out. May be called again."""
         process = self._process
         if process is not None and self._ended is not None and process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -209,7 +174,7 @@ class LocustProcess:
                 process.kill()
                 await asyncio.shield(self._ended)
             process.wait()
-        return read_samples(self.samples).samples
+        return self.read()
 
     # --- failures
 
@@ -218,31 +183,25 @@ class LocustProcess:
         code = self._process.wait()
         if code in (0, -signal.SIGINT):
             return
-        raise failure(self.locustfile, code, self.log.read_text(errors="replace"))
+        log = self.log.read_text(errors="replace")
+        workers = self.users.workers
+        if workers is not None and "Gave up waiting for workers" in log:
+            came = len(set(self.read().workers))
+            raise EnvironmentProblem(
+                f"{workers.expect} Locust workers were expected at {workers.host}:{workers.port} within "
+                f"{workers.within_s:g} s; {came} came", hint=f"start each one with: {workers.command}")
+        if "Address already in use" in log:
+            where = f"{workers.host}:{workers.port}" if workers else _LOOPBACK
+            raise EnvironmentProblem(f"Locust's master cannot listen on {where}: the port is taken",
+                                     hint="give another one: load.locust.workers.bind" if workers else "try again")
+        raise failure(self.locustfile, code, log)
 
     def _last_lines(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return " / ".join(line.strip() for line in lines[-3:])
 
 
-def check_locustfile(file: Path) -> None:
-    """Raises: InvalidInput when there is no such file, or Locust could not be given its name."""
-    if not file.is_file():
-        near = sorted(path.name for path in file.parent.glob("*.py")) if file.parent.is_dir() else []
-        raise InvalidInput(f"there is no locustfile {file}", hint="here are: " + ", ".join(near[:5]) if near else "")
-    if "," in str(file.resolve()):
-        raise InvalidInput(f"{file}: Locust cannot load a file with a comma in its path")
-
-
-def failure(file: Path, code: int, log: str) -> TestbedError:
-    """What Locust's output means: the user's file is wrong, or Locust crashed."""
-    lines = [line.rstrip() for line in log.splitlines() if line.strip()]
-    last = lines[-1].strip() if lines else "no output"
-    if "No User class found" in log:
-        return InvalidInput([Mistake("has no class that is a User (locust.HttpUser)", file=str(file))])
-    own = [int(found["line"]) for found in _OWN_LINE.finditer(log) if Path(found["file"]).name == file.name]
-    raised = [line for line in lines if re.match(r"\w*(Error|Exception)\b", line)]
-    if own and raised:
-        return InvalidInput([Mistake(raised[-1], file=str(file), line=own[-1])])
-    shown = "\n    ".join(lines[-6:])
-    return LoadFailed(f"Locust ended with exit code {code}: {last}", hint=f"its last lines:\n    {shown}")
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_LOOPBACK, 0))
+        return int(probe.getsockname()[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from load_server import GOOD
 
 from testbed.errors import InvalidInput
 from testbed.load.alone import LoadTest, load_test
@@ -31,7 +32,7 @@ def test_faults_are_injected_after_a_quarter_under_names_that_objectives_can_use
 
 def test_a_locustfile_runs_beside_a_slow_pulse(tmp_path: Path) -> None:
     file = tmp_path / "users.py"
-    file.write_text("")
+    file.write_text(GOOD)
     loaded = load_test(LoadTest("web", 10.0, locustfile=file, users=50))
     assert loaded.locustfile == file
     assert loaded.experiment.spec.load.pulse is not None
