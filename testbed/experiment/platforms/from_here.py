@@ -55,6 +55,12 @@ class LocalPulse:
     def ended(self) -> bool:
         return self._process.returncode is not None
 
+    async def begin_stages(self) -> None:
+        if self._process.stdin is not None:
+            with contextlib.suppress(ConnectionError):  # it has ended: whoever looks at ``ended`` tells
+                self._process.stdin.write(b"begin\n")
+                await self._process.stdin.drain()
+
     async def stop(self) -> str:
         """Returns: what it wrote to stderr, at most 2 kB."""
         if self._process.stdin is not None:

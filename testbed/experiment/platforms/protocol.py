@@ -29,6 +29,10 @@ class PulseRun(Protocol):
     @property
     def ended(self) -> bool: ...
 
+    async def begin_stages(self) -> None:
+        """Lets the stages of a pulse that was started with ``--hold`` begin."""
+        ...
+
     async def stop(self) -> str:
         """Lets it finish what is in flight. Returns: what it complained of. Stopping twice is harmless."""
         ...
