@@ -58,7 +58,7 @@ def read_objects(files: Sequence[Path]) -> list[Document]:
 
     found: list[Document] = []
     mistakes: list[Mistake] = []
-    for path in _expanded(files):
+    for path in expanded(files):
         try:
             documents = read_text(sys.stdin.read(), "(standard input)") if str(path) == "-" else read_file(path)
         except InvalidInput as error:
@@ -75,7 +75,8 @@ def read_objects(files: Sequence[Path]) -> list[Document]:
     return found
 
 
-def _expanded(files: Sequence[Path]) -> list[Path]:
+def expanded(files: Sequence[Path]) -> list[Path]:
+    """Folders replaced by the manifests in them."""
     found: list[Path] = []
     for path in files:
         if path.is_dir():

@@ -161,7 +161,7 @@ def validate(
     files: list[Path] = typer.Argument(..., help="Manifests, faults and experiments."),
 ) -> None:
     """Check manifests, faults and experiments, Chaos Toolkit's too, without a cluster; apply nothing."""
-    from testbed.cli.apply import read_objects
+    from testbed.cli.apply import expanded, read_objects
     from testbed.experiment.embedded import check_fault, check_schedule
     from testbed.experiment.loading import load_experiment
     from testbed.experiment.manifests import check_manifests
@@ -170,7 +170,7 @@ def validate(
 
     mistakes: list[Mistake] = []
     count = 0
-    for path in files:
+    for path in expanded(files):
         try:
             if path.is_file() and is_toolkit_file(path):
                 load_toolkit(path)

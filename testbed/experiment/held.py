@@ -1,0 +1,168 @@
+"""A repetition whose method is somebody else's code: what a test does in a ``with`` block.
+
+The phases, the load, the undo and the timeline are those of every repetition; only what is done when is decided
+outside: a fault is injected and verified when it is asked for, and taken back when the code is done with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from testbed.api.resources import DEPLOYMENTS
+from testbed.errors import InvalidInput
+from testbed.experiment.documents import Document
+from testbed.experiment.embedded import check_fault, fault_kinds, fault_resource
+from testbed.experiment.engine_witness import witness_of
+from testbed.experiment.evidence import Observer
+from testbed.experiment.interrupts import Interrupts
+from testbed.experiment.journal import Journal
+from testbed.experiment.kind import API_VERSION, KIND, Experiment, Step
+from testbed.experiment.loading import LoadedExperiment, pydantic_mistakes
+from testbed.experiment.observations import key_of
+from testbed.experiment.phases import UNDO_TIMEOUT_S, RepetitionRunner, RunStopped
+from testbed.experiment.platforms.protocol import Platform
+from testbed.experiment.repetition import disruptions, ended_acts, run_result
+from testbed.experiment.result import EXIT_CODES, Disruption, Result, Verdict
+from testbed.experiment.saving import write_result
+
+Json = dict[str, Any]
+
+
+class HeldRepetition(RepetitionRunner):
+    """A repetition that goes on until ``release``. ``begun``: the load runs and the calm before was seen."""
+
+    def __init__(self, loaded: LoadedExperiment, platform: Platform, **more: Any) -> None:
+        super().__init__(loaded, platform, **more)
+        # Which faults will come is not known yet: all kinds are watched.
+        resources = [fault_resource({"apiVersion": version, "kind": kind}) for version, kind in sorted(fault_kinds())]
+        self.observer = Observer(platform.client, self.spec.namespace, resources, witness_of(platform))
+        self.repetition.evidence, self.repetition.start_ns = self.observer.evidence, self.observer.start_ns
+        self.begun = asyncio.Event()
+        self._released = asyncio.Event()
+
+    def release(self) -> None:
+        """The code is done: what is still in force is taken back, and the repetition ends."""
+        self._released.set()
+
+    async def _method(self) -> None:
+        self.repetition.method_began = began = self.observer.now()
+        await self.load.begin_stages()
+        self.begun.set()
+        try:
+            await self._released.wait()
+        finally:
+            self._refresh()
+            self._note_phase("inject", began, self.observer.now())
+
+    async def inject(self, step: Step) -> None:
+        """Returns when the fault is verified. Raises: RunStopped when it has no effect; ApiError."""
+        act = await self.doer.do(step, self.observer.now(), 0.0)
+        self.repetition.acts = ended_acts(self.repetition.acts, act)
+        try:
+            await self._verify(step)
+        except RunStopped as stop:
+            self.repetition.verdict, self.repetition.reason = stop.verdict, stop.reason
+            raise
+
+    async def take_back(self, step: Step, *, recover: bool) -> None:
+        """Undoes one fault and, with ``recover``, waits until all is well again or the step's timeout is over.
+
+        Raises: RunStopped when it cannot be undone; ApiError.
+        """
+        name = self.doer.fault_name(step.name)
+        await self.doer.undo(step.name)
+        if not await self.observer.wait(lambda: bool(self.observer.faults.get(name, {}).get("gone")), UNDO_TIMEOUT_S):
+            raise RunStopped(Verdict.UNDO_FAILED, f"{step.name} is still in force")
+        self.journal.undone(name)
+        if recover and not await self.observer.wait(lambda: self._settled(step.name), step.timeout):
+            self.repetition.notes.append(f"{step.name}: not restored within {step.timeout:g} s")
+        if recover and self.load.pulse is not None:
+            await asyncio.sleep(self.spec.observe)  # for the last answers, and for latency to be seen normal
+
+    def measured(self, name: str) -> Disruption | None:
+        """The timeline of one fault as it is known now."""
+        self.repetition.watched_until = self.observer.now()
+        clients = self._clients()
+        self._refresh()
+        return next((item for item in disruptions(self.repetition, clients).disruptions if item.name == name), None)
+
+
+class HeldRun:
+    """One such repetition from its beginning to its result. ``folder``: where its files go, made here."""
+
+    def __init__(
+        self, platform: Platform, folder: Path, tell: Callable[[str], None], *, name: str, namespace: str = "default",
+        pulse: Json | None = None,
+    ) -> None:
+        """Raises: InvalidInput for a pulse with mistakes."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folder, self.platform, self.name = folder, platform, name
+        self.measures_clients = pulse is not None
+        self._loaded = _held_experiment(name, namespace, pulse)
+        self._namespace, self._tell = namespace, tell
+        self._started_at = datetime.now(UTC)
+        self._journal = Journal(folder, folder.name, name, 0)
+        self._work: asyncio.Task[Any] | None = None
+        self._runner: HeldRepetition | None = None
+
+    @property
+    def runner(self) -> HeldRepetition:
+        assert self._runner is not None, "begin comes first"
+        return self._runner
+
+    async def begin(self) -> None:
+        """Returns when load runs and faults may come. Raises: RunStopped with what ended it before."""
+        found = await self.platform.client.list(DEPLOYMENTS, self._namespace)
+        self._runner = HeldRepetition(
+            self._loaded, self.platform, run_id=self.folder.name, number=1, folder=self.folder, journal=self._journal,
+            interrupts=Interrupts(self._tell), tell=self._tell, deployments=tuple(map(key_of, found.items)))
+        self._work = asyncio.create_task(self._runner.run())
+        begun = asyncio.create_task(self._runner.begun.wait())
+        try:
+            await asyncio.wait({self._work, begun}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            begun.cancel()
+        if not self._runner.begun.is_set():
+            repetition = self._work.result()
+            self._journal.finish(repetition.verdict.value, EXIT_CODES[repetition.verdict])
+            raise RunStopped(repetition.verdict, repetition.reason)
+
+    async def end(self) -> Result:
+        """Takes back what is in force and measures. ``result.json`` is written too."""
+        assert self._work is not None, "begin comes first"
+        self.runner.release()
+        run = run_result(await self._work)
+        result = Result(
+            command="inject", run_id=self.folder.name, name=self.name, jitter=False,
+            profile=self.platform.profile.name, started_at=self._started_at, ended_at=datetime.now(UTC),
+            environment=await self.platform.environment(), verdict=run.verdict, exit_code=EXIT_CODES[run.verdict],
+            reason=run.reason, runs=(run,), artefacts={"journal": "journal.json", "result": "result.json"})
+        self._journal.finish(result.verdict.value, result.exit_code)
+        write_result(result, self.folder)
+        return result
+
+
+def fault_step(name: str, fault: Json, timeout_s: float) -> Step:
+    """Raises: InvalidInput when the fault has mistakes."""
+    mistakes = list(check_fault(Document(fault, "fault"), ()))
+    if mistakes:
+        raise InvalidInput(mistakes)
+    return Step.model_validate({"name": name, "fault": fault, "timeout": timeout_s})
+
+
+def _held_experiment(name: str, namespace: str, pulse: Json | None) -> LoadedExperiment:
+    value: Json = {
+        "apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name},
+        "spec": {"namespace": namespace, "jitter": 0, "observe": "1s", "method": [{"name": "held", "wait": 0}],
+                 **({"load": {"pulse": pulse}} if pulse else {})}}
+    try:
+        experiment = Experiment.model_validate(value)
+    except ValidationError as error:
+        raise InvalidInput(pydantic_mistakes(error, Experiment, Document(value, "load"))) from None
+    return LoadedExperiment(experiment, Path(name), (), {}, (), ())
