@@ -4,57 +4,97 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from testbed.api.instance import Instance, instance_directory, load_instance
+from testbed.api.instance import TESTBED, Instance, instance_directory, load_instance
+from testbed.errors import UsageError
 
 if TYPE_CHECKING:
     from testbed.cli.platforms import Opening
     from testbed.experiment.kind import ClusterSpec
     from testbed.experiment.platforms.protocol import ClusterSource, Platform
+    from testbed.machines.up import Shape
+
 
 def source(opening: Opening) -> ClusterSource:
     """Gives the cluster when the run asks for it."""
     def opened(spec: ClusterSpec) -> AbstractAsyncContextManager[Platform]:
-        return _opened(opening.cluster, spec, opening.tell, opening.keep)
+        return _opened(opening, spec)
 
     return opened
 
 
 @asynccontextmanager
-async def _opened(name: str, spec: ClusterSpec, tell: Callable[[str], None], keep: bool) -> AsyncIterator[Platform]:
-    from testbed.machines.up import Shape, bring_up_async, take_down_async
+async def _opened(opening: Opening, spec: ClusterSpec) -> AsyncIterator[Platform]:
+    from testbed.machines.up import bring_up_async, take_down_async
 
-    directory = instance_directory(name)
-    if (directory / "instance.json").exists():
-        tell(f"using cluster {name!r}")
-        async with _platform(load_instance(directory)) as platform:
+    name, tell = opening.cluster, opening.tell
+    instance = _named(opening)
+    if instance is not None:
+        tell(f"using cluster {name!r}" + (f", run by {instance.platform}" if instance.foreign else ""))
+        async with _platform(instance) as platform:
             yield platform
         return
     own = f"run-{secrets.token_hex(3)}"
-    tell(f"bringing up a cluster of {spec.nodes} nodes for this run")
-    shape = Shape(spec.nodes, spec.profile, spec.node_cpu, spec.node_memory, spec.node_disk, spec.node_kind, spec.zones)
-    instance = await bring_up_async(own, shape, owner_pid=None if keep else os.getpid())
+    shape = _shape(opening.platform, spec)
+    what = f"of {spec.nodes} nodes" if opening.platform == TESTBED else f"run by {opening.platform}"
+    tell(f"bringing up a cluster {what} for this run")
+    instance = await bring_up_async(own, shape, owner_pid=None if opening.keep else os.getpid())
     try:
         async with _platform(instance) as platform:
             yield platform
     finally:
-        if keep:
+        if opening.keep:
             tell(f"the cluster stays: testbed status --name {own}; end it: testbed down --name {own}")
         else:
             tell("taking the cluster down")
             await take_down_async(own)
 
 
+def _named(opening: Opening) -> Instance | None:
+    """The named cluster when it is up and of that platform.
+
+    Raises: UsageError when our own was asked for and the named one is another orchestrator's.
+    """
+    directory = instance_directory(opening.cluster)
+    if not (directory / "instance.json").exists():
+        return None
+    instance = load_instance(directory)
+    if opening.whoever or instance.platform == opening.platform:
+        return instance
+    if opening.platform == TESTBED:
+        raise UsageError(f"cluster {opening.cluster!r} is run by {instance.platform}",
+                         hint=f"say so: --platform {instance.platform}; or name another cluster: --name NAME")
+    return None
+
+
+def _shape(platform: str, spec: ClusterSpec) -> Shape:
+    from testbed.machines.up import Shape
+
+    shape = Shape(spec.nodes, spec.profile, spec.node_cpu, spec.node_memory, spec.node_disk, spec.node_kind, spec.zones)
+    if platform == TESTBED:
+        return shape
+    from testbed.supervisors.catalog import PLATFORMS
+
+    supervisor, switches = PLATFORMS[platform]
+    return replace(shape, supervisor=supervisor, supervisor_options=dict.fromkeys(switches, "true"))
+
+
 @asynccontextmanager
 async def _platform(instance: Instance) -> AsyncIterator[Platform]:
     from testbed.client.aio import HttpClient
+    from testbed.experiment.platforms.supervised import SupervisedPlatform
     from testbed.experiment.platforms.testbed import TestbedPlatform
+    from testbed.supervisors.catalog import timing_words
 
     client = HttpClient.of_instance(instance)
     try:
-        yield TestbedPlatform(instance, client)
+        if instance.foreign:
+            yield SupervisedPlatform(instance, client, timing_words(instance))
+        else:
+            yield TestbedPlatform(instance, client)
     finally:
         await client.close()

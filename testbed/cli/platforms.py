@@ -8,14 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from testbed.api.instance import TESTBED
 from testbed.errors import UsageError
+from testbed.supervisors.catalog import PLATFORMS as SUPERVISED
 
 if TYPE_CHECKING:
     from testbed.experiment.platforms.protocol import ClusterSource
 
 # Name: the module that has ``source(opening) -> ClusterSource``.
 PLATFORMS: dict[str, str] = {
-    "testbed": "testbed.cli.open_cluster",
+    **dict.fromkeys((TESTBED, *SUPERVISED), "testbed.cli.open_cluster"),
     "kubernetes": "testbed.cli.open_kubernetes",
     "simulation": "testbed.cli.open_simulation",
 }
@@ -29,6 +31,7 @@ class Opening:
         platform: the name it was asked for by.
         cluster: the cluster of ours that is used when it is up.
         tell: hears what is being done.
+        whoever: the named cluster is used whoever runs it; else it must be of the platform that was asked for.
         keep: leave a cluster that was made for the run standing, to look into it.
         kubeconfig, context: which cluster ``kubernetes`` means.
         addresses: ``service=host:port`` each, where this machine cannot find out by itself.
@@ -41,6 +44,7 @@ class Opening:
     kubeconfig: str = ""
     context: str = ""
     addresses: tuple[str, ...] = ()
+    whoever: bool = False
 
 
 def check_platforms(names: str) -> tuple[str, ...]:
@@ -65,4 +69,4 @@ def cluster_source(opening: Opening) -> ClusterSource:
 
 def own_cluster(cluster: str, tell: Callable[[str], None]) -> Callable[[str], ClusterSource]:
     """For commands that know no other platform."""
-    return lambda platform: cluster_source(Opening(platform, cluster, tell))
+    return lambda platform: cluster_source(Opening(platform, cluster, tell, whoever=True))

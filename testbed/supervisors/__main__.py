@@ -30,7 +30,8 @@ from testbed.supervisors.wishes import Wishes
 async def run(instance: Instance) -> None:
     """Until SIGTERM or SIGINT. Raises: TestbedError for what no waiting mends."""
     clock, draw = SystemClock(), random.Random(f"{instance.id} driver")
-    open_driver: OpenDriver = importlib.import_module(supervisor(instance.supervisor).module).open_driver
+    open_driver: OpenDriver = importlib.import_module(
+        f"{supervisor(instance.supervisor).package}.driver").open_driver
     client = HttpClient.of_instance(instance)
     recorder = EventRecorder(client, instance.supervisor, clock, random=draw)
     wishes = Wishes(client, draw)

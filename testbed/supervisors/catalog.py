@@ -6,10 +6,11 @@ must be there, which switches it knows.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from testbed.api.instance import ENGINE, NODE_KINDS, SLICE, TESTBED
+from testbed.api.instance import ENGINE, NODE_KINDS, SLICE, TESTBED, Instance
 from testbed.errors import InvalidInput
 
 
@@ -18,7 +19,8 @@ class Supervisor:
     """One orchestrator.
 
     Attributes:
-        module: of its driver: has ``open_driver(instance, client, recorder)``.
+        package: with a module ``driver`` that has ``open_driver`` (protocol.py), and a module ``timers`` that has
+            ``timing_words(instance)``: what sets its pace, in words.
         node_kinds: the first is the usual one. Nodes of kind slice are the machine's own engine: it is one, whatever
             number is asked for, and has no NodeInstance.
         most_nodes: with engines of their own.
@@ -28,7 +30,7 @@ class Supervisor:
 
     name: str
     summary: str
-    module: str
+    package: str
     node_kinds: tuple[str, ...]
     most_nodes: int = 100
     images: tuple[str, ...] = ()
@@ -59,15 +61,32 @@ class Supervisor:
 
 COMPOSE = Supervisor(
     name="compose", summary="plain Docker: restart policies and health checks, as Docker Compose sets them up",
-    module="testbed.supervisors.compose.driver", node_kinds=(SLICE, ENGINE), most_nodes=1,
-    images=("testbed-gateway:1", "testbed-healthcheck:1"), options={"autoheal": "false"},
+    package="testbed.supervisors.compose", node_kinds=(SLICE,), most_nodes=1,
+    images=("testbed-gateway:1", "testbed-healthcheck:1"), options={"autoheal": "false", "equal-timers": "false"},
 )
 SWARM = Supervisor(
     name="swarm", summary="Docker Swarm services on engines of their own",
-    module="testbed.supervisors.swarm.driver", node_kinds=(ENGINE,), images=("testbed-gateway:1", "testbed-node:1"),
+    package="testbed.supervisors.swarm", node_kinds=(ENGINE,), images=("testbed-gateway:1", "testbed-node:1"),
     options={"equal-timers": "false"},
 )
 SUPERVISORS: dict[str, Supervisor] = {one.name: one for one in (COMPOSE, SWARM)}
+
+
+# What an experiment may ask for: the supervisor and the switches that are on (``Instance.platform`` says it so).
+PLATFORMS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "compose": ("compose", ()),
+    "compose-autoheal": ("compose", ("autoheal",)),
+    "compose-autoheal-equal-timers": ("compose", ("autoheal", "equal-timers")),
+    "swarm": ("swarm", ()),
+    "swarm-equal-timers": ("swarm", ("equal-timers",)),
+}
+
+
+def timing_words(instance: Instance) -> tuple[tuple[str, str], ...]:
+    """What sets the pace of a foreign instance's recovery, in words: (what, value)."""
+    package = supervisor(instance.supervisor).package
+    words: tuple[tuple[str, str], ...] = importlib.import_module(f"{package}.timers").timing_words(instance)
+    return words
 
 
 def supervisor(name: str) -> Supervisor:

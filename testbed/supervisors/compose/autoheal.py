@@ -14,21 +14,21 @@ from collections.abc import Callable
 from testbed.errors import EngineError, EngineUnavailable
 from testbed.runtime.protocol import ContainerState
 from testbed.runtime.supervision import SupervisingEngine
-from testbed.supervisors.compose.translate import AUTOHEAL
+from testbed.supervisors.compose.timers import Timers
+from testbed.supervisors.compose.translate import AUTOHEAL, STOP_TIMEOUT
 
 log = logging.getLogger("autoheal")
-
-INTERVAL_S = 5.0
-STOP_GRACE_S = 10
 
 
 class Autoheal:
     """``mine``: labels of the containers that may be touched at all. ``restarting``: told before each restart."""
 
     def __init__(
-        self, engine: SupervisingEngine, mine: dict[str, str], restarting: Callable[[ContainerState], None]
+        self, engine: SupervisingEngine, mine: dict[str, str], timers: Timers,
+        restarting: Callable[[ContainerState], None],
     ) -> None:
-        self._engine, self._mine, self._restarting = engine, mine | {AUTOHEAL: "true"}, restarting
+        self._engine, self._mine, self._timers = engine, mine | {AUTOHEAL: "true"}, timers
+        self._restarting = restarting
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -37,15 +37,16 @@ class Autoheal:
                 await self._pass()
             except EngineUnavailable as error:
                 log.info("%s", error)
-            await asyncio.sleep(INTERVAL_S)
+            await asyncio.sleep(self._timers.interval_s)
 
     async def _pass(self) -> None:
         for state in await self._engine.look(self._mine):
             if state.health is None or state.health.status != "unhealthy" or state.status == "restarting":
                 continue
-            log.info("container %s found to be unhealthy - restarting it with %d s timeout", state.name, STOP_GRACE_S)
+            grace_s = int(state.labels.get(STOP_TIMEOUT) or self._timers.stop_grace_s)
+            log.info("container %s found to be unhealthy - restarting it with %d s timeout", state.name, grace_s)
             self._restarting(state)
             try:
-                await self._engine.restart(state.id, STOP_GRACE_S)
+                await self._engine.restart(state.id, grace_s)
             except EngineError as error:
                 log.warning("restarting container %s failed: %s", state.name, error)

@@ -26,6 +26,7 @@ from testbed.supervisors.compose.autoheal import Autoheal
 from testbed.supervisors.compose.project import Project
 from testbed.supervisors.compose.proxies import Proxies
 from testbed.supervisors.compose.seen import task_of
+from testbed.supervisors.compose.timers import timers_of
 from testbed.supervisors.compose.translate import DEPLOYMENT, Place, left_out
 from testbed.supervisors.mirror import Mirror, Picture
 from testbed.supervisors.tasks import Machine
@@ -52,9 +53,10 @@ class ComposeDriver:
         self._instance, self._wishes, self._mirror = instance, wishes, mirror
         self._engine = open_supervising_engine(instance.engine_url)
         self._hands = open_supervising_engine(instance.engine_url)
-        self._autoheal = instance.supervisor_options.get("autoheal") == "true"
+        self._healer = open_supervising_engine(instance.engine_url)  # autoheal's own
+        self._timers = timers_of(instance)
         place = Place(instance.id, instance.name, instance.network, NODE, instance.node_cgroup(NODE),
-                      str(instance.directory / "healthcheck"), self._autoheal)
+                      str(instance.directory / "healthcheck"), self._timers)
         self._project = Project(instance, self._hands, wishes, mirror, place, instance.host_address,
                                 random.Random(f"{instance.id} names"))
         self._proxies = Proxies(instance, self._hands, NODE)
@@ -71,14 +73,14 @@ class ComposeDriver:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._hear())
                 group.create_task(self._follow())
-                if self._autoheal:
-                    group.create_task(Autoheal(
-                        open_supervising_engine(self._instance.engine_url), self._project.mine(), self._healing).run())
+                if self._timers.autoheal:
+                    group.create_task(Autoheal(self._healer, self._project.mine(), self._timers, self._healing).run())
         finally:
             for task in (*self._ups.values(), *self._acts):
                 task.cancel()
             await self._engine.close()
             await self._hands.close()
+            await self._healer.close()
 
     async def _prepare(self) -> None:
         """The machine as it is shown, and the program for health checks. Waits for the engine as long as it takes.
@@ -95,7 +97,7 @@ class ComposeDriver:
                 await asyncio.sleep(_LOOK_S)
         self._machine = Machine(
             NODE, self._instance.host_address, True, f"docker://{version.version}",
-            f"Docker {version.version}, restart: always" + (", autoheal" if self._autoheal else ""),
+            f"Docker {version.version}, restart: always" + (", autoheal" if self._timers.autoheal else ""),
             self._machine.cpu, self._machine.memory, kernel=version.kernel)
         for key, deployment in self._wishes.deployments().items():
             self._observed[key] = int((deployment.get("status") or {}).get("observedGeneration") or 0)

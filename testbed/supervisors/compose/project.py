@@ -11,23 +11,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from testbed.api import labels
 from testbed.api.instance import Instance
-from testbed.core.environment import MissingConfig
-from testbed.core.projections import Files
 from testbed.errors import NoSuchImage
 from testbed.runtime.protocol import ContainerState
 from testbed.runtime.supervision import SupervisedSpec, SupervisingEngine
 from testbed.supervisors.compose.translate import DEPLOYMENT, REPLICA, Place, container_spec, files
 from testbed.supervisors.mirror import Mirror
+from testbed.supervisors.volume_files import write_volumes
 from testbed.supervisors.wishes import Wishes, revision_of
 
 log = logging.getLogger("supervisor")
@@ -120,7 +118,7 @@ class Project:
         try:
             pod = await self._mirror.make_pod(deployment, name, self._place.node)
             sources = self._wishes.sources(meta["namespace"], self._place.node, self._host_ip)
-            volumes = self._write(pod["metadata"]["uid"], files(pod, sources))
+            volumes = write_volumes(self._folder(pod["metadata"]["uid"]), files(pod, sources))
             spec = container_spec(self._place, deployment, pod, number, revision_of(deployment), sources, volumes)
             container = await self._made(spec)
         except BaseException:
@@ -168,23 +166,5 @@ class Project:
         usual = (pod.get("spec") or {}).get("terminationGracePeriodSeconds", 10)
         return int(usual if asked is None else asked)
 
-    # --- files
-
     def _folder(self, uid: str) -> Path:
         return self._instance.directory / "volumes" / uid
-
-    def _write(self, uid: str, volumes: Mapping[str, Files]) -> dict[str, str]:
-        """Where each volume's files are. Raises: MissingConfig when a path leaves its volume."""
-        places = {}
-        for name, content in volumes.items():
-            root = self._folder(uid) / name
-            root.mkdir(parents=True, exist_ok=True)
-            for path, (data, mode) in content.items():
-                target = root / path
-                if not Path(os.path.normpath(target)).is_relative_to(root):
-                    raise MissingConfig(f'volume "{name}": {path} is outside of it')
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(data)
-                target.chmod(mode)
-            places[name] = str(root)
-        return places

@@ -12,22 +12,25 @@ from testbed.api.core_v1 import Container, Pod, PodSpec
 from testbed.core.environment import Sources, command_and_args, environment
 from testbed.core.projections import Files, is_projection, volume_files
 from testbed.core.resources import cpu_quota_us, cpu_shares, memory_limit_bytes
+from testbed.core.termination import StopCause, grace_s
 from testbed.node.container_specs import DROPPED, PIDS_LIMIT, check_allowed
 from testbed.runtime.protocol import Limits, Mount
 from testbed.runtime.supervision import SupervisedSpec
 from testbed.supervisors.compose.health import PROGRAM, health_check
+from testbed.supervisors.compose.timers import Timers
 
 Json = dict[str, Any]
 DEPLOYMENT = "testbed.io/deployment"  # label: namespace/name
 REPLICA = "testbed.io/replica"  # label: Compose's container number, from 1
 AUTOHEAL = "autoheal"  # label: docker-autoheal looks after those that have it
+STOP_TIMEOUT = "autoheal.stop.timeout"  # label: seconds of grace of its restarts, instead of its usual ones
 _STRATEGY = "docker compose up stops every replica before the new ones start"
 
 
 @dataclass(frozen=True)
 class Place:
     """Where containers are made. ``check_file``: the program for health checks, on the engine's machine. ``cgroup``:
-    their parent."""
+    their parent. ``timers``: autoheal's."""
 
     instance_id: str
     instance_name: str
@@ -35,7 +38,7 @@ class Place:
     node: str
     cgroup: str
     check_file: str
-    autoheal: bool = False
+    timers: Timers = Timers()
 
 
 def alias(deployment: str, namespace: str) -> str:
@@ -93,8 +96,16 @@ def _labels(place: Place, deployment: Mapping[str, Any], pod: Pod, number: int, 
         labels.POD_NAME: meta.name, labels.POD_UID: meta.uid, labels.CONTAINER_NAME: pod.spec.containers[0].name,
         labels.ATTEMPT: "0", labels.SPEC_HASH: revision, REPLICA: str(number),
         DEPLOYMENT: f"{meta.namespace}/{deployment['metadata']['name']}",
-        **({AUTOHEAL: "true"} if place.autoheal else {}),
+        **_for_autoheal(place.timers, pod.spec),
     }
+
+
+def _for_autoheal(timers: Timers, spec: PodSpec) -> dict[str, str]:
+    if not timers.autoheal:
+        return {}
+    if not timers.equal:
+        return {AUTOHEAL: "true"}
+    return {AUTOHEAL: "true", STOP_TIMEOUT: f"{grace_s(spec, spec.containers[0], StopCause.LIVENESS, None):.0f}"}
 
 
 def _user(spec: PodSpec, container: Container) -> str:

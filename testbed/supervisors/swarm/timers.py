@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from testbed.core.profile import Profile
+from testbed.api.instance import Instance
+from testbed.core.profile import PROFILES, Profile
 
 _LOST_AFTER_BEATS = 3
 _SHORTEST_BEAT_S = 1.0
@@ -34,6 +35,11 @@ class Timers:
             ("out of rotation on a lost node", "by gossip, about 6 s"),
             ("probes", "one health check: the liveness probe's times, else the readiness probe's; unhealthy is ended"),
         )
+
+
+def timing_words(instance: Instance) -> tuple[tuple[str, str], ...]:
+    return timers(PROFILES[instance.profile],
+                  equal=instance.supervisor_options.get("equal-timers") == "true").words()
 
 
 def timers(profile: Profile, *, equal: bool) -> Timers:
