@@ -174,8 +174,11 @@ async def test_a_client_certificate_never_becomes_a_file(tmp_path: Path) -> None
                 for file in (instance.certificate, instance.certificate_key))
     context = await Credentials(access(tmp_path, {"client-certificate-data": pem, "client-key-data": key})).tls()
     assert isinstance(context, ssl.SSLContext) and context.check_hostname
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"instance", "config"}
+    assert names_in(tmp_path) == {"instance", "config"}
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 # --- at an API

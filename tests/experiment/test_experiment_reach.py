@@ -1,4 +1,4 @@
-"""How this machine reaches a Service of a cluster elsewhere: what is tried, in which order, and what is said in vain."""
+"""How this machine reaches a Service of a cluster elsewhere: what is tried, and what is said in vain."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class SimulationPlatform:
     ours = False
 
     def __init__(self, spec: ClusterSpec, process: asyncio.subprocess.Process) -> None:
-        self._spec, self._process = spec, process
+        self._spec, self.process = spec, process
         self._one_at_a_time = asyncio.Lock()
 
     @property
@@ -80,7 +80,7 @@ class SimulationPlatform:
     async def _ask(self, job: Json, within_s: float) -> Json:
         """Raises: EnvironmentProblem: the process ended or was silent; TestbedError: it could not do it."""
         async with self._one_at_a_time:
-            reader, writer = self._process.stdout, self._process.stdin
+            reader, writer = self.process.stdout, self.process.stdin
             assert reader is not None and writer is not None, "it was started with pipes"
             try:
                 async with asyncio.timeout(within_s):
@@ -99,7 +99,7 @@ class SimulationPlatform:
         return found
 
     async def _last_words(self) -> str:
-        reader = self._process.stderr
+        reader = self.process.stderr
         words = b""
         with contextlib.suppress(TimeoutError):
             if reader is not None:
