@@ -13,15 +13,28 @@ app = typer.Typer()
 
 @app.command()
 def load(
-    service: str = typer.Argument(..., metavar="SERVICE", help="The Service to load."),
+    services: list[str] = typer.Argument(..., metavar="SERVICE...", help="What is loaded; several get a pulse each, "
+                                                                         "and recovery is computed from the first."),
     rate: float = typer.Option(None, "--rate", help="Requests per second, on schedule whatever happens. Default 100; "
                                                     "20 beside a locustfile; 0: none."),
+    stage: list[str] = typer.Option([], "--stage", "-s", metavar="DURATION:TARGET", help="How the rate changes, e.g. "
+                                    "30s:500, as k6's; may be given again. --rate is where it starts."),
     duration: str = typer.Option("30s", "--for", help="How long."),
     file: Path = typer.Option(None, "-f", "--locustfile", help="A locustfile: realistic users beside the pulse."),
     users: int = typer.Option(10, "--users", "-u", min=1, help="Locust's users."),
     spawn_rate: float = typer.Option(10.0, "--spawn-rate", "-r", min=0.1, help="Users that begin per second."),
+    processes: int = typer.Option(None, "--processes", min=1, help="Locust's workers on this machine."),
+    workers: int = typer.Option(None, "--workers", min=1, help="Locust's workers from elsewhere, so many of them."),
+    bind: str = typer.Option("127.0.0.1:5557", "--bind", help="Where Locust's master listens for them."),
     port: int = typer.Option(None, "--port", help="The Service's port; its first when absent."),
-    path: str = typer.Option("/", "--path", help="What the pulse asks for."),
+    path: str = typer.Option(None, "--path", help="What the pulse asks for; {index} in it is the arrival's number."),
+    method: str = typer.Option(None, "--method", help="The pulse's method; default GET."),
+    header: list[str] = typer.Option([], "--header", help="'Name: value' of the pulse; may be given again."),
+    body: str = typer.Option(None, "--body", help="What the pulse sends; {index} as in --path."),
+    status: list[int] = typer.Option([], "--status", help="The right status; default any 2xx or 3xx."),
+    tcp: bool = typer.Option(False, "--tcp", help="Connections instead of HTTP requests."),
+    send: str = typer.Option(None, "--send", help="With --tcp: what is sent."),
+    expect: str = typer.Option(None, "--expect", help="With --tcp: what the answer must contain."),
     keep_alive: bool = typer.Option(False, "--keep-alive", help="Also a second stream over kept connections."),
     deadline: str = typer.Option("1s", "--deadline", help="A later answer counts as late."),
     inject: list[Path] = typer.Option([], "--inject", help="A fault object to inject meanwhile."),
@@ -46,11 +59,17 @@ def load(
     from testbed.experiment.runner import ExperimentRun
     from testbed.experiment.variants import alone
     from testbed.load.alone import LoadTest, load_test
+    from testbed.load.ask import parse_header
 
     printing.check_format(output, ("", "json", "yaml"))
+    given = {"path": path, "method": method, "headers": dict(parse_header(text) for text in header), "body": body,
+             "status": status, "send": send, "expect": expect, "keepAlive": keep_alive,
+             "protocol": "tcp" if tcp else ""}
     loaded = load_test(LoadTest(
-        service, printing.seconds(duration), port=port, path=path, rate=rate, keep_alive=keep_alive,
-        deadline_s=printing.seconds(deadline), locustfile=file, users=users, spawn_rate=spawn_rate,
+        services[0], printing.seconds(duration), port=port, also=tuple(services[1:]), rate=rate, stages=tuple(stage),
+        asking={name: value for name, value in given.items() if value}, deadline_s=printing.seconds(deadline),
+        locustfile=file, users=users, spawn_rate=spawn_rate, processes=processes,
+        workers={"expect": workers, "bind": bind} if workers else None,
         faults=tuple(read_fault(item) for item in inject),
         inject_at_s=printing.seconds(inject_at) if inject_at else None, objectives=tuple(objective), runs=runs,
         seed=seed, namespace=namespace,

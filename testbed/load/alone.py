@@ -6,7 +6,7 @@ So the report, the objectives and the exit codes are an experiment's, and a faul
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from testbed.experiment.kind import API_VERSION, KIND, Experiment
 from testbed.experiment.loading import LoadedExperiment, pydantic_mistakes
 from testbed.experiment.objectives import Misspelt, Objective, parse_objective
 from testbed.load.locustfiles import examine_locustfile
+from testbed.load.profile import parse_stage
 
 DEFAULT_RATE = 100.0
 RATE_BESIDE_LOCUST = 20.0  # enough to see an outage of a fifth of a second, too little to be the load
@@ -32,22 +33,27 @@ class LoadTest:
     """What is asked for.
 
     Attributes:
-        service: the Service that is loaded. port: its first when None.
+        service: the Service that is loaded. port: its first when None. also: more Services, each with a pulse alike.
         rate: requests per second of the pulse; None: a default; 0: no pulse (then a locustfile is needed).
-        locustfile: realistic users beside the pulse.
+        stages: how the rate changes, each ``<duration>:<target>`` as k6's ``--stage``; `rate` is where it starts.
+        asking: other fields of the pulse as an experiment has them (``protocol``, ``method``, ``headers``, ...).
+        locustfile: realistic users beside the pulse. processes, workers: fields of ``load.locust``.
         faults: fault objects that are injected meanwhile. inject_at_s: when; None: after a quarter of the time.
     """
 
     service: str
     duration_s: float
     port: int | None = None
-    path: str = "/"
+    also: tuple[str, ...] = ()
     rate: float | None = None
-    keep_alive: bool = False
+    stages: tuple[str, ...] = ()
+    asking: Mapping[str, Any] = field(default_factory=dict)
     deadline_s: float = 1.0
     locustfile: Path | None = None
     users: int = 10
     spawn_rate: float = 10.0
+    processes: int | None = None
+    workers: Mapping[str, Any] | None = None
     faults: tuple[Json, ...] = ()
     inject_at_s: float | None = None
     objectives: tuple[str, ...] = ()
@@ -82,14 +88,13 @@ def load_test(test: LoadTest) -> LoadedExperiment:
 
 
 def _document(test: LoadTest) -> Json:
-    rate = test.rate if test.rate is not None else RATE_BESIDE_LOCUST if test.locustfile else DEFAULT_RATE
     load: Json = {}
-    if rate:
-        load["pulse"] = {"service": test.service, "port": test.port, "path": test.path, "rate": rate,
-                         "deadline": test.deadline_s, "keepAlive": test.keep_alive}
+    if pulses := [_pulse(test, service) for service in (test.service, *test.also)] if test.rate != 0 else []:
+        load["pulse"] = pulses if len(pulses) > 1 else pulses[0]
     if test.locustfile is not None:
         load["locust"] = {"file": test.locustfile.name, "users": test.users, "spawnRate": test.spawn_rate,
-                          "service": test.service, "port": test.port}
+                          "service": test.service, "port": test.port, "processes": test.processes,
+                          "workers": test.workers}
     at_s = test.inject_at_s if test.inject_at_s is not None else _INJECT_AT * test.duration_s
     steps: list[Json] = [{"name": "load", "at": 0, "wait": test.duration_s}]
     steps += [{"name": name, "at": at_s, "fault": fault}
@@ -99,6 +104,20 @@ def _document(test: LoadTest) -> Json:
         "spec": {"namespace": test.namespace, "load": load, "method": steps, "objectives": list(test.objectives),
                  "runs": test.runs, "seed": test.seed, "observe": 1},
     }
+
+
+def _pulse(test: LoadTest, service: str) -> Json:
+    """Raises: InvalidInput when a stage is none."""
+    rate = test.rate if test.rate is not None else RATE_BESIDE_LOCUST if test.locustfile else DEFAULT_RATE
+    pulse: Json = {"service": service, "port": test.port, "deadline": test.deadline_s, **test.asking}
+    if not test.stages:
+        return pulse | {"rate": rate}
+    try:
+        stages = [parse_stage(text) for text in test.stages]
+    except ValueError as error:
+        raise InvalidInput([Mistake(str(error), "stage")]) from error
+    return pulse | {"startRate": rate, "stages": [{"target": stage.target, "duration": stage.duration_s}
+                                                  for stage in stages]}
 
 
 def _names(faults: Sequence[Mapping[str, Any]]) -> list[str]:

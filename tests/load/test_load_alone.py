@@ -51,3 +51,25 @@ def test_a_wrong_fault_is_told_with_its_field() -> None:
     wrong = {**CRASH, "spec": {**CRASH["spec"], "mode": "on"}}  # type: ignore[dict-item]
     with pytest.raises(InvalidInput, match=r"spec\.mode"):
         load_test(LoadTest("web", 10.0, faults=(wrong,)))
+
+
+def test_stages_and_several_services_are_pulses_alike() -> None:
+    test = LoadTest("web", 10.0, also=("api",), rate=50, stages=("30s:500", "1m:500"), asking={"path": "/x"})
+    pulses = load_test(test).experiment.spec.load.pulses
+    assert [pulse.called for pulse in pulses] == ["web", "api"]
+    for pulse in pulses:
+        assert pulse.profile.told() == "50/s, to 500/s in 30 s, to 500/s in 60 s"
+        assert pulse.path == "/x"
+
+
+def test_a_wrong_stage_is_told() -> None:
+    with pytest.raises(InvalidInput, match="30s:500"):
+        load_test(LoadTest("web", 10.0, stages=("500",)))
+
+
+def test_a_tcp_service_has_no_path() -> None:
+    with pytest.raises(InvalidInput, match="path is for protocol http"):
+        load_test(LoadTest("store", 10.0, asking={"protocol": "tcp", "path": "/x"}))
+    loaded = load_test(LoadTest("store", 10.0, asking={"protocol": "tcp", "send": "PING\r\n", "expect": "PONG"}))
+    (pulse,) = loaded.experiment.spec.load.pulses
+    assert pulse.ask("10.0.0.1:6379").url == "tcp://10.0.0.1:6379"
