@@ -43,7 +43,7 @@ class Freeze:
 
 def measure(cluster: BenchCluster) -> list[Row]:
     cluster.apply(deployment("pulse", 1, extra=READINESS.replace("periodSeconds: 1", "periodSeconds: 30")))
-    pids = _processes(cluster.wait_ready(1)[0]["metadata"]["name"])
+    pids = processes_of(cluster.wait_ready(1)[0]["metadata"]["name"])
     freezes = []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pulse"
@@ -99,7 +99,7 @@ class Pulse:
         self.process.wait(timeout=20)
 
 
-def _processes(pod: str) -> list[int]:
+def processes_of(pod: str) -> list[int]:
     client = docker.from_env()
     filters = {"label": [f"{labels.POD_NAME}={pod}", f"{labels.ROLE}={labels.ROLE_CONTAINER}"]}
     container = client.api.containers(filters=filters)[0]["Id"]
