@@ -21,6 +21,7 @@ SLICE, ENGINE = "slice", "engine"  # kinds of node: a share of the machine's eng
 NODE_KINDS = (SLICE, ENGINE)
 TESTBED = "testbed"  # the supervisor that is our own: controllers, agents, gateway
 SWARM = "swarm"
+SWARM_NETWORK_PART = "pods-of-this-node"  # a node's own part of the network that a swarm's tasks are on
 MACHINE_ENGINE = "/run/testbed/machine-engine.sock"  # as the agent of a node of kind engine sees it
 _FIRST_UPLINK = 100  # address .0.<this + k> of the k-th node, where it has an engine of its own
 

@@ -18,7 +18,7 @@ from shutil import which
 from typing import Any
 
 from testbed.api import labels
-from testbed.api.instance import ENGINE, MACHINE_ENGINE, SWARM, Instance, NodeInstance
+from testbed.api.instance import ENGINE, MACHINE_ENGINE, SWARM, SWARM_NETWORK_PART, Instance, NodeInstance
 from testbed.errors import EnvironmentProblem, HostError, NoSuchContainer, NoSuchImage
 from testbed.machines.processes import child_environment
 from testbed.runtime.protocol import ContainerSpec, ContainerState, Engine, Host, Mount, ProcessIdentity
@@ -123,8 +123,9 @@ def _told(instance: Instance, node: NodeInstance) -> Json:
         "pod_range": instance.pod_range, "pod_cidr": node.pod_cidr, "router": instance.router_address(node.pod_cidr),
         "agent_port": node.agent_port, "to_api_port": node.to_api_port,
         "nodes_range": instance.pod_cidr(0) if instance.foreign else "",
-        # A swarm makes it itself, where it places something.
-        "network": "" if instance.supervisor == SWARM else instance.network,
+        "network": instance.network, "node_address": instance.node_address(node.pod_cidr),
+        # A swarm makes the network itself, where it places something, from what each node says of its part.
+        "swarm_network": SWARM_NETWORK_PART if instance.supervisor == SWARM else "",
         **{f"{use}_socket": str(instance.node_socket(name, use)) for use in ("control", "engine", "agent", "api")},
     }
 

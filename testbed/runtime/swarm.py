@@ -1,7 +1,7 @@
 """A Docker engine as a member of a swarm: joining, its services and tasks, and the networks that its tasks are on.
 
 Answers are the Engine API's own JSON (version 1.41); what they mean is the driver's (testbed.supervisors.swarm). What
-only a manager can answer is refused by others with an EngineError. Nothing is repeated that is not harmless.
+only a manager can answer is refused by others with an EngineError, and answered by none without a leader.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ class SwarmEngine(NestedEngine, DockerSupervision):
         found: Json = await self._ask(lambda client: client.get("/swarm"), again=True)
         return found
 
-    async def swarm_nodes(self) -> list[Json]:
-        found: list[Json] = await self._ask(lambda client: client.get("/nodes"), again=True)
+    async def swarm_nodes(self, *, timeout_s: float | None = None) -> list[Json]:
+        found: list[Json] = await self._ask(lambda client: client.get("/nodes"), timeout_s=timeout_s)
         return found
 
     # --- services
 
-    async def services(self) -> list[Json]:
-        found: list[Json] = await self._ask(lambda client: client.get("/services"), again=True)
+    async def services(self, *, timeout_s: float | None = None) -> list[Json]:
+        found: list[Json] = await self._ask(lambda client: client.get("/services"), timeout_s=timeout_s)
         return found
 
-    async def tasks(self) -> list[Json]:
+    async def tasks(self, *, timeout_s: float | None = None) -> list[Json]:
         """Of all services, ended ones too as long as the swarm remembers them."""
-        found: list[Json] = await self._ask(lambda client: client.get("/tasks"), again=True)
+        found: list[Json] = await self._ask(lambda client: client.get("/tasks"), timeout_s=timeout_s)
         return found
 
     async def create_service(self, spec: Mapping[str, Any]) -> None:
@@ -91,24 +91,23 @@ class SwarmEngine(NestedEngine, DockerSupervision):
 
     # --- networks
 
-    async def ensure_networks(self, *made: Mapping[str, Any]) -> None:
-        """Bodies of ``POST /networks/create``, in this order; those whose name is there are left as they are."""
+    async def ensure_network(self, body: Mapping[str, Any]) -> None:
+        """``body``: of ``POST /networks/create``. One whose name is there is left as it is."""
         def work(client: DockerClient) -> None:
-            there = {item["Name"] for item in client.get("/networks")}
-            for body in made:
-                if body["Name"] not in there:
-                    try:
-                        client.post("/networks/create", body=dict(body))
-                    except APIError as error:
-                        if error.status_code != 409:
-                            raise
+            if any(item["Name"] == body["Name"] for item in client.get("/networks")):
+                return
+            try:
+                client.post("/networks/create", body=dict(body))
+            except APIError as error:
+                if error.status_code != 409:
+                    raise
 
         await self._ask(work, timeout_s=_CHANGE_S)
 
-    async def peers(self, network: str) -> tuple[str, ...]:
+    async def peers(self, network: str, *, timeout_s: float | None = None) -> tuple[str, ...]:
         """Addresses of the engines that take part in an overlay network, as the gossip of them all has it: one that is
         silent for about five seconds is not among them any more. Raises: EngineError when there is no such network."""
-        found: Json = await self._ask(lambda client: client.get("/networks/{0}", network), again=True)
+        found: Json = await self._ask(lambda client: client.get("/networks/{0}", network), timeout_s=timeout_s)
         peers = found.get("Peers")
         if peers is None:
             raise EngineError(f"this engine is not in network {network}")

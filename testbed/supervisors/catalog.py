@@ -66,7 +66,8 @@ COMPOSE = Supervisor(
 )
 SWARM = Supervisor(
     name="swarm", summary="Docker Swarm services on engines of their own",
-    package="testbed.supervisors.swarm", node_kinds=(ENGINE,), images=("testbed-gateway:1", "testbed-node:1"),
+    package="testbed.supervisors.swarm", node_kinds=(ENGINE,),
+    images=("testbed-gateway:1", "testbed-node:1", "testbed-healthcheck:1"),
     options={"equal-timers": "false"},
 )
 SUPERVISORS: dict[str, Supervisor] = {one.name: one for one in (COMPOSE, SWARM)}

@@ -21,6 +21,7 @@ import relay
 from keeper import Holds, Kept, state
 
 _ENGINE_PID_FILES = ("/var/run/docker.pid", "/var/run/docker/containerd/containerd.pid")
+_ENGINES_NETWORKS = "/var/lib/docker/network/files/local-kv.db"
 _LOOK_S = 0.05
 _BRIDGE_LOOK_S = 0.2
 
@@ -41,6 +42,13 @@ def forget_dead_engine() -> None:
     for file, name in zip(_ENGINE_PID_FILES, ("dockerd", "containerd"), strict=True):
         if name not in alive:
             Path(file).unlink(missing_ok=True)
+
+
+def forget_swarm_networks() -> None:
+    """A swarm's agent makes its networks at each start and stumbles over one of a bridge that an engine without a clean
+    end has kept ("network ... exists"). All networks that such a node has are made anew."""
+    forget_dead_engine()
+    Path(_ENGINES_NETWORKS).unlink(missing_ok=True)
 
 
 def _name(process: Path) -> str:
@@ -85,12 +93,20 @@ async def ensure_network(name: str, cidr: str, router: str) -> None:
                      "--opt", f"com.docker.network.bridge.name={ground.PODS}", name)
 
 
+async def configure_swarm_network(name: str, cidr: str, router: str, reserved: str) -> None:
+    """What of a swarm's network is this node's own: its range. ``reserved``: the node's own address."""
+    if name not in (await docker("network", "ls", "--format", "{{.Name}}")).split():
+        await docker("network", "create", "--config-only", "--subnet", cidr, "--gateway", router,
+                     "--aux-address", f"node={reserved}", "--opt",
+                     f"com.docker.network.bridge.name={ground.PODS}", name)
+
+
 class Node:
     def __init__(self, told: dict[str, Any]) -> None:
         self.told = told
         logs, self.owner = Path(told["logs"]), (told["owner"][0], told["owner"][1])
         self.engine = Kept(engine_argv(told["engine_socket"], self.owner[1]), logs / f"engine-{told['name']}.log",
-                           self.owner, before=forget_dead_engine)
+                           self.owner, before=forget_swarm_networks if told["swarm_network"] else forget_dead_engine)
         self.agent = Kept(["chroot", str(ground.ROOM), *told["agent"]], logs / f"agent-{told['name']}.log",
                           self.owner, env=told["environment"]) if told["agent"] else None
         self.holds = Holds(self.engine)
@@ -99,11 +115,12 @@ class Node:
         told = self.told
         group.create_task(self.engine.run())
         if self.agent is None:
-            await engine_answers()
-            if told["network"]:
-                await ensure_network(told["network"], told["pod_cidr"], told["router"])
             group.create_task(be_silent_for_the_dead())
-            say(f"{told['name']}: engine runs")
+            if told["swarm_network"]:
+                group.create_task(self.keep_swarm_network())
+            else:
+                await engine_answers()
+                await ensure_network(told["network"], told["pod_cidr"], told["router"])
             return
         await relay.from_port(told["to_api_port"], Path(told["api_socket"]))
         await relay.from_socket(Path(told["agent_socket"]), told["agent_port"], self.owner)
@@ -113,6 +130,18 @@ class Node:
         ground.be_silent_for_the_dead()
         group.create_task(self.agent.run())
         say(f"{told['name']}: engine and agent run")
+
+    async def keep_swarm_network(self) -> None:
+        """For ever: before the swarm's agent asks for it, if that can be, at each start of the engine."""
+        told, done = self.told, 0
+        while True:
+            if self.engine.pid not in (0, done):
+                pid = self.engine.pid
+                with contextlib.suppress(OSError):  # it does not answer yet
+                    await configure_swarm_network(told["swarm_network"], told["pod_cidr"], told["router"],
+                                                  told["node_address"])
+                    done = pid
+            await asyncio.sleep(_LOOK_S)
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
         """``{"op": "hold", "key", "act": "kill" or "freeze", "until_ns"}``, ``{"op": "release", "key"}``, or

@@ -11,20 +11,22 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from testbed.api import labels
-from testbed.api.instance import Instance
+from testbed.api.instance import Instance, NodeInstance
 from testbed.core.profile import PROFILES
 from testbed.errors import EngineError, EngineUnavailable
 from testbed.runtime.factory import open_supervising_engine, open_swarm_engine
+from testbed.runtime.swarm import SwarmEngine
 from testbed.supervisors.compose.driver import fetch_check
 from testbed.supervisors.mirror import Mirror, Picture
 from testbed.supervisors.swarm import membership, seen
 from testbed.supervisors.swarm.services import Services
 from testbed.supervisors.swarm.timers import timers
 from testbed.supervisors.swarm.translate import left_out
-from testbed.supervisors.swarm.watch import ManagerWatch, NodeWatch
+from testbed.supervisors.swarm.watch import GossipWatch, ManagerWatch, NodeWatch
 from testbed.supervisors.tasks import Task
 from testbed.supervisors.wishes import Wishes
 
@@ -48,13 +50,17 @@ class SwarmDriver:
                               equal=instance.supervisor_options.get("equal-timers") == "true")
         machine_url = instance.engine_url or os.environ.get("DOCKER_HOST") or _DEFAULT_ENGINE
         mine = {labels.INSTANCE: instance.id, labels.ROLE: labels.ROLE_CONTAINER}
-        self._nodes = [NodeWatch(node.name, open_swarm_engine(
-            f"unix://{instance.node_socket(node.name, 'engine')}", machine_url, instance.directory / "images.turn"),
-            mine, self._news) for node in instance.nodes]
-        self._engines = {node.name: node.engine for node in self._nodes}
+
+        def opened(node: NodeInstance) -> SwarmEngine:
+            return open_swarm_engine(f"unix://{instance.node_socket(node.name, 'engine')}", machine_url,
+                                     instance.directory / "images.turn")
+
+        self._nodes = [NodeWatch(node.name, opened(node), mine, self._news) for node in instance.nodes]
+        self._engines = {node.name: opened(node) for node in instance.nodes}
         self._addresses = {node.name: instance.uplink_address(node.pod_cidr) for node in instance.nodes}
         self._manager = ManagerWatch(self._engines, wishes.wake)
         self._manager.silent_nodes = self._silent
+        self._gossip = GossipWatch(self._nodes, self._addresses, wishes.wake)
         self._services = Services(instance, wishes, mirror, self._timers)
         self._ran: dict[str, Task] = {}  # by key: those that ran at the last look
         self._ordered: set[str] = set()  # keys of those whose end was told
@@ -69,12 +75,13 @@ class SwarmDriver:
                     group.create_task(node.run())
                 group.create_task(self._keep_members())
                 group.create_task(self._manager.run())
+                group.create_task(self._gossip.run())
                 group.create_task(self._keep_services())
                 group.create_task(self._follow())
         finally:
             for task in self._stops.values():
                 task.cancel()
-            for engine in self._engines.values():
+            for engine in (*self._engines.values(), *(node.engine for node in self._nodes)):
                 await engine.close()
 
     async def _prepare(self) -> None:
@@ -162,8 +169,9 @@ class SwarmDriver:
 
     async def _show(self, managed: seen.Managed) -> None:
         containers = {task: state for node in self._nodes for task, state in node.containers.items()}
-        tasks = seen.tasks(seen.Scene(managed, containers, self._addresses), self._ran)
-        await self._tell_ends(tasks)
+        told_to_end = {container: at for node in self._nodes for container, at in node.told_to_end.items()}
+        tasks = seen.tasks(seen.Scene(managed, containers, self._gossip.members, told_to_end), self._ran)
+        await self._tell_ends(tasks, told_to_end)
         deployments = self._wishes.deployments()
         infos = {node.name: node.info for node in self._nodes}
         lost = managed.lost()
@@ -174,13 +182,15 @@ class SwarmDriver:
             silent=[name for name in self._silent() if name not in lost]))
         self._ran = {task.key: task for task in tasks if task.running}
 
-    async def _tell_ends(self, tasks: Sequence[Task]) -> None:
-        """A task that the swarm orders to end counts as ending from now on."""
+    async def _tell_ends(self, tasks: Sequence[Task], told_to_end: Mapping[str, datetime]) -> None:
+        """A task that the swarm, or anybody, orders to end counts as ending from now on."""
         for task in self._newly_ordered(tasks):
             self._ordered.add(task.key)
             pod = self._wishes.pods().get(task.key) or {}
             grace_s = int((pod.get("spec") or {}).get("terminationGracePeriodSeconds", 10))
-            self._mirror.tell(task.key, "Killing", f"Swarm stops the task of container {task.container}")
+            why = "" if task.healthy else ", which is unhealthy"
+            self._mirror.tell(task.key, "Killing", f"Stopping container {task.container}{why}",
+                              at=told_to_end.get(task.id))
             await self._mirror.end_pod(task.key, grace_s)
         self._ordered &= {task.key for task in tasks}
 

@@ -3,10 +3,10 @@
 Three managers where there are three nodes, so that losing a node leaves a majority; else one. A swarm is begun only
 when every engine says that it is in none: one that is silent may know of a swarm that is there.
 
-The network is a bridge of each node's own that Swarm knows of (scope swarm, made from a configuration that each node
-has): tasks get addresses of their node's range, which the gateway routes, as it does for our own pods. Swarm's virtual
-addresses and its routing mesh need ip_vs, which a kernel may lack; this needs nothing of the kernel, so it is used
-everywhere, and figures do not depend on the kernel.
+The network is a bridge of each node's own that Swarm knows of (scope swarm, made from a configuration that each node's
+process 1 sees to): tasks get addresses of their node's range, which the gateway routes, as it does for our own pods.
+Swarm's virtual addresses and its routing mesh need ip_vs, which a kernel may lack; this needs nothing of the kernel, so
+it is used everywhere, and figures do not depend on the kernel.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from testbed.api.instance import Instance
+from testbed.api.instance import SWARM_NETWORK_PART, Instance
 from testbed.errors import EngineUnavailable
 from testbed.runtime.swarm import SwarmEngine
 from testbed.supervisors.swarm.timers import Timers
@@ -24,7 +24,7 @@ from testbed.supervisors.swarm.timers import Timers
 log = logging.getLogger("supervisor")
 
 Json = dict[str, Any]
-NETWORK, _CONFIGURATION, BRIDGE = "pods", "pods-of-this-node", "pods"
+NETWORK = "pods"
 _MANAGERS = 3
 _OVERLAYS, _OVERLAY_PREFIX = "198.18.0.0/15", 24  # RFC 2544: nobody's; no task of ours is on one
 
@@ -49,10 +49,8 @@ async def ensure(instance: Instance, engines: Mapping[str, SwarmEngine], timers:
     if not manager:
         raise EngineUnavailable("no manager of the swarm answers")
     await _join(instance, engines, infos, addresses, manager)
-    await asyncio.gather(*(engines[node.name].ensure_networks(_configuration(instance, node.pod_cidr))
-                           for node in instance.nodes))
-    await engines[manager].ensure_networks(
-        {"Name": NETWORK, "Driver": "bridge", "Scope": "swarm", "ConfigFrom": {"Network": _CONFIGURATION}})
+    await engines[manager].ensure_network(
+        {"Name": NETWORK, "Driver": "bridge", "Scope": "swarm", "ConfigFrom": {"Network": SWARM_NETWORK_PART}})
 
 
 async def _join(
@@ -72,13 +70,3 @@ async def _join(
 def _state(info: Json) -> str:
     """inactive, pending, active, error or locked."""
     return str((info.get("Swarm") or {}).get("LocalNodeState") or "inactive")
-
-
-def _configuration(instance: Instance, pod_cidr: str) -> Json:
-    return {
-        "Name": _CONFIGURATION, "ConfigOnly": True, "Driver": "bridge",
-        "IPAM": {"Driver": "default", "Config": [{
-            "Subnet": pod_cidr, "Gateway": instance.router_address(pod_cidr),
-            "AuxiliaryAddresses": {"node": instance.node_address(pod_cidr)}}]},
-        "Options": {"com.docker.network.bridge.name": BRIDGE},
-    }

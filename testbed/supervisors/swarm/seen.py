@@ -8,7 +8,7 @@ its successor is coming.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from testbed.api import labels
@@ -27,12 +27,11 @@ _UNPLACED = frozenset({"new", "pending", "allocated"})
 
 @dataclass(frozen=True)
 class Managed:
-    """What a manager says at one moment. ``peers``: addresses of the engines that gossip with it."""
+    """What a manager says at one moment."""
 
     tasks: tuple[Json, ...] = ()
     nodes: tuple[Json, ...] = ()
     services: tuple[Json, ...] = ()
-    peers: frozenset[str] = frozenset()
 
     def hostnames(self) -> dict[str, str]:
         """By id."""
@@ -46,11 +45,14 @@ class Managed:
 
 @dataclass(frozen=True)
 class Scene:
-    """``containers``: of all engines that ever answered, by the task's id. ``addresses``: of nodes, by name."""
+    """``containers``: of all engines that ever answered, by the task's id. ``gossip``: names of the nodes that take
+    part in it; None: nobody who does could be asked yet. ``told_to_end``: ids of containers that their engine was asked
+    to end."""
 
     managed: Managed
     containers: Mapping[str, ContainerState] = field(default_factory=dict)
-    addresses: Mapping[str, str] = field(default_factory=dict)
+    gossip: Collection[str] | None = None
+    told_to_end: Collection[str] = ()
 
 
 def tasks(scene: Scene, before: Collection[str]) -> tuple[Task, ...]:
@@ -86,7 +88,9 @@ def _task(json: Json, node: str, scene: Scene) -> Task:
         waiting="" if state is not None and state.status != "created" else "ContainerCreating")
     if state is None:
         return task
-    return _with_container(task, state, reached=scene.addresses.get(node, "") in scene.managed.peers)
+    if state.id in scene.told_to_end:
+        task = replace(task, stopping=True)
+    return _with_container(task, state, reached=scene.gossip is None or node in scene.gossip)
 
 
 def _with_container(task: Task, state: ContainerState, *, reached: bool) -> Task:

@@ -1,4 +1,4 @@
-"""Looking: one watch on the engine of each node, and one on whichever manager answers.
+"""Looking: one watch on the engine of each node, one on whichever manager answers, and one on the gossip.
 
 Levels: events only say when to look. A node that does not answer keeps what it said last and counts as silent.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from testbed.errors import EngineError, EngineUnavailable
@@ -22,16 +24,21 @@ _INGRESS = "ingress"  # the network that every member of a swarm is in
 _RELIST_S = 2.0
 _SILENT_AGAIN_S = 0.2
 _SETTLE_S = 0.01  # one change is told by several events
-_ANSWER_S = 1.5
+_ANSWER_S = 4.0
+_MANAGER_ANSWER_S = 1.5  # there are others
 _CALM_S, _BUSY_S = 1.0, 0.1  # between two looks at the manager
 _BUSY_FOR_S = 3.0  # after an event
 
 
 class NodeWatch:
-    """``mine``: labels of our containers. ``changed``: called after each look that found something else."""
+    """``mine``: labels of our containers. ``changed``: called after each look that found something else.
+
+    ``told_to_end``: ids of containers that the node's engine was asked to end, by whomever, and when.
+    """
 
     def __init__(self, name: str, engine: SwarmEngine, mine: Mapping[str, str], changed: Callable[[], None]) -> None:
         self.name, self.engine = name, engine
+        self.told_to_end: dict[str, datetime] = {}
         self.containers: Mapping[str, ContainerState] = {}  # by the task's id
         self.info: Json = {}
         self.silent = True
@@ -46,6 +53,8 @@ class NodeWatch:
 
     async def _hear(self) -> None:
         async for event in self.engine.events(self._mine):
+            if event.action == "kill":
+                self.told_to_end.setdefault(event.container_id, datetime.fromtimestamp(event.time_ns / 1e9, UTC))
             if not event.action.startswith(("exec_create", "exec_start")):
                 self._news.set()
 
@@ -72,6 +81,8 @@ class NodeWatch:
                 self.silent = True
                 self._changed()
             return
+        there = {state.id for state in found}
+        self.told_to_end = {container: at for container, at in self.told_to_end.items() if container in there}
         states = {state.labels[TASK_ID]: state for state in found if TASK_ID in state.labels}
         if self.silent or states != self.containers:
             self.silent, self.containers = False, states
@@ -79,7 +90,8 @@ class NodeWatch:
 
 
 class ManagerWatch:
-    """``engines``: of all nodes; the first that answers as a manager is asked until it does not any more."""
+    """``engines``: of all nodes, not those that look at containers: without a leader a manager's calls hang. The first
+    that answers as a manager is asked until it does not any more."""
 
     def __init__(self, engines: Mapping[str, SwarmEngine], changed: Callable[[], None]) -> None:
         self._engines, self._changed = engines, changed
@@ -130,9 +142,8 @@ class ManagerWatch:
         order = sorted(self._engines, key=lambda name: name != self.manager)
         for name in order:
             try:
-                async with asyncio.timeout(_ANSWER_S):
-                    found = await _asked(self._engines[name])
-            except (EngineError, EngineUnavailable, TimeoutError):
+                found = await _asked(self._engines[name])
+            except (EngineError, EngineUnavailable):
                 continue
             if found != self.managed or name != self.manager:
                 self.managed, self.manager = found, name
@@ -141,7 +152,43 @@ class ManagerWatch:
 
 
 async def _asked(engine: SwarmEngine) -> Managed:
-    nodes, tasks, services, peers = await asyncio.gather(
-        engine.swarm_nodes(), engine.tasks(), engine.services(), engine.peers(_INGRESS))
+    nodes, tasks, services = await asyncio.gather(
+        engine.swarm_nodes(timeout_s=_MANAGER_ANSWER_S), engine.tasks(timeout_s=_MANAGER_ANSWER_S),
+        engine.services(timeout_s=_MANAGER_ANSWER_S))
     known = (node for node in nodes if (node.get("Description") or {}).get("Hostname"))  # one that joins has none yet
-    return Managed(tuple(tasks), tuple(known), tuple(services), frozenset(peers))
+    return Managed(tuple(tasks), tuple(known), tuple(services))
+
+
+def most_agreed(told: Iterable[frozenset[str]]) -> frozenset[str]:
+    """What most say; of as many, the larger: one that has just come back knows only itself."""
+    counts = Counter(one for one in told if one)
+    return max(counts, key=lambda one: (counts[one], len(one)), default=frozenset())
+
+
+class GossipWatch:
+    """Which nodes the swarm's engines count among them, by their own gossip: what decides where its balancers send. It
+    goes on without managers. ``addresses``: of nodes, by name."""
+
+    def __init__(self, nodes: Sequence[NodeWatch], addresses: Mapping[str, str], changed: Callable[[], None]) -> None:
+        self._nodes, self._changed = nodes, changed
+        self._names = {address: name for name, address in addresses.items()}
+        self.members: frozenset[str] | None = None
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            told = await asyncio.gather(*(self._told(node) for node in self._nodes if not node.silent))
+            members = most_agreed(told)
+            if members and members != self.members:
+                log.info("gossip: %s", ", ".join(sorted(members)))
+                self.members = members
+                self._changed()
+            await asyncio.sleep(_BUSY_S if any(node.silent for node in self._nodes) else _CALM_S)
+
+    async def _told(self, node: NodeWatch) -> frozenset[str]:
+        """Empty where it does not say."""
+        try:
+            peers = await node.engine.peers(_INGRESS, timeout_s=_MANAGER_ANSWER_S)
+        except (EngineError, EngineUnavailable):
+            return frozenset()
+        return frozenset(self._names[peer] for peer in peers if peer in self._names)
