@@ -47,7 +47,8 @@ def calls(module: str) -> list[str]:
 async def test_each_level_in_order(tmp_path: Path, recorder: tuple[str, Path]) -> None:
     module = recorder[0]
     ran = await run(tmp_path, experiment(
-        hypothesis=exists(tmp_path), method=[action("act", process("true"))], rollbacks=[action("undo", process("true"))],
+        hypothesis=exists(tmp_path), method=[action("act", process("true"))],
+        rollbacks=[action("undo", process("true"))],
         runtime={"hypothesis": {"strategy": "before-method-only"}},
         controls=[control(module, provider={"arguments": {"word": "hi"}})]))
     assert ran.ended == (0, "completed", False)
@@ -85,7 +86,9 @@ async def test_a_control_can_change_configuration_and_see_the_state(tmp_path: Pa
     assert calls(module) == ["new\n"]
 
 
-async def test_a_control_that_fails_is_told_and_does_not_stop_the_run(tmp_path: Path, recorder: tuple[str, Path]) -> None:
+async def test_a_control_that_fails_is_told_and_does_not_stop_the_run(
+    tmp_path: Path, recorder: tuple[str, Path]
+) -> None:
     """Upstream says nothing of it but in its debug log."""
     module, file = recorder
     file.write_text("def before_activity_control(context): raise ValueError('oops')\n")

