@@ -18,6 +18,7 @@ from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Disruption, Result, RunResult
 from testbed.report.client_words import client_lines
 from testbed.report.html_data import GAP_TONES, run_data, spread_data, waterfall_data
+from testbed.report.load_tables import generator_line, load_tables
 from testbed.report.timeline_words import (
     NOTHING_CAME,
     at_mark,
@@ -51,7 +52,7 @@ def render(result: Result) -> str:
     """The whole page."""
     environment = page_environment()
     environment.filters.update(
-        seconds=say_duration, clean=clean, met=client_lines,
+        seconds=say_duration, clean=clean, met=client_lines, load=load_tables, generator=generator_line,
         mark=lambda name: MARK_WORDS.get(name, name), tone=lambda name: GAP_TONES.get(name, "@muted")[1:],
     )
     runs = detailed_runs(result)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Disruption, Result, RunResult
 from testbed.report.client_words import client_lines
+from testbed.report.load_tables import generator_line, load_tables
 from testbed.report.timeline_words import (
     NOTHING_CAME,
     PATHS,
@@ -60,6 +61,8 @@ def _lines(result: Result) -> Iterator[str]:
     for disruption in run.disruptions if run else ():
         yield from _timeline(disruption)
     yield from _clients(run)
+    if run is not None:
+        yield from _load(run)
     for note in result.notes:
         yield f"- {cell(note)}"
 
@@ -91,6 +94,22 @@ def _clients(run: RunResult | None) -> Iterator[str]:
             yield ""
             yield from (f"- {cell(line)}" for line in lines)
             yield ""
+
+
+def _load(run: RunResult) -> Iterator[str]:
+    for item in load_tables(run):
+        if item.rows:
+            yield f"**{item.title}**"
+            yield ""
+            yield f"| {' | '.join(item.header)} |"
+            yield "|" + "---|" * len(item.header)
+            yield from (f"| {' | '.join(cell(text) for text in row)} |" for row in item.rows)
+            yield ""
+        yield from (f"<sub>{cell(note)}</sub>" for note in item.notes)
+        yield ""
+    if used := generator_line(run):
+        yield f"<sub>the load's own use of a core: {cell(used)}</sub>"
+        yield ""
 
 
 def _timeline(item: Disruption) -> Iterator[str]:

@@ -10,6 +10,8 @@ from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Disruption, Result, RunResult
 from testbed.experiment.result.timeline import Path
 from testbed.report.client_words import client_lines
+from testbed.report.load_tables import Table as LoadTable
+from testbed.report.load_tables import generator_line, load_tables
 from testbed.report.timeline_words import (
     NOTHING_CAME,
     PATHS,
@@ -178,9 +180,28 @@ def _clients(console: Console, run: RunResult) -> None:
     if run.locust is not None:
         console.print(Text(f"locust: {run.locust.users} users, {run.locust.requests} requests, "
                            f"{run.locust.failures} failed; p95 {say_duration(run.locust.p95)}"))
+    for item in load_tables(run):
+        _load_table(console, item)
+    if used := generator_line(run):
+        console.print(Text(f"the load's own use of a core: {used}", style="dim"))
     for state in run.steady_states:
         if not state.met:
             console.print(Text(f"steady state {state.when}: {clean(state.what)}: {clean(state.message)}", style="red"))
+
+
+def _load_table(console: Console, item: LoadTable) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    if item.rows:
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+        for title in item.header:
+            table.add_column(title)
+        for row in item.rows:
+            table.add_row(*(Text(clean(text)) for text in row))
+        console.print(table)
+    for note in item.notes:
+        console.print(Text(note, style="dim"))
 
 
 def _notes(console: Console, result: Result) -> None:
