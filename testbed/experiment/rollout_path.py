@@ -13,7 +13,7 @@ from typing import Any
 
 from testbed.core.profile import Profile
 from testbed.experiment.exactness import Exactness
-from testbed.experiment.observations import PodSeen
+from testbed.experiment.observations import STAMP_S, PodSeen
 from testbed.experiment.pod_life import CONTROL_S, KILL_S, PodLife
 from testbed.experiment.pod_probes import grace_of, has_pre_stop, stopping_s
 from testbed.experiment.result.timeline import Marks
@@ -86,7 +86,8 @@ class RolloutPath:
         return max(steps, key=self._counts_from, default=None)
 
     def _counts_from(self, step: Step) -> float:
-        return step.done if step.leaving else step.done + self.min_ready_s
+        """The earliest moment from which it counted: minReadySeconds run from a stamp of whole seconds."""
+        return step.done if step.leaving else step.done + max(0.0, self.min_ready_s - STAMP_S)
 
     def _take(self, track: Track, step: Step, until: float) -> None:
         if step.leaving:
@@ -124,7 +125,7 @@ class RolloutPath:
         for pod in self.scene.before.values():
             later = [item for item in self.scene.after(self.scene.since) if item.uid == pod.uid]
             told = first(item.at for item in later if item.deleting or item.gone)
-            gone = first(item.at for item in later if item.gone)
+            gone = first(item.at for item in later if item.gone or (item.deleting and not item.running))
             if told is not None and gone is not None:
                 found.append(Step(pod, told, gone, leaving=True))
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from testbed.experiment.observations import (
+    EngineSeen,
     EventSeen,
     Evidence,
     InjectionSeen,
@@ -118,6 +119,11 @@ class World:
 
     def told(self, at: float, reason: str, pod: str, message: str = "") -> None:
         self.event(at, reason, "Pod", pod, message)
+
+    def by_engine(self, at: float, action: str, pod: str, exit_code: int | None = None) -> None:
+        """A word of the container engine about a pod's container."""
+        self.evidence.engine_asked = True
+        self.evidence.engine.append(EngineSeen(at, action, f"default/{pod}", "web", exit_code))
 
 
 def hit(target: str, at: float, *, verified: float | None = None, recovered: float | None = None) -> InjectionSeen:

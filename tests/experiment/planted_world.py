@@ -4,7 +4,7 @@ simulated machine, watched as a run watches, and the timeline that comes of it."
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +49,17 @@ def container_of(web: Json) -> Json:
 
 def measured(planted: Planted, *, seed: int, profile: Profile = FAST) -> Disruption:
     """The timeline of one such experiment."""
+    return _in_world(planted, seed, profile, lambda experiment: experiment.run())
 
+
+def rolled_out(planted: Planted, *, seed: int, profile: Profile = FAST) -> Disruption:
+    """The timeline of a rollout of the next version; ``planted.fault`` is not used."""
+    return _in_world(planted, seed, profile, lambda experiment: experiment.roll_out())
+
+
+def _in_world(
+    planted: Planted, seed: int, profile: Profile, body: Callable[[Experiment], Awaitable[Disruption]]
+) -> Disruption:
     async def main(loop: VirtualLoop) -> Disruption:
         async with open_world(loop, seed, nodes=3, profile=profile) as world:
             await world.start_registry()
@@ -60,7 +70,7 @@ def measured(planted: Planted, *, seed: int, profile: Profile = FAST) -> Disrupt
             planted.change(web)
             await world.create(DEPLOYMENTS, web)
             await world.until_settled()
-            return await Experiment(world, planted).run()
+            return await body(Experiment(world, planted))
 
     return run_virtual(main)
 
@@ -89,6 +99,29 @@ class Experiment:
             if victim:
                 spec = {**spec, "mode": "one", "selector": {"pods": {"default": [victim]}}}
             return await self._measure(kind, spec)
+        finally:
+            await self.observer.stop()
+
+    async def roll_out(self) -> Disruption:
+        await self.observer.start()
+        try:
+            await asyncio.sleep(self.world.draw.uniform(0.0, 2.0))
+            web = next(item for item in self.world.objects(DEPLOYMENTS) if item["metadata"]["name"] == "web")
+            container = {**container_of(web), "env": [{"name": "SHIPMENT", "value": "2"}]}
+            container["env"] += [item for item in container_of(web)["env"] if item["name"] != "SHIPMENT"]
+            started = self.observer.now()
+            done = await self.world.patch(DEPLOYMENTS, "web", {"spec": {"template": {"spec": {
+                "containers": [container]}}}})
+            act = Act("ship", "rollout", "ship", started, deployment="default/web",
+                      generation=done["metadata"]["generation"])
+
+            def over() -> bool:
+                return settled(disruption_of(act, self.observer.evidence, self.world.profile,
+                                             until=self.observer.now(), attributed=False).marks)
+
+            await self.world.until(over, within_s=300, what="rolled out")
+            await asyncio.sleep(0.5)
+            return disruption_of(act, self.observer.evidence, self.world.profile, until=self.observer.now())
         finally:
             await self.observer.stop()
 
@@ -183,3 +216,27 @@ PLANTED: dict[str, tuple[Planted, str]] = {
     "back-off": (Planted(KILL, crashes=3), "back-off"),
     "eviction": (Planted(NODE, long_toleration), "eviction-timeout"),
 }
+
+
+def recreate(web: Json) -> None:
+    web["spec"]["strategy"] = {"type": "Recreate"}
+    web["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 20
+    container_of(web)["env"].append({"name": "DRAIN_S", "value": "12"})
+
+
+def min_ready(web: Json) -> None:
+    web["spec"]["minReadySeconds"] = 5
+
+
+def one_after_the_other(web: Json) -> None:
+    slow_start(web)
+    web["spec"]["strategy"] = {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+
+
+NOTHING: tuple[str, Json] = ("sham", {})
+ROLLOUTS: dict[str, tuple[Planted, str]] = {
+    "old pods that drain": (Planted(NOTHING, recreate), "draining"),
+    "minReadySeconds": (Planted(NOTHING, min_ready), "min-ready"),
+    "slow start-up, one after the other": (Planted(NOTHING, one_after_the_other, replicas=3), "application-start"),
+}
+SHAM = Planted(("sham", {**SELECTED, "duration": "4s"}))
