@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from testbed.experiment.clients import Clients
 from testbed.experiment.durations import say_duration
-from testbed.experiment.exactness import SAME_S, Exactness
+from testbed.experiment.exactness import SAME_S, Exactness, event_u
 from testbed.experiment.fault_marks import Story
 from testbed.experiment.observations import ENGINE_LAG_S, EngineSeen, EventSeen
 from testbed.experiment.result import Disruption, Marks
@@ -46,14 +46,14 @@ def witnessed(found: Disruption, story: Story, exactness: Exactness) -> Disrupti
     if ended is not None and (marks.detected is None or ended.at <= marks.detected + SAME_S):
         sightings.append(_of_engine("detected", ended))
         died = [event for event in evidence.events if event.reason == "ContainerDied"]
-        notes += _contradiction("ended", ended, died, exactness)
+        notes += _contradiction("ended", ended, died)
     if marks.running is not None:
         started = next((seen for seen in engine if seen.action == "start" and seen.pod == story.replacement
                         and abs(seen.at - marks.running) <= SAME_S), None)
         if started is not None:
             sightings.append(_of_engine("running", started))
             told = [event for event in evidence.events if event.reason == "Started"]
-            notes += _contradiction("started", started, told, exactness)
+            notes += _contradiction("started", started, told)
     return found.model_copy(update={
         "mark_uncertainties": uncertain, "sightings": tuple(sightings), "notes": (*found.notes, *notes)})
 
@@ -74,15 +74,13 @@ def _of_engine(mark: str, seen: EngineSeen) -> Sighting:
                     what=f"{seen.action} {seen.container}{code}")
 
 
-def _contradiction(
-    what: str, seen: EngineSeen, told: Iterable[EventSeen], exactness: Exactness
-) -> list[str]:
+def _contradiction(what: str, seen: EngineSeen, told: Iterable[EventSeen]) -> list[str]:
     """What the agent's word for the same thing is farther away than both are uncertain by."""
     own = [event for event in told if event.about == f"Pod/{seen.pod}"]
     nearest = min(own, key=lambda event: abs(event.at - seen.at), default=None)
     if nearest is None or abs(nearest.at - seen.at) > SAME_S:
         return []
-    known_s, apart_s = exactness.of(nearest.at) + ENGINE_LAG_S, seen.at - nearest.at
+    known_s, apart_s = event_u(nearest) + ENGINE_LAG_S, seen.at - nearest.at
     early_s, late_s = (known_s, LATE_S) if what == "ended" else (LATE_S, known_s)
     if -early_s <= apart_s <= late_s:
         return []
