@@ -128,9 +128,16 @@ class HttpClient:
     ) -> Json:
         return await self._call("POST", resource.path(namespace, name, subresource), body=body)
 
-    async def logs(self, name: str, namespace: str, *, tail_lines: int | None = None, container: str = "") -> str:
-        """The last lines of a container, by default of a pod's only one. Raises: ApiError."""
+    async def logs(
+        self, name: str, namespace: str, *, tail_lines: int | None = None, container: str = "", previous: bool = False
+    ) -> str:
+        """The last lines of a container, by default of a pod's only one; ``previous``: of the attempt before.
+
+        Raises: ApiError.
+        """
         query = {} if tail_lines is None else {"tailLines": str(tail_lines)}
+        if previous:
+            query["previous"] = "true"
         if container:
             query["container"] = container
         return (await self._send("GET", PODS.path(namespace, name, "log"), query)).decode("utf-8", "replace")

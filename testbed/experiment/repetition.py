@@ -18,7 +18,6 @@ from testbed.experiment.kind import SloSpec
 from testbed.experiment.load_results import Target, target_results
 from testbed.experiment.observations import Evidence
 from testbed.experiment.overlaps import overlapping
-from testbed.experiment.overlaps import overlapping
 from testbed.experiment.result import (
     Disruption,
     GeneratorUse,
@@ -30,11 +29,13 @@ from testbed.experiment.result import (
     SteadyStateResult,
     Verdict,
 )
+from testbed.experiment.result.machine import MachineLoad
 from testbed.experiment.series import make_series, shown_events
 from testbed.experiment.shipping import shipping
 from testbed.experiment.timeline import Act, disruption_of
 from testbed.experiment.uninvited import uninvited
 from testbed.experiment.views import Views, with_views
+from testbed.experiment.void import doubts, told
 from testbed.load.outage import quality
 from testbed.load.records import PulseData
 
@@ -69,8 +70,9 @@ class Repetition:
     pulse: PulseData | None = None
     locust: LocustResult | None = None
     targets: tuple[Target, ...] = ()
-    step_targets: dict[str, str] = field(default_factory=dict)  # steps whose clients are another target's than the first
+    step_targets: dict[str, str] = field(default_factory=dict)  # steps whose clients are not the first target's
     generator: tuple[GeneratorUse, ...] = ()
+    machine: MachineLoad | None = None  # what it went through meanwhile
     state: StateView | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -87,12 +89,11 @@ class Repetition:
         return clients if target is None else target.clients(self.start_ns, self.method_began)
 
 
-def void_reason(pulse: PulseData | None) -> str:
-    """Why the measurement of this pulse cannot be trusted; "" when it can."""
-    if pulse is None:
-        return ""
-    ticks = [(int(tick["at_ns"]), float(tick["cpu_s"])) for tick in pulse.ticks if "cpu_s" in tick]
-    return "; ".join(quality(pulse.records, ticks).doubts(lateness_p99_limit_s=LATENESS_LIMIT_S))
+def void_reason(repetition: Repetition) -> str:
+    """Why this repetition's measurement cannot be trusted; "" when it can."""
+    pulse = repetition.pulse
+    about_pulse = quality(pulse.records).doubts(lateness_p99_limit_s=LATENESS_LIMIT_S) if pulse else ()
+    return "; ".join((*about_pulse, *doubts(repetition.machine, repetition.generator)))
 
 
 def disruptions(repetition: Repetition, clients: Clients | None) -> Views:
@@ -106,7 +107,6 @@ def disruptions(repetition: Repetition, clients: Clients | None) -> Views:
     found += uninvited(repetition.evidence, found, repetition.profile, until=repetition.watched_until,
                        clients=clients)
     found.sort(key=lambda item: math.inf if item.marks.injected is None else item.marks.injected)
-    found = overlapping(found, repetition.evidence, clients, until=repetition.watched_until)
     found = overlapping(found, repetition.evidence, clients, until=repetition.watched_until)
     return with_views(found, repetition.evidence, repetition.deployments, clients, since=repetition.method_began,
                       until=repetition.watched_until, noise=repetition.noise, slo=repetition.slo)
@@ -124,9 +124,10 @@ def run_result(repetition: Repetition) -> RunResult:
                      "clients saw is no more exact than that")
     if repetition.acts and not repetition.evidence.engine_asked:
         notes.append("the container engine is no witness here: this platform gives no way to ask it")
+    notes += told(repetition.machine)
     return RunResult(
         number=repetition.number, verdict=repetition.verdict, reason=repetition.reason,
-        void_reason=void_reason(repetition.pulse), started_at=repetition.started_at,
+        void_reason=void_reason(repetition), started_at=repetition.started_at,
         duration_s=round(repetition.duration_s, 3), rate=repetition.pulse.rate if repetition.pulse else 0.0,
         phases=tuple(repetition.phases), steady_states=tuple(repetition.steady_states),
         disruptions=with_consequences(
@@ -138,7 +139,7 @@ def run_result(repetition: Repetition) -> RunResult:
         send_lateness_p99_s=lateness, restarts=sum(series.restarts), series=series,
         events=shown_events(repetition.evidence, repetition.deployments), locust=repetition.locust,
         targets=target_results(repetition.targets, repetition.start_ns, repetition.method_began),
-        generator=repetition.generator,
+        generator=repetition.generator, machine=repetition.machine,
         shipping=shipped(repetition), state=repetition.state, notes=tuple(notes),
     )
 

@@ -17,6 +17,7 @@ from testbed.experiment.fingerprint import spec_hash
 from testbed.experiment.gate import Gate
 from testbed.experiment.interrupts import Interrupts
 from testbed.experiment.journal import Journal
+from testbed.experiment.machine_watch import MachineWatch
 from testbed.experiment.objectives import judge
 from testbed.experiment.phases import RepetitionRunner
 from testbed.experiment.platforms.protocol import Platform, RunsAlone
@@ -27,6 +28,7 @@ from testbed.experiment.saving import keep_inputs, write_result
 from testbed.experiment.statistics import over_runs
 from testbed.experiment.turns import FINAL, Repetitions, wants_more
 from testbed.experiment.variants import Variant
+from testbed.experiment.victims import keep_logs
 
 Command = Literal["experiment", "load", "inject"]
 
@@ -99,9 +101,13 @@ class VariantRun:
                 interrupts=self._interrupts, tell=self._tell,
                 deployments=tuple(deployments_in(self.loaded.manifests, self.spec.namespace))
                 or await self._named(platform))
-            repetition = await runner.run()
+            async with MachineWatch() as watch:
+                repetition = await runner.run()
             self._created.extend(runner.doer.created)
+            repetition.machine = watch.load
             self.runs.append(run_result(repetition))
+            if missing := await keep_logs(platform, self.runs[-1], self.folder):
+                self.journal.note(f"logs of run {number} that could not be kept", why=list(missing))
         finally:
             if not (self._keep and self.runs and not self.wants_more):
                 await self._clean(platform)
@@ -182,6 +188,8 @@ class VariantRun:
         found = {"journal": "journal.json", "result": "result.json", "report": "report.html", "manifests": "manifests"}
         for path in sorted(self.folder.glob("locust*.html")) + sorted(self.folder.glob("pulse-*.csv")):
             found[path.stem] = path.name
+        if (self.folder / "logs").is_dir():
+            found["logs"] = "logs"
         return found
 
 

@@ -7,11 +7,11 @@ docs/statistics.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from testbed.experiment.durations import say_duration
+from testbed.experiment.result.load import GeneratorUse
 from testbed.experiment.result.machine import MachineLoad
 
 
@@ -25,7 +25,10 @@ class Limits:
         loop_lag_p99_s: how late the runner's loop may wake up: its marks from watches are late by as much.
         platform_lag_p99_s: the same of the platform's own processes, where they tell.
         steal: share of all CPUs' time that the hypervisor may give to others.
-        pressure: share of the time in which some task may wait for a CPU.
+        starved_pressure, starved_lag_p99_s: beyond both at once. On a small machine that runs a cluster some task
+            nearly always waits for a CPU, for a moment: waiting alone is no harm (and a fault may be its cause); with a
+            loop that is late it is.
+        told_pressure: from here on it is said, and the run is trusted.
     """
 
     generator: float = 0.8
@@ -33,38 +36,54 @@ class Limits:
     loop_lag_p99_s: float = 0.25
     platform_lag_p99_s: float = 0.25
     steal: float = 0.05
-    pressure: float = 0.95
+    starved_pressure: float = 0.8
+    starved_lag_p99_s: float = 0.1
+    told_pressure: float = 0.5
 
 
 LIMITS = Limits()
 
 
 def doubts(
-    load: MachineLoad | None, limits: Limits = LIMITS, platform_lags_s: Mapping[str, float] | None = None,
+    load: MachineLoad | None, generators: Iterable[GeneratorUse] = (), limits: Limits = LIMITS,
+    platform_lags_s: Mapping[str, float] | None = None,
 ) -> list[str]:
     """Why the measurement cannot be trusted; empty when it can. What was not seen raises no doubt.
 
-    Args: platform_lags_s: p99 lateness of the platform's processes, by their name.
+    Args: generators: processes that send requests. platform_lags_s: p99 lateness of the platform's processes.
     """
-    found: list[str] = []
+    found = [f"{item.name} used {item.cpu_share:.0%} of a core" for item in generators
+             if item.cpu_share is not None and item.cpu_share > limits.generator]
     if load is not None:
-        found += _shares(load, limits)
-        if load.loop_lag_p99_s is not None and load.loop_lag_p99_s > limits.loop_lag_p99_s:
-            found.append(f"the runner woke up {say_duration(load.loop_lag_p99_s)} late (p99)")
+        found += _of_machine(load, limits)
     for name, lag_s in sorted((platform_lags_s or {}).items()):
         if lag_s > limits.platform_lag_p99_s:
             found.append(f"{name} was {say_duration(lag_s)} late (p99)")
     return found
 
 
-def _shares(load: MachineLoad, limits: Limits) -> list[str]:
-    rules = (
-        (load.generator, limits.generator, "the pulse used {} of its core"),
-        (load.locust, limits.generator, "Locust used {} of a core"),
-        (load.steal, limits.steal, "the hypervisor took {} of this machine's CPU time for others"),
-        (load.pressure, limits.pressure, "tasks of this machine waited for a CPU {} of the time"),
-    )
-    return [words.format(f"{value:.0%}") for value, limit, words in rules if value is not None and value > limit]
+def _of_machine(load: MachineLoad, limits: Limits) -> list[str]:
+    found = []
+    lag_s = load.loop_lag_p99_s or 0.0
+    if load.steal is not None and load.steal > limits.steal:
+        found.append(f"the hypervisor took {load.steal:.0%} of this machine's CPU time for others")
+    if lag_s > limits.loop_lag_p99_s:
+        found.append(f"the runner woke up {say_duration(lag_s)} late (p99)")
+    elif lag_s > limits.starved_lag_p99_s and (load.pressure or 0.0) > limits.starved_pressure:
+        found.append(f"this machine was starved: tasks waited for a CPU {load.pressure:.0%} of the time, and the "
+                     f"runner woke up {say_duration(lag_s)} late (p99)")
+    return found
+
+
+def told(load: MachineLoad | None, limits: Limits = LIMITS) -> tuple[str, ...]:
+    """What a reader of a trusted run's figures should know of the machine."""
+    notes = []
+    if load is not None and load.pressure is not None and load.pressure > limits.told_pressure:
+        notes.append(f"this machine was busy: tasks waited for a CPU {load.pressure:.0%} of the time; on a calm one "
+                     "recovery may be faster")
+    if silent := not_told(load):
+        notes.append(f"{silent}: whether it was stolen from or starved could not be told")
+    return tuple(notes)
 
 
 def not_told(load: MachineLoad | None) -> str:
@@ -73,11 +92,3 @@ def not_told(load: MachineLoad | None) -> str:
         return ""
     silent = [name for name, value in (("CPU pressure (PSI)", load.pressure), ("steal", load.steal)) if value is None]
     return f"this machine does not tell {' and '.join(silent)}" if silent else ""
-
-
-def cpu_share(ticks: Sequence[Mapping[str, Any]]) -> float | None:
-    """Share of one core that a process used between its first and last note of ``at_ns`` and ``cpu_s``."""
-    noted = [(int(tick["at_ns"]), float(tick["cpu_s"])) for tick in ticks if "cpu_s" in tick]
-    if len(noted) < 2 or noted[-1][0] <= noted[0][0]:
-        return None
-    return round((noted[-1][1] - noted[0][1]) / ((noted[-1][0] - noted[0][0]) / 1e9), 4)

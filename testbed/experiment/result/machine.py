@@ -14,7 +14,6 @@ class MachineLoad(Value):
         steal: share of all CPUs' time that the hypervisor gave to others.
         busy: share of all CPUs' time that was used.
         loop_lag_p99_s, loop_lag_max_s: how much later than asked the runner's own loop woke up.
-        generator: share of one core that the pulse used; of Locust, ``locust``.
     """
 
     seconds: float = 0.0
@@ -23,5 +22,3 @@ class MachineLoad(Value):
     busy: float | None = None
     loop_lag_p99_s: float | None = None
     loop_lag_max_s: float | None = None
-    generator: float | None = None
-    locust: float | None = None

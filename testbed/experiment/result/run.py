@@ -10,6 +10,7 @@ from pydantic import Field
 from testbed.experiment.result.clients import ClientView, Latency, Outage, Requests
 from testbed.experiment.result.detector import Detector
 from testbed.experiment.result.load import GeneratorUse, LocustResult, TargetResult
+from testbed.experiment.result.machine import MachineLoad
 from testbed.experiment.result.shipping import Shipping
 from testbed.experiment.result.state import StateView
 from testbed.experiment.result.timeline import Disruption, TimelineEvent
@@ -78,6 +79,7 @@ class RunResult(Value):
     events: tuple[TimelineEvent, ...] = ()
     locust: LocustResult | None = None
     targets: tuple[TargetResult, ...] = ()  # every pulse target, the first one too
+    machine: MachineLoad | None = None  # what the measuring machine went through
     generator: tuple[GeneratorUse, ...] = ()  # every process that sent requests
     shipping: Shipping | None = None  # where something was shipped
     state: StateView | None = None  # of a system that keeps what is written to it
