@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from testbed.errors import TestbedError
+from testbed.experiment.compare import compare_runs
 from testbed.experiment.gate import Gate
 from testbed.experiment.interrupts import Interrupted, Interrupts
 from testbed.experiment.kind import ClusterSpec
@@ -166,7 +167,10 @@ class ExperimentRun:
             variants=tuple(VariantResult(
                 name=run.variant.name, platform=run.variant.platform, timing=run.timing,
                 settings={item.key: item.value for item in run.variant.settings},
-                folder="" if len(runs) == 1 else run.folder.name, result=result)
+                folder="" if len(runs) == 1 else run.folder.name, result=result,
+                comparison=None if result is results[0] else compare_runs(
+                    self._first.name, results[0].trusted_runs, run.variant.name, result.trusted_runs,
+                    seed=first.experiment.spec.seed))
                 for run, result in zip(runs, results, strict=True)),
         )
 

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
+from testbed.experiment.result.comparison import Comparison
 from testbed.experiment.result.value import Value
 from testbed.experiment.result.verdict import Verdict
 from testbed.experiment.result.whole import Result
@@ -23,6 +24,7 @@ class VariantResult(Value):
     settings: dict[str, Any] = Field(default_factory=dict)
     timing: tuple[tuple[str, str], ...] = ()
     folder: str = ""
+    comparison: Comparison | None = None  # with the first variant
     result: Result
 
 

@@ -20,7 +20,7 @@ def _lines(study: Study) -> Iterator[str]:
     for name in disruption_names(study):
         yield f"### {cell(name)}"
         yield ""
-        yield f"| variant | runs | {' | '.join(TITLES)} | against the first |"
+        yield f"| variant | runs | {' | '.join(TITLES)} | restored, against the first |"
         yield "|---" * (len(TITLES) + 3) + "|"
         for row in rows(study, name):
             yield f"| **{cell(row.variant)}** | {row.runs} | {' | '.join(row.cells)} | {row.against} |"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from testbed.experiment.result import Statistic, Study, VariantResult
+from testbed.experiment.result import Study, VariantResult
 from testbed.report.words import clean, say_quantity, statistics_of
 
 QUANTITIES = ("detection", "isolation", "repair", "outage", "failed")
@@ -14,8 +14,8 @@ TITLES = ("noticed", "isolated", "restored", "outage", "failed")
 
 @dataclass(frozen=True)
 class Row:
-    """``cells``: one for each of ``QUANTITIES``. ``against``: its repair's median as a multiple of the first variant's;
-    "" for the first one, and where either is unknown."""
+    """``cells``: one for each of ``QUANTITIES``. ``against``: how its repair compares with the first variant's, as
+    ``× 1.52, worse``; "" for the first one."""
 
     variant: str
     runs: str
@@ -30,12 +30,10 @@ def disruption_names(study: Study) -> tuple[str, ...]:
 
 
 def rows(study: Study, disruption: str) -> Iterator[Row]:
-    reference = statistics_of(study.variants[0].result, disruption).get("repair")
-    for index, item in enumerate(study.variants):
-        found = statistics_of(item.result, disruption)
+    for item in study.variants:
         yield Row(clean(item.name), say_runs(item),
                   tuple(say_quantity(item.result, disruption, quantity) for quantity in QUANTITIES),
-                  "" if index == 0 else _multiple(found.get("repair"), reference))
+                  _against(item, disruption))
 
 
 def say_runs(item: VariantResult) -> str:
@@ -44,10 +42,11 @@ def say_runs(item: VariantResult) -> str:
     return f"{len(item.result.trusted_runs)}" + (f" + {void} void" if void else "")
 
 
-def _multiple(found: Statistic | None, reference: Statistic | None) -> str:
-    if found is None or reference is None or found.median is None or not reference.median:
+def _against(item: VariantResult, disruption: str) -> str:
+    found = item.comparison.of(disruption, "repair") if item.comparison else None
+    if found is None:
         return ""
-    return f"× {found.median / reference.median:.2f}"
+    return f"× {found.ratio:.2f}, {found.verdict}" if found.ratio is not None else found.verdict
 
 
 def judged_badly(study: Study) -> Iterator[str]:

@@ -30,7 +30,7 @@ def render(study: Study, *, width: int = 100, color: bool = False) -> str:
         _table(console, study, name)
     console.print(Text(OUTAGE_NOTE, style="dim"))
     for item in study.variants:
-        console.print(Text(f"{item.name}: {say_timing(item)}", style="dim"))
+        console.print(Text(f"{clean(item.name)}: {say_timing(item)}", style="dim"))
     for line in judged_badly(study):
         console.print(Text(line, style="yellow"))
     return stream.getvalue()
@@ -42,7 +42,7 @@ def _table(console: Console, study: Study, disruption: str) -> None:
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", title=clean(disruption), title_justify="left",
                   title_style="bold")
-    for column in ("variant", "runs", *TITLES, "against the first"):
+    for column in ("variant", "runs", *TITLES, "restored, against the first"):
         table.add_column(column, justify="left")
     for row in rows(study, disruption):
         table.add_row(Text(row.variant, style="bold"), row.runs, *row.cells, row.against)
