@@ -15,6 +15,8 @@ from testbed.experiment.result import GeneratorUse, TargetResult
 from testbed.load.outage import quality
 from testbed.load.records import PulseData
 
+_SECOND_NS = 900_000_000  # notes come about once a second
+
 
 @dataclass(frozen=True)
 class Target:
@@ -67,9 +69,16 @@ def generator_uses(
 
 def _use(name: str, ticks: Sequence[Mapping[str, Any]]) -> GeneratorUse:
     noted = [(int(tick["at_ns"]), float(tick["cpu_s"])) for tick in ticks if "cpu_s" in tick]
-    shares = [(after[1] - before[1]) / ((after[0] - before[0]) / 1e9)
-              for before, after in zip(noted, noted[1:], strict=False) if after[0] - before[0] > 0.5e9]
     if len(noted) < 2 or noted[-1][0] <= noted[0][0]:
         return GeneratorUse(name=name)
-    share = (noted[-1][1] - noted[0][1]) / ((noted[-1][0] - noted[0][0]) / 1e9)
-    return GeneratorUse(name=name, cpu_share=round(share, 4), cpu_peak=round(max(shares), 4) if shares else None)
+    shares, begin = [], noted[0]
+    for now in noted[1:]:
+        if now[0] - begin[0] >= _SECOND_NS:
+            shares.append(_share(begin, now))
+            begin = now
+    return GeneratorUse(name=name, cpu_share=round(_share(noted[0], noted[-1]), 4),
+                        cpu_peak=round(max(shares), 4) if shares else None)
+
+
+def _share(begin: tuple[int, float], end: tuple[int, float]) -> float:
+    return (end[1] - begin[1]) / ((end[0] - begin[0]) / 1e9)
