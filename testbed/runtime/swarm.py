@@ -7,6 +7,7 @@ only a manager can answer is refused by others with an EngineError, and answered
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from testbed.errors import EngineError
@@ -21,6 +22,10 @@ LISTEN_PORT = 2377
 
 class SwarmEngine(NestedEngine, DockerSupervision):
     """One node's own engine."""
+
+    def __init__(self, url: str, machine_url: str, turn: Path) -> None:
+        super().__init__(url, machine_url, turn)
+        self._network_ids: dict[str, str] = {}  # by name
 
     async def info(self) -> Json:
         """``GET /info``; of interest: ``Swarm``, ``NCPU``, ``MemTotal``, ``ServerVersion``, ``KernelVersion``."""
@@ -106,9 +111,24 @@ class SwarmEngine(NestedEngine, DockerSupervision):
 
     async def peers(self, network: str, *, timeout_s: float | None = None) -> tuple[str, ...]:
         """Addresses of the engines that take part in an overlay network, as the gossip of them all has it: one that is
-        silent for about five seconds is not among them any more. Raises: EngineError when there is no such network."""
-        found: Json = await self._ask(lambda client: client.get("/networks/{0}", network), timeout_s=timeout_s)
+        silent for about five seconds is not among them any more.
+
+        An engine that is asked by the network's id answers by itself; asked by its name it asks a manager too, and
+        waits for one while there is no leader. So the id is asked for once.
+
+        Raises: EngineError when there is no such network.
+        """
+        def work(client: DockerClient) -> Json:
+            found: Json = client.get("/networks/{0}", self._network_ids.get(network, network))
+            return found
+
+        try:
+            found = await self._ask(work, timeout_s=timeout_s)
+        except EngineError:
+            self._network_ids.pop(network, None)
+            raise
         peers = found.get("Peers")
         if peers is None:
             raise EngineError(f"this engine is not in network {network}")
+        self._network_ids[network] = str(found["Id"])
         return tuple(sorted(str(peer["IP"]) for peer in peers))

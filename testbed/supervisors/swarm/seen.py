@@ -95,19 +95,20 @@ def _task(json: Json, node: str, scene: Scene) -> Task:
 
 def _with_container(task: Task, state: ContainerState, *, reached: bool) -> Task:
     """``reached``: whether the node takes part in the swarm's gossip. Swarm's balancers leave out a task whose health
-    is not good (yet), that is ordered to end, or whose node the gossip has given up."""
+    is not good (yet), that is ordered to end, or whose node the gossip has given up: then it is not ready, as a pod of
+    a lost node is not."""
     health = state.health
     life = Life.RUNNING if state.running else Life.CREATED if state.status == "created" else Life.EXITED
     checks = tuple(Check(look.at, look.exit_code == 0, look.output)
                    for look in (health.looks if health else ()) if look.at is not None
                    and (state.started_at is None or look.at >= state.started_at))
-    healthy = health is None or health.status == "healthy"
+    healthy = reached and (health is None or health.status == "healthy")
     return Task(
         task.namespace, task.name, task.deployment, task.revision, task.container, task.node, state.id, life,
         task.image, state.image_id, state.address, state.created_at, state.started_at, state.finished_at,
         state.exit_code, state.oom_killed, state.error or task.error, stopping=task.stopping,
         checked=health is not None, healthy=healthy, checks=checks, waiting=task.waiting,
-        reachable=life is Life.RUNNING and healthy and not task.stopping and reached and bool(state.address))
+        reachable=life is Life.RUNNING and healthy and not task.stopping and bool(state.address))
 
 
 def unsettled(managed: Managed, silent: Collection[str]) -> bool:
