@@ -1,0 +1,80 @@
+"""How timelines are told: parts, uncertainties, witnesses, and an injection of which nothing came."""
+
+from __future__ import annotations
+
+import pytest
+from report_sample import sample_result
+
+from testbed.experiment.result import Disruption, Gap, Marks, Result
+from testbed.experiment.result.timeline import Part, Sighting
+from testbed.report import html, markdown, terminal
+from testbed.report.timeline_words import parts_line, why_not_faster, witnesses_line
+
+HANG = Disruption(
+    name="hang", kind="fault", what="FreezeChaos", targets=("default/web-1",), window_s=(10.0, 17.0),
+    marks=Marks(injected=10.0, detected=11.2, acted=13.6, running=14.0),
+    mark_uncertainties={"injected": 0.001, "detected": 0.001, "acted": 0.001, "running": 0.2},
+    gaps=(
+        Gap(path="repair", start_mark="injected", end_mark="detected", start_s=10.0, end_s=11.2, cause="next probe",
+            parts=(Part(kind="probe", seconds=1.2, uncertainty_s=0.002, words="periodSeconds 1"),),
+            uncertainty_s=0.002),
+        Gap(path="repair", start_mark="detected", end_mark="acted", start_s=11.2, end_s=13.6, cause="liveness probe",
+            parts=(Part(kind="probe", seconds=2.0, uncertainty_s=0.002, words="periodSeconds 1 × failureThreshold 3"),
+                   Part(kind="unexplained", seconds=0.4, uncertainty_s=0.002, words="longer than it explains")),
+            uncertainty_s=0.002),
+        Gap(path="repair", start_mark="acted", end_mark="running", start_s=13.6, end_s=14.0, cause="image start",
+            parts=(Part(kind="container-start", seconds=0.4, uncertainty_s=0.201, words="made"),), uncertainty_s=0.201),
+    ),
+    sightings=(Sighting(mark="running", witness="api", at_s=14.0, uncertainty_s=0.2),
+               Sighting(mark="running", witness="engine", at_s=13.8, uncertainty_s=0.05, what="start web"),
+               Sighting(mark="detected", witness="api", at_s=11.2, uncertainty_s=0.001)),
+)
+
+
+def with_disruption(item: Disruption) -> Result:
+    result = sample_result()
+    run = result.runs[0].model_copy(update={"disruptions": (item,)})
+    return result.model_copy(update={"runs": (run,), "statistics": ()})
+
+
+def rendered(result: Result) -> dict[str, str]:
+    return {"terminal": terminal.render(result, width=200), "markdown": markdown.render(result),
+            "html": html.render(result)}
+
+
+def test_the_reason_why_it_was_not_faster_is_the_largest_cause_with_its_arithmetic() -> None:
+    said = why_not_faster(HANG, "repair")
+    assert said.startswith("why not faster: probe 3.20 s of 4.0 s ± 0.2 s (periodSeconds 1 × failureThreshold 3)")
+    assert said.endswith("unexplained 400 ms ± 2 ms, container start 400 ms ± 0.2 s")
+
+
+def test_a_gap_of_one_part_is_told_once_and_what_is_unexplained_always() -> None:
+    assert parts_line(HANG.gaps[0]) == ""
+    assert parts_line(HANG.gaps[1]) == "probe 2.00 s · unexplained 400 ms ± 2 ms (longer than it explains)"
+
+
+def test_only_marks_of_several_witnesses_name_them() -> None:
+    assert witnesses_line(HANG) == "running: API 4.0 s ± 0.2 s, engine 3.80 s ± 50 ms (start web)"
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "html"])
+def test_every_report_tells_parts_and_uncertainties(form: str) -> None:
+    text = rendered(with_disruption(HANG))[form]
+    for words in ("why not faster", "unexplained 400 ms", "± 0.2 s", "engine 3.80 s"):
+        assert words in text, words
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "html"])
+def test_where_nothing_came_of_it_no_recovery_is_told(form: str) -> None:
+    nothing = HANG.model_copy(update={"disrupted": False, "sightings": ()})
+    text = rendered(with_disruption(nothing))[form]
+    assert "no disruption came of it" in text and "why not faster" not in text
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "html"])
+def test_a_result_of_before_has_no_parts_and_is_told_all_the_same(form: str) -> None:
+    bare = HANG.model_copy(update={
+        "gaps": tuple(gap.model_copy(update={"parts": (), "uncertainty_s": 0.0}) for gap in HANG.gaps),
+        "mark_uncertainties": {}, "sightings": ()})
+    text = rendered(with_disruption(Disruption.from_json(bare.to_json())))[form]
+    assert "liveness probe" in text and "why not faster" not in text
