@@ -30,7 +30,8 @@ class Gate:
     fail_on: tuple[str, ...] = ()
 
     def compared(self, result: Result) -> Comparison:
-        return compare(self.baseline, result, name_a=self.name, name_b=result.run_id)
+        found = compare(self.baseline, result, name_a=self.name, name_b=result.run_id)
+        return found.model_copy(update={"fail_on": self.fail_on})
 
     def missed(self, comparison: Comparison) -> str:
         """Why the run fails; "" when it does not."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from testbed.experiment.objectives import say_value
 from testbed.experiment.quantities import of_disruption
 from testbed.experiment.result.comparison import Compared, Comparison
 from testbed.report.words import clean
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 TITLES = ("disruption", "value", "A", "B", "B / A", "p", "B larger in", "verdict")
 SIGNS = {"improved": "✓", "same": "=", "worse": "✗", "cannot tell": "?"}
@@ -90,18 +94,23 @@ def notes(comparison: Comparison) -> Iterator[str]:
 def render(comparison: Comparison, *, width: int = 100, color: bool = False) -> str:
     """The report as text; with ANSI colours when ``color``."""
     from rich.console import Console
+
+    stream = io.StringIO()
+    show(Console(file=stream, width=max(width, 60), force_terminal=color, no_color=not color, highlight=False,
+                 color_system="standard" if color else None), comparison)
+    return stream.getvalue()
+
+
+def show(console: Console, comparison: Comparison) -> None:
+    """Verdict, table and what stands in its way, on a terminal."""
     from rich.table import Table
     from rich.text import Text
 
-    stream = io.StringIO()
-    console = Console(file=stream, width=max(width, 60), force_terminal=color, no_color=not color, highlight=False,
-                      color_system="standard" if color else None)
     title = Text(clean(comparison.verdict.upper()), style=STYLES[comparison.verdict] or "bold")
     title.append(f"   B {clean(comparison.b)} against A {clean(comparison.a)}", style="bold")
     console.print(title)
     if comparison.reason:
         console.print(Text(clean(comparison.reason)))
-    console.print()
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in TITLES:
         table.add_column(name, justify="left")
@@ -110,7 +119,6 @@ def render(comparison: Comparison, *, width: int = 100, color: bool = False) -> 
     console.print(table)
     for note in notes(comparison):
         console.print(Text(note, style="dim"))
-    return stream.getvalue()
 
 
 def markdown_lines(comparison: Comparison) -> Iterator[str]:

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from testbed.experiment.durations import say_duration
 from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Disruption, Result, RunResult
+from testbed.report import comparison
 from testbed.report.client_words import client_lines
 from testbed.report.html_data import GAP_TONES, run_data, spread_data, waterfall_data
 from testbed.report.load_tables import generator_line, load_tables
+from testbed.report.statistics_words import statistics_lines, void_line
 from testbed.report.timeline_words import (
     NOTHING_CAME,
     at_mark,
@@ -62,8 +64,22 @@ def render(result: Result) -> str:
         say_value=say_value, cards=[_card(result, name) for name in result.disruption_names()],
         quantity=QUANTITY_WORDS, slowest_gap=largest, outage_note=OUTAGE_NOTE, at_mark=at_mark, length=length,
         parts_line=parts_line, why_not_faster=why_not_faster, witnesses_line=witnesses_line, since=since,
-        nothing_came=NOTHING_CAME,
+        nothing_came=NOTHING_CAME, over_runs=_over_runs(result), compared=_compared(result),
     )
+
+
+def _over_runs(result: Result) -> list[str]:
+    lines = [f"{clean(name)} {line}" for name in result.disruption_names() for line in statistics_lines(result, name)]
+    void = void_line(result)
+    return [*lines, void] if void else lines
+
+
+def _compared(result: Result) -> dict[str, Any]:
+    """What the page's comparison with a baseline is made of; empty without one."""
+    if result.comparison is None:
+        return {}
+    return {"titles": comparison.TITLES, "rows": list(comparison.rows(result.comparison)),
+            "notes": list(comparison.notes(result.comparison))}
 
 
 def page_environment() -> Environment:

@@ -115,7 +115,7 @@ def spread_data(result: Result) -> dict[str, Rows]:
     statistics: Rows = []
     values: Rows = []
     for item in result.statistics:
-        if item.unit != "s" or not item.values:
+        if item.unit != "s" or not item.values or item.quantity not in QUANTITY_WORDS:
             continue
         label = f"{item.disruption}: {QUANTITY_WORDS.get(item.quantity, item.quantity)}"
         statistics.append({"label": label, "median": item.median, "low": item.ci_low, "high": item.ci_high})

@@ -1,4 +1,5 @@
-"""JUnit XML for CI systems: one test case per objective, and one for the run itself."""
+"""JUnit XML for CI systems: one test case per objective and per comparison with the baseline, and one for the run
+itself; void runs and what could not be judged are skipped."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from xml.etree import ElementTree
 
 from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Result, Verdict
+from testbed.experiment.result.comparison import Comparison
 from testbed.report.words import clean, headline
 
 _NOT_THE_RUN = (Verdict.PASSED, Verdict.OBJECTIVE_MISSED)
@@ -24,14 +26,11 @@ def render(*results: Result) -> str:
 
 
 def _suite(root: ElementTree.Element, result: Result) -> ElementTree.Element:
-    missed = sum(1 for item in result.objectives if item.met is False)
-    unknown = sum(1 for item in result.objectives if item.met is None)
     broken = result.verdict not in _NOT_THE_RUN
     seconds = f"{(result.ended_at - result.started_at).total_seconds():.3f}"
     suite = ElementTree.SubElement(root, "testsuite", {
         "name": clean(result.name), "timestamp": result.started_at.isoformat(), "id": result.run_id,
-        "tests": str(len(result.objectives) + 1), "failures": str(missed), "errors": str(int(broken)),
-        "skipped": str(unknown), "time": seconds})
+        "time": seconds})
     case = ElementTree.SubElement(suite, "testcase", {"name": "run", "classname": clean(result.name), "time": seconds})
     if broken:
         error = ElementTree.SubElement(case, "error", {"message": headline(result), "type": result.verdict.value})
@@ -39,13 +38,34 @@ def _suite(root: ElementTree.Element, result: Result) -> ElementTree.Element:
     for item in result.objectives:
         _objective(suite, result, item.text, item.met,
                    f"measured {say_value(item.measured, item.unit)}" + (f" ({item.note})" if item.note else ""))
+    if result.comparison is not None:
+        _comparison(suite, result, result.comparison)
+    for run in result.runs:
+        if run.void_reason:
+            void = ElementTree.SubElement(suite, "testcase", {
+                "name": f"run {run.number}", "classname": clean(result.name), "time": f"{run.duration_s:.3f}"})
+            ElementTree.SubElement(void, "skipped", {"message": clean(f"void: {run.void_reason}")})
+    for count, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(count, str(sum(1 for _ in suite.iter(tag))))
     return suite
 
 
-def _objective(suite: ElementTree.Element, result: Result, text: str, met: bool | None, measured: str) -> None:
+def _comparison(suite: ElementTree.Element, result: Result, comparison: Comparison) -> None:
+    """Only what the run was told to fail on is a failure: without a gate a comparison informs."""
+    for item in comparison.primary:
+        name = f"{item.disruption}.{item.quantity} against {comparison.a}"
+        ratio = "" if item.ratio is None else f", {item.ratio:.2f} times the baseline's"
+        met = None if item.verdict == "cannot tell" else True
+        _objective(suite, result, name, False if item.verdict in comparison.fail_on else met,
+                   f"{item.verdict}{ratio}" + (f" ({item.reason})" if item.reason else ""), kind="comparison")
+
+
+def _objective(
+    suite: ElementTree.Element, result: Result, text: str, met: bool | None, measured: str, kind: str = "objective"
+) -> None:
     case = ElementTree.SubElement(suite, "testcase", {"name": clean(text), "classname": clean(result.name)})
     if met is False:
-        ElementTree.SubElement(case, "failure", {"message": clean(f"{text}: {measured}"), "type": "objective"})
+        ElementTree.SubElement(case, "failure", {"message": clean(f"{text}: {measured}"), "type": kind})
     elif met is None:
         ElementTree.SubElement(case, "skipped", {"message": clean(measured)})
     ElementTree.SubElement(case, "system-out").text = clean(measured)

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Disruption, Result, RunResult
 from testbed.report.client_words import client_lines
+from testbed.report.comparison import markdown_lines
 from testbed.report.load_tables import generator_line, load_tables
+from testbed.report.statistics_words import statistics_lines, void_line
 from testbed.report.timeline_words import (
     NOTHING_CAME,
     PATHS,
@@ -57,6 +59,8 @@ def _lines(result: Result) -> Iterator[str]:
             yield f"| {mark} | {cell(item.text)} | {say_value(item.measured, item.unit)}{note} |"
         yield ""
     yield from _recovery(result)
+    if result.comparison is not None:
+        yield from markdown_lines(result.comparison)
     run = main_run(result)
     for disruption in run.disruptions if run else ():
         yield from _timeline(disruption)
@@ -80,6 +84,12 @@ def _recovery(result: Result) -> Iterator[str]:
     yield ""
     yield f"<sub>{cell(OUTAGE_NOTE)}</sub>"
     yield ""
+    lines = [f"{name} {line}" for name in names for line in statistics_lines(result, name)]
+    if void := void_line(result):
+        lines.append(void)
+    yield from (f"- {cell(line)}" for line in lines)
+    if lines:
+        yield ""
 
 
 def _clients(run: RunResult | None) -> Iterator[str]:

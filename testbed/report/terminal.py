@@ -9,9 +9,11 @@ from testbed.experiment.durations import say_duration
 from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Disruption, Result, RunResult
 from testbed.experiment.result.timeline import Path
+from testbed.report import comparison
 from testbed.report.client_words import client_lines
 from testbed.report.load_tables import Table as LoadTable
 from testbed.report.load_tables import generator_line, load_tables
+from testbed.report.statistics_words import statistics_lines, void_line
 from testbed.report.timeline_words import (
     NOTHING_CAME,
     PATHS,
@@ -48,6 +50,7 @@ def render(result: Result, *, width: int = 100, color: bool = False) -> str:
     _header(console, result)
     _objectives(console, result)
     _recovery(console, result)
+    _comparison(console, result)
     run = main_run(result)
     if run is not None:
         _timelines(console, result, run)
@@ -103,7 +106,18 @@ def _recovery(console: Console, result: Result) -> None:
             for quantity in ("detection", "isolation", "repair", "outage", "failed")))
     console.print(table)
     console.print(Text(OUTAGE_NOTE, style="dim"))
+    for name in names:
+        for line in statistics_lines(result, name):
+            console.print(Text(f"{clean(name)} {line}", style="dim"))
+    if void := void_line(result):
+        console.print(Text(void, style="yellow"))
     console.print()
+
+
+def _comparison(console: Console, result: Result) -> None:
+    if result.comparison is not None:
+        comparison.show(console, result.comparison)
+        console.print()
 
 
 def _timelines(console: Console, result: Result, run: RunResult) -> None:

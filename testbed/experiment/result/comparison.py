@@ -53,13 +53,15 @@ class Compared(Value):
 
 
 class Comparison(Value):
-    """All quantities of two results. ``not_comparable``: why times cannot be compared (another class of machine)."""
+    """All quantities of two results. ``not_comparable``: why times cannot be compared (another class of machine).
+    ``fail_on``: judgements that fail the run."""
 
     a: str
     b: str
     verdict: Judgement
     reason: str = ""
     not_comparable: tuple[str, ...] = ()
+    fail_on: tuple[str, ...] = ()
     quantities: tuple[Compared, ...] = ()
 
     def of(self, disruption: str, quantity: str) -> Compared | None:

@@ -1,0 +1,54 @@
+"""What many runs say together, in lines: how well a median is known, who lies outside, what never happened. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from testbed.experiment.objectives import say_value
+from testbed.experiment.quantities import of_disruption
+from testbed.experiment.result import Result, Statistic
+from testbed.report.words import clean
+
+# Below this many runs the table's least and largest value say it all.
+FROM_RUNS = 5
+
+
+def void_line(result: Result) -> str:
+    """``3 of 13 runs are void and enter no statistics``; "" when none is."""
+    void = len(result.runs) - len(result.trusted_runs)
+    if not void:
+        return ""
+    return f"{void} of {len(result.runs)} runs {'is' if void == 1 else 'are'} void and enter no statistics"
+
+
+def statistics_lines(result: Result, disruption: str) -> Iterator[str]:
+    """Of what a comparison would hang on, from five runs on."""
+    for item in result.statistics:
+        quantity = of_disruption(item.quantity)
+        if item.disruption != disruption or quantity is None or not quantity.primary or _runs(item) < FROM_RUNS:
+            continue
+        if item.unit == "s":
+            yield clean(f"{quantity.words}: {_middle(item)}")
+        elif item.zero_bound is not None:
+            yield clean(f"{quantity.words}: none in {item.n} runs, so in at most {item.zero_bound:.0%} of all (95 %)")
+        if item.outliers:
+            yield clean(f"{quantity.words}, outliers: " + ", ".join(
+                f"run {one.run} ({say_value(one.value, item.unit)})" for one in item.outliers))
+
+
+def _runs(item: Statistic) -> int:
+    return item.n + item.censored
+
+
+def _middle(item: Statistic) -> str:
+    def say(value: float | None) -> str:
+        return say_value(value, item.unit) if value is not None else "beyond what was watched"
+
+    parts = [f"median {say(item.median)}"]
+    if item.ci_low is not None or item.ci_high is not None:
+        parts.append(f"{item.ci_level:.0%} interval {say(item.ci_low)} to {say(item.ci_high)}")
+    for name, value in (("mean", item.mean), ("p95", item.p95), ("p99", item.p99)):
+        if value is not None:
+            parts.append(f"{name} {say(value)}")
+    parts.append(f"{_runs(item)} runs" + (f", {item.censored} of them not seen to end" if item.censored else ""))
+    return ", ".join(parts)
