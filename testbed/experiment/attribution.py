@@ -16,7 +16,7 @@ from testbed.experiment.fault_marks import Story, Victims, first_sign
 from testbed.experiment.observations import PodSeen
 from testbed.experiment.pod_life import CONTROL_S, ENDPOINTS_S, PodLife, Told
 from testbed.experiment.pod_probes import probe_in, probe_of, toleration_s
-from testbed.experiment.result.timeline import Gap, Kind, Path
+from testbed.experiment.result.timeline import Gap, Kind
 from testbed.experiment.scene import first, last
 from testbed.experiment.segments import Segment, Track, cut, explained
 
@@ -125,11 +125,11 @@ class FaultPaths:
         if undone is not None and undone < end:
             track.to(undone, "fault", "the fault lasted until it was undone")
         ready = self.scene.ready_at(pod.key, track.at)
-        probes = [probe for name in ("readiness",) if (probe := probe_of(life.spec, name)) is not None]
+        probe = probe_of(life.spec, "readiness")
         if ready is not None:
-            words = "waiting for the next readiness probe" + "".join(f": {probe.period}" for probe in probes)
+            words = "waiting for the next readiness probe" + (f": {probe.period}" if probe else "")
             track.to(ready, "readiness", words, u=self.exactness.of(ready),
-                     limit_s=sum(probe.passing_s for probe in probes) or CONTROL_S)
+                     limit_s=probe.passing_s if probe else CONTROL_S)
         track.to(end, "endpoints", "EndpointSlice written and gateway programmed", limit_s=ENDPOINTS_S,
                  u=self.exactness.of(end))
         return track.segments
@@ -257,8 +257,3 @@ def divided(gap: Gap, segments: Sequence[Segment], exactness: Exactness) -> Gap:
     start_u, end_u = exactness.of(gap.start_s), exactness.of(gap.end_s)
     return gap.model_copy(update={
         "parts": cut(segments, gap.start_s, gap.end_s, start_u, end_u), "uncertainty_s": start_u + end_u})
-
-
-def path_seconds(gaps: Sequence[Gap], path: Path) -> float:
-    """The whole length of a path."""
-    return sum(gap.seconds for gap in gaps if gap.path == path)

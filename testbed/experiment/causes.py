@@ -1,47 +1,17 @@
-"""Names, for each gap between two marks, the setting or the act that cost the time. Pure.
+"""Names, for each gap between two marks, the setting or the act that it is made of. Pure.
 
 From the manifest ("periodSeconds 10 x failureThreshold 3"), the profile ("node monitor grace 1.5 s") and the Events
-("image pulled"). A cause names what the gap *is*, even where the measured time differs: the two stand side by side.
+("image pulled"). A cause names what the gap *is*; where its seconds went is `attribution`'s, and the two stand side by
+side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from testbed.core.profile import Profile
 from testbed.experiment.durations import say_duration, say_setting
 from testbed.experiment.fault_marks import Story
+from testbed.experiment.pod_probes import Json, back_off_step_s, probe_in, probe_of, toleration_s
 from testbed.experiment.scene import first
-
-Json = Mapping[str, Any]
-
-
-def probe_of(spec: Json, name: str) -> Json | None:
-    """The probe ``name`` (``livenessProbe`` ...) of the first container that has it."""
-    for container in spec.get("containers") or ():
-        if container.get(name):
-            found: Json = container[name]
-            return found
-    return None
-
-
-def _period(probe: Json) -> str:
-    return f"periodSeconds {probe.get('periodSeconds') or 10}"
-
-
-def threshold(probe: Json) -> str:
-    """``periodSeconds 1 × failureThreshold 3``."""
-    return f"{_period(probe)} × failureThreshold {probe.get('failureThreshold') or 3}"
-
-
-def toleration_s(spec: Json, profile: Profile) -> int:
-    """How long this pod stays on an unreachable node."""
-    for toleration in spec.get("tolerations") or ():
-        if toleration.get("key") in ("node.kubernetes.io/unreachable", None, "") and \
-                toleration.get("effect") in ("NoExecute", None, ""):
-            return int(toleration.get("tolerationSeconds") or 0)
-    return profile.default_toleration_s
 
 
 class FaultCauses:
@@ -77,19 +47,14 @@ class FaultCauses:
         return "pod status changed"
 
     def _first_failed_probe(self, sign: str) -> str:
-        for word, name in (("Readiness", "readinessProbe"), ("Liveness", "livenessProbe"),
-                           ("Startup", "startupProbe")):
-            probe = probe_of(self.spec, name) if word.lower() in sign.lower() else None
-            if probe:
-                return (f"next {word.lower()} probe: {_period(probe)}, "
-                        f"timeoutSeconds {probe.get('timeoutSeconds') or 1}")
-        return "next probe"
+        probe = probe_in(sign.partition(": ")[2], self.spec)
+        return f"next {probe.name} probe: {probe.period}, timeoutSeconds {probe.timeout_s:g}" if probe else "next probe"
 
     def unready(self) -> str:
         sign = self.story.first_sign
-        readiness = probe_of(self.spec, "readinessProbe")
+        readiness = probe_of(self.spec, "readiness")
         if sign.startswith("Unhealthy") and readiness:
-            return f"readiness probe: {threshold(readiness)}"
+            return f"readiness probe: {readiness.threshold}"
         if self.story.victims.nodes:
             return "pods of a node that is not ready are taken out"
         if sign == "deleted":
@@ -104,11 +69,12 @@ class FaultCauses:
         if victims.by_deletion or sign == "deleted":
             return "the ReplicaSet controller made a replacement"
         if victims.nodes:
-            spec_s = toleration_s(self.spec, self.profile)
-            return f"toleration {spec_s} s of node.kubernetes.io/unreachable, then evicted"
+            stay_s = toleration_s(self.spec, self.profile)
+            return (f"toleration {stay_s:g} s of node.kubernetes.io/unreachable, then evicted" if stay_s is not None
+                    else "tolerated for ever: replaced for another reason")
         if sign.startswith("Unhealthy"):
-            liveness = probe_of(self.spec, "livenessProbe")
-            return f"liveness probe: {threshold(liveness)}" if liveness else "no liveness probe"
+            liveness = probe_of(self.spec, "liveness")
+            return f"liveness probe: {liveness.threshold}" if liveness else "no liveness probe"
         if self._waited_out(seconds):
             return f"crash back-off {say_setting(self._backoff(seconds))}"
         if self.story.marks.acted == self.story.marks.running:
@@ -124,13 +90,7 @@ class FaultCauses:
         return (told and seconds > 0.5 * initial_s) or seconds >= 0.95 * initial_s
 
     def _backoff(self, seconds: float) -> float:
-        """The step of the back-off schedule that is nearest to what was waited."""
-        step, schedule = self.profile.crash_backoff_initial_s, []
-        while step < self.profile.crash_backoff_max_s:
-            schedule.append(step)
-            step *= 2
-        schedule.append(self.profile.crash_backoff_max_s)
-        return min(schedule, key=lambda value: abs(value - seconds))
+        return back_off_step_s(self.profile.crash_backoff_initial_s, self.profile.crash_backoff_max_s, seconds)
 
     def running(self, acted: float, running: float) -> str:
         scene, key = self.story.scene, self.story.replacement
@@ -168,14 +128,13 @@ class FaultCauses:
 def readiness_cause(spec: Json) -> str:
     """What must pass between a container that runs and a pod that is ready."""
     parts = ["application start"]
-    startup, readiness = probe_of(spec, "startupProbe"), probe_of(spec, "readinessProbe")
+    startup, readiness = probe_of(spec, "startup"), probe_of(spec, "readiness")
     if startup:
-        parts.append(f"startup probe {_period(startup)}")
+        parts.append(f"startup probe {startup.period}")
     if readiness:
-        delay = readiness.get("initialDelaySeconds") or 0
-        parts.append(f"readiness probe {_period(readiness)}" + (f", initialDelaySeconds {delay}" if delay else "")
-                     + (f", successThreshold {readiness['successThreshold']}"
-                        if (readiness.get("successThreshold") or 1) > 1 else ""))
+        parts.append(f"readiness probe {readiness.period}"
+                     + (f", initialDelaySeconds {readiness.delay_s:g}" if readiness.delay_s else "")
+                     + (f", successThreshold {readiness.successes}" if readiness.successes > 1 else ""))
     if not startup and not readiness:
         return "no readiness probe: ready when it runs"
     return " + ".join(parts)

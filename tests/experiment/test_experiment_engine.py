@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from support.cluster import run_testbed, wait_for
 
+from testbed.experiment.result import Disruption
+
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 EXPERIMENT = """\
 apiVersion: testbed.io/v1alpha1
@@ -66,6 +68,8 @@ def only_run(folder: Path) -> Path:
 
 def test_a_crash_is_measured_from_end_to_end(tmp_path: Path) -> None:
     file = write(tmp_path, "crash", "PodChaos", "action: container-kill, containerNames: [web],")
+    web = tmp_path / "web.yaml"  # a planted cause, which the report must name: four seconds until it is up
+    web.write_text(web.read_text().replace('{name: DRAIN_S, value: "2"}', '{name: START_DELAY_S, value: "4"}'))
     done = run_testbed("run", str(file), "--out", str(tmp_path / "out"), "--junit", str(tmp_path / "junit.xml"),
                        check=False, XDG_STATE_HOME=str(tmp_path / "state"))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -78,6 +82,11 @@ def test_a_crash_is_measured_from_end_to_end(tmp_path: Path) -> None:
     assert None not in marks and marks == sorted(marks), dict(zip(order, marks, strict=True))
     assert found["restarts"] == 1 and all(gap["cause"] for gap in found["gaps"])
     assert result["runs"][0]["requests"]["due"] > 100
+    timeline = Disruption.from_json(found)
+    largest = timeline.largest_cause("repair")
+    assert largest is not None and largest.kind == "application-start", timeline.causes("repair")
+    assert sum(cause.seconds for cause in timeline.causes("repair")) == pytest.approx(timeline.repair_s, abs=0.001)
+    assert {seen.witness for seen in timeline.sightings if seen.mark == "running"} == {"api", "engine"}
     assert (folder / "report.html").stat().st_size > 500_000 and (tmp_path / "junit.xml").exists()
     assert json.loads((folder / "journal.json").read_text())["state"] == "finished"
 
