@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from testbed.experiment.causes import probe_of
 from testbed.experiment.observations import EventSeen, Evidence, PodSeen
+from testbed.experiment.pod_probes import probe_in
 from testbed.experiment.scene import Group
 from testbed.experiment.spans import Span, union
 
 Json = Mapping[str, Any]
-_KINDS = {"readiness": "readinessProbe", "liveness": "livenessProbe", "startup": "startupProbe"}
+_UNKNOWN_S = 11.0  # of a probe that the spec does not have: the usual period and time-out
 _LEFT = ("ContainerDied", "ContainerUnready")
 
 
@@ -72,9 +72,8 @@ def _failing(told: Sequence[EventSeen], spec: Json) -> Iterator[Span]:
     """A failed probe counts until the one after it must have ended."""
     for event in told:
         if event.reason == "Unhealthy":
-            word = event.message.partition(" ")[0].lower()
-            probe = probe_of(spec, _KINDS.get(word, "")) or {}
-            yield event.at, event.at + (probe.get("periodSeconds") or 10) + (probe.get("timeoutSeconds") or 1)
+            probe = probe_in(event.message, spec)
+            yield event.at, event.at + (probe.period_s + probe.timeout_s if probe is not None else _UNKNOWN_S)
 
 
 def _leaving(seen: Sequence[PodSeen], evidence: Evidence, until: float) -> Iterator[Span]:
