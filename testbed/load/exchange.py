@@ -70,6 +70,7 @@ class Connection:
         """Raises: OSError when no socket or port can be had."""
         self._loop = loop
         self._socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        self._fd = self._socket.fileno()  # the loop is told this: for a socket unknown to it, it would print it whole
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if ports:
             try:
@@ -98,7 +99,7 @@ class Connection:
             return
         code = self._socket.connect_ex(self._address)
         if code in (0, errno.EINPROGRESS):
-            self._loop.add_writer(self._socket, self._on_connected)
+            self._loop.add_writer(self._fd, self._on_connected)
         else:
             self._loop.call_soon(self._finish, outcome_of(code))
 
@@ -108,13 +109,13 @@ class Connection:
         self._close(hard=True)
 
     def _on_connected(self) -> None:
-        self._loop.remove_writer(self._socket)
+        self._loop.remove_writer(self._fd)
         code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self._finish(outcome_of(code))
             return
         self._connected = True
-        self._loop.add_reader(self._socket, self._on_readable)
+        self._loop.add_reader(self._fd, self._on_readable)
         self._write()
 
     def _write(self) -> None:
@@ -178,8 +179,8 @@ class Connection:
     def _close(self, *, hard: bool) -> None:
         if self._socket.fileno() < 0:
             return
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
         if hard:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.close()
