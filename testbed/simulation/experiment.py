@@ -8,6 +8,7 @@ experiment's seed and the repetition's number, so that the same job has the same
 from __future__ import annotations
 
 import json
+import logging
 import random
 import sys
 from collections.abc import Callable
@@ -99,6 +100,7 @@ def shape_of(cluster: ClusterSpec) -> NodeShape:
 
 
 def main(write: Callable[[str], object] = sys.stdout.write) -> int:
+    logging.lastResort = None  # what simulated processes log is nobody's; a pipe that nobody reads must not fill up
     for line in sys.stdin:
         write(json.dumps(answer(json.loads(line))) + "\n")
         sys.stdout.flush()

@@ -88,7 +88,11 @@ class SimulationPlatform:
                     await writer.drain()
                     line = await reader.readline()
             except TimeoutError:
+                self.process.kill()  # its answer would be taken for the next one's
                 raise EnvironmentProblem(f"the simulation gave no answer within {within_s:g} s") from None
+            except asyncio.CancelledError:
+                self.process.kill()
+                raise
             except OSError:
                 line = b""
         if not line:
