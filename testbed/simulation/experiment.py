@@ -11,6 +11,7 @@ import json
 import logging
 import random
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,9 @@ def answer(job: Json) -> Json:
         return {"run": repetition(job).model_dump(mode="json", by_alias=True)}
     except TestbedError as error:
         return {"error": error.message, "hint": error.hint, "exitCode": error.exit_code}
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return {"error": f"a bug of ours: {error!r} at {Path(where.filename).name}:{where.lineno}", "exitCode": 70}
 
 
 def notes_on(job: Json) -> list[str]:

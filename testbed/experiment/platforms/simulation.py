@@ -98,6 +98,8 @@ class SimulationPlatform:
         if not line:
             raise EnvironmentProblem(f"the simulation ended: {await self._last_words()}")
         found: Json = json.loads(line)
+        if found.get("exitCode") == TestbedError.exit_code:
+            raise TestbedError(f"simulation: {found['error']}")
         if "error" in found:
             raise EnvironmentProblem(f"simulation: {found['error']}", hint=str(found.get("hint") or ""))
         return found
