@@ -1,7 +1,7 @@
 """Whom a disruption dragged along: Deployments that it did not hit and that lost readiness or restarted. Pure.
 
-That something happened after an injection does not prove that it happened because of it; but a steady state held before,
-and nothing else was done. What a step that ships or scales changes on purpose is not counted.
+That something happened after an injection does not prove that it happened because of it; but a steady state held
+before, and nothing else was done. What a step that ships or scales changes on purpose is not counted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Puts what a disruption led to elsewhere beside it: the backlog that grew, the Deployments that were dragged along. Pure.
+"""Puts what a disruption led to elsewhere beside it: the backlog that grew, the Deployments it dragged along. Pure.
 
 Its stretch is from its injection to the next one's.
 """

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from testbed.api.resources import DEPLOYMENTS
 from testbed.errors import InvalidInput
+from testbed.experiment import phases
 from testbed.experiment.documents import Document
 from testbed.experiment.embedded import check_fault, fault_kinds, fault_resource
 from testbed.experiment.engine_witness import witness_of
@@ -24,25 +25,23 @@ from testbed.experiment.interrupts import Interrupts
 from testbed.experiment.journal import Journal
 from testbed.experiment.kind import API_VERSION, KIND, Experiment, Step
 from testbed.experiment.loading import LoadedExperiment, pydantic_mistakes
+from testbed.experiment.method import Method
 from testbed.experiment.observations import key_of
-from testbed.experiment.phases import UNDO_TIMEOUT_S, RepetitionRunner, RunStopped
+from testbed.experiment.phases import RepetitionRunner
 from testbed.experiment.platforms.protocol import Platform
 from testbed.experiment.repetition import disruptions, ended_acts, run_result
 from testbed.experiment.result import EXIT_CODES, Disruption, Result, Verdict
 from testbed.experiment.saving import write_result
+from testbed.experiment.stopping import RunStopped
 
 Json = dict[str, Any]
 
 
-class HeldRepetition(RepetitionRunner):
-    """A repetition that goes on until ``release``. ``begun``: the load runs and the calm before was seen."""
+class HeldMethod(Method):
+    """Goes on until ``release``. ``begun``: the load runs and the calm before was seen."""
 
-    def __init__(self, loaded: LoadedExperiment, platform: Platform, **more: Any) -> None:
-        super().__init__(loaded, platform, **more)
-        # Which faults will come is not known yet: all kinds are watched.
-        resources = [fault_resource({"apiVersion": version, "kind": kind}) for version, kind in sorted(fault_kinds())]
-        self.observer = Observer(platform.client, self.spec.namespace, resources, witness_of(platform))
-        self.repetition.evidence, self.repetition.start_ns = self.observer.evidence, self.observer.start_ns
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.begun = asyncio.Event()
         self._released = asyncio.Event()
 
@@ -50,22 +49,22 @@ class HeldRepetition(RepetitionRunner):
         """The code is done: what is still in force is taken back, and the repetition ends."""
         self._released.set()
 
-    async def _method(self) -> None:
+    async def run(self) -> None:
         self.repetition.method_began = began = self.observer.now()
         await self.load.begin_stages()
         self.begun.set()
         try:
             await self._released.wait()
         finally:
-            self._refresh()
-            self._note_phase("inject", began, self.observer.now())
+            self.refresh()
+            self.repetition.note_phase("inject", began, self.observer.now())
 
     async def inject(self, step: Step) -> None:
         """Returns when the fault is verified. Raises: RunStopped when it has no effect; ApiError."""
         act = await self.doer.do(step, self.observer.now(), 0.0)
         self.repetition.acts = ended_acts(self.repetition.acts, act)
         try:
-            await self._verify(step)
+            await self.verify(step)
         except RunStopped as stop:
             self.repetition.verdict, self.repetition.reason = stop.verdict, stop.reason
             raise
@@ -77,10 +76,11 @@ class HeldRepetition(RepetitionRunner):
         """
         name = self.doer.fault_name(step.name)
         await self.doer.undo(step.name)
-        if not await self.observer.wait(lambda: bool(self.observer.faults.get(name, {}).get("gone")), UNDO_TIMEOUT_S):
+        if not await self.observer.wait(lambda: bool(self.observer.faults.get(name, {}).get("gone")),
+                                        phases.UNDO_TIMEOUT_S):
             raise RunStopped(Verdict.UNDO_FAILED, f"{step.name} is still in force")
-        self.journal.undone(name)
-        if recover and not await self.observer.wait(lambda: self._settled(step.name), step.timeout):
+        self.doer.journal.undone(name)
+        if recover and not await self.observer.wait(lambda: self.is_settled(step.name), step.timeout):
             self.repetition.notes.append(f"{step.name}: not restored within {step.timeout:g} s")
         if recover and self.load.pulse is not None:
             await asyncio.sleep(self.spec.observe)  # for the last answers, and for latency to be seen normal
@@ -88,9 +88,22 @@ class HeldRepetition(RepetitionRunner):
     def measured(self, name: str) -> Disruption | None:
         """The timeline of one fault as it is known now."""
         self.repetition.watched_until = self.observer.now()
-        clients = self._clients()
-        self._refresh()
+        clients = self.clients()
+        self.refresh()
         return next((item for item in disruptions(self.repetition, clients).disruptions if item.name == name), None)
+
+
+class HeldRepetition(RepetitionRunner):
+    """A repetition whose method is held from outside."""
+
+    def __init__(self, loaded: LoadedExperiment, platform: Platform, **more: Any) -> None:
+        super().__init__(loaded, platform, **more)
+        # Which faults will come is not known yet: all kinds are watched.
+        resources = [fault_resource({"apiVersion": version, "kind": kind}) for version, kind in sorted(fault_kinds())]
+        self.observer = Observer(platform.client, self.spec.namespace, resources, witness_of(platform))
+        self.repetition.evidence, self.repetition.start_ns = self.observer.evidence, self.observer.start_ns
+        self.method: HeldMethod = HeldMethod(
+            self.spec, platform, self.observer, self.doer, self.load, self.repetition, self.tell)
 
 
 class HeldRun:
@@ -123,12 +136,12 @@ class HeldRun:
             self._loaded, self.platform, run_id=self.folder.name, number=1, folder=self.folder, journal=self._journal,
             interrupts=Interrupts(self._tell), tell=self._tell, deployments=tuple(map(key_of, found.items)))
         self._work = asyncio.create_task(self._runner.run())
-        begun = asyncio.create_task(self._runner.begun.wait())
+        begun = asyncio.create_task(self._runner.method.begun.wait())
         try:
             await asyncio.wait({self._work, begun}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             begun.cancel()
-        if not self._runner.begun.is_set():
+        if not self._runner.method.begun.is_set():
             repetition = self._work.result()
             self._journal.finish(repetition.verdict.value, EXIT_CODES[repetition.verdict])
             raise RunStopped(repetition.verdict, repetition.reason)
@@ -136,7 +149,7 @@ class HeldRun:
     async def end(self) -> Result:
         """Takes back what is in force and measures. ``result.json`` is written too."""
         assert self._work is not None, "begin comes first"
-        self.runner.release()
+        self.runner.method.release()
         run = run_result(await self._work)
         result = Result(
             command="inject", run_id=self.folder.name, name=self.name, jitter=False,

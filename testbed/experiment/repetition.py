@@ -76,6 +76,11 @@ class Repetition:
     state: StateView | None = None
     notes: list[str] = field(default_factory=list)
 
+    def note_phase(self, name: str, start: float, end: float) -> None:
+        """Moments of the run."""
+        self.phases.append(Phase.model_validate(
+            {"name": name, "startS": round(start, 3), "endS": round(max(start, end), 3)}))
+
     def clients(self) -> Clients | None:
         if self.pulse is None or not self.pulse.records or not self.pulse.rate:
             return None

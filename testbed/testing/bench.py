@@ -22,11 +22,11 @@ from testbed.experiment.durations import parse_duration
 from testbed.experiment.held import HeldRun, fault_step
 from testbed.experiment.inject import named_fault
 from testbed.experiment.kind import Condition
-from testbed.experiment.phases import RunStopped
 from testbed.experiment.platforms.protocol import Platform
 from testbed.experiment.result import EXIT_CODES, Requests, Result, Verdict
 from testbed.experiment.runner import new_run_id
 from testbed.experiment.steady_state import SteadyState
+from testbed.experiment.stopping import RunStopped
 from testbed.testing.loop import LoopThread
 from testbed.testing.recovery import Recovery
 
@@ -59,7 +59,7 @@ class Load:
         return self.result.runs[0].requests
 
 
-@dataclass
+@dataclass(repr=False)
 class Testbed:
     """One test's view of a cluster.
 
@@ -158,14 +158,14 @@ class Testbed:
         self._faults += 1
         step = fault_step(fault if self._faults == 1 else f"{fault}-{self._faults}", obj, timeout_s)
         with self._held(self.pulse, fault) as run:
-            self._guarded(run.runner.inject(step))
+            self._guarded(run.runner.method.inject(step))
             recovered = False
             try:
                 yield
                 recovered = True
             finally:
-                self._guarded(run.runner.take_back(step, recover=recovered))
-                self._last = Recovery(step.name, run.runner.measured(step.name), run.measures_clients)
+                self._guarded(run.runner.method.take_back(step, recover=recovered))
+                self._last = Recovery(step.name, run.runner.method.measured(step.name), run.measures_clients)
         if self.results and self._open is None:  # with what came after the fault too
             disruption = self.results[-1][0].runs[0].disruption(step.name)
             self._last = Recovery(step.name, disruption, run.measures_clients)

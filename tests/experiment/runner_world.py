@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,7 +43,7 @@ spec:
   workload: [web.yaml]
   steadyState:
     - ready: {deployment: web}
-      within: 1s
+      within: %(within)s
 %(load)s  method:
     - name: hang
       fault:
@@ -57,10 +57,13 @@ spec:
 %(more)s"""
 
 
-def write_experiment(folder: Path, *, load: str = "", objectives: str = "", more: str = "") -> LoadedExperiment:
+def write_experiment(
+    folder: Path, *, load: str = "", objectives: str = "", more: str = "", within: str = "20s",
+) -> LoadedExperiment:
+    """``within``: how long its steady state may take; short where it is meant not to hold."""
     (folder / "web.yaml").write_text(WEB)
     file = folder / "small.yaml"
-    file.write_text(EXPERIMENT % {"load": load, "objectives": objectives, "more": more})
+    file.write_text(EXPERIMENT % {"load": load, "objectives": objectives, "more": more, "within": within})
     return load_experiment(file)
 
 
@@ -214,6 +217,12 @@ class RunnerWorld:
 
     def job(self, loaded: LoadedExperiment, **more: Any) -> ExperimentRun:
         return ExperimentRun(alone(loaded), lambda platform: self.open, self.folder / "runs", self.said.append, **more)
+
+    async def waited(self, holds: Callable[[], bool], within_s: float = 60.0) -> None:
+        """Raises: TimeoutError when it does not come to hold."""
+        async with asyncio.timeout(within_s):
+            while not holds():  # noqa: ASYNC110 - what is waited for has no event
+                await asyncio.sleep(0.02)
 
     async def left(self) -> list[str]:
         """Names of what a run left behind in the API."""

@@ -14,7 +14,7 @@ from foreign_world import ForeignCluster
 from testbed.api.resources import CUSTOM_RESOURCE_DEFINITIONS, DEPLOYMENTS, NAMESPACES
 from testbed.client.kubeconfig import read_access
 from testbed.errors import EnvironmentProblem, InvalidInput
-from testbed.experiment import phases
+from testbed.experiment import method, phases
 from testbed.experiment.loading import LoadedExperiment, load_experiment
 from testbed.experiment.platforms.kubernetes import kubernetes_source
 from testbed.experiment.result import Result, Verdict
@@ -49,7 +49,7 @@ FREEZE = ("{apiVersion: testbed.io/v1alpha1, kind: FreezeChaos, spec: {mode: one
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phases, "BASELINE_S", 0.1)
-    monkeypatch.setattr(phases, "API_LOST_S", 0.5)
+    monkeypatch.setattr(method, "API_LOST_S", 0.5)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from testbed.api.resources import ResourceType
 from testbed.client.inprocess import InProcessClient
 from testbed.client.protocol import WatchEvent
 from testbed.errors import ApiUnavailable
-from testbed.experiment import applying, phases
+from testbed.experiment import applying, method, phases
 from testbed.experiment.result import Result, Verdict
 
 
@@ -75,7 +75,7 @@ class Away(InProcessClient):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phases, "BASELINE_S", 0.1)
-    monkeypatch.setattr(phases, "API_LOST_S", 0.3)
+    monkeypatch.setattr(method, "API_LOST_S", 0.3)
     monkeypatch.setattr(phases, "UNDO_TIMEOUT_S", 20.0)
     monkeypatch.setattr(applying, "AWAY_PAUSE_S", 0.05)
 
@@ -149,7 +149,7 @@ async def test_a_fault_whose_creation_was_never_answered_is_undone_too(world: Ru
 async def test_a_short_silence_is_lived_through(
     world: RunnerWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phases, "API_LOST_S", 30.0)
+    monkeypatch.setattr(method, "API_LOST_S", 30.0)
     job = asyncio.create_task(world.job(write_experiment(tmp_path)).run_alone())
     await world.daemon.injected.wait()
     way(world).cut.set()

@@ -13,7 +13,7 @@ import pytest
 from runner_world import RunnerWorld, write_experiment
 
 from testbed.errors import TestbedError
-from testbed.experiment import phases, repetition
+from testbed.experiment import method, phases, repetition
 from testbed.experiment.result import Result, Verdict
 from testbed.experiment.saving import read_result
 from testbed.experiment.schema import EXPERIMENTS
@@ -24,7 +24,7 @@ PULSE = "  load:\n    pulse: {service: web, rate: 50}\n"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phases, "BASELINE_S", 0.3)
-    monkeypatch.setattr(phases, "VERIFY_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(method, "VERIFY_TIMEOUT_S", 0.5)
     monkeypatch.setattr(phases, "UNDO_TIMEOUT_S", 1.0)
 
 
@@ -69,7 +69,7 @@ async def test_keep_leaves_the_workload_but_no_fault(world: RunnerWorld, tmp_pat
 
 async def test_nothing_is_injected_into_a_system_that_is_not_well(world: RunnerWorld, tmp_path: Path) -> None:
     world.daemon.ready = False
-    result = await world.job(write_experiment(tmp_path)).run_alone()
+    result = await world.job(write_experiment(tmp_path, within="1s")).run_alone()
     assert (result.verdict, result.exit_code) == (Verdict.STEADY_STATE_NOT_MET, 5)
     assert "0 of 4 ready" in result.reason
     assert not world.daemon.injected.is_set() and await world.left() == []
@@ -94,7 +94,7 @@ async def test_an_undo_that_does_not_end(world: RunnerWorld, tmp_path: Path) -> 
 
 
 async def test_a_steady_state_that_does_not_come_back(world: RunnerWorld, tmp_path: Path) -> None:
-    job = asyncio.create_task(world.job(write_experiment(tmp_path)).run_alone())
+    job = asyncio.create_task(world.job(write_experiment(tmp_path, within="1s")).run_alone())
     await world.daemon.injected.wait()
     world.daemon.ready = False
     result = await job

@@ -15,7 +15,7 @@ from runner_world import RunnerWorld, write_experiment
 
 from testbed.api.resources import DEPLOYMENTS
 from testbed.errors import ApiUnavailable, EnvironmentProblem
-from testbed.experiment import phases, variant_run
+from testbed.experiment import method, phases, variant_run
 from testbed.experiment.kind import ClusterSpec
 from testbed.experiment.platforms.protocol import Platform
 from testbed.experiment.repetition import run_result
@@ -31,7 +31,7 @@ TWO = "  matrix: {replicas: [2, 3]}\n"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phases, "BASELINE_S", 0.1)
-    monkeypatch.setattr(phases, "VERIFY_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(method, "VERIFY_TIMEOUT_S", 0.5)
     monkeypatch.setattr(phases, "UNDO_TIMEOUT_S", 1.0)
 
 
@@ -93,13 +93,12 @@ async def test_keep_leaves_what_the_last_run_brought(world: RunnerWorld) -> None
 
 async def test_one_that_does_not_recover_goes_on_with_the_next_run(world: RunnerWorld) -> None:
     """A recovery that never came is a value like others: it is kept, and the next run begins clean."""
-    loaded = write_experiment(world.folder, more="  runs: 2\n")
+    loaded = write_experiment(world.folder, more="  runs: 2\n", within="2s")
     run = world.job(loaded)
     task = asyncio.create_task(run.run())
     await world.daemon.injected.wait()
     world.daemon.ready = False  # the first run never gets back
-    while len([line for line in world.said if line.startswith("run ")]) < 2:
-        await asyncio.sleep(0.02)
+    await world.waited(lambda: len([line for line in world.said if line.startswith("run ")]) == 2)
     world.daemon.ready = True
     study = await task
     verdicts = [one.verdict for one in study.variants[0].result.runs]
@@ -118,7 +117,7 @@ async def test_a_fault_without_effect_is_not_tried_again(world: RunnerWorld) -> 
 async def test_void_runs_are_made_up_for(world: RunnerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     def void_at_first(repetition: Any) -> RunResult:
         result = run_result(repetition)
-        return result.model_copy(update={"void_reason": "the machine was stolen from"}) if result.number == 1 else result
+        return result.model_copy(update={"void_reason": "stolen from"}) if result.number == 1 else result
 
     monkeypatch.setattr(variant_run, "run_result", void_at_first)
     result = await world.job(write_experiment(world.folder, more="  runs: 2\n")).run_alone()
