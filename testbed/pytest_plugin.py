@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MARKER = ("testbed(workload=..., nodes=..., pulse=..., namespace=...): what a test with the fixture testbed needs: "
           "manifests (a file or several, beside the test), nodes (at least), requests (service, rate, path ...)")
 BENCH = pytest.StashKey[Any]()
+WORDS = pytest.StashKey[list[str]]()  # what the fixture told while the test ran
 KEYWORDS = {"workload", "nodes", "pulse", "namespace"}
 
 
@@ -44,14 +45,12 @@ def testbed_cluster(request: pytest.FixtureRequest) -> Iterator[SessionCluster]:
     from testbed.errors import EngineError, EnvironmentProblem, HostError
 
     config = request.config
-    name = config.getoption("--testbed-name") or config.getini("testbed_name") or os.environ.get("TESTBED_NAME", "")
-    if name and hasattr(config, "workerinput"):
-        raise pytest.UsageError("workers of xdist would remove each other's pods in one cluster: leave out "
-                                "--testbed-name (and testbed_name, TESTBED_NAME), then each has its own")
+    cluster, reason = None, ""
     try:
-        cluster = _open(request, name)
+        cluster = _open(request, wanted_name(config))
     except (EnvironmentProblem, EngineError, HostError) as error:
         reason = f"no cluster: {error.message}" + (f" ({error.hint})" if error.hint else "")
+    if cluster is None:
         if config.getoption("--testbed-require") or os.environ.get("TESTBED_REQUIRE"):
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
@@ -59,6 +58,16 @@ def testbed_cluster(request: pytest.FixtureRequest) -> Iterator[SessionCluster]:
         yield cluster
     finally:
         cluster.close()
+
+
+def wanted_name(config: pytest.Config) -> str:
+    """The cluster to use; "" for one of this session's own. Raises: UsageError where workers would share one."""
+    name: str = (config.getoption("--testbed-name") or config.getini("testbed_name")
+                 or os.environ.get("TESTBED_NAME", ""))
+    if name and hasattr(config, "workerinput"):
+        raise pytest.UsageError("workers of xdist would remove each other's pods in one cluster: leave out "
+                                "--testbed-name (and testbed_name, TESTBED_NAME), then each has its own")
+    return name
 
 
 def _open(request: pytest.FixtureRequest, name: str) -> SessionCluster:
@@ -69,7 +78,7 @@ def _open(request: pytest.FixtureRequest, name: str) -> SessionCluster:
     wanted = [int(_marked(item)["nodes"]) for item in request.session.items if "nodes" in _marked(item)]
     return SessionCluster.open(
         name, nodes=max([int(config.getini("testbed_nodes")), *wanted]),
-        profile=config.getini("testbed_profile"), keep=config.getoption("--testbed-keep"), tell=_teller(config))
+        profile=config.getini("testbed_profile"), keep=config.getoption("--testbed-keep"))
 
 
 @pytest.fixture
@@ -81,11 +90,12 @@ def testbed(testbed_cluster: SessionCluster, request: pytest.FixtureRequest) -> 
     from testbed.testing.bench import Testbed
 
     marked = _marked(request.node)
+    words = request.node.stash.setdefault(WORDS, [])
     instance = getattr(testbed_cluster.platform, "instance", None)
     found = Testbed(
         testbed_cluster.platform, testbed_cluster.loop, folder=Path(str(request.path)).parent,
         runs_folder=testbed_cluster.runs_folder, name=request.node.name,
-        namespace=marked.get("namespace", "default"), pulse=marked.get("pulse"), tell=_teller(request.config),
+        namespace=marked.get("namespace", "default"), pulse=marked.get("pulse"), tell=words.append,
         connect=(lambda: Cluster.of_instance(instance)) if isinstance(instance, Instance) else None)
     request.node.stash[BENCH] = found
     try:
@@ -109,23 +119,17 @@ def _marked(item: Any) -> dict[str, Any]:
     return found
 
 
-def _teller(config: pytest.Config) -> Any:
-    """What the cluster and the blocks tell, with ``-v -v``, where it does not get lost between dots."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None or config.get_verbosity() < 2:
-        return lambda words: None
-    return lambda words: reporter.write_line(f"testbed: {words}")
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Attaches the timelines of a failing test to its report."""
+    """Attaches to a failing test's report what the testbed did, and the timelines."""
     report = yield
     found = item.stash.get(BENCH, None)
-    if report.failed and found is not None and found.results and report.when == "call":
+    if report.failed and found is not None and report.when == "call":
         from testbed.report import terminal
 
         for result, folder in found.results:
             text = terminal.render(result, width=100)
             report.sections.append(("testbed timeline", f"{text}\ndata: {folder / 'result.json'}"))
+        words: list[str] = item.stash[WORDS]
+        report.sections.append(("testbed did", "\n".join(words) or "nothing"))
     return report
