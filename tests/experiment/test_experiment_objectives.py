@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from testbed.core.profile import FAST
 from testbed.experiment.compare import compare_runs
 from testbed.experiment.jitter import injection_jitter, longest_period
 from testbed.experiment.objectives import Misspelt, judge, parse_objective, say_value
+from testbed.experiment.quantities import OF_DISRUPTION, OF_RUN
 from testbed.experiment.result import Disruption, Latency, Marks, Requests, RunResult, Verdict
 from testbed.experiment.statistics import (
     median,
@@ -57,6 +60,19 @@ def test_what_may_be_said(text: str) -> None:
 def test_what_may_not(text: str, part: str) -> None:
     with pytest.raises(ValueError, match=part):
         parse_objective(text, ["a"], 10)
+
+
+def documented() -> list[str]:
+    """Names between backticks in the tables of docs/experiments.md, and its examples."""
+    text = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text()
+    part = text[text.index("### Objectives"):text.index("## Baselines")]
+    cells = [row.split("|")[1] for row in part.splitlines() if row.startswith("| `")]
+    return [name for cell in cells for name in re.findall(r"`([a-z.]+)`", cell) if not name.startswith(".")]
+
+
+def test_the_documentation_names_what_there_is() -> None:
+    known = {item.name for item in (*OF_DISRUPTION, *OF_RUN)}
+    assert len(documented()) > 20 and set(documented()) <= known
 
 
 @pytest.mark.parametrize(("text", "suggestion"), [
