@@ -13,6 +13,7 @@ from typing import Literal
 from testbed.api.resources import DEPLOYMENTS
 from testbed.errors import TestbedError
 from testbed.experiment.applying import Created, apply, deployments_in, remove
+from testbed.experiment.clean_start import ready_nodes, wait_for_nodes
 from testbed.experiment.fingerprint import spec_hash
 from testbed.experiment.gate import Gate
 from testbed.experiment.interrupts import Interrupts
@@ -52,6 +53,7 @@ class VariantRun:
         self._environment, self._profile = Environment(), ""
         self._created: list[Created] = []
         self._notes: list[str] = []
+        self._nodes: frozenset[str] = frozenset()  # that were Ready when the command began
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         keep_inputs(self.loaded, folder)
         self.journal = Journal(folder, run_id, self.loaded.experiment.metadata.name, self.spec.seed)
@@ -64,6 +66,8 @@ class VariantRun:
         self._environment = await platform.environment()
         self._profile, self.timing = platform.profile.name, platform.timing()
         self._notes.extend(await platform.prepare(self.loaded))
+        if not isinstance(platform, RunsAlone):
+            self._nodes = await ready_nodes(platform.client)
         if platform.ours and not isinstance(platform, RunsAlone):
             self._published = PublishedRun(platform.client, self.loaded.experiment, self.run_id)
             await self._published.begin(self.started_at)
@@ -94,6 +98,8 @@ class VariantRun:
             self.runs.append(await self._interrupts.guard(
                 platform.repetition(self.loaded, run_id=self.run_id, number=number, folder=self.folder)))
             return
+        if missing := await self._interrupts.guard(wait_for_nodes(platform.client, self._nodes)):
+            self._notes.append(f"run {number} began without node {', '.join(missing)}, which is not Ready")
         try:
             await self._interrupts.guard(apply(platform.client, self.loaded.manifests, self.spec.namespace, self._note))
             runner = RepetitionRunner(
