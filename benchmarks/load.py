@@ -124,6 +124,7 @@ def _compared(name: str, locust: LocustData, pulse: PulseData, known: Sequence[K
     users = [sample.record() for sample in locust.samples if sample.due_ns]
     shares = {process: _share(ticks) for process, ticks in locust.ticks.items()}
     told = ", ".join(f"{process.removeprefix('locust ')} {share:.0f} %" for process, share in shares.items())
+    told += f"; the pulse {_used(pulse):.0f} %"
     late = [[record.latency_s * 1000 for record in records if record.ok and record.due_ns < begin_ns]
             for records in (users, pulse.stream())]
     errors = [_errors_ms(records, known, begin_ns) for records in (users, pulse.stream())]
