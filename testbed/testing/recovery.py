@@ -14,7 +14,7 @@ from testbed.experiment.durations import say_duration
 from testbed.experiment.result import Disruption, Requests
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recovery:
     """How the cluster got over one fault. ``disruption``: the whole timeline, with its causes."""
 
@@ -59,7 +59,7 @@ class Recovery:
             raise UsageError(f"nobody sent requests, so there is no {what}",
                              hint="with testbed.load(\"web\", rate=100): ..., or pulse=... in the marker")
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         said = [f"{word} {_said(seconds)}" for word, seconds in (
             ("detected", self.detection), ("isolated", self.isolation), ("repaired", self.repair))]
         if self.measures_clients:
