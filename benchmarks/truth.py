@@ -75,7 +75,7 @@ class Told:
 
     @property
     def uncertainty_s(self) -> float:
-        return sum(window.start_uncertainty_s + window.end_uncertainty_s for window in self.windows)
+        return sum(window.length_uncertainty_s for window in self.windows)
 
 
 class Server:

@@ -102,11 +102,6 @@ class Clients:
             "latency_normal": self._back_to_normal(self._disturbed(begin_s, end_s, settled_s)),
         }
 
-    def failed_since(self, begin_s: float) -> tuple[int, int]:
-        """(failed, due) from ``begin_s`` on, for the budget."""
-        records = self._due_between(begin_s, self.end_s + 1)
-        return sum(1 for record in records if not record.ok), len(records)
-
     # --- the view of a stretch
 
     def view(
@@ -130,7 +125,7 @@ class Clients:
         return ClientView(
             start_s=begin_s, end_s=end_s, outage_count=len(windows), outage_sum_s=length(out),
             outage_longest_s=max((stop - start for start, stop in out), default=0.0),
-            outage_uncertainty_s=sum(window.start_uncertainty_s + window.end_uncertainty_s for window in windows),
+            outage_uncertainty_s=sum(window.length_uncertainty_s for window in windows),
             availability_requests=counts.ok / counts.due if counts.due else None,
             availability_time=1 - length(clipped(out, begin_s, end_s)) / (end_s - begin_s) if end_s > begin_s else None,
             failed_at_most=min(1.0, 3 / counts.due) if counts.due and not counts.failed else None,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from testbed.errors import InvalidInput
+from testbed.experiment.budget import BudgetWatch
 from testbed.experiment.clients import Clients
 from testbed.experiment.evidence import Observer
 from testbed.experiment.jitter import injection_jitter, longest_period
@@ -213,7 +214,8 @@ class Method:
     async def _watch_budget(self) -> None:
         """Raises: RunStopped when users were hurt more than the budget allows, or nothing can be seen any more. Never
         returns."""
-        budget = self.spec.budget
+        began_ns = self.repetition.start_ns + int(self.repetition.method_began * 1e9)
+        watch = BudgetWatch(self.spec.budget, began_ns) if self.spec.budget is not None else None
         while True:
             await asyncio.sleep(0.25)
             if self.observer.away_s > API_LOST_S and not silences_the_api(self._fault_kinds()):
@@ -221,21 +223,9 @@ class Method:
                                  f"the API was lost: no answer for {self.observer.away_s:.0f} s")
             if self.load.died:
                 raise RunStopped(Verdict.INCONCLUSIVE, f"{self.load.died} ended before its time")
-            if budget is None:
-                continue
-            clients = self.clients()
-            if clients is None:
-                continue
-            failed, due = clients.failed_since(self.repetition.method_began)
-            if budget.failed_requests is not None and failed > budget.failed_requests:
-                raise RunStopped(Verdict.ABORTED, f"{failed} requests failed, the budget is {budget.failed_requests}")
-            if budget.failed_ratio is not None and due >= 100 and failed / due > budget.failed_ratio:
-                raise RunStopped(Verdict.ABORTED, f"{failed / due:.1%} of requests failed, the budget is "
-                                                  f"{budget.failed_ratio:.1%}")
-            longest_s = max((item.seconds for item in clients.outages(self.repetition.method_began)), default=0.0)
-            if budget.outage is not None and longest_s > budget.outage:
-                raise RunStopped(Verdict.ABORTED,
-                                 f"an outage lasts {longest_s:.1f} s, the budget is {budget.outage:g} s")
+            pulse = self.load.pulse
+            if watch is not None and pulse is not None and (over := watch.over(pulse.poll())):
+                raise RunStopped(Verdict.ABORTED, over)
 
 
 def first_failure(observer: Observer, fault: str) -> str:

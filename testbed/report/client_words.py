@@ -42,8 +42,8 @@ def _outages(subject: Disruption | RunResult, view: ClientView) -> Iterator[str]
     longest = max(subject.outages, key=lambda outage: outage.seconds, default=None)
     text = f"out for {say_duration(view.outage_sum_s, view.outage_uncertainty_s)}"
     if view.outage_count > 1 and longest is not None:
-        exact = longest.start_uncertainty_s + longest.end_uncertainty_s
-        text += f" in {view.outage_count} windows, the longest {say_duration(view.outage_longest_s, exact)}"
+        told = say_duration(view.outage_longest_s, longest.length_uncertainty_s)
+        text += f" in {view.outage_count} windows, the longest {told}"
     if longest is not None and not all(outage.ended for outage in subject.outages):
         text += " (it had not ended)"
     spent = "" if view.availability_time is None else f", no outage in {view.availability_time * 100:.3g} % of the time"

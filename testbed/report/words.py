@@ -66,7 +66,7 @@ def say_quantity(result: Result, disruption: str, quantity: str) -> str:
 def _uncertainty(result: Result, disruption: str, quantity: str) -> float:
     """How far one run's value may be wrong: the middle of what the runs say."""
     mark = {"detection": "detected", "isolation": "isolated", "repair": "restored"}.get(quantity)
-    known = sorted(item.uncertainty_of(mark) if mark else sum(outage.uncertainty_s for outage in item.outages)
+    known = sorted(item.uncertainty_of(mark) if mark else sum(outage.length_uncertainty_s for outage in item.outages)
                    for item in result.disruptions(disruption)) if mark or quantity == "outage" else []
     return known[len(known) // 2] if known else 0.0
 

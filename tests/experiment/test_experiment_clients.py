@@ -109,10 +109,6 @@ def test_an_outage_that_does_not_end_counts_so_far() -> None:
     assert view.lost_s == pytest.approx(4.0, abs=0.02)
 
 
-def test_the_budget_counts_from_the_method_on() -> None:
-    assert clients([(2.0, 3.0), (10.0, 10.1)]).failed_since(5.0) == (10, 2500)
-
-
 def test_series_have_one_value_per_bin() -> None:
     world = World()
     world.pod(10.0, "web-1", ready=False, restarts=1)

@@ -27,6 +27,11 @@ class Outage(Value):
     def seconds(self) -> float:
         return self.end_s - self.start_s
 
+    @property
+    def length_uncertainty_s(self) -> float:
+        """Of ``seconds``: that of both edges. Results of before know only the resolution."""
+        return self.start_uncertainty_s + self.end_uncertainty_s or self.uncertainty_s
+
 
 class Requests(Value):
     """Arrivals of the pulse: ``due`` = ``ok`` + ``late`` + ``failed``, and ``failed`` holds ``unsent``.
