@@ -15,6 +15,7 @@ from pathlib import Path
 
 from testbed.api import labels
 from testbed.errors import EngineError, NoSuchImage
+from testbed.runtime.kernel_families import has_family
 from testbed.runtime.protocol import ContainerSpec, Engine, Mount
 
 NETTOOLS = "testbed-nettools:1"
@@ -139,6 +140,7 @@ ABILITIES = {item.name: item for item in (
     Ability("blkio", "blkio", "cgroups that limit disks", "boot with the cgroup controller io (version 1: blkio)"),
     Ability("nested", "nested engines", "container engines inside containers",
             "allow CAP_SYS_ADMIN in containers, or keep to nodes of kind slice"),
+    Ability("ip_vs", "ip_vs", "a swarm's own balancing (platform swarm does without)", "modprobe ip_vs"),
 )}
 
 
@@ -154,6 +156,8 @@ async def abilities(engine: Engine, wanted: Collection[str] = tuple(ABILITIES)) 
         found |= answer
     if "blkio" in wanted:
         found["blkio"] = _throttles()
+    if "ip_vs" in wanted:
+        found["ip_vs"] = has_family("IPVS")
     return found
 
 

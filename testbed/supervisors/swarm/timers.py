@@ -33,6 +33,7 @@ class Timers:
             ("restart delay", f"{self.restart_delay_s:g} s"),
             ("heartbeat", f"{self.heartbeat_s:g} s; a node is lost after {self.node_lost_s:g} s without"),
             ("out of rotation on a lost node", "by gossip, about 6 s"),
+            ("balancing", "the gateway, in place of ip_vs"),
             ("probes", "one health check: the liveness probe's times, else the readiness probe's; unhealthy is ended"),
         )
 
