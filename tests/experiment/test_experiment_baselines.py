@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from runner_world import write_experiment
+from runner_world import RunnerWorld, write_experiment
 
 from testbed.errors import InvalidInput
+from testbed.experiment import phases
 from testbed.experiment.archive import (
     KeptRun,
     all_folders,
@@ -199,3 +200,21 @@ def test_which_runs_are_removed(rule: dict[str, object], left: list[int]) -> Non
     runs = [KeptRun(Path(str(day)), started_at=NOW + timedelta(days=day)) for day in range(1, 6)]
     gone = to_remove(runs, now=NOW + timedelta(days=5), **rule)  # type: ignore[arg-type]
     assert [int(run.folder.name) for run in runs if run not in gone] == left
+
+
+# --- a run with a gate
+
+
+@pytest.mark.parametrize(("fail_on", "code", "verdict"), [
+    (("cannot tell",), 1, Verdict.OBJECTIVE_MISSED), (("worse",), 0, Verdict.PASSED)])
+async def test_a_run_is_held_against_its_baseline(
+    fail_on: tuple[str, ...], code: int, verdict: Verdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phases, "BASELINE_S", 0.1)
+    async with RunnerWorld(tmp_path) as world:
+        found = await world.job(write_experiment(tmp_path), gate=Gate(result(), "main", fail_on)).run_alone()
+    assert (found.exit_code, found.verdict) == (code, verdict), found.reason
+    assert found.comparison is not None and found.comparison.verdict == "cannot tell"
+    assert found.comparison.a == "main" and found.comparison.fail_on == fail_on
+    assert found.spec_hash and ("baseline main" in found.reason) is bool(code)
+    assert read_file(tmp_path / "runs" / found.run_id / "result.json") == found

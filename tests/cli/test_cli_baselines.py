@@ -1,0 +1,137 @@
+"""Runs, baselines and comparisons on the command line: what is printed, what is refused, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from testbed.cli.main import main
+from testbed.experiment.result import Disruption, Environment, Marks, Result, RunResult, Verdict
+from testbed.experiment.saving import write_result
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def testbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """A command in this process: (exit code, stdout, stderr)."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(list(words))
+        told = capsys.readouterr()
+        assert "Traceback" not in told.err
+        return int(ended.value.code or 0), told.out, told.err
+
+    return run
+
+
+def kept(root: Path, run_id: str, factor: float = 1.0, *, runs: int = 20, name: str = "crash", day: int = 1) -> Path:
+    """A finished run on disk."""
+    from datetime import UTC, datetime
+
+    started = datetime(2026, 1, day, tzinfo=UTC)
+    folder = root / "state" / "testbed" / "default" / "runs" / run_id
+    folder.mkdir(parents=True)
+    made = tuple(RunResult(
+        number=number, verdict=Verdict.PASSED, started_at=started, duration_s=9, disruptions=(Disruption(
+            name="crash", kind="fault", marks=Marks(injected=1.0, detected=1.1, isolated=1.3,
+                                                    restored=1 + factor * (1 + number / 200))),))
+        for number in range(1, runs + 1))
+    write_result(Result(run_id=run_id, name=name, started_at=started, ended_at=started, verdict=Verdict.PASSED,
+                        exit_code=0, environment=Environment(cpus=2), runs=made), folder)
+    return folder
+
+
+def test_a_run_becomes_a_baseline_and_others_are_held_against_it(testbed: Command, tmp_path: Path) -> None:
+    kept(tmp_path, "crash-01-aaaa")
+    kept(tmp_path, "crash-02-bbbb", 1.3)
+    code, _, told = testbed("baseline", "save", "crash-01", "--as", "main")
+    assert code == 0 and "saved baseline main: 20 runs" in told
+    assert "main" in testbed("baseline", "list")[1]
+    code, text, _ = testbed("compare", "main", "crash-02")
+    assert code == 0 and text.startswith("WORSE") and "✗ worse" in text
+    assert testbed("compare", "main", "crash-02", "--fail-on", "worse")[0] == 1
+    assert testbed("compare", "main", "crash-01", "--fail-on", "worse")[0] == 0
+    assert json.loads(testbed("compare", "main", "crash-02", "-o", "json")[1])["verdict"] == "worse"
+    assert "| ✗ worse |" in testbed("compare", "main", "crash-02", "-o", "markdown")[1]
+    assert testbed("baseline", "rm", "main")[0] == 0 and testbed("compare", "main", "crash-02")[0] == 3
+
+
+def test_a_baseline_in_a_file(testbed: Command, tmp_path: Path) -> None:
+    kept(tmp_path, "crash-01-aaaa", runs=3)
+    code, _, told = testbed("baseline", "save", "--file", "base.json")
+    assert code == 0 and "too few to tell" in told and (tmp_path / "base.json").exists()
+    assert testbed("compare", "base.json", "crash-01")[1].startswith("CANNOT TELL")
+
+
+@pytest.mark.parametrize(("words", "code", "says"), [
+    (("compare", "crash-01", "other"), 3, "of experiment"), (("compare", "nothing", "crash-01"), 3, "neither a file"),
+    (("compare", "crash-01", "crash-01", "--fail-on", "slower"), 2, "no judgement"),
+    (("baseline", "save", "--as", "../x"), 3, "cannot be the name"), (("baseline", "rm", "gone"), 3, "no baseline"),
+    (("run", "crash", "--fail-on", "worse"), 2, "--baseline"),
+    (("run", "crash", "--baseline", "nothing"), 3, "neither a file nor a baseline"),
+    (("run", "crash", "--baseline", "other"), 3, "of experiment 'other', not of 'crash'"),
+    (("run", "crash", "--baseline", "crash-01", "--against", "hang"), 2, "one variant"),
+    (("runs", "rm"), 2, "say which"), (("runs", "rm", "crash-01", "--keep", "1"), 2, "by name"),
+    (("runs", "rm", "crash-01"), 2, "nobody can be asked"), (("runs", "show", "zzz"), 3, "no runs begin"),
+    (("report", "--bundle", "bad.zip"), 2, "bad.zip.tar.gz"), (("report", "no.tar.gz"), 3, "not a bundle"),
+])
+def test_what_is_wrong_is_told_before_anything_starts(
+    words: tuple[str, ...], code: int, says: str, testbed: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nothing")
+    kept(tmp_path, "crash-01-aaaa")
+    kept(tmp_path, "other-02-bbbb", name="other")
+    found, text, told = testbed(*words)
+    assert (found, text) == (code, "") and says in told, told
+
+
+def test_an_objective_against_a_baseline_needs_one(testbed: Command, tmp_path: Path) -> None:
+    (tmp_path / "web.yaml").write_text((Path(__file__).parents[2] / "examples" / "web.yaml").read_text())
+    text = (Path(__file__).parents[2] / "examples" / "crash.yaml").read_text()
+    start = text.index("  objectives:")
+    (tmp_path / "mine.yaml").write_text(text[:start] + '  objectives: ["baseline.repair.ratio <= 1.1"]\n')
+    assert testbed("validate", "mine.yaml")[0] == 0
+    code, _, told = testbed("run", "mine.yaml")
+    assert code == 3 and "needs a baseline" in told and "--baseline" in told
+
+
+# --- runs
+
+
+def test_runs_are_listed_shown_and_removed(testbed: Command, tmp_path: Path) -> None:
+    for day in range(1, 6):
+        kept(tmp_path, f"crash-0{day}-aaaa", day=day, runs=1)
+    listed = testbed("runs")[1]
+    assert listed == testbed("runs", "list")[1] and listed.count("crash-0") == 5
+    assert len(json.loads(testbed("runs", "-o", "json")[1])) == 5
+    assert "PASSED" in testbed("runs", "show", "crash-03")[1]
+    assert testbed("runs", "rm", "crash-03", "--yes")[0] == 0
+    assert testbed("runs", "rm", "--keep", "2", "--yes")[0] == 0
+    assert [line.split()[0] for line in testbed("runs")[1].splitlines()[1:]] == ["crash-04-aaaa", "crash-05-aaaa"]
+    assert testbed("runs", "rm", "--older-than", "1d", "-y")[0] == 0
+    assert "no runs yet" in testbed("runs")[2]
+
+
+def test_a_no_removes_nothing(testbed: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = kept(tmp_path, "crash-01-aaaa", runs=1)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: (_ for _ in ()).throw(__import__("click").Abort()))
+    assert testbed("runs", "rm", "crash-01")[0] == 130 and folder.exists()
+
+
+def test_a_bundle_is_made_and_opened(testbed: Command, tmp_path: Path) -> None:
+    kept(tmp_path, "crash-01-aaaa", runs=2)
+    code, _, told = testbed("report", "crash-01", "--bundle", "bad.tar.gz")
+    assert code == 0 and "bad.tar.gz" in told
+    assert "PASSED" in testbed("report", "bad.tar.gz")[1]
+    assert testbed("report", "bad.tar.gz", "-o", "junit")[1].startswith("<?xml")
+    assert testbed("compare", "bad.tar.gz", "crash-01")[0] == 0
