@@ -2,6 +2,8 @@
 # make test         the test suite (about 15 minutes on 2 cores)
 # make lint         ruff, mypy --strict, import contracts
 # make bench        the numbers, as a table with ratios
+# make compare      docs/comparison.md: platforms and ways to ship, side by side (hours; goes on where it was broken off)
+# make meter        whether comparisons tell the truth: the same against itself, a planted slowdown (an hour; goes on too)
 # make test-long    what is too slow for `make test`
 # make conformance  Kubernetes' own cases on both engines (about an hour), and docs/conformance.md
 # make wheel        the package, in dist
@@ -17,11 +19,11 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 OUT    := build
 
-.PHONY: demo test lint bench conformance test-long wheel lock dashboards clean tools help
+.PHONY: demo test lint bench compare meter conformance test-long wheel lock dashboards clean tools help
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# //p' Makefile | head -10
+	@sed -n 's/^# //p' Makefile | head -12
 
 demo: $(READY)
 	$(BIN)/testbed setup
@@ -57,6 +59,14 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/testbed setup
 	$(BIN)/python -m benchmarks
+
+compare: $(READY)
+	$(BIN)/testbed setup
+	$(BIN)/python -m benchmarks.comparison
+
+meter: $(READY)
+	$(BIN)/testbed setup
+	$(BIN)/python -m benchmarks.meter
 
 wheel: $(READY)
 	$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python --wheel --out-dir dist

@@ -97,8 +97,10 @@ class ExperimentRun:
                         verdict, reason = Verdict.INTERRUPTED, "interrupted by the user"
                     results = [await run.end(verdict, reason) for run in runs]
         except TestbedError as error:
-            self._finish_journals(runs, error.message, error.exit_code)
-            raise
+            if not results:
+                self._finish_journals(runs, error.message, error.exit_code)
+                raise
+            self.tell(f"what was measured is kept, but the end did not go well: {error}")  # a cluster that stays
         except Exception as error:
             self._finish_journals(runs, f"{Verdict.BUG.value}: {error!r}", EXIT_CODES[Verdict.BUG])
             raise

@@ -182,3 +182,17 @@ async def test_the_first_variant_is_judged_and_the_others_are_shown(world: Runne
     study = await run.run()
     assert [item.result.verdict for item in study.variants] == [Verdict.PASSED, Verdict.OBJECTIVE_MISSED]
     assert study.exit_code == 0
+
+
+async def test_a_cluster_that_cannot_be_taken_down_does_not_take_the_result_with_it(world: RunnerWorld) -> None:
+    loaded = write_experiment(world.folder)
+
+    @asynccontextmanager
+    async def stays(spec: ClusterSpec) -> AsyncIterator[Platform]:
+        yield world.platform
+        raise EnvironmentProblem("the container engine did not answer in time")
+
+    run = ExperimentRun([Variant("a", loaded)], lambda platform: stays, world.folder / "runs", world.said.append)
+    result = await run.run_alone()
+    assert result.verdict is Verdict.PASSED and read_result(run.folder) == result
+    assert any("did not answer in time" in line for line in world.said)
