@@ -63,11 +63,14 @@ class FaultPaths:
         """From the first sign until the pod no longer counts as ready."""
         life, u = PodLife(self.scene, pod.key, self.profile, self.exactness), self.exactness.of(until)
         readiness = probe_of(life.spec, "readiness")
-        died = any(word.reason == "ContainerDied" and track.at - 1e-6 <= word.at <= until + u for word in life.words)
-        ended = self._ended(life, track.at, until) if died else None  # one that is being stopped may still be ready
-        if ended is not None:
+        died = first(word.at for word in life.words if word.reason == "ContainerDied"
+                     and track.at - 1e-6 <= word.at <= until + u)
+        # One that is being stopped may still be ready: only its end takes it out.
+        ended = self._ended(life, track.at, until) if died is not None else None
+        if ended is not None and died is not None:
             self._waited_for_stop(track, life, sign, ended)
-            track.follow(life.segments(ended.at, until))
+            track.follow(life.segments(ended.at, min(died, until)))
+            track.to(until, "control", "no longer counted as ready", limit_s=CONTROL_S, u=u)
         elif sign.startswith(("Unhealthy", "status")) and readiness is not None:
             failed = probe_in(sign.partition(": ")[2], life.spec)
             seen = 1 if failed is not None and failed.name == "readiness" else 0

@@ -109,7 +109,8 @@ def _death(evidence: Evidence, pod: PodSeen, at: float, witness: str) -> Loss:
         mark="injected", witness="api" if by_engine is None and not witness.startswith("engine") else "engine",
         at_s=earliest, uncertainty_s=0.001 if witness == "ContainerDied" and by_engine is None else ENGINE_LAG_S,
         what=witness if by_engine is None else f"{by_engine.action} {by_engine.container}")
-    killed = any(seen.action == "kill" for seen in orders)
+    killed = any(seen.pod == pod.key and seen.action == "kill" and abs(seen.at - at) <= SAME_S
+                 for seen in evidence.engine)
     return Loss(earliest, Victims((pod,)), "a container was killed through the engine" if killed else
                 "a container died", pod.key, sighting)
 
