@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from testbed.api.instance import TESTBED, Instance, instance_directory, load_instance
@@ -88,12 +89,12 @@ async def _platform(instance: Instance) -> AsyncIterator[Platform]:
     from testbed.client.aio import HttpClient
     from testbed.experiment.platforms.supervised import SupervisedPlatform
     from testbed.experiment.platforms.testbed import TestbedPlatform
-    from testbed.supervisors.catalog import timing_words
+    from testbed.supervisors.catalog import left_out, timing_words
 
     client = HttpClient.of_instance(instance)
     try:
         if instance.foreign:
-            yield SupervisedPlatform(instance, client, timing_words(instance))
+            yield SupervisedPlatform(instance, client, timing_words(instance), partial(left_out, instance))
         else:
             yield TestbedPlatform(instance, client)
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from testbed.api.instance import ENGINE, NODE_KINDS, SLICE, TESTBED, Instance
 from testbed.errors import InvalidInput
@@ -88,6 +89,20 @@ def timing_words(instance: Instance) -> tuple[tuple[str, str], ...]:
     package = supervisor(instance.supervisor).package
     words: tuple[tuple[str, str], ...] = importlib.import_module(f"{package}.timers").timing_words(instance)
     return words
+
+
+_NOBODYS = frozenset({"StatefulSet", "DaemonSet", "Job", "CronJob", "Pod", "ReplicaSet", "HorizontalPodAutoscaler",
+                      "PodDisruptionBudget", "PersistentVolumeClaim"})
+
+
+def left_out(instance: Instance, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """What of an object the supervisor of a foreign instance does not do, each in one line."""
+    kind = str(manifest.get("kind", ""))
+    if kind == "Deployment":
+        package = supervisor(instance.supervisor).package
+        found: tuple[str, ...] = importlib.import_module(f"{package}.translate").left_out(manifest)
+        return found
+    return ("nobody acts on it",) if kind in _NOBODYS or (kind == "Ingress" and not instance.routed) else ()
 
 
 def supervisor(name: str) -> Supervisor:
