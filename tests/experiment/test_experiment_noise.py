@@ -12,7 +12,8 @@ from testbed.experiment.noise import Accounts
 from testbed.experiment.observations import InjectionSeen
 from testbed.experiment.repetition import Repetition, run_result
 from testbed.experiment.result import Detector, Disruption, Marks, RunResult
-from testbed.experiment.timeline import Act
+from testbed.experiment.timeline import Act, disruption_of, settled
+from testbed.experiment.views import as_noise
 
 UNTIL = 30.0
 
@@ -114,6 +115,19 @@ def test_what_noise_causes_is_no_recovery() -> None:
     assert (item.marks.injected, item.marks.undone, item.marks.restored) == (10.0, 20.0, 20.0)
     assert item.detector is not None and item.detector.false_restarts == 1
     assert result.detector is not None and result.detector.false_restarts == 1
+
+
+def test_noise_is_over_when_it_is_undone_whatever_it_has_caused() -> None:
+    """One failed probe mends nothing and is never mended: a run must not wait for that."""
+    world = World()
+    world.told(12.0, "Unhealthy", "web-1", "Liveness probe failed: timeout")
+    act = Act("starved", "fault", "StressChaos", 10.0,
+              injections=(InjectionSeen("default/web-1", began=10.0, verified=10.1, recovered=20.0),))
+    found = disruption_of(act, world.evidence, FAST, until=25.0)
+    assert settled(as_noise(found).marks)
+    still = Act("starved", "fault", "StressChaos", 10.0,
+                injections=(InjectionSeen("default/web-1", began=10.0, verified=10.1),))
+    assert not settled(as_noise(disruption_of(still, world.evidence, FAST, until=25.0)).marks)
 
 
 def test_noise_that_was_lived_through_says_so_in_figures() -> None:
