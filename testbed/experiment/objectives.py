@@ -30,6 +30,7 @@ from testbed.experiment.quantities import (
     Observed,
     Quantity,
     Unit,
+    has,
     of_disruption,
     of_run,
     watched_s,
@@ -245,6 +246,8 @@ def _values(objective: Objective, runs: Sequence[RunResult]) -> list[Observed]:
     found: list[Observed] = []
     for run in runs:
         subject: RunResult | Disruption | None = run.disruption(objective.step) if objective.step else run
+        if isinstance(subject, Disruption) and not has(subject, objective.of):
+            continue
         value = None if subject is None else objective.of.read(subject)
         if value is not None:
             found.append(Observed(run.number, float(value)))

@@ -252,12 +252,19 @@ def of_run(name: str) -> Quantity[RunResult] | None:
     return next((item for item in OF_RUN if name in (item.name, item.key)), None)
 
 
+def has(item: Disruption, quantity: Quantity[Disruption]) -> bool:
+    """Whether this disruption can have such a value. One of which nothing came recovered from nothing."""
+    if quantity.needs_state and item.backlog is None:
+        return False
+    return (item.disrupted or not quantity.censored) and (not quantity.whom or item.kind in quantity.whom)
+
+
 def observed(quantity: Quantity[Disruption], name: str, runs: Iterable[RunResult]) -> list[Observed]:
     """The values of a disruption called ``name`` over these runs. Runs in which it was not measured are not there."""
     found: list[Observed] = []
     for run in runs:
         item = run.disruption(name)
-        if item is None or (quantity.whom and item.kind not in quantity.whom):
+        if item is None or not has(item, quantity):
             continue
         if quantity.censored and not item.disrupted and item.requests.due:
             continue  # nothing came of it: there was nothing to notice or to mend

@@ -7,7 +7,7 @@ docs/statistics.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from testbed.experiment.durations import say_duration
@@ -21,9 +21,7 @@ class Limits:
 
     Attributes:
         generator: share of one core that a load generator may use: one that is nearly out of CPU measures itself.
-        lateness_p99_s: how late requests may leave (the pulse).
         loop_lag_p99_s: how late the runner's loop may wake up: its marks from watches are late by as much.
-        platform_lag_p99_s: the same of the platform's own processes, where they tell.
         steal: share of all CPUs' time that the hypervisor may give to others.
         starved_pressure, starved_lag_p99_s: beyond both at once. On a small machine that runs a cluster some task
             nearly always waits for a CPU, for a moment: waiting alone is no harm (and a fault may be its cause); with a
@@ -32,9 +30,7 @@ class Limits:
     """
 
     generator: float = 0.8
-    lateness_p99_s: float = 0.1
     loop_lag_p99_s: float = 0.25
-    platform_lag_p99_s: float = 0.25
     steal: float = 0.05
     starved_pressure: float = 0.8
     starved_lag_p99_s: float = 0.1
@@ -45,20 +41,16 @@ LIMITS = Limits()
 
 
 def doubts(
-    load: MachineLoad | None, generators: Iterable[GeneratorUse] = (), limits: Limits = LIMITS,
-    platform_lags_s: Mapping[str, float] | None = None,
+    load: MachineLoad | None, generators: Iterable[GeneratorUse] = (), limits: Limits = LIMITS
 ) -> list[str]:
     """Why the measurement cannot be trusted; empty when it can. What was not seen raises no doubt.
 
-    Args: generators: processes that send requests. platform_lags_s: p99 lateness of the platform's processes.
+    Args: generators: processes that send requests.
     """
     found = [f"{item.name} used {item.cpu_share:.0%} of a core" for item in generators
              if item.cpu_share is not None and item.cpu_share > limits.generator]
     if load is not None:
         found += _of_machine(load, limits)
-    for name, lag_s in sorted((platform_lags_s or {}).items()):
-        if lag_s > limits.platform_lag_p99_s:
-            found.append(f"{name} was {say_duration(lag_s)} late (p99)")
     return found
 
 

@@ -155,6 +155,16 @@ def test_causes_are_quantities_and_idle_ones_are_left_out() -> None:
     assert "causes.probe" in names and "causes.image" not in names and "repair" in names
 
 
+def test_an_injection_of_which_nothing_came_recovered_from_nothing() -> None:
+    sham = run(1, None).disruptions[0].model_copy(update={"disrupted": False})
+    names = {item.quantity for item in over_runs([run(1, 1.0).model_copy(update={"disruptions": (sham,)})], 1)}
+    assert "failed" in names and not names & {"detection", "repair"}
+
+
+def test_what_only_systems_with_state_have_is_not_missed_elsewhere() -> None:
+    assert not {item.quantity for item in over_runs([run(1, 1.0)], 1)} & {"backlog.drain", "backlog.peak"}
+
+
 def test_no_two_quantities_share_a_name() -> None:
     for table in (OF_DISRUPTION, OF_RUN):
         names = [name for item in table for name in {item.name, item.key}]

@@ -54,10 +54,6 @@ def test_a_busy_machine_is_told_to_the_reader() -> None:
     assert "PSI" in told(MachineLoad(seconds=9, steal=0.0))[0]
 
 
-def test_late_processes_of_the_platform_are_named() -> None:
-    assert doubts(BUSY, platform_lags_s={"agent node-1": 0.4, "api": 0.01}) == ["agent node-1 was 400 ms late (p99)"]
-
-
 def test_what_a_machine_does_not_tell_is_said() -> None:
     assert "PSI" in not_told(MachineLoad(seconds=10, steal=0.0))
     assert not_told(BUSY) == "" and not_told(None) == "" and not_told(MachineLoad()) == ""
