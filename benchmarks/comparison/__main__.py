@@ -51,7 +51,7 @@ def fill(comparison: Comparison, wanted: int, records: Records, folder: Path) ->
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.comparison", description=(__doc__ or "").strip())
-    parser.add_argument("--results", type=Path, default=Path("build/comparison/results.jsonl"))
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results.jsonl")
     parser.add_argument("--runs", type=int, default=10, help="trusted repetitions of each, at least")
     parser.add_argument("--only", action="append", default=[], help="one comparison by its name")
     parser.add_argument("--page", type=Path, default=Path("docs/comparison.md"))
@@ -69,7 +69,7 @@ def main() -> int:
     if not options.no_runs:
         for name in options.only or known:
             try:
-                fill(known[name], options.runs, records, options.results.parent / "runs")
+                fill(known[name], options.runs, records, Path("build/comparison/runs"))
             except TestbedError as error:
                 say(f"{name}: {error}")
                 return error.exit_code

@@ -54,7 +54,7 @@ def _recovery(comparison: Comparison, records: Sequence[Record]) -> Iterator[str
         yield "Not measured yet."
         yield ""
         return
-    yield f"`{comparison.file.name}`"
+    yield f"`{comparison.file.name}`. {comparison.note}".rstrip(" .") + "."
     yield ""
     yield "| platform | runs | noticed | isolated | restored | outage for users | failed requests |"
     yield "|---|---|---|---|---|---|---|"

@@ -22,6 +22,16 @@ class Record:
     run: RunResult
 
 
+def lean(run: RunResult) -> RunResult:
+    """What the tables are made of: marks, outages and counts, without samples, events and who saw what."""
+    disruptions = tuple(item.model_copy(update={
+        "gaps": (), "sightings": (), "clients": None, "detector": None, "cascade": (), "notes": ()})
+        for item in run.disruptions)
+    return run.model_copy(update={
+        "disruptions": disruptions, "series": Series(), "events": (), "clients": None, "detector": None, "targets": (),
+        "generator": (), "steady_states": (), "notes": ()})
+
+
 class Records:
     """``file``: is made when it is not there."""
 
@@ -29,14 +39,13 @@ class Records:
         self._file = file
 
     def append(self, comparison: str, variant: VariantResult) -> None:
-        """All repetitions of a variant. Samples and events are left out: the table needs none."""
+        """All repetitions of a variant."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._file.open("a", encoding="utf-8") as stream:
             for run in variant.result.runs:
-                lean = run.model_copy(update={"series": Series(), "events": ()})
                 stream.write(json.dumps({
                     "comparison": comparison, "platform": variant.platform, "timing": variant.timing,
-                    "environment": variant.result.environment.to_json(), "run": lean.to_json()}) + "\n")
+                    "environment": variant.result.environment.to_json(), "run": lean(run).to_json()}) + "\n")
 
     def read(self) -> Iterator[Record]:
         """Every whole line. Raises: ValueError for one that is not a record of this version."""

@@ -1,7 +1,8 @@
 """``python -m benchmarks.meter``: ten comparisons of an experiment with itself, and one with a planted slowdown.
 
 Each is an interleaved study on a cluster of its own; its comparison is appended to the results file as soon as it is
-known, and what is there already is not run again. Exit code 1 when fewer than 95 % say "same", or the slowdown is not found.
+known, and what is there already is not run again. Exit code 1 when fewer than 95 % say "same", or the slowdown is not
+found.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A study's reports: one table for all variants, the same figures in every format, and nothing that breaks out of it."""
+"""A study's reports: one table for all variants, the same figures in every format, nothing that breaks out of it."""
 
 from __future__ import annotations
 
