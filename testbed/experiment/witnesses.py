@@ -59,13 +59,18 @@ def witnessed(found: Disruption, story: Story, exactness: Exactness) -> Disrupti
 
 
 def seen_by_clients(found: Disruption, clients: Clients) -> Disruption:
-    """``found`` with what the clients saw: the first failed request, and the first answer of a replacement."""
-    failed, resolution_s = found.marks.first_failed, 1 / clients.rate
-    if failed is None:
-        return found
-    seen = Sighting(mark="detected", witness="clients", at_s=failed, uncertainty_s=resolution_s,
-                    what="first failed request")
-    return found.model_copy(update={"sightings": (*found.sightings, seen)})
+    """``found`` with what the clients saw: its beginning by the first failed request, its isolation by the last one."""
+    marks, resolution_s = found.marks, 1 / clients.rate
+    seen = [Sighting(mark=mark, witness="clients", at_s=at, uncertainty_s=resolution_s, what=what)
+            for mark, at, what in (("detected", marks.first_failed, "first failed request"),
+                                   ("isolated", marks.last_failed, "last failed request")) if at is not None]
+    notes = found.notes
+    if marks.last_failed is not None and marks.isolated is not None:
+        later_s = marks.last_failed - marks.isolated
+        known_s = resolution_s + found.mark_uncertainties.get("isolated", 0.0)
+        if later_s > known_s:
+            notes += (f"clients went on failing for {say_duration(later_s, known_s)} after the victim was isolated",)
+    return found.model_copy(update={"sightings": (*found.sightings, *seen), "notes": notes})
 
 
 def _of_engine(mark: str, seen: EngineSeen) -> Sighting:

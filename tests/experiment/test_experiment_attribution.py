@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planted_world import PLANTED, ROLLOUTS, SHAM, measured, rolled_out
 
-from testbed.core.profile import FAST
+from testbed.core.profile import FAST, KUBERNETES
 from testbed.experiment.result import Disruption
 from testbed.experiment.result.timeline import Path
 from testbed.experiment.segments import Segment, cut, explained
@@ -55,6 +55,15 @@ def test_the_largest_part_is_the_planted_cause(name: str, seeds: range) -> None:
         adds_up(found)
         assert seconds(found, "repair", "unexplained") < 0.05 * (found.repair_s or 0.0), found.causes("repair")
         assert found.disrupted
+
+
+@pytest.mark.parametrize("name", ["back-off", "long drain", "eviction"])
+def test_it_is_named_under_upstreams_constants_too(name: str) -> None:
+    planted, kind = PLANTED[name]
+    found = measured(planted, seed=1, profile=KUBERNETES)
+    largest = found.largest_cause("repair")
+    assert largest is not None and largest.kind == kind, found.causes("repair")
+    assert seconds(found, "repair", "unexplained") == 0.0
 
 
 @pytest.mark.parametrize("seeds", SEEDS)
@@ -230,7 +239,7 @@ def test_paths_add_up_whatever_was_seen(
         world.told(moment, "Unhealthy", f"web-{number}", "Readiness probe failed: timeout")
         world.told(moment + waited_s, "Killing", f"web-{number}", "Container web failed liveness probe")
     for seen in (world.evidence.pods, world.evidence.endpoints):
-        seen.sort(key=lambda item: item.at)  # type: ignore[attr-defined]
+        seen.sort(key=lambda item: item.at)
     found = fault(world, "default/web-1", "default/web-2", at=at, until=until, verified=at + verified)
     adds_up(found)
     probes_s = 2 * (1.0 + 1.0) + 3 * 1.0 + 1.0  # next probe of each kind, and the longer threshold

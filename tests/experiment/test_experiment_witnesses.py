@@ -108,6 +108,16 @@ class TestWitnesses:
         assert seen["clients"].at_s == pytest.approx(10.02) and seen["clients"].uncertainty_s == pytest.approx(0.01)
         assert not any("contradict" in note for note in found.notes)
 
+    def test_clients_who_fail_longer_than_the_cluster_says_are_told(self) -> None:
+        world = World()
+        crash(world, "web-1", 10.0, rest=("web-2", "web-3"))
+        quick = fault(world, "default/web-1", clients=pulse([(10.0, 10.015)]))
+        assert not any("went on failing" in note for note in quick.notes), quick.notes
+        slow = fault(world, "default/web-1", clients=pulse([(10.0, 10.5)]))
+        assert any("clients went on failing for 470 ms" in note for note in slow.notes), slow.notes
+        seen = [sighting.witness for sighting in slow.sightings if sighting.mark == "isolated"]
+        assert seen == ["api", "clients"]
+
     @pytest.mark.parametrize("engine_at", [9.5, 11.2])
     def test_witnesses_that_are_too_far_apart_are_told(self, engine_at: float) -> None:
         world = World()
