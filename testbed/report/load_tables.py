@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from testbed.experiment.durations import say_duration
-from testbed.experiment.result import LocustResult, Outage, RunResult, TargetResult
+from testbed.experiment.result import LocustEntry, LocustResult, Outage, RunResult, TargetResult
 
 CLOSED_LOOP = ("Locust's users wait for their answers and ask less while a request fails: how long it failed is what "
                "they saw, not an outage.")
@@ -28,7 +28,7 @@ def load_tables(run: RunResult) -> list[Table]:
     tables = []
     if len(run.targets) > 1 or any(target.protocol == "tcp" for target in run.targets):
         tables.append(_targets(run.targets))
-    if run.locust is not None and run.locust.failures:
+    if run.locust is not None and any(map(_troubled, run.locust.entries)):
         tables.append(_locust(run.locust))
     if notes := _distribution(run.locust):
         tables.append(Table("locust's workers", (), (), notes))
@@ -49,18 +49,25 @@ def _targets(targets: Sequence[TargetResult]) -> Table:
     return Table("pulse targets", ("target", "request", "rate", "due", "failed", "late", "outage", "p50", "p99"), rows)
 
 
+def _troubled(entry: LocustEntry) -> bool:
+    return bool(entry.failures or entry.outages)
+
+
 def _locust(locust: LocustResult) -> Table:
     rows = []
     for entry in locust.entries:
-        if not entry.failures:
+        if not _troubled(entry):
             continue
-        unknown = entry.first_failed_s is None  # on another machine's clock
-        stretch = "unknown" if unknown else f"{entry.first_failed_s:.2f} s to {entry.last_failed_s:.2f} s"
-        longest = "unknown" if unknown else say_duration(entry.longest_failing_s)
+        # Without a moment its failures were on another machine's clock.
+        never = "unknown" if entry.failures else "–"
+        stretch = never
+        if entry.first_failed_s is not None:
+            stretch = f"{entry.first_failed_s:.2f} s to {entry.last_failed_s:.2f} s"
+        longest = never if entry.longest_failing_s is None else say_duration(entry.longest_failing_s)
         outage = _outage(entry.outages) if entry.open_loop else "–"
         rows.append((entry.name, str(entry.requests), str(entry.failures), stretch, longest, outage))
     header = ("name", "requests", "failed", "first to last", "longest without a success", "outage")
-    return Table("locust's failed requests", header, tuple(rows), (CLOSED_LOOP,))
+    return Table("locust's requests that failed or were slow", header, tuple(rows), (CLOSED_LOOP,))
 
 
 def _distribution(locust: LocustResult | None) -> tuple[str, ...]:
@@ -79,8 +86,7 @@ def _distribution(locust: LocustResult | None) -> tuple[str, ...]:
 def _outage(outages: Sequence[Outage]) -> str:
     if not outages:
         return "none"
-    exact_s = sum((outage.start_uncertainty_s + outage.end_uncertainty_s) or 2 * outage.uncertainty_s
-                  for outage in outages)
+    exact_s = sum(outage.length_uncertainty_s for outage in outages)
     length = say_duration(sum(outage.seconds for outage in outages), exact_s)
     windows = f" in {len(outages)} windows" if len(outages) > 1 else ""
     return length + windows + ("" if all(outage.ended for outage in outages) else ", not ended")
