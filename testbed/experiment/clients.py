@@ -121,7 +121,6 @@ class Clients:
         calm_s = normal_s if normal_s is not None else end_s
         spans = [(self._at(item.begin_ns), self._at(item.end_ns) if item.end_ns else end_s) for item in disturbed]
         lost_s, depth = self._lost(begin_s, end_s)
-        hurt = [(window.start_s, min(window.end_s, end_s)) for window in windows if self._hurts(window)]
         return ClientView(
             start_s=begin_s, end_s=end_s, outage_count=len(windows), outage_sum_s=length(out),
             outage_longest_s=max((stop - start for start, stop in out), default=0.0),
@@ -133,7 +132,8 @@ class Clients:
             after=_latency(self._due_between(calm_s, end_s)), normal_limit_s=self.limit.limit_s,
             latency_normal_s=normal_s - begin_s if normal_s is not None else None,
             latency_disturbed_s=length(clipped(spans, begin_s, end_s)),
-            lost_s=lost_s, depth=depth, gray_s=None if red is None else length(without(hurt, red)),
+            lost_s=lost_s, depth=depth,
+            gray_s=None if red is None else length(without(self._failing(begin_s, end_s), red)),
             burn=self._burn(begin_s, end_s, slo) if slo is not None else None,
         )
 
@@ -169,10 +169,16 @@ class Clients:
         healthy = sum(not self._is_lost(record) for record in self._healthy) / max(1, len(self._healthy))
         return loss(self._dues, lost, harmed[0][0], min(ends_ns, last_ns), healthy or 1.0)
 
-    def _hurts(self, window: Outage) -> bool:
-        """Whether requests failed in it, or missed their deadline: the rest was slowness."""
-        return window.failed > 0 or any(record.latency_s > self.deadline_s
-                                        for record in self._due_between(window.start_s, window.end_s))
+    def _failing(self, begin_s: float, end_s: float) -> list[Span]:
+        """Times in which requests failed or missed their deadline again and again: never a second without one."""
+        spans: list[Span] = []
+        for record in self._met(begin_s, end_s):
+            if record.ok and record.latency_s <= self.deadline_s:
+                continue
+            due = self._at(record.due_ns)
+            begin = spans.pop()[0] if spans and due - spans[-1][1] < QUIET_S else due
+            spans.append((begin, due + self._pace.period_s(record.due_ns)))
+        return spans
 
     def _is_lost(self, record: Record) -> bool:
         """Failed, or slower than the normal band, or waiting in a silence whose end it only just caught."""

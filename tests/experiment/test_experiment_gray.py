@@ -20,12 +20,12 @@ def red(world: World) -> list[Span]:
     return red_spans(world.evidence, WEB, UNTIL)
 
 
-def gray_s(world: World, outage: Span) -> float | None:
-    """Of clients that fail in ``outage`` and nowhere else."""
+def gray_s(world: World, outage: Span, every: int = 1) -> float | None:
+    """Of clients of whom one of ``every`` fails in ``outage`` and nowhere else."""
     records = []
     for index in range(3000):
         due_ns = START_NS + index * 10_000_000
-        bad = outage[0] <= index / 100 < outage[1]
+        bad = outage[0] <= index / 100 < outage[1] and index % every == 0
         records.append(Record(index, FRESH, due_ns, due_ns, due_ns + 2_000_000,
                               Outcome.TIMEOUT if bad else Outcome.OK))
     clients = Clients(records, start_ns=START_NS, rate=100, deadline_s=1.0, healthy_until_s=5.0)
@@ -38,6 +38,11 @@ def test_a_healthy_workload_is_green() -> None:
 
 def test_a_fault_that_no_probe_sees_is_gray_all_along() -> None:
     assert gray_s(World(), (10.0, 15.0)) == pytest.approx(5.0, abs=0.02)
+
+
+def test_one_of_four_who_fails_again_and_again_is_gray_all_along_too() -> None:
+    assert gray_s(World(), (10.0, 15.0), every=4) == pytest.approx(5.0, abs=0.05)
+    assert gray_s(World(), (10.0, 15.0), every=250) == pytest.approx(0.02, abs=0.001)  # single failures far apart
 
 
 def test_a_hang_is_gray_until_the_first_failed_probe() -> None:
