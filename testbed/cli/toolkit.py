@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,8 +83,10 @@ def run_toolkit(
     from testbed.experiment.toolkit.running import ToolkitRun
 
     os.environ["TESTBED_NAME"] = name  # for `testbed ...` as a process and testbed.toolkit as a python provider
-    options = asked.options()
-    job = ToolkitRun(load_toolkit(file, options), options, out or instance_directory(name) / "runs", printing.say,
+    with contextlib.redirect_stdout(sys.stderr):  # modules are imported, and may print: stdout belongs to the report
+        options = asked.options()
+        loaded = load_toolkit(file, options)
+    job = ToolkitRun(loaded, options, out or instance_directory(name) / "runs", printing.say,
                      asked.journal_path)
     result = asyncio.run(job.run())
     return finish(result, job.folder, output=output, junit=junit, markdown=markdown)

@@ -94,7 +94,16 @@ async def test_a_control_that_fails_is_told_and_does_not_stop_the_run(
     file.write_text("def before_activity_control(context): raise ValueError('oops')\n")
     ran = await run(tmp_path, experiment(controls=[control(module)], method=[action("act", process("true"))]))
     assert ran.ended == (0, "completed", False)
-    assert any("before_activity_control failed: ValueError: oops" in note for note in ran.result.notes)
+    assert any("before_activity_control failed: ValueError('oops')" in note for note in ran.result.notes)
+
+
+async def test_a_control_that_hangs_does_not_hold_the_run(tmp_path: Path, recorder: tuple[str, Path]) -> None:
+    module, file = recorder
+    file.write_text("import time\ndef before_method_control(context): time.sleep(60)\n")
+    ran = await run(tmp_path, experiment(controls=[control(module)], method=[action("act", process("true"))]),
+                    limit_s=1.0)
+    assert ran.ended == (0, "completed", False)
+    assert any("before_method_control failed: took longer than 1 s" in note for note in ran.result.notes)
 
 
 @pytest.mark.parametrize(("where", "rolled_back"), [

@@ -17,6 +17,9 @@ import pytest
 from toolkit_world import action, exists, experiment, probe, process, python, run, write
 
 from testbed.experiment.result import Verdict
+from testbed.experiment.toolkit.loading import load_toolkit
+from testbed.experiment.toolkit.running import ToolkitRun
+from testbed.experiment.toolkit.values import Options
 
 UNDO = [action("undo", process("touch", "undone"))]
 
@@ -170,6 +173,19 @@ async def test_hypothesis_strategies(here: Path, strategy: str, before: bool, af
                                      runtime={"hypothesis": {"strategy": strategy}}))
     states = ran.journal["steady_states"]
     assert (states["before"] is not None, states["after"] is not None) == (before, after)
+
+
+async def test_a_journal_that_cannot_be_written_keeps_nothing_from_being_rolled_back(here: Path) -> None:
+    class Full(ToolkitRun):
+        def _save(self) -> None:
+            self._journal._paths = (here / "file" / "journal.json",)  # under a file: as good as a full disk
+            super()._save()
+
+    value = experiment(method=[action("act", process("true"))], rollbacks=UNDO)
+    said: list[str] = []
+    result = await Full(load_toolkit(write(here, value)), Options(), here / "runs", said.append).run()
+    assert result.exit_code == 0 and undone(here)
+    assert sum("cannot be written" in note for note in result.notes) == 1
 
 
 # --- signals

@@ -262,7 +262,7 @@ def wrong_with_control(control: dict[str, Any]) -> Iterator[tuple[Location, str]
         return
     try:
         module = importlib.import_module(str(provider["module"]))
-    except Exception as error:  # whatever the module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever the module does when it is imported
         yield ("provider", "module"), f"{provider['module']!r} cannot be imported: {type(error).__name__}: {error}"
         return
     if not isinstance(provider.get("arguments") or {}, dict):

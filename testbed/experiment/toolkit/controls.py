@@ -6,6 +6,7 @@ One that fails does not stop the experiment, but it is told; one that raises ``I
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import importlib
 import inspect
@@ -19,6 +20,7 @@ from testbed.experiment.toolkit.values import Control, Json
 
 Level = Literal["experiment", "hypothesis", "method", "rollback", "activity", "loader"]
 Tell = Callable[[str], None]
+HURRIED_S = 10.0
 
 
 def function_name(level: Level, when: str) -> str:
@@ -41,12 +43,18 @@ class Controls:
     """``problems``: what went wrong with them, in words; each is told once."""
 
     def __init__(
-        self, top: Sequence[Control], everywhere: Sequence[Control], experiment: Json, scope: Scope, tell: Tell
+        self, top: Sequence[Control], everywhere: Sequence[Control], experiment: Json, scope: Scope, tell: Tell,
+        limit_s: float,
     ) -> None:
         self._top, self._everywhere = top, everywhere
         self._experiment, self._scope, self._tell = experiment, scope, tell
         self._refused: set[str] = set()
+        self._limit_s = limit_s
         self.problems: list[str] = []
+
+    def hurry(self) -> None:
+        """The run was interrupted: nothing waits long for a control any more."""
+        self._limit_s = min(self._limit_s, HURRIED_S)
 
     async def configure(self, controls: Sequence[Control]) -> None:
         """``configure_control`` of each; one that fails is not applied, as upstream."""
@@ -73,11 +81,12 @@ class Controls:
             if function is None:
                 return True
             arguments = {} if bare else self._arguments(control, function, given)
-            await in_thread(lambda: function(**arguments))
+            await asyncio.wait_for(in_thread(lambda: function(**arguments)), self._limit_s)
         except Exception as error:
             if asks_to_interrupt(error):
                 raise ControlInterrupted(f"control {control.name}: {error}") from error
-            problem = f"control {control.name}: {name} failed: {type(error).__name__}: {error}"
+            why = f"took longer than {self._limit_s:g} s" if isinstance(error, TimeoutError) else repr(error)
+            problem = f"control {control.name}: {name} failed: {why}"
             if problem not in self.problems:
                 self.problems.append(problem)
                 self._tell(problem)

@@ -53,13 +53,12 @@ class ToolkitJournal:
             except OSError as error:
                 raise EnvironmentProblem(f"{path} cannot be written: {error.strerror}") from error
 
-    def finish(self, status: str, deviated: bool) -> None:
-        """``status``: completed, failed, aborted or interrupted."""
+    def end(self, status: str, deviated: bool) -> None:
+        """To be written then. ``status``: completed, failed, aborted or interrupted."""
         end = now()
         began = datetime.fromisoformat(self.value["start"])
         self.value |= {"status": status, "deviated": deviated, "end": end,
                        "duration": (datetime.fromisoformat(end) - began).total_seconds()}
-        self.write()
 
 
 def now() -> str:

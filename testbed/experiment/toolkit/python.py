@@ -21,7 +21,7 @@ def find_function(module: Any, name: Any) -> Callable[..., Any]:
         raise ValueError("a python provider needs a func")
     try:
         found = getattr(importlib.import_module(module), name, None)
-    except Exception as error:  # whatever the module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever the module does when it is imported
         raise ValueError(f"the module {module!r} cannot be imported: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise ValueError(f"the module {module!r} has no function {name!r}")

@@ -83,13 +83,23 @@ class ToolkitRun:
         with interrupts.watching(), self._user_signals(interrupts), contextlib.redirect_stdout(sys.stderr):
             await self._whole(scope, interrupts)
         verdict, reason = outcome.decide(self.happened)
-        self._journal.finish(outcome.journal_status(self.happened, verdict), self.happened.deviated)
+        self._journal.end(outcome.journal_status(self.happened, verdict), self.happened.deviated)
+        self._save()
         result = result_of(
             self.experiment, self.happened, verdict, reason, run_id=self.run_id, started_at=self.started_at,
             title=str(scope.fill(self.experiment.title)), duration_s=self._now(), phases=self.phases, notes=self.notes)
         own.finish(verdict.value, EXIT_CODES[verdict])
         write_result(result, self.folder)
         return result
+
+    def _save(self) -> None:
+        """A disk that is full must not keep anything from being rolled back."""
+        try:
+            self._journal.write()
+        except TestbedError as error:
+            if error.message not in self.notes:
+                self.notes.append(error.message)
+                self.tell(error.message)
 
     def _now(self) -> float:
         return self._loop.time() - self._start
@@ -124,21 +134,22 @@ class ToolkitRun:
 
     async def _whole(self, scope: Scope, interrupts: Interrupts) -> None:
         experiment = self.experiment
-        controls = Controls(experiment.controls, self.options.global_controls, experiment.raw, scope, self.tell)
+        controls = Controls(experiment.controls, self.options.global_controls, experiment.raw, scope, self.tell,
+                            self.options.limit_s)
         self._controls = controls
-        self._actor = Actor(scope, controls, self._journal.write, self._now, self.tell, dry=self.options.dry,
+        self._actor = Actor(scope, controls, self._save, self._now, self.tell, dry=self.options.dry,
                             limit_s=self.options.limit_s)
         try:
             try:
                 await interrupts.guard(self._until_after(scope))
             finally:
+                if interrupts.asked:
+                    controls.hurry()
                 await self._roll_back()
         except Interrupted:
             self.happened.interrupted = "interrupted by the user"
         except ControlInterrupted as error:
             self.happened.interrupted = f"interrupted by {error}"
-        except TestbedError:
-            raise
         except Exception as error:
             self.happened.bug = f"a bug of ours: {error!r}"
         self.notes += controls.problems
