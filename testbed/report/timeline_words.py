@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from testbed.experiment.durations import say_duration
 from testbed.experiment.result import Disruption, Gap
-from testbed.experiment.result.timeline import Kind, Part, Path
+from testbed.experiment.result.timeline import Kind, Path, causes_of
 from testbed.report.words import MARK_WORDS, clean
 
 KIND_WORDS: dict[Kind, str] = {
@@ -60,19 +60,15 @@ def length(gap: Gap) -> str:
     return say_duration(gap.seconds, gap.uncertainty_s)
 
 
-def say_part(part: Part) -> str:
-    """``probe 2.9 s ± 10 ms``."""
-    return f"{KIND_WORDS[part.kind]} {say_duration(part.seconds, part.uncertainty_s)}"
-
-
 def parts_line(gap: Gap) -> str:
-    """Where the seconds of one gap went, where that is more than its cause says already; else empty."""
-    shown = [part for part in gap.parts if part.seconds >= max(
-        SHOWN_S, SHOWN_SHARE * gap.seconds if part.kind != "unexplained" else 0.0)]
+    """Where the seconds of one gap went, by kind, where that is more than its cause says already; else empty."""
+    shown = [cause for cause in causes_of(gap.parts) if cause.seconds >= max(
+        SHOWN_S, SHOWN_SHARE * gap.seconds if cause.kind != "unexplained" else 0.0)]
     if not shown or (len(shown) == 1 and shown[0].kind != "unexplained"):
         return ""
     return clean(" · ".join(
-        say_part(part) + (f" ({part.words})" if part.kind in ("unexplained", "retries") else "") for part in shown))
+        f"{KIND_WORDS[cause.kind]} {say_duration(cause.seconds, cause.uncertainty_s)}"
+        + (f" ({cause.words})" if cause.kind in ("unexplained", "retries") else "") for cause in shown))
 
 
 def why_not_faster(item: Disruption, path: Path) -> str:
