@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
+# Tasks per CPU. Below, a cluster's own bursts; and a machine counts as another one only where it is twice as busy.
+BUSY_TASKS = 2.5
+
+
 @dataclass(frozen=True)
 class Rules:
     """Shares are of the typical value. ``level``: of the ratio's interval; ``shift_level``: of the shift's."""
@@ -115,11 +119,24 @@ def machine_differences(a: Result, b: Result) -> tuple[str, ...]:
              ("engine", one.engine, other.engine), ("profile", a.profile, b.profile),
              ("platform", one.platform, other.platform))
     found = [f"{what}: {x or 'unknown'} and {y or 'unknown'}" for what, x, y in pairs if x != y]
-    return (*found, *_memory(one, other))
+    return (*found, *_memory(one, other), *_business(a.trusted_runs, b.trusted_runs))
 
 
 def _major(kernel: str) -> str:
     return kernel.partition(".")[0]
+
+
+def _business(a: Sequence[RunResult], b: Sequence[RunResult]) -> tuple[str, ...]:
+    """A machine on which others work is another machine: what starts there takes longer. Variants that are run in turns
+    share it, and are compared all the same."""
+    known = [sorted(run.machine.runnable for run in runs if run.machine and run.machine.runnable is not None)
+             for runs in (a, b)]
+    if not all(known):
+        return ()
+    middles = [values[len(values) // 2] for values in known]
+    if max(middles) < BUSY_TASKS or max(middles) < 2 * min(middles):
+        return ()
+    return (f"tasks that shared each CPU: {middles[0]:.1f} and {middles[1]:.1f}",)
 
 
 def _memory(one: Environment, other: Environment) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,19 +15,20 @@ from typing import Final
 
 from testbed.experiment.result.machine import MachineLoad
 
-PERIOD_S: Final = 1.0
+PERIOD_S: Final = 0.25
 LAG_PERIOD_S: Final = 0.05  # a loop that is late is late for everything; twenty looks a second see it
 PROC: Final = Path("/proc")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Counters that only grow. Jiffies of all CPUs; microseconds of waiting."""
+    """Counters that only grow: jiffies of all CPUs, microseconds of waiting; and how many tasks can run just now."""
 
     waited_us: int | None
     stolen: int
     idle: int
     total: int
+    runnable: int | None = None
 
 
 def parse_stat(text: str) -> tuple[int, int, int]:
@@ -34,6 +36,14 @@ def parse_stat(text: str) -> tuple[int, int, int]:
     fields = [int(item) for item in text.partition("\n")[0].split()[1:9]]
     fields += [0] * (8 - len(fields))
     return fields[7], fields[3] + fields[4], sum(fields)
+
+
+def parse_runnable(text: str) -> int | None:
+    """``procs_running`` of ``/proc/stat``: tasks that run or wait for a CPU at this moment, the reader included."""
+    for line in text.splitlines():
+        if line.startswith("procs_running "):
+            return int(line.split()[1])
+    return None
 
 
 def parse_pressure(text: str) -> int | None:
@@ -48,13 +58,15 @@ def parse_pressure(text: str) -> int | None:
 def read(proc: Path = PROC) -> Reading | None:
     """None where ``/proc/stat`` cannot be read."""
     try:
-        stolen, idle, total = parse_stat((proc / "stat").read_text())
+        text = (proc / "stat").read_text()
+        stolen, idle, total = parse_stat(text)
+        runnable = parse_runnable(text)
     except (OSError, ValueError, IndexError):
         return None
     waited: int | None = None
     with contextlib.suppress(OSError, ValueError):  # kernels without PSI, or with psi=0, have no such file
         waited = parse_pressure((proc / "pressure" / "cpu").read_text())
-    return Reading(waited, stolen, idle, total)
+    return Reading(waited, stolen, idle, total, runnable)
 
 
 def between(first: Reading | None, last: Reading | None, seconds: float) -> MachineLoad:
@@ -77,6 +89,7 @@ class MachineWatch:
     def __init__(self, proc: Path = PROC) -> None:
         self._proc = proc
         self._lags: list[float] = []
+        self._runnable: list[int] = []
         self._first: Reading | None = None
         self._last: Reading | None = None
         self._began = self._ended = 0.0
@@ -98,6 +111,8 @@ class MachineWatch:
 
     def _look(self) -> None:
         self._last = read(self._proc)
+        if self._last is not None and self._last.runnable is not None:
+            self._runnable.append(max(0, self._last.runnable - 1))  # this reader runs too
         self._ended = asyncio.get_running_loop().time()
 
     async def _watch(self) -> None:
@@ -114,8 +129,9 @@ class MachineWatch:
 
     @property
     def load(self) -> MachineLoad:
-        lags = sorted(self._lags)
+        lags, cpus = sorted(self._lags), os.cpu_count() or 1
         return between(self._first, self._last, self._ended - self._began).model_copy(update={
+            "runnable": round(sum(self._runnable) / len(self._runnable) / cpus, 2) if self._runnable else None,
             "loop_lag_p99_s": round(lags[min(len(lags) - 1, int(0.99 * len(lags)))], 4) if lags else None,
             "loop_lag_max_s": round(lags[-1], 4) if lags else None,
         })

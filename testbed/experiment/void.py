@@ -26,7 +26,7 @@ class Limits:
         starved_pressure, starved_lag_p99_s: beyond both at once. On a small machine that runs a cluster some task
             nearly always waits for a CPU, for a moment: waiting alone is no harm (and a fault may be its cause); with a
             loop that is late it is.
-        told_pressure: from here on it is said, and the run is trusted.
+        told_runnable: tasks per CPU from which on it is said that the machine was busy, and the run is trusted.
     """
 
     generator: float = 0.8
@@ -34,7 +34,7 @@ class Limits:
     steal: float = 0.05
     starved_pressure: float = 0.8
     starved_lag_p99_s: float = 0.1
-    told_pressure: float = 0.5
+    told_runnable: float = 2.0
 
 
 LIMITS = Limits()
@@ -70,9 +70,9 @@ def _of_machine(load: MachineLoad, limits: Limits) -> list[str]:
 def told(load: MachineLoad | None, limits: Limits = LIMITS) -> tuple[str, ...]:
     """What a reader of a trusted run's figures should know of the machine."""
     notes = []
-    if load is not None and load.pressure is not None and load.pressure > limits.told_pressure:
-        notes.append(f"this machine was busy: tasks waited for a CPU {load.pressure:.0%} of the time; on a calm one "
-                     "recovery may be faster")
+    if load is not None and load.runnable is not None and load.runnable > limits.told_runnable:
+        notes.append(f"this machine was busy: {load.runnable:.0f} tasks shared each CPU; on a calm one recovery is "
+                     "faster")
     if silent := not_told(load):
         notes.append(f"{silent}: whether it was stolen from or starved could not be told")
     return tuple(notes)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from testbed.experiment.compare import compare, compare_runs, compare_values
 from testbed.experiment.quantities import of_disruption
 from testbed.experiment.result import Disruption, Environment, Marks, Outage, Requests, Result, RunResult, Verdict
+from testbed.experiment.result.machine import MachineLoad
 
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 OPPOSITE = {"worse": "improved", "improved": "worse", "same": "same", "cannot tell": "cannot tell"}
@@ -213,6 +214,22 @@ def test_times_of_another_class_of_machine_are_not_judged_but_counts_are(
 @pytest.mark.parametrize("change", [{"memory_bytes": int(8.4 * 2**30)}, {"kernel": "6.1"}, {"python": "3.13"}])
 def test_small_differences_of_the_machine_do_not_matter(change: dict[str, object]) -> None:
     assert compare(result(*STEADY), result(*SLOW, **change)).verdict == "worse"
+
+
+def busy(result: Result, runnable: float | None) -> Result:
+    machine = MachineLoad(seconds=9, runnable=runnable)
+    return result.model_copy(update={"runs": tuple(run.model_copy(update={"machine": machine}) for run in result.runs)})
+
+
+@pytest.mark.parametrize(("before", "after", "verdict"), [
+    (0.4, 15.0, "cannot tell"), (15.0, 0.4, "cannot tell"), (0.4, 0.9, "worse"), (6.0, 8.0, "worse"),
+    (None, 9.0, "worse")])
+def test_a_machine_on_which_others_work_is_another_one(before: float | None, after: float, verdict: str) -> None:
+    found = compare(busy(result(*STEADY), before), busy(result(*SLOW), after))
+    assert found.verdict == verdict
+    assert ("shared each CPU" in found.reason) is (verdict == "cannot tell")
+    runs = busy(result(*STEADY), before).runs, busy(result(*SLOW), after).runs
+    assert compare_runs("a", runs[0], "b", runs[1]).verdict == "worse", "in turns they share the machine"
 
 
 def test_void_runs_are_left_out() -> None:

@@ -8,12 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from testbed.experiment.machine_watch import MachineWatch, Reading, between, parse_pressure, parse_stat, read
+from testbed.experiment.machine_watch import (
+    MachineWatch,
+    Reading,
+    between,
+    parse_pressure,
+    parse_runnable,
+    parse_stat,
+    read,
+)
 from testbed.experiment.result.load import GeneratorUse
 from testbed.experiment.result.machine import MachineLoad
 from testbed.experiment.void import LIMITS, doubts, not_told, told
 
-STAT = "cpu  100 5 50 800 30 0 5 10 7 0\ncpu0 1 2 3\n"
+STAT = "cpu  100 5 50 800 30 0 5 10 7 0\ncpu0 1 2 3\nprocs_running 7\n"
 PRESSURE = "some avg10=30.89 avg60=26.21 avg300=17.75 total=13542965865\nfull avg10=0.00 avg60=0.00 total=0\n"
 BUSY = MachineLoad(seconds=30, pressure=0.45, steal=0.01, busy=0.9, loop_lag_p99_s=0.02)
 
@@ -49,8 +57,8 @@ def test_waiting_alone_and_a_little_lateness_alone_are_no_harm(change: dict[str,
 
 
 def test_a_busy_machine_is_told_to_the_reader() -> None:
-    assert "waited for a CPU 98%" in told(BUSY.model_copy(update={"pressure": 0.98}))[0]
-    assert told(MachineLoad(seconds=9, pressure=0.1, steal=0.0)) == () and told(None) == ()
+    assert "7 tasks shared each CPU" in told(BUSY.model_copy(update={"runnable": 7.2}))[0]
+    assert told(MachineLoad(seconds=9, pressure=0.1, steal=0.0, runnable=0.7)) == () and told(None) == ()
     assert "PSI" in told(MachineLoad(seconds=9, steal=0.0))[0]
 
 
@@ -60,7 +68,7 @@ def test_what_a_machine_does_not_tell_is_said() -> None:
 
 
 def test_proc_files_are_read_as_they_are() -> None:
-    assert parse_stat(STAT) == (10, 830, 1000)
+    assert parse_stat(STAT) == (10, 830, 1000) and parse_runnable(STAT) == 7 and parse_runnable("") is None
     assert parse_pressure(PRESSURE) == 13542965865
     assert parse_pressure("") is None
 
@@ -84,4 +92,4 @@ async def test_a_loop_that_is_blocked_is_seen_to_be_late() -> None:
         time.sleep(0.4)  # noqa: ASYNC251 - blocks the loop on purpose
         await asyncio.sleep(0.1)
     assert (watch.load.loop_lag_max_s or 0) > 0.2
-    assert watch.load.seconds > 0.5 and watch.load.steal is not None
+    assert watch.load.seconds > 0.5 and watch.load.steal is not None and watch.load.runnable is not None

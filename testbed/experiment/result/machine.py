@@ -11,6 +11,7 @@ class MachineLoad(Value):
     Attributes:
         seconds: how long it was watched.
         pressure: share of the time in which at least one task waited for a CPU (PSI ``some``).
+        runnable: tasks per CPU that ran or waited for it, on average: above 1, everybody waits his turn.
         steal: share of all CPUs' time that the hypervisor gave to others.
         busy: share of all CPUs' time that was used.
         loop_lag_p99_s, loop_lag_max_s: how much later than asked the runner's own loop woke up.
@@ -18,6 +19,7 @@ class MachineLoad(Value):
 
     seconds: float = 0.0
     pressure: float | None = None
+    runnable: float | None = None
     steal: float | None = None
     busy: float | None = None
     loop_lag_p99_s: float | None = None
