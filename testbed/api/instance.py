@@ -77,8 +77,9 @@ class Instance:
 
     @property
     def routed(self) -> bool:
-        """The gateway is the router of its pods and holds its Services' addresses."""
-        return self.supervisor in (TESTBED, SWARM)
+        """The gateway is the router of its pods and holds its Services' addresses: where nodes have engines of their
+        own there is no network that a Service's address and its containers share."""
+        return self.supervisor in (TESTBED, SWARM) or any(node.kind == ENGINE for node in self.nodes)
 
     @property
     def platform(self) -> str:

@@ -13,6 +13,7 @@ from testbed.runtime import docker_translate as translate
 from testbed.runtime.docker import DockerEngine
 from testbed.runtime.docker_assets import label_filter
 from testbed.runtime.docker_client import DockerClient
+from testbed.runtime.nested import NestedEngine
 from testbed.runtime.protocol import ContainerState
 
 _SLACK_S = 20.0  # of a stop or a start beyond its grace
@@ -62,3 +63,7 @@ class DockerSupervision(DockerEngine):
                 if content is not None:
                     return content.read()
         raise EngineError(f"{path} of container {container[:12]} is not a file")
+
+
+class NestedSupervision(DockerSupervision, NestedEngine):
+    """A node's own engine as the supervisor; its images come from the machine's."""

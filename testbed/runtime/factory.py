@@ -29,6 +29,13 @@ def open_supervising_engine(url: str = "") -> SupervisingEngine:
     return DockerSupervision(url)
 
 
+def open_nested_supervising_engine(url: str, machine_url: str, turn: Path) -> SupervisingEngine:
+    """A node's own engine as such a supervisor (see ``open_nested_engine``)."""
+    from testbed.runtime.docker_supervision import NestedSupervision
+
+    return NestedSupervision(url, machine_url, turn)
+
+
 def open_nested_engine(url: str, machine_url: str, turn: Path) -> Engine:
     """A node's own engine, which gets its images from the machine's. ``turn``: a file that they lock."""
     from testbed.runtime.nested import NestedEngine

@@ -62,7 +62,7 @@ class Supervisor:
 
 COMPOSE = Supervisor(
     name="compose", summary="plain Docker: restart policies and health checks, as Docker Compose sets them up",
-    package="testbed.supervisors.compose", node_kinds=(SLICE,), most_nodes=1,
+    package="testbed.supervisors.compose", node_kinds=(SLICE, ENGINE), most_nodes=1,
     images=("testbed-gateway:1", "testbed-healthcheck:1"), options={"autoheal": "false", "equal-timers": "false"},
 )
 SWARM = Supervisor(

@@ -13,29 +13,31 @@ import logging
 import os
 import random
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from testbed.api import labels
-from testbed.api.instance import Instance
+from testbed.api.instance import SLICE, Instance, NodeInstance
 from testbed.core.environment import MissingConfig
 from testbed.errors import ApiError, EngineError, EngineUnavailable, EnvironmentProblem, NoSuchImage, TestbedError
-from testbed.runtime.factory import open_supervising_engine
+from testbed.runtime.factory import open_nested_supervising_engine, open_supervising_engine
 from testbed.runtime.protocol import ContainerSpec, ContainerState
 from testbed.runtime.supervision import SupervisingEngine
 from testbed.supervisors.compose.autoheal import Autoheal
 from testbed.supervisors.compose.project import Project
 from testbed.supervisors.compose.proxies import Proxies
 from testbed.supervisors.compose.seen import task_of
-from testbed.supervisors.compose.timers import timers_of
+from testbed.supervisors.compose.timers import Timers, timers_of
 from testbed.supervisors.compose.translate import DEPLOYMENT, Place, left_out
 from testbed.supervisors.mirror import Mirror, Picture
-from testbed.supervisors.tasks import Machine
+from testbed.supervisors.tasks import Machine, Task
 from testbed.supervisors.wishes import Wishes
 
 log = logging.getLogger("supervisor")
 
 Json = dict[str, Any]
 CHECK_IMAGE = "testbed-healthcheck:1"
+DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 NODE = "machine"
 _LOOK_S = 1.0  # health checks come without an event
 _SETTLE_S = 0.02  # one change wakes more than once
@@ -51,21 +53,24 @@ class ComposeDriver:
 
     def __init__(self, instance: Instance, wishes: Wishes, mirror: Mirror) -> None:
         self._instance, self._wishes, self._mirror = instance, wishes, mirror
-        self._engine = open_supervising_engine(instance.engine_url)
-        self._hands = open_supervising_engine(instance.engine_url)
-        self._healer = open_supervising_engine(instance.engine_url)  # autoheal's own
+        node = instance.nodes[0] if instance.nodes else None
+        self._engine = _open(instance, node)
+        self._hands = _open(instance, node)
+        self._healer = _open(instance, node)  # autoheal's own
         self._timers = timers_of(instance)
-        place = Place(instance.id, instance.name, instance.network, NODE, instance.node_cgroup(NODE),
-                      str(instance.directory / "healthcheck"), self._timers)
+        place = _place(instance, node, self._timers)
         self._project = Project(instance, self._hands, wishes, mirror, place, instance.host_address,
                                 random.Random(f"{instance.id} names"))
-        self._proxies = Proxies(instance, self._hands, NODE)
+        self._proxies = None if instance.routed else Proxies(instance, self._hands)
+        self._tasks: list[Task] = []  # as they were seen last
         self._observed: dict[str, int] = {}  # by Deployment
         self._stuck: dict[str, str] = {}
         self._exits: dict[str, int] = {}  # by container
         self._ups: dict[str, asyncio.Task[None]] = {}
         self._acts: set[asyncio.Task[None]] = set()
-        self._machine = Machine(NODE, instance.host_address, False, "", "", str(os.cpu_count() or 1), _memory())
+        self._machine = Machine(
+            place.node, instance.uplink_address(node.pod_cidr) if node else instance.host_address, False, "", "",
+            str(os.cpu_count() or 1), _memory(), kind=node.kind if node else SLICE)
 
     async def run(self) -> None:
         try:
@@ -87,18 +92,19 @@ class ComposeDriver:
 
         Raises: EnvironmentProblem when the program's image is missing.
         """
+        machines_own = open_supervising_engine(self._instance.engine_url)
         while True:
             try:
                 version = await self._engine.version()
-                await fetch_check(self._engine, self._instance)
+                await fetch_check(machines_own, self._instance)
                 break
             except EngineUnavailable as error:
                 log.info("%s", error)
-                await asyncio.sleep(_LOOK_S)
-        self._machine = Machine(
-            NODE, self._instance.host_address, True, f"docker://{version.version}",
-            f"Docker {version.version}, restart: always" + (", autoheal" if self._timers.autoheal else ""),
-            self._machine.cpu, self._machine.memory, kernel=version.kernel)
+                await asyncio.sleep(_AGAIN_S / 8)
+        await machines_own.close()
+        self._machine = replace(
+            self._machine, ready=True, runs=f"docker://{version.version}", kernel=version.kernel,
+            supervisor=f"Docker {version.version}, restart: always" + (", autoheal" if self._timers.autoheal else ""))
         for key, deployment in self._wishes.deployments().items():
             self._observed[key] = int((deployment.get("status") or {}).get("observedGeneration") or 0)
         for state in await self._engine.look(self._project.mine()):
@@ -116,11 +122,16 @@ class ComposeDriver:
                 self._wishes.wake()
 
     async def _follow(self) -> None:
+        silence = ""
         while True:
             try:
                 await self._turn()
+                silence = ""
             except (EngineUnavailable, EngineError) as error:
-                log.info("the engine cannot be looked at: %s", error)
+                if error.message != silence:
+                    log.info("the engine cannot be looked at: %s", error.message)
+                silence = error.message
+                await self._show_silence(silence)
             await asyncio.sleep(_SETTLE_S)
             await self._wishes.wait(_LOOK_S)
 
@@ -135,16 +146,23 @@ class ComposeDriver:
         for gone in stopping - {state.id for state in states}:
             stopping.discard(gone)
             self._exits.pop(gone, None)
-        tasks = [task_of(state, stopping=state.id in stopping, last_exit=self._exits.get(state.id)) for state in states]
-        await asyncio.gather(
-            self._mirror.show(Picture(
-                tasks, (self._machine,), self._project.being_made, dict(self._observed),
-                {key: left_out(item) for key, item in deployments.items()}, dict(self._stuck))),
-            self._keep_proxies(deployments))
+        self._tasks = [task_of(state, stopping=state.id in stopping, last_exit=self._exits.get(state.id))
+                       for state in states]
+        await asyncio.gather(self._mirror.show(self._picture(self._machine)), self._keep_proxies(deployments))
+
+    def _picture(self, machine: Machine) -> Picture:
+        missing = {key: left_out(item) for key, item in self._wishes.deployments().items()}
+        return Picture(self._tasks, (machine,), self._project.being_made, dict(self._observed), missing,
+                       dict(self._stuck), silent=() if machine.ready else (machine.name,))
+
+    async def _show_silence(self, why: str) -> None:
+        """What ran is unknown now, not gone: it is shown as it was, on a node that is not ready."""
+        await self._mirror.show(self._picture(replace(self._machine, ready=False, why_not_ready=why)))
 
     async def _keep_proxies(self, deployments: Mapping[str, Json]) -> None:
-        with contextlib.suppress(EngineUnavailable):
-            await self._proxies.keep(self._wishes.services(), list(deployments.values()))
+        if self._proxies is not None:
+            with contextlib.suppress(EngineUnavailable):
+                await self._proxies.keep(self._wishes.services(), list(deployments.values()))
 
     # --- acting
 
@@ -212,6 +230,22 @@ class ComposeDriver:
         self._mirror.tell(
             f"{state.labels[labels.POD_NAMESPACE]}/{state.labels[labels.POD_NAME]}", "Killing",
             f"Container {state.labels[labels.CONTAINER_NAME]} is unhealthy, autoheal restarts it")
+
+
+def _open(instance: Instance, node: NodeInstance | None) -> SupervisingEngine:
+    """The machine's engine, or the node's own."""
+    if node is None:
+        return open_supervising_engine(instance.engine_url)
+    machine_url = instance.engine_url or os.environ.get("DOCKER_HOST") or DEFAULT_ENGINE
+    return open_nested_supervising_engine(
+        f"unix://{instance.node_socket(node.name, 'engine')}", machine_url, instance.directory / "images.turn")
+
+
+def _place(instance: Instance, node: NodeInstance | None, timers: Timers) -> Place:
+    check = str(instance.directory / "healthcheck")
+    if node is None:
+        return Place(instance.id, instance.name, instance.network, NODE, instance.node_cgroup(NODE), check, timers)
+    return Place(instance.id, instance.name, instance.network, node.name, "", check, timers, (instance.dns_address,))
 
 
 async def fetch_check(engine: SupervisingEngine, instance: Instance) -> None:

@@ -104,10 +104,10 @@ def configuration(wanted: Sequence[Route], servers: int) -> str:
 
 
 class Proxies:
-    """Keeps one proxy per Service that has an address and a selector. ``node``: where they are."""
+    """Keeps one proxy per Service that has an address and a selector."""
 
-    def __init__(self, instance: Instance, engine: SupervisingEngine, node: str) -> None:
-        self._instance, self._engine, self._node = instance, engine, node
+    def __init__(self, instance: Instance, engine: SupervisingEngine) -> None:
+        self._instance, self._engine = instance, engine
         self._told: dict[str, tuple[str, str]] = {}  # by Service: its uid, the configuration that its proxy runs with
         self._started_s: dict[str, float] = {}
         self._swept = False

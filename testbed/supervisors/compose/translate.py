@@ -24,13 +24,14 @@ DEPLOYMENT = "testbed.io/deployment"  # label: namespace/name
 REPLICA = "testbed.io/replica"  # label: Compose's container number, from 1
 AUTOHEAL = "autoheal"  # label: docker-autoheal looks after those that have it
 STOP_TIMEOUT = "autoheal.stop.timeout"  # label: seconds of grace of its restarts, instead of its usual ones
+_DOMAIN = "cluster.local"
 _STRATEGY = "docker compose up stops every replica before the new ones start"
 
 
 @dataclass(frozen=True)
 class Place:
     """Where containers are made. ``check_file``: the program for health checks, on the engine's machine. ``cgroup``:
-    their parent. ``timers``: autoheal's."""
+    their parent. ``timers``: autoheal's. ``dns_servers``: asked for names that Docker's own DNS does not know."""
 
     instance_id: str
     instance_name: str
@@ -39,6 +40,7 @@ class Place:
     cgroup: str
     check_file: str
     timers: Timers = Timers()
+    dns_servers: tuple[str, ...] = ()
 
 
 def alias(deployment: str, namespace: str) -> str:
@@ -76,10 +78,15 @@ def container_spec(
         limits=Limits(cpu_shares=cpu_shares(container), cpu_quota_us=cpu_quota_us(container, Decimal(0)),
                       memory_bytes=memory_limit_bytes(container, 0), pids=PIDS_LIMIT),
         cap_add=add, cap_drop=tuple(sorted({*DROPPED, *drop} - set(add))), stdin=container.stdin, tty=container.tty,
+        dns_servers=place.dns_servers, dns_search=_search(meta.namespace) if place.dns_servers else (),
         read_only_root=bool(security and security.read_only_root_filesystem),
         anonymous_volumes=_anonymous(pod.spec, container), restart="always", health=check,
         stop_grace_s=pod.spec.termination_grace_period_seconds,
     )
+
+
+def _search(namespace: str) -> tuple[str, ...]:
+    return (f"{namespace}.svc.{_DOMAIN}", f"svc.{_DOMAIN}", _DOMAIN)
 
 
 def files(pod_json: Mapping[str, Any], sources: Sources) -> dict[str, Files]:
