@@ -134,11 +134,12 @@ def test_docker_is_imported_in_the_runtime_and_platforms_only() -> None:
 
 def test_locust_and_gevent_are_never_imported_by_us() -> None:
     """They patch the process they are imported in; Locust is a process of its own."""
-    # The listener runs inside Locust's process, by Locust's import of it.
-    inside_locust = {"testbed/load/testbed_listener.py"}
+    # These run inside Locust's process, by Locust's import of them; no other module of ours may import them.
+    inside_locust = {"testbed/load/testbed_listener.py", "testbed/load/locust_user.py"}
+    banned = ("testbed.load.testbed_listener", "testbed.load.locust_user")
     found = [f"{place(path, line)}: imports {name}" for path in sources()
              if path.relative_to(ROOT).as_posix() not in inside_locust
-             for line, name in imports(tree(path)) if name.split(".")[0] in ("locust", "gevent")]
+             for line, name in imports(tree(path)) if name.split(".")[0] in ("locust", "gevent") or name in banned]
     assert not found, "\n".join(found)
 
 
