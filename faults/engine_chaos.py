@@ -27,6 +27,7 @@ class EngineFault(Fault):
     kind = ENGINE_CHAOS
     level = "node"
     node_kinds = ("engine",)
+    elsewhere = True
     after_restart = "node"
     process: str
 

@@ -14,6 +14,7 @@ class NodeFreeze(Freezing):
     summary = "everything on the node stops, its agent too"
     level = "node"
     node_kinds = ("slice", "engine")
+    elsewhere = True
     after_restart = "node"
     drawn = Drawing("frozen", "#2980b9")
 

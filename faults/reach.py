@@ -34,7 +34,8 @@ def check_reach(
         kind, other = described[target.node].get(NODE_KIND, SLICE), described[target.node].get(SUPERVISOR, "")
         if other and not fault.elsewhere:
             raise Refused(f"{fault.name} needs what only our own cluster has, and {target.node} is run by {other}",
-                          hint="there: PodChaos container-kill and pod-kill, FreezeChaos, StressChaos, NodeChaos kill")
+                          hint="there: PodChaos container-kill and pod-kill, FreezeChaos, StressChaos, "
+                               "NodeChaos kill and freeze, EngineChaos")
         if kind in _WHY and kind not in reached:
             why, hint = _WHY[kind]
             raise Refused(why.format(fault=fault.name, node=target.node), hint=hint)

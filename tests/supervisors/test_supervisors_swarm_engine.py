@@ -17,11 +17,16 @@ from support.manifests import own_chaos, pod_chaos, web
 pytestmark = pytest.mark.engine
 
 
+def app(replicas: int, image: str = "sample:v1") -> str:
+    """A busy machine is late with health checks, and Swarm ends what has failed too many of them."""
+    return web("web", replicas=replicas, image=image, drain_s=0, liveness_failures=5)
+
+
 @contextmanager
 def swarm(place: Path, name: str, *, nodes: int, replicas: int) -> Iterator[Cluster]:
     with state_home_for_test(place) as home, bring_up_for_test(
             name, home, "--supervisor", "swarm", "--supervisor-option", "equal-timers=true", nodes=nodes) as found:
-        found.apply(web("web", replicas=replicas, drain_s=0))
+        found.apply(app(replicas))
         found.wait_ready("app=web", replicas, timeout_s=180)  # the image is copied to each node first
         yield found
 
@@ -76,6 +81,14 @@ def test_a_crash_is_mended_by_another_task(cluster: Cluster) -> None:
     cluster.testbed("delete", "podchaos", "crash")
 
 
+def test_a_deleted_pod_is_a_stopped_container_and_the_swarm_answers(cluster: Cluster) -> None:
+    before = names(cluster)
+    cluster.apply(pod_chaos("deleted", "pod-kill", "web"))
+    (gone,), (came,) = replaced(cluster, before, 2)
+    assert gone.split("-")[1] == came.split("-")[1], "the same slot"
+    cluster.testbed("delete", "podchaos", "deleted")
+
+
 @pytest.mark.long
 def test_a_hang_is_found_by_the_health_check_and_ended(cluster: Cluster) -> None:
     before = names(cluster)
@@ -88,10 +101,11 @@ def test_a_hang_is_found_by_the_health_check_and_ended(cluster: Cluster) -> None
     cluster.testbed("delete", "freezechaos", "hang")
 
 
+@pytest.mark.long
 def test_an_update_goes_forward_and_back(cluster: Cluster) -> None:
-    cluster.apply(web("web", replicas=2, image="sample:v2", drain_s=0))
+    cluster.apply(app(2, "sample:v2"))
     wait_for("only the new version", lambda: answers(cluster) == {"v2"} and len(names(cluster)) == 2, timeout_s=120)
-    cluster.apply(web("web", replicas=2, drain_s=0))
+    cluster.apply(app(2))
     wait_for("only the old version", lambda: answers(cluster) == {"v1"} and len(names(cluster)) == 2, timeout_s=120)
     assert "rolled back" in (cluster.directory / "logs" / "driver.log").read_text()
 
@@ -107,8 +121,10 @@ def test_a_driver_that_was_killed_carries_on_and_touches_nothing(cluster: Cluste
 
 
 @pytest.mark.long
-def test_a_lost_node_is_out_of_rotation_by_gossip_and_its_tasks_are_started_elsewhere(tmp_path: Path) -> None:
-    with swarm(tmp_path, "test_swarm_loss", nodes=3, replicas=3) as cluster:
+def test_a_lost_node_is_out_of_rotation_by_gossip_and_its_tasks_are_started_elsewhere(
+    tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with swarm(tmp_path_factory.mktemp("n"), "test_swarm_loss", nodes=3, replicas=3) as cluster:
         where = {pod["metadata"]["name"]: pod["spec"]["nodeName"] for pod in cluster.pods("app=web")}
         assert sorted(where.values()) == ["node-1", "node-2", "node-3"]
         cluster.apply(own_chaos("NodeChaos", "loss", "web", action="kill", duration="120s"))

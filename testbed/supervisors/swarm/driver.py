@@ -62,7 +62,9 @@ class SwarmDriver:
         self._manager.silent_nodes = self._silent
         self._gossip = GossipWatch(self._nodes, self._addresses, wishes.wake)
         self._services = Services(instance, wishes, mirror, self._timers)
-        self._ran: dict[str, Task] = {}  # by key: those that ran at the last look
+        self._ran: set[str] = set()  # keys of those that ran at the last look
+        self._shown: set[str] = set()  # keys of those that had a pod then
+        self._deleted: set[str] = set()  # keys of those whose pod was deleted without a grace
         self._ordered: set[str] = set()  # keys of those whose end was told
         self._stops: dict[str, asyncio.Task[None]] = {}
         self._due = asyncio.Event()  # a Deployment differs from what the swarm was told
@@ -138,14 +140,22 @@ class SwarmDriver:
         return any(int(item["metadata"].get("generation") or 1) != self._services.observed.get(key)
                    for key, item in wanted.items()) or bool(set(self._services.observed) - set(wanted))
 
-    def _order_stops(self) -> None:
-        """Of running tasks whose pod was deleted."""
-        for key, task in self._ran.items():
-            pod = self._wishes.pods().get(key)
-            if pod is None or not pod["metadata"].get("deletionTimestamp") or task.stopping or key in self._stops:
+    def _order_stops(self, tasks: Sequence[Task]) -> list[Task]:
+        """Of running tasks whose pod was deleted, by anybody but the swarm. Returns those that are still to be shown:
+        not what is gone from the API at once."""
+        deployments = self._wishes.deployments()
+        self._deleted &= {task.key for task in tasks}
+        for task in tasks:
+            if not task.running or task.stopping or task.owner not in deployments or task.key in self._stops:
                 continue
-            grace_s = int(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
-            self._stops[key] = asyncio.create_task(self._stop(task, grace_s), name=f"stop {key}")
+            pod = self._wishes.pods().get(task.key)
+            vanished = task.key in self._shown and not self._mirror.knows(task.key)
+            if vanished:
+                self._deleted.add(task.key)
+            if vanished or (pod is not None and pod["metadata"].get("deletionTimestamp")):
+                grace_s = int((pod or {"metadata": {}})["metadata"].get("deletionGracePeriodSeconds") or 0)
+                self._stops[task.key] = asyncio.create_task(self._stop(task, grace_s), name=f"stop {task.key}")
+        return [task for task in tasks if task.key not in self._deleted]
 
     async def _stop(self, task: Task, grace_s: int) -> None:
         try:
@@ -161,7 +171,6 @@ class SwarmDriver:
         while True:
             if self._manager.managed is not None:
                 await self._show(self._manager.managed)
-                self._order_stops()
                 if self._behind():
                     self._due.set()
             await asyncio.sleep(_SETTLE_S)
@@ -170,7 +179,8 @@ class SwarmDriver:
     async def _show(self, managed: seen.Managed) -> None:
         containers = {task: state for node in self._nodes for task, state in node.containers.items()}
         told_to_end = {container: at for node in self._nodes for container, at in node.told_to_end.items()}
-        tasks = seen.tasks(seen.Scene(managed, containers, self._gossip.members, told_to_end), self._ran)
+        tasks = self._order_stops(
+            seen.tasks(seen.Scene(managed, containers, self._gossip.members, told_to_end), self._ran))
         await self._tell_ends(tasks, told_to_end)
         deployments = self._wishes.deployments()
         infos = {node.name: node.info for node in self._nodes}
@@ -180,7 +190,8 @@ class SwarmDriver:
             left_out={key: left_out(item) for key, item in deployments.items()},
             stuck=self._services.stuck | seen.stuck(seen.services(managed, self._instance.id).values()),
             silent=[name for name in self._silent() if name not in lost]))
-        self._ran = {task.key: task for task in tasks if task.running}
+        self._ran = {task.key for task in tasks if task.running}
+        self._shown = {task.key for task in tasks if self._mirror.knows(task.key)}
 
     async def _tell_ends(self, tasks: Sequence[Task], told_to_end: Mapping[str, datetime]) -> None:
         """A task that the swarm, or anybody, orders to end counts as ending from now on."""
