@@ -35,7 +35,7 @@ from testbed.experiment.shipping import shipping
 from testbed.experiment.timeline import Act, disruption_of
 from testbed.experiment.uninvited import uninvited
 from testbed.experiment.views import Views, with_views
-from testbed.experiment.void import doubts, told
+from testbed.experiment.void import doubts
 from testbed.load.outage import quality
 from testbed.load.records import PulseData
 
@@ -129,7 +129,6 @@ def run_result(repetition: Repetition) -> RunResult:
                      "clients saw is no more exact than that")
     if repetition.acts and not repetition.evidence.engine_asked:
         notes.append("the container engine is no witness here: this platform gives no way to ask it")
-    notes += told(repetition.machine)
     return RunResult(
         number=repetition.number, verdict=repetition.verdict, reason=repetition.reason,
         void_reason=void_reason(repetition), started_at=repetition.started_at,

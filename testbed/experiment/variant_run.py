@@ -30,6 +30,7 @@ from testbed.experiment.statistics import over_runs
 from testbed.experiment.turns import FINAL, Repetitions, wants_more
 from testbed.experiment.variants import Variant
 from testbed.experiment.victims import keep_logs
+from testbed.experiment.void import told
 
 Command = Literal["experiment", "load", "inject"]
 
@@ -184,7 +185,7 @@ class VariantRun:
         )
 
     def _all_notes(self) -> list[str]:
-        notes = [*dict.fromkeys(self._notes),
+        notes = [*dict.fromkeys(self._notes), *told([run.machine for run in self.runs]),
                  *(f"run {run.number} is void: {run.void_reason}" for run in self.runs if run.void_reason)]
         if self.spec.jitter == 0 and self._command == "experiment":
             notes.append("jitter is off: every run meets the same phase of each period")

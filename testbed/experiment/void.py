@@ -7,7 +7,7 @@ docs/statistics.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from testbed.experiment.durations import say_duration
@@ -67,13 +67,16 @@ def _of_machine(load: MachineLoad, limits: Limits) -> list[str]:
     return found
 
 
-def told(load: MachineLoad | None, limits: Limits = LIMITS) -> tuple[str, ...]:
-    """What a reader of a trusted run's figures should know of the machine."""
+def told(loads: Sequence[MachineLoad | None], limits: Limits = LIMITS) -> tuple[str, ...]:
+    """What a reader of these runs' figures should know of the machine."""
     notes = []
-    if load is not None and load.runnable is not None and load.runnable > limits.told_runnable:
-        notes.append(f"this machine was busy: {load.runnable:.0f} tasks shared each CPU; on a calm one recovery is "
-                     "faster")
-    if silent := not_told(load):
+    busy = sorted(load.runnable for load in loads if load is not None and load.runnable is not None
+                  and load.runnable > limits.told_runnable)
+    if busy:
+        where = "" if len(loads) == 1 else f" in {len(busy)} of {len(loads)} runs"
+        notes.append(f"this machine was busy{where}: {busy[len(busy) // 2]:.0f} tasks shared each CPU; on a calm one "
+                     "recovery is faster")
+    if silent := next(filter(None, map(not_told, loads)), ""):
         notes.append(f"{silent}: whether it was stolen from or starved could not be told")
     return tuple(notes)
 

@@ -57,9 +57,11 @@ def test_waiting_alone_and_a_little_lateness_alone_are_no_harm(change: dict[str,
 
 
 def test_a_busy_machine_is_told_to_the_reader() -> None:
-    assert "7 tasks shared each CPU" in told(BUSY.model_copy(update={"runnable": 7.2}))[0]
-    assert told(MachineLoad(seconds=9, pressure=0.1, steal=0.0, runnable=0.7)) == () and told(None) == ()
-    assert "PSI" in told(MachineLoad(seconds=9, steal=0.0))[0]
+    busy = BUSY.model_copy(update={"runnable": 7.2})
+    assert "was busy: 7 tasks shared each CPU" in told([busy])[0]
+    assert "busy in 2 of 3 runs" in told([busy, BUSY, busy])[0]
+    assert told([MachineLoad(seconds=9, pressure=0.1, steal=0.0, runnable=0.7), None]) == () and told([]) == ()
+    assert len(told([MachineLoad(seconds=9, steal=0.0)] * 3)) == 1
 
 
 def test_what_a_machine_does_not_tell_is_said() -> None:
