@@ -150,7 +150,7 @@ class RunLoad:
         """What ended before its time, in words; "" when nothing did."""
         names = [pulse.spec.called for pulse in self._pulses if pulse.died]
         if not names:
-            return ""
+            return "Locust" if self.locust is not None and self.locust.died else ""
         return "the pulse" if len(self._pulses) == 1 else f"the pulse of {names[0]}"
 
     async def stop(self, start_ns: int, healthy_until_s: float) -> tuple[PulseData | None, LocustResult | None]:

@@ -40,6 +40,11 @@ class LocustLoad:
         """Returns when its users are being spawned. Raises: EnvironmentProblem, InvalidInput (the locustfile)."""
         await self._process.start()
 
+    @property
+    def died(self) -> bool:
+        """Whether it has ended by itself, and not well."""
+        return self._process.died
+
     def ticks(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
         """What each of its processes has noted of its CPU, by name."""
         return self._process.read().ticks
@@ -63,7 +68,7 @@ def locust_result(data: LocustData, users: int, start_ns: int, healthy_until_s: 
         entries=tuple(_entry(name, found, start_ns, healthy_until_s) for name, found in sorted(by_name.items())),
         errors=dict(Counter(sample.error for sample in data.samples if sample.error).most_common(20)),
         rate=rates, failures_rate=failures, workers=max(1, len(set(data.workers))), remote=len(set(data.remote)),
-        uncounted=data.uncounted[0],
+        lost=data.lost, uncounted=data.uncounted[0],
     )
 
 

@@ -156,6 +156,11 @@ class LocustProcess:
         """All that has come out so far."""
         return read_samples(self.samples)
 
+    @property
+    def died(self) -> bool:
+        """Whether it has ended by itself, and not well."""
+        return self._process is not None and self._process.poll() not in (None, 0)
+
     async def wait(self) -> None:
         """Until it ends by itself. Raises: LoadFailed when that was not well."""
         if self._ended is not None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from testbed.load.outage import percentile
 from testbed.load.records import FRESH, Outcome, Record
 
 # Names of errors as Locust's clients raise them.
@@ -54,20 +53,6 @@ class Sample:
         return Record(self.number, FRESH, self.due_ns, sent_ns, done_ns, outcome)
 
 
-@dataclass(frozen=True)
-class EndpointSummary:
-    """Exact figures of one endpoint (or of all, ``name`` ``Aggregated``); percentiles in seconds."""
-
-    method: str
-    name: str
-    requests: int
-    failures: int
-    p50_s: float
-    p95_s: float
-    p99_s: float
-    max_s: float
-
-
 @dataclass
 class LocustData:
     """What the listener has written so far.
@@ -75,6 +60,7 @@ class LocustData:
     Attributes:
         users: (at_ns, users). ticks: notes of CPU by the process's name.
         workers: ids of those that came. remote: ids of those whose samples are of another clock.
+        alive: how many workers there were, once a second while users ran.
         uncounted: requests and failures that Locust counted at workers without our listener.
     """
 
@@ -83,6 +69,7 @@ class LocustData:
     ticks: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     workers: list[str] = field(default_factory=list)
     remote: list[str] = field(default_factory=list)
+    alive: list[int] = field(default_factory=list)
     uncounted: tuple[int, int] = (0, 0)
 
     def _note(self, value: dict[str, Any]) -> None:
@@ -96,8 +83,15 @@ class LocustData:
             case "sampling":
                 if value["remote"]:
                     self.remote.append(value["id"])
+            case "workers":
+                self.alive.append(value["alive"])
             case "uncounted":
                 self.uncounted = value["requests"], value["failures"]
+
+    @property
+    def lost(self) -> int:
+        """How many workers left while users ran."""
+        return max(self.alive) - self.alive[-1] if self.alive else 0
 
     def take(self, line: str) -> None:
         """One line. Raises: ValueError, KeyError, TypeError when it is none of the listener's."""
@@ -127,21 +121,6 @@ def read_samples(path: Path) -> LocustData:
         except (ValueError, KeyError, TypeError):
             continue
     return data
-
-
-def summarise(samples: Sequence[Sample]) -> tuple[EndpointSummary, ...]:
-    """Per endpoint by method and name, and all of them together last."""
-    groups: dict[tuple[str, str], list[Sample]] = {}
-    for sample in samples:
-        groups.setdefault((sample.method, sample.name), []).append(sample)
-    rows = [_summary(method, name, group) for (method, name), group in sorted(groups.items())]
-    return (*rows, _summary("", "Aggregated", samples)) if samples else ()
-
-
-def _summary(method: str, name: str, samples: Sequence[Sample]) -> EndpointSummary:
-    times = sorted(sample.latency_s for sample in samples)
-    return EndpointSummary(method, name, len(times), sum(bool(sample.error) for sample in samples),
-                           percentile(times, 0.5), percentile(times, 0.95), percentile(times, 0.99), times[-1])
 
 
 @dataclass(frozen=True)

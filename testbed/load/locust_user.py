@@ -26,7 +26,7 @@ from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 from locust.user.task import LOCUST_STATE_STOPPING
 
-from testbed.load.profile import Profile, parse_stage
+from testbed.load.profile import MOST, Profile, parse_stage
 
 _HERE, _GONE, _SHARE = "testbed-pulse-here", "testbed-pulse-gone", "testbed-pulse-share"
 _LOOK_S = 0.05  # how long it sleeps at most: it must see that it is told to stop
@@ -103,6 +103,13 @@ class PulseUser(FastHttpUser):
     max_in_flight = 1000
     default_headers: Any = {"Connection": "close"}
 
+    def __init_subclass__(cls, **more: Any) -> None:
+        """Raises: ValueError where the class is defined, so that a wrong schedule is a mistake of the locustfile."""
+        super().__init_subclass__(**more)
+        if not (0 <= cls.rate <= MOST and (cls.rate or cls.stages)):
+            raise ValueError(f"{cls.__name__}.rate is {cls.rate!r}; it is more than 0 and at most {MOST:g}")
+        cls.profile()
+
     def __init__(self, environment: Any) -> None:
         self.concurrency = self.max_in_flight
         self.network_timeout = self.connection_timeout = self.patience_s
@@ -118,6 +125,8 @@ class PulseUser(FastHttpUser):
     @classmethod
     def profile(cls) -> Profile:
         """Raises: ValueError when a stage is none."""
+        if any(set(stage) != {"duration", "target"} for stage in cls.stages):
+            raise ValueError(f"{cls.__name__}.stages: each has a duration and a target")
         return Profile(float(cls.rate), tuple(parse_stage(f"{stage['duration']}:{stage['target']}")
                                               for stage in cls.stages))
 

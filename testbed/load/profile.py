@@ -89,10 +89,6 @@ class Profile:
         root = piece.rate + math.sqrt(max(0.0, piece.rate * piece.rate + 2 * piece.slope * missing))
         return piece.begin_s + 2 * missing / root if root > 0 else math.inf
 
-    @property
-    def highest(self) -> float:
-        return max(self.rate, *(stage.target for stage in self.stages)) if self.stages else self.rate
-
     def told(self) -> str:
         """In words: ``50/s``, ``50/s, to 500/s in 30 s``."""
         return ", ".join([f"{self.rate:g}/s", *(

@@ -45,6 +45,7 @@ class Here:
         self.told: set[str] = set()  # workers whose samples have come
         self.uncounted: dict[str, list[int]] = {}  # requests and failures that workers reported to Locust, by worker
         self.stopped: set[str] = set()
+        self.ending = False
 
     def note(self, **value: Any) -> None:
         if self.file is not None:
@@ -107,9 +108,11 @@ def _init(environment: Any, **_: Any) -> None:
 
 
 def _keep_telling(environment: Any, name: str) -> None:
+    runner = environment.runner
     while True:
-        users = environment.runner.user_count if environment.runner else 0
-        here.note(kind="users", at_ns=time.monotonic_ns(), users=users)
+        here.note(kind="users", at_ns=time.monotonic_ns(), users=runner.user_count)
+        if isinstance(runner, MasterRunner) and runner.state != STATE_INIT and not here.ending:
+            here.note(kind="workers", alive=runner.worker_count)
         here.note(kind="cpu", process=name, at_ns=time.monotonic_ns(), cpu_s=time.process_time())
         gevent.sleep(1)
 
@@ -117,7 +120,7 @@ def _keep_telling(environment: Any, name: str) -> None:
 def _end(environment: Any) -> None:
     """What ``--run-time`` does at its end, so that Locust's report is written last. Python's own KeyboardInterrupt hits
     whichever greenlet runs, and some of Locust's swallow it."""
-    runner = environment.runner
+    runner, here.ending = environment.runner, True
     begun = runner.state != STATE_INIT
     if isinstance(runner, MasterRunner) and begun:
         _let_workers_finish(runner)

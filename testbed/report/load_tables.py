@@ -77,6 +77,8 @@ def _distribution(locust: LocustResult | None) -> tuple[str, ...]:
     if locust.remote:
         notes.append(f"{locust.remote} of Locust's {locust.workers} workers ran on another machine, whose clock is "
                      "another: of their requests only counts and latencies are taken")
+    if locust.lost:
+        notes.append(f"{locust.lost} of Locust's {locust.workers} workers were lost while the load ran")
     if locust.uncounted:
         notes.append(f"Locust counted {locust.uncounted} more requests at workers that sent no samples (they had a "
                      "locustfile of their own)")

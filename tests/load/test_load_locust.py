@@ -13,8 +13,9 @@ import pytest
 from load_server import GOOD
 
 from testbed.errors import InvalidInput
+from testbed.experiment.locust_load import locust_result
 from testbed.load.locust import LocustProcess, Users
-from testbed.load.locust_samples import Failing, Sample, failing, parse_sample, read_samples, summarise
+from testbed.load.locust_samples import Failing, LocustData, Sample, failing, parse_sample, read_samples
 from testbed.load.locustfiles import LoadFailed, examine_locustfile, failure
 
 
@@ -52,11 +53,10 @@ async def test_an_unchanged_locustfile_runs_and_its_samples_come_out(tmp_path: P
     samples = data.samples
     assert data == await locust.stop()
     assert len(data.ticks["locust"]) > 0 and data.uncounted == (0, 0)
-    rows = {row.name: row for row in summarise(samples)}
-    assert rows["/"].failures == 0
-    assert rows["/missing"].failures == rows["/missing"].requests
-    assert rows["Aggregated"].requests == len(samples) > 0
-    assert rows["Aggregated"].p99_s <= rows["Aggregated"].max_s
+    rows = {entry.name: entry for entry in locust_result(data, 3, 0, 0.0).entries}
+    assert rows["GET /"].failures == 0
+    assert rows["GET /missing"].failures == rows["GET /missing"].requests
+    assert sum(row.requests for row in rows.values()) == len(samples) > 0
     assert "<html" in locust.html.read_text()[:2000]
 
 
@@ -117,6 +117,20 @@ def test_samples_are_read_to_the_last_whole_line(tmp_path: Path) -> None:
     assert [(sample.latency_s, sample.error, sample.name, sample.due_ns, sample.number) for sample in data.samples] == [
         (0.0015, "", "/a b", 0, 0), (0.003, "HTTPError", "/", 900, 4)]
     assert parse_sample("1\t2.0\tok\t3\tGET\t/\t0\t0").at_ns == 1
+
+
+def test_workers_that_were_lost_are_counted() -> None:
+    data = LocustData()
+    for alive in (2, 3, 3, 2):
+        data.take(f'#{{"kind": "workers", "alive": {alive}}}')
+    assert (data.lost, LocustData().lost) == (1, 0)
+
+
+def test_a_pulse_user_with_a_schedule_that_is_none_is_a_mistake_of_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "locustfile.py"
+    file.write_text("from testbed.load.locust_user import PulseUser\n\nclass Steady(PulseUser):\n    rate = -5\n")
+    with pytest.raises(InvalidInput, match=r"locustfile.py:3: ValueError: Steady.rate is -5"):
+        examine_locustfile(file)
 
 
 def sample(at_ms: int, took_ms: int, error: str = "") -> Sample:

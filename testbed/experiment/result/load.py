@@ -77,6 +77,7 @@ class LocustResult(Value):
     Attributes:
         workers: processes that ran users. remote: how many of them on another machine, whose clock is another: of their
             requests only counts and latencies are taken.
+        lost: how many left while the load ran.
         uncounted: requests that Locust counted and of which no sample came (a worker without our listener).
     """
 
@@ -92,4 +93,5 @@ class LocustResult(Value):
     failures_rate: tuple[float, ...] = ()
     workers: int = 1
     remote: int = 0
+    lost: int = 0
     uncounted: int = 0
