@@ -6,15 +6,32 @@ provider can use them, ``testbed run`` and ``chaos run`` alike.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from testbed.testing.bench import Testbed
     from testbed.testing.recovery import Recovery
 
 __all__ = ["inject", "ready", "recovery"]
 _last: list[Recovery] = []
+_open: list[Testbed] = []  # while its fault may be in force
+
+
+@atexit.register
+def _take_back() -> None:
+    """An interrupted run leaves ``inject`` behind in its thread; what it injected goes with the process."""
+    for bench in _open:
+        from testbed.client.sync import connect
+        from testbed.errors import TestbedError
+
+        with contextlib.suppress(TestbedError), connect(os.environ.get("TESTBED_NAME", "default")) as cluster:
+            for fault in bench.in_force:
+                with contextlib.suppress(TestbedError):
+                    cluster.delete(fault["kind"], fault["metadata"]["name"], fault["metadata"]["namespace"])
 
 
 def inject(
@@ -44,11 +61,13 @@ def inject(
     try:
         bench = Testbed(cluster.platform, cluster.loop, Path(), cluster.runs_folder, name="toolkit",
                         namespace=namespace, pulse={"service": service, "rate": rate} if service else None)
+        _open.append(bench)
         with bench.fault(fault, target, duration=duration, timeout=timeout, settings=settings):
             if bench.lasts(fault):
                 time.sleep(held_s)
         _last[:] = [bench.recovery]
     finally:
+        _open.clear()
         cluster.close()
     return recovery()
 

@@ -176,6 +176,11 @@ class Testbed:
         return named_fault(fault).reversible
 
     @property
+    def in_force(self) -> list[Json]:
+        """Fault objects of the block that is open; those that were taken back may be among them."""
+        return list(self._open.runner.doer.faults.values()) if self._open is not None else []
+
+    @property
     def recovery(self) -> Recovery:
         """How the cluster got over the last fault whose block is over. Raises: UsageError when there was none."""
         if self._last is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from pathlib import Path
@@ -157,6 +158,24 @@ def test_our_faults_as_activities_of_chaos_toolkit(
         assert told["outage"] >= 0 and told["failed"] >= 0
         assert len(world.daemon.undone) == 1
     toolkit._last.clear()
+
+
+def test_what_an_interrupted_run_holds_is_taken_back_as_the_process_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted: list[tuple[str, ...]] = []
+
+    class Client:
+        delete = staticmethod(lambda *names: deleted.append(names))
+
+    monkeypatch.setattr("testbed.client.sync.connect", lambda name: contextlib.nullcontext(Client()))
+    with bench(tmp_path) as (testbed, world):
+        monkeypatch.setattr(toolkit, "_open", [testbed])
+        toolkit._take_back()
+        assert deleted == []
+        with testbed.fault("freeze", "app=web", timeout="100ms"):
+            toolkit._take_back()
+        assert deleted == [("FreezeChaos", world.daemon.seen[-1]["metadata"]["name"], "default")]
 
 
 class Opened:
