@@ -9,7 +9,7 @@ from testbed.api import labels
 from testbed.core.pod_seen import Life
 from testbed.runtime.protocol import ContainerState, HealthState
 from testbed.supervisors.compose.translate import DEPLOYMENT
-from testbed.supervisors.swarm.seen import Managed, Scene, machines, services, stuck, tasks, unsettled
+from testbed.supervisors.swarm.seen import Managed, Scene, delayed, machines, services, stuck, tasks, unsettled
 from testbed.supervisors.swarm.watch import most_agreed
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -98,6 +98,13 @@ def test_it_pays_to_look_often_while_something_is_under_way() -> None:
     assert unsettled(scene(task("starting"), container()).managed, ())
     updating = Managed(calm.tasks, calm.nodes, ({"UpdateStatus": {"State": "updating"}},))
     assert unsettled(updating, ())
+
+
+def test_a_restart_that_is_delayed_is_told_from_an_update_that_takes_turns() -> None:
+    json = {**task("ready", "ready"), "CreatedAt": "2026-01-01T00:00:00.123456789Z"}
+    assert list(delayed(Managed((json,), ()))) == [KEY]
+    assert delayed(Managed((json,), (), ({"ID": "s", "UpdateStatus": {"State": "updating"}},))) == {}
+    assert delayed(Managed((task(),), ())) == {}
 
 
 def test_nodes_are_as_the_manager_judges_them() -> None:

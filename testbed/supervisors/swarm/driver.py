@@ -32,6 +32,7 @@ from testbed.supervisors.wishes import Wishes
 
 log = logging.getLogger("supervisor")
 
+RESTART_DELAY = "RestartDelay"  # reason of an Event: Swarm waits before it starts this task
 _AGAIN_S = 0.2
 _LOOK_S = 1.0
 _SETTLE_S = 0.01
@@ -66,6 +67,7 @@ class SwarmDriver:
         self._shown: set[str] = set()  # keys of those that had a pod then
         self._deleted: set[str] = set()  # keys of those whose pod was deleted without a grace
         self._ordered: set[str] = set()  # keys of those whose end was told
+        self._delayed: set[str] = set()  # keys of those whose delay was told
         self._stops: dict[str, asyncio.Task[None]] = {}
         self._due = asyncio.Event()  # a Deployment differs from what the swarm was told
 
@@ -190,6 +192,7 @@ class SwarmDriver:
             left_out={key: left_out(item) for key, item in deployments.items()},
             stuck=self._services.stuck | seen.stuck(seen.services(managed, self._instance.id).values()),
             silent=[name for name in self._silent() if name not in lost]))
+        self._tell_delays(managed)
         self._ran = {task.key for task in tasks if task.running}
         self._shown = {task.key for task in tasks if self._mirror.knows(task.key)}
 
@@ -204,6 +207,16 @@ class SwarmDriver:
                               at=told_to_end.get(task.id))
             await self._mirror.end_pod(task.key, grace_s)
         self._ordered &= {task.key for task in tasks}
+
+    def _tell_delays(self, managed: seen.Managed) -> None:
+        """Of pods that are there by now."""
+        waiting = seen.delayed(managed) if self._timers.restart_delay_s else {}
+        for key in set(waiting) - self._delayed:
+            if self._mirror.knows(key):
+                self._delayed.add(key)
+                self._mirror.tell(key, RESTART_DELAY, f"restart delay {self._timers.restart_delay_s:g} s",
+                                  at=waiting[key])
+        self._delayed &= set(waiting)
 
     def _newly_ordered(self, tasks: Sequence[Task]) -> Iterable[Task]:
         return [task for task in tasks if task.stopping and task.running and task.key not in self._ordered]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from testbed.api import labels
@@ -120,6 +121,21 @@ def unsettled(managed: Managed, silent: Collection[str]) -> bool:
         return True
     return any(json["Status"]["State"] != json["DesiredState"] and not _ended(json)
                and hosts.get(str(json.get("NodeID") or "")) not in lost for json in managed.tasks)
+
+
+def delayed(managed: Managed) -> dict[str, datetime]:
+    """Keys of tasks that wait for Swarm's restart delay, and since when: made, and not to run yet. Under an update they
+    wait for the old one instead."""
+    updating = {str(service["ID"]) for service in managed.services
+                if (service.get("UpdateStatus") or {}).get("State") == "updating"}
+    found = {}
+    for json in managed.tasks:
+        own = (json["Spec"].get("ContainerSpec") or {}).get("Labels") or {}
+        if json["DesiredState"] == "ready" and json["ServiceID"] not in updating and DEPLOYMENT in own:
+            namespace, _, deployment = own[DEPLOYMENT].partition("/")
+            name = pod_name(deployment, int(json.get("Slot") or 0), str(json["ID"]))
+            found[f"{namespace}/{name}"] = datetime.fromisoformat(str(json["CreatedAt"]))
+    return found
 
 
 def machines(managed: Managed, infos: Mapping[str, Json], addresses: Mapping[str, str]) -> tuple[Machine, ...]:
