@@ -14,6 +14,9 @@ from testbed.experiment.pod_probes import Json, back_off_step_s, probe_in, probe
 from testbed.experiment.scene import first
 
 
+AT_ONCE_S = 0.5
+
+
 class FaultCauses:
     """Causes of the gaps of one fault."""
 
@@ -77,17 +80,18 @@ class FaultCauses:
             return f"liveness probe: {liveness.threshold}" if liveness else "no liveness probe"
         if self._waited_out(seconds):
             return f"crash back-off {say_setting(self._backoff(seconds))}"
+        how = "restarted at once" if seconds < AT_ONCE_S else "restarted, and nobody says what it waited for"
         if self.story.marks.acted == self.story.marks.running:
-            return f"restarted at once: image start {say_duration(seconds)}"
-        return "restarted at once"
+            return f"{how}: image start {say_duration(seconds)}"
+        return how
 
     def _waited_out(self, seconds: float) -> bool:
-        """Whether the agent held the restart back: it said so, or the time is too long for anything else."""
+        """Whether the agent held the restart back: then it says so."""
         scene = self.story.scene
         told = any(event.at - scene.since <= seconds + 1.0
                    for event in scene.pod_events(self.story.victims.keys, "BackOff"))
         initial_s = self.profile.crash_backoff_initial_s
-        return (told and seconds > 0.5 * initial_s) or seconds >= 0.95 * initial_s
+        return told and seconds > 0.5 * initial_s
 
     def _backoff(self, seconds: float) -> float:
         return back_off_step_s(self.profile.crash_backoff_initial_s, self.profile.crash_backoff_max_s, seconds)

@@ -160,10 +160,10 @@ class PodLife:
         died = last(item.at for item in self.words if item.reason == "ContainerDied" and item.at <= word.at) or word.at
         waited_s, initial_s = until - died, self.profile.crash_backoff_initial_s
         told = any(item.reason == "BackOff" and died <= item.at <= until for item in self.words)
-        if (told and waited_s > 0.5 * initial_s) or waited_s >= 0.95 * initial_s:
+        if told and waited_s > 0.5 * initial_s:
             step_s = back_off_step_s(initial_s, self.profile.crash_backoff_max_s, waited_s)
             return Stretch("back-off", f"crash back-off {say_setting(step_s)}", max(0.0, died + step_s - word.at))
-        return Stretch("container-start", "restarted at once: container made and started")
+        return Stretch("container-start", "restarted: container made and started")
 
     def _image_refused(self, word: Told, end: float) -> Stretch:
         """Counted from the first refusal since the last pull."""

@@ -63,11 +63,12 @@ class TestCrash:
     def test_a_back_off_is_named_with_its_step(self) -> None:
         world = World()
         crash(world, "web-1", 10.0, back_off_s=1.9, rest=("web-2", "web-3"))
+        world.told(10.003, "BackOff", "web-1", "Back-off restarting failed container web in pod web-1")
         assert "crash back-off 2 s" in causes(fault(world, "default/web-1/web"), "repair")["acted"]
 
     def test_a_slow_start_is_not_called_a_back_off(self) -> None:
         world = World()
-        crash(world, "web-1", 10.0, back_off_s=0.6, rest=("web-2", "web-3"))
+        crash(world, "web-1", 10.0, back_off_s=1.9, rest=("web-2", "web-3"))
         assert "image start" in causes(fault(world, "default/web-1/web"), "repair")["acted"]
 
     def test_a_single_replica_has_no_one_to_take_over(self) -> None:
