@@ -1,8 +1,7 @@
 """One request over one TCP connection, as cheaply as asyncio allows: non-blocking sockets and callbacks.
 
-It carries requests and answers; what an answer means is `answers.py`'s, when requests leave is the pulse's affair. A
-finished connection that is not kept waits for the server's FIN, so that the TIME_WAIT is the server's and a long
-pulse never runs out of ports.
+It carries requests and answers; what an answer means is `answers.py`'s, when requests leave is the pulse's affair, and
+how a connection ends that is not kept `parting.py`'s.
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ from collections.abc import Callable
 
 from testbed.load.answers import Judge, Judged
 from testbed.load.records import Outcome
-
-_LINGER_S = 1.0
 
 _REFUSED = {errno.ECONNREFUSED}
 _RESET = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
@@ -168,13 +165,24 @@ class Connection:
         if done is not None:
             done(found.outcome, found.status, found.backend)
 
-    def linger(self) -> None:
-        """Waits for the server's FIN, then closes; a server that sends none within a second gets a RST."""
-        if self._socket.fileno() >= 0:
-            self._loop.call_later(_LINGER_S, self._close_hard)
+    def rest(self) -> bool:
+        """Its answer is whole: nobody is to be woken for it any more. Whether it is still open."""
+        if self._socket.fileno() < 0:
+            return False
+        self._loop.remove_reader(self._fd)
+        return True
 
-    def _close_hard(self) -> None:
-        self._close(hard=True)
+    def has_ended(self) -> bool:
+        """Whether the server has closed it; then it is closed here too."""
+        try:
+            ended = not self._socket.recv(65536)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            ended = True
+        if ended:
+            self._close(hard=False)
+        return ended
 
     def _close(self, *, hard: bool) -> None:
         if self._socket.fileno() < 0:

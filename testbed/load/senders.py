@@ -11,6 +11,7 @@ from pathlib import Path
 from testbed.errors import EnvironmentProblem
 from testbed.load.ask import Ask
 from testbed.load.exchange import Connection, Done, SourcePorts
+from testbed.load.parting import Parting
 from testbed.load.records import FRESH, KEEP, Outcome
 
 
@@ -29,6 +30,7 @@ class SocketSender:
         self._ask, self._judge, self._resets = ask, ask.judge, ask.tcp
         self._fixed = None if ask.varies else {stream: ask.render(0, stream) for stream in (FRESH, KEEP)}
         self._idle: list[Connection] = []
+        self._parting = Parting(self._loop)
         first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
         # Pulses that follow each other begin at different places: the clock is as good as a draw.
         self._ports = SourcePorts(first, last, time.monotonic_ns() // 1_000_000)
@@ -55,7 +57,7 @@ class SocketSender:
         if self._resets:
             connection.abandon()
         else:
-            connection.linger()
+            self._parting.take(connection)
 
     def _kept(self) -> Connection:
         connection = Connection(self._loop, self._family, self._address)
