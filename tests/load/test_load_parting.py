@@ -1,4 +1,4 @@
-"""Connections whose answer is whole: closed when the server has closed them, reset when it does not, looked at together."""
+"""Connections whose answer is whole: closed when the server closes them, reset when it does not, looked at together."""
 
 from __future__ import annotations
 
