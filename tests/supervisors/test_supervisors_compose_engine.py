@@ -103,6 +103,7 @@ def test_up_scales_and_recreates_all_at_once(cluster: Cluster) -> None:
     assert "strategy RollingUpdate" in notes and "readinessProbe" in notes
 
 
+@pytest.mark.long
 def test_a_driver_that_was_killed_carries_on_and_touches_nothing(cluster: Cluster) -> None:
     def containers() -> set[str]:
         return set(subprocess.run(
@@ -118,6 +119,7 @@ def test_a_driver_that_was_killed_carries_on_and_touches_nothing(cluster: Cluste
     assert running < containers()
 
 
+@pytest.mark.long
 def test_a_pod_that_is_killed_is_a_removed_container_and_nobody_makes_another(cluster: Cluster) -> None:
     before = {pod["metadata"]["name"] for pod in cluster.pods("app=web")}
     cluster.apply(pod_chaos("gone", "pod-kill", "web"))

@@ -24,11 +24,12 @@ from testbed.runtime.factory import open_nested_supervising_engine, open_supervi
 from testbed.runtime.protocol import ContainerSpec, ContainerState
 from testbed.runtime.supervision import SupervisingEngine
 from testbed.supervisors.compose.autoheal import Autoheal
+from testbed.supervisors.compose.done import read_done, write_done
 from testbed.supervisors.compose.project import Project
 from testbed.supervisors.compose.proxies import Proxies
 from testbed.supervisors.compose.seen import task_of
 from testbed.supervisors.compose.timers import Timers, timers_of
-from testbed.supervisors.compose.translate import DEPLOYMENT, Place, left_out
+from testbed.supervisors.compose.translate import Place, left_out
 from testbed.supervisors.mirror import Mirror, Picture
 from testbed.supervisors.tasks import Machine, Task
 from testbed.supervisors.wishes import Wishes
@@ -64,6 +65,7 @@ class ComposeDriver:
         self._proxies = None if instance.routed else Proxies(instance, self._hands)
         self._tasks: list[Task] = []  # as they were seen last
         self._observed: dict[str, int] = {}  # by Deployment
+        self._done = read_done(instance)
         self._stuck: dict[str, str] = {}
         self._exits: dict[str, int] = {}  # by container
         self._ups: dict[str, asyncio.Task[None]] = {}
@@ -106,10 +108,7 @@ class ComposeDriver:
             self._machine, ready=True, runs=f"docker://{version.version}", kernel=version.kernel,
             supervisor=f"Docker {version.version}, restart: always" + (", autoheal" if self._timers.autoheal else ""))
         for key, deployment in self._wishes.deployments().items():
-            self._observed[key] = int((deployment.get("status") or {}).get("observedGeneration") or 0)
-        for state in await self._engine.look(self._project.mine()):
-            if state.status == "created":  # an `up` was broken off: it is typed again
-                self._observed.pop(state.labels[DEPLOYMENT], None)
+            self._observed[key] = self._done.get(deployment["metadata"]["uid"], 0)
 
     # --- looking
 
@@ -190,6 +189,8 @@ class ComposeDriver:
                 try:
                     await self._project.up(key, deployment)
                     self._stuck.pop(key, None)
+                    self._done[deployment["metadata"]["uid"]] = int(deployment["metadata"].get("generation") or 1)
+                    write_done(self._instance, self._done)
                     return
                 except (MissingConfig, TestbedError) as error:
                     self._stuck[key] = str(error)
