@@ -13,7 +13,6 @@ from testbed.experiment.fault_marks import Story
 from testbed.experiment.pod_probes import Json, back_off_step_s, probe_in, probe_of, toleration_s
 from testbed.experiment.scene import first
 
-
 AT_ONCE_S = 0.5
 
 

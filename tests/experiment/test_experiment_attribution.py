@@ -120,6 +120,17 @@ def test_what_it_cannot_explain_is_unexplained_with_its_seconds() -> None:
     adds_up(found)
 
 
+def test_a_late_restart_that_nobody_held_back_is_not_called_a_back_off() -> None:
+    world = World()
+    world.told(10.001, "ContainerDied", "web-1")
+    world.told(16.0, "Started", "web-1")
+    world.told(16.9, "ContainerReady", "web-1")
+    world.pod(16.91, "web-1", ready=True, restarts=1)
+    found = fault(world, "default/web-1")
+    assert seconds(found, "repair", "back-off") == 0.0
+    assert seconds(found, "repair", "unexplained") == pytest.approx(4.0, abs=0.05)
+
+
 def test_a_fault_that_took_its_time_to_be_in_force_is_told_as_such() -> None:
     world = World()
     hang(world, first_failure=14.5, killed=16.5)
