@@ -144,7 +144,10 @@ class SimulatedEngine(SimulatedVolumes):
         async with self._starts, self._counted():
             found = self.machine.find(container)
             joined = found is not None and not found.spec.address
-            await self._asked("joined" if joined else "sandbox", container=self._id(container), timeout_s=_START_S)
+            what = "joined" if joined else "sandbox"
+            await self._asked(what, container=self._id(container), timeout_s=_START_S)
+            if (crowd := self.machine.starting / self.machine.parallel_starts) > 1:
+                await asyncio.sleep(self.machine.latency_s(what) * (crowd - 1))
             found = self._get(container)
             if found.removing:
                 raise EngineError(f"container {found.id} is marked for removal and cannot be started")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import random
 import signal
 import tempfile
@@ -157,6 +158,7 @@ class SimulatedMachine:
         self.damage = Damage()
         self.scripts: dict[str, Script] = {}  # what ``python3 <path>`` runs
         self.starts = self.starting = 0
+        self.parallel_starts = math.inf  # how many containers start at once without taking each other's time
         self._next_pid = 1000
         self._next_id = 0
         self._last_ns = 0
