@@ -121,6 +121,7 @@ def test_a_driver_that_was_killed_carries_on_and_touches_nothing(cluster: Cluste
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_a_lost_node_is_out_of_rotation_by_gossip_and_its_tasks_are_started_elsewhere(
     tmp_path_factory: pytest.TempPathFactory
 ) -> None:
