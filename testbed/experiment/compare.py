@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from testbed.experiment.quantities import OF_DISRUPTION, Observed, Quantity, names_over, observed
+from testbed.experiment.quantities import OF_DISRUPTION, Observed, Quantity, names_over, observed, uncertainty_s
 from testbed.experiment.result.comparison import Compared, Comparison, Judgement
 from testbed.experiment.result.run import RunResult
 from testbed.experiment.result.whole import Environment, Result
@@ -95,11 +95,17 @@ def compare_runs(
             if any(values) and (quantity.primary or any(item.value for side in values for item in side)):
                 found.append((name, quantity, sample(quantity, *values, seed=seed, rules=rules)))
     adjusted = _holm([item.p if quantity.primary else None for _, quantity, item in found])
-    compared = tuple(_judged(name, quantity, item, p, rules, not_comparable)
-                     for (name, quantity, item), p in zip(found, adjusted, strict=True))
+    compared = tuple(
+        _judged(name, quantity, item, p, rules, not_comparable).model_copy(
+            update={"uncertainty_s": max(_uncertainty(name, quantity, runs) for runs in (a, b))})
+        for (name, quantity, item), p in zip(found, adjusted, strict=True))
     verdict, reason = _overall([item for item in compared if item.primary])
     return Comparison(a=name_a, b=name_b, verdict=verdict, reason=reason, not_comparable=tuple(not_comparable),
                       quantities=compared)
+
+
+def _uncertainty(name: str, quantity: Quantity[Any], runs: Sequence[RunResult]) -> float:
+    return uncertainty_s(quantity.key, (item for run in runs if (item := run.disruption(name)) is not None))
 
 
 def compare_values(

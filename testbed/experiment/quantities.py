@@ -18,6 +18,8 @@ from testbed.experiment.result.timeline import Kind, Path
 Unit = Literal["s", "", "ratio", "times"]  # seconds, a count, a share, a multiple
 Subject = TypeVar("Subject", bound=Disruption | RunResult)
 
+# The marks at which times since the injection end.
+_ENDS: Final = {"detection": "detected", "isolation": "isolated", "repair": "restored", "undo": "undone"}
 # Of a time: what watches arrive late by on a busy machine, and both edges of an outage at 100 requests per second.
 TIME_FLOOR_S: Final = 0.02
 
@@ -276,6 +278,14 @@ def observed(quantity: Quantity[Disruption], name: str, runs: Iterable[RunResult
         elif quantity.censored:
             found.append(Observed(run.number, None, watched_s(run, item)))
     return found
+
+
+def uncertainty_s(key: str, disruptions: Iterable[Disruption]) -> float:
+    """How far one run's value of a time may be wrong: the middle of what the runs say; 0 where they say nothing."""
+    mark = _ENDS.get(key)
+    known = sorted(item.uncertainty_of(mark) if mark else sum(outage.length_uncertainty_s for outage in item.outages)
+                   for item in disruptions) if mark or key.startswith("outage") else []
+    return known[len(known) // 2] if known else 0.0
 
 
 def names_over(runs: Iterable[RunResult]) -> tuple[str, ...]:

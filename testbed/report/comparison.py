@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from testbed.experiment.durations import say_duration
 from testbed.experiment.objectives import say_value
 from testbed.experiment.quantities import of_disruption
 from testbed.experiment.result.comparison import Compared, Comparison
@@ -40,17 +41,24 @@ def rows(comparison: Comparison) -> Iterator[Row]:
 def _cells(item: Compared) -> tuple[str, ...]:
     quantity = of_disruption(item.quantity)
     return (clean(item.disruption), quantity.words if quantity else clean(item.quantity),
-            _centre(item.centre_a, item.n_a, item.censored_a, item.unit),
-            _centre(item.centre_b, item.n_b, item.censored_b, item.unit), _difference(item), _p(item),
+            _centre(item, item.centre_a, item.n_a, item.censored_a),
+            _centre(item, item.centre_b, item.n_b, item.censored_b), _difference(item), _p(item),
             "–" if item.effect is None else f"{item.effect:.0%}", f"{SIGNS[item.verdict]} {item.verdict}")
 
 
-def _centre(value: float | None, n: int, censored: int, unit: str) -> str:
+def _centre(item: Compared, value: float | None, n: int, censored: int) -> str:
     """``1.15 s``; of counts, the mean per run."""
     if n == 0:
         return "–"
-    told = "longer than watched" if value is None else f"{value:.3g}" if unit == "" else say_value(value, unit)
+    told = "longer than watched" if value is None else _say(item, value)
     return f"{told} ({censored} of {n} not seen)" if censored else told
+
+
+def _say(item: Compared, value: float) -> str:
+    """No finer than one run's value is known."""
+    if item.unit == "s":
+        return say_duration(value, item.uncertainty_s).partition(" ± ")[0]
+    return f"{value:.3g}" if item.unit == "" else say_value(value, item.unit)
 
 
 def _difference(item: Compared) -> str:
@@ -63,7 +71,7 @@ def _difference(item: Compared) -> str:
         return "–"
 
     def say(value: float | None) -> str:
-        return "?" if value is None else f"{value:+.3g}" if item.unit != "s" else f"{value:+.3g} s"
+        return "?" if value is None else f"{'+' if value >= 0 else '-'}{_say(item, abs(value))}"
 
     return f"{say(item.shift)} ({say(item.shift_low)} to {say(item.shift_high)})"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from testbed.experiment.durations import say_duration
 from testbed.experiment.objectives import say_value
-from testbed.experiment.quantities import of_disruption
+from testbed.experiment.quantities import of_disruption, uncertainty_s
 from testbed.experiment.result import Result, Statistic
 from testbed.report.words import clean
 
@@ -28,7 +29,8 @@ def statistics_lines(result: Result, disruption: str) -> Iterator[str]:
         if item.disruption != disruption or quantity is None or not quantity.primary or _runs(item) < FROM_RUNS:
             continue
         if item.unit == "s":
-            yield clean(f"{quantity.words}: {_middle(item)}")
+            wrong_by_s = uncertainty_s(item.quantity, result.disruptions(disruption))
+            yield clean(f"{quantity.words}: {_middle(item, wrong_by_s)}")
         elif item.zero_bound is not None:
             yield clean(f"{quantity.words}: none in {item.n} runs, so in at most {item.zero_bound:.0%} of all (95 %)")
         if item.outliers:
@@ -40,9 +42,10 @@ def _runs(item: Statistic) -> int:
     return item.n + item.censored
 
 
-def _middle(item: Statistic) -> str:
+def _middle(item: Statistic, wrong_by_s: float) -> str:
     def say(value: float | None) -> str:
-        return say_value(value, item.unit) if value is not None else "beyond what was watched"
+        """No finer than one run's value is known."""
+        return "beyond what was watched" if value is None else say_duration(value, wrong_by_s).partition(" ± ")[0]
 
     parts = [f"median {say(item.median)}"]
     if item.ci_low is not None or item.ci_high is not None:

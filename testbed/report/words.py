@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from testbed.experiment.durations import say_duration
+from testbed.experiment.quantities import uncertainty_s
 from testbed.experiment.result import Result, RunResult, Statistic, Verdict
 
 MARK_WORDS = {
@@ -60,15 +61,7 @@ def say_quantity(result: Result, disruption: str, quantity: str) -> str:
     if quantity == "repair" and found.n == 0 and stalled:
         marks = stalled[-1].marks
         return f"stalled after {say_duration((marks.stalled or 0.0) - (marks.injected or 0.0))}"
-    return say_statistic(found, _uncertainty(result, disruption, quantity))
-
-
-def _uncertainty(result: Result, disruption: str, quantity: str) -> float:
-    """How far one run's value may be wrong: the middle of what the runs say."""
-    mark = {"detection": "detected", "isolation": "isolated", "repair": "restored"}.get(quantity)
-    known = sorted(item.uncertainty_of(mark) if mark else sum(outage.length_uncertainty_s for outage in item.outages)
-                   for item in result.disruptions(disruption)) if mark or quantity == "outage" else []
-    return known[len(known) // 2] if known else 0.0
+    return say_statistic(found, uncertainty_s(quantity, result.disruptions(disruption)))
 
 
 def statistics_of(result: Result, disruption: str) -> dict[str, Statistic]:

@@ -16,6 +16,7 @@ class Compared(Value):
         primary: whether the whole comparison's verdict hangs on it.
         centre_a, centre_b: medians (Kaplan-Meier's where values are censored); of counts, means per run. None: it lies
             beyond what was watched.
+        uncertainty_s: of a time: how far one run's value may be wrong.
         ratio: of the centres, B to A, with its bootstrap interval of ``level``.
         shift: B minus A, Hodges and Lehmann's (of counts, of the means), with its interval of ``shift_level``.
         p, p_adjusted: Mann-Whitney, two-sided; adjusted after Holm over all primary quantities of the comparison.
@@ -34,6 +35,7 @@ class Compared(Value):
     censored_b: int = 0
     centre_a: float | None = None
     centre_b: float | None = None
+    uncertainty_s: float = 0.0
     ratio: float | None = None
     ratio_low: float | None = None
     ratio_high: float | None = None
