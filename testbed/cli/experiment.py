@@ -82,9 +82,9 @@ def run(
                          control_file, dry, activity_timeout, journal_path)
     file = find_experiment(experiment)
     if is_toolkit_file(file):
-        if runs or seed >= 0 or until_ci or against or platform != "testbed" or jitter:
+        if runs or seed >= 0 or until_ci or against or platform != "testbed" or jitter or baseline or fail_on:
             raise UsageError("a Chaos Toolkit experiment runs once, where it says itself",
-                             hint="leave out --runs, --seed, --until-ci, --against, --platform and --jitter")
+                             hint="leave out --runs, --seed, --until-ci, --against, --baseline, --platform, --jitter")
         return run_toolkit(file, asked, name=name, out=out, output=output, junit=junit, markdown=markdown)
     asked.refuse_for_an_experiment()
     platforms = check_platforms(platform)

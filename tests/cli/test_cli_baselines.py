@@ -94,6 +94,13 @@ def test_what_is_wrong_is_told_before_anything_starts(
     assert (found, text) == (code, "") and says in told, told
 
 
+def test_a_chaos_toolkit_file_has_no_baseline(testbed: Command, tmp_path: Path) -> None:
+    kept(tmp_path, "crash-01-aaaa")
+    file = Path(__file__).parents[2] / "examples" / "chaos-toolkit.json"
+    code, _, told = testbed("run", str(file), "--baseline", "crash-01")
+    assert code == 2 and "--baseline" in told
+
+
 def test_an_objective_against_a_baseline_needs_one(testbed: Command, tmp_path: Path) -> None:
     (tmp_path / "web.yaml").write_text((Path(__file__).parents[2] / "examples" / "web.yaml").read_text())
     text = (Path(__file__).parents[2] / "examples" / "crash.yaml").read_text()
