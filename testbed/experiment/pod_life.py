@@ -8,6 +8,7 @@ pod's life a path waits for is decided in `attribution` and `rollout_path`.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -36,6 +37,7 @@ KILL_S = 1.0  # from SIGKILL to the end of the last process, as the agent tells 
 
 IMAGE_REFUSED = ("failed to pull image", "error: errimagepull", "error: imagepullbackoff", "back-off pulling image",
                  "error: errimageneverpull")
+_DELAY = re.compile(r"delay (\d+(?:\.\d+)?) s")
 HELD_UP = ("FailedMount", "FailedCreatePodSandBox", "FailedPostStartHook", "InspectFailed")
 GOES_ON = ("Pulling", "Pulled", "Created", "Started")
 
@@ -123,6 +125,8 @@ class PodLife:
             return self._image_refused(word, end)
         if reason in ("ContainerDied", "BackOff"):
             return self._restart(word, end)
+        if reason == "RestartDelay" and (told := _DELAY.search(word.message)):  # another orchestrator's own rule
+            return Stretch("back-off", word.message, float(told.group(1)))
         if reason == "FailedScheduling":
             return Stretch("scheduling", f"not scheduled: {word.message[:120]}")
         if reason == "Scheduled":

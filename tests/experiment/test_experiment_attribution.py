@@ -202,6 +202,21 @@ def test_an_image_that_cannot_be_pulled_is_held_back_not_started_slowly() -> Non
     adds_up(found)
 
 
+def test_a_delay_that_another_orchestrator_tells_is_a_back_off_of_that_length() -> None:
+    world = World()
+    world.told(10.01, "ContainerDied", "web-1")
+    world.pod(10.02, "web-1", ready=False, running=False)
+    world.pod(10.1, "web-9", node="node-1", ready=False, running=False)
+    world.told(10.1, "RestartDelay", "web-9", "restart delay 5 s")
+    world.told(15.5, "Started", "web-9")
+    world.told(16.4, "ContainerReady", "web-9")
+    world.pod(16.41, "web-9", ready=True)
+    found = fault(world, "default/web-1")
+    assert seconds(found, "repair", "back-off") == pytest.approx(5.0, abs=0.02)
+    assert seconds(found, "repair", "container-start") == pytest.approx(0.4, abs=0.05)
+    adds_up(found)
+
+
 # --- properties
 
 
