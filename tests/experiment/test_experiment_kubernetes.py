@@ -83,7 +83,7 @@ async def namespaces(cluster: ForeignCluster) -> set[str]:
 async def test_a_whole_run(cluster: ForeignCluster, tmp_path: Path) -> None:
     before = await namespaces(cluster)
     result: Result = await job(cluster, tmp_path, experiment(tmp_path))
-    assert (result.verdict, result.reason) == (Verdict.PASSED, "")
+    assert (result.runs[0].verdict, result.runs[0].reason) == (Verdict.PASSED, "")
     assert cluster.refused and cluster.expired  # it was awkward
     assert (result.environment.platform, result.environment.nodes) == ("kubernetes", 1)
     assert any("Chaos Mesh tells the moment" in note for note in result.notes)
@@ -143,7 +143,7 @@ async def test_every_right_that_is_missing_is_named(cluster: ForeignCluster, tmp
 async def test_rights_that_nobody_tells_are_unknown_and_said(cluster: ForeignCluster, tmp_path: Path) -> None:
     cluster.silent = True
     result: Result = await job(cluster, tmp_path, experiment(tmp_path))
-    assert result.verdict is Verdict.PASSED
+    assert result.runs[0].verdict is Verdict.PASSED
     assert any("is unknown" in note for note in result.notes)
 
 
