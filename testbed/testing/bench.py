@@ -96,6 +96,7 @@ class Testbed:
             if self.connect is None:
                 raise UsageError("this platform has no client for blocking calls")
             self._client = self.connect()
+            self._client.namespace = self.namespace
         return self._client
 
     def apply(self, *files: str | Path, timeout_s: float = READY_S) -> None:

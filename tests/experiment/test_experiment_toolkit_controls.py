@@ -80,10 +80,11 @@ async def test_a_control_can_change_configuration_and_see_the_state(tmp_path: Pa
     file.write_text("seen = []\n"
                     "def before_experiment_control(context, configuration): configuration['word'] = 'new'\n"
                     "def after_activity_control(context, state): seen.append(state['output']['stdout'])\n"
+                    "def after_experiment_control(context, state): seen.append(state['status'])\n"
                     "calls = seen\n")
     await run(tmp_path, experiment(controls=[control(module)], configuration={"word": "old"},
                                    method=[action("say", process("echo", "${word}"))]))
-    assert calls(module) == ["new\n"]
+    assert calls(module) == ["new\n", "completed"]
 
 
 async def test_a_control_that_fails_is_told_and_does_not_stop_the_run(

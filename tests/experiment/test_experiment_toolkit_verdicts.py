@@ -215,6 +215,21 @@ async def test_an_interrupt_ends_what_is_being_done_and_rolls_back(
     assert ran.result.verdict is Verdict.INTERRUPTED
 
 
+async def test_rollbacks_go_on_when_the_interrupt_comes_while_they_are_played(here: Path) -> None:
+    waits = "touch slow; for i in $(seq 100); do test -e go && exit; sleep 0.1; done"
+    slow = action("slow", process("sh", "-c", waits))
+    running = asyncio.create_task(run(here, experiment(rollbacks=[slow, *UNDO])))
+    until = time.monotonic() + 20
+    while not (here / "slow").exists():
+        assert time.monotonic() < until and not running.done()
+        await asyncio.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGINT)
+    await asyncio.sleep(0)
+    (here / "go").touch()
+    ran = await asyncio.wait_for(running, 20)
+    assert ran.ended == (130, "interrupted", False) and undone(here)
+
+
 def test_a_killed_run_leaves_a_journal_that_says_how_far_it_came(here: Path) -> None:
     """Upstream: no journal at all."""
     file = write(here, experiment(hypothesis=exists(here / "file"), method=SLOW, rollbacks=UNDO))

@@ -82,8 +82,9 @@ class ToolkitRun:
         # What the user's code prints is a message: stdout belongs to the report.
         with interrupts.watching(), self._user_signals(interrupts), contextlib.redirect_stdout(sys.stderr):
             await self._whole(scope, interrupts)
-        verdict, reason = outcome.decide(self.happened)
-        self._journal.end(outcome.journal_status(self.happened, verdict), self.happened.deviated)
+            verdict, reason = outcome.decide(self.happened)
+            self._journal.end(outcome.journal_status(self.happened, verdict), self.happened.deviated)
+            await self._after_all()
         self._save()
         result = result_of(
             self.experiment, self.happened, verdict, reason, run_id=self.run_id, started_at=self.started_at,
@@ -152,10 +153,18 @@ class ToolkitRun:
             self.happened.interrupted = f"interrupted by {error}"
         except Exception as error:
             self.happened.bug = f"a bug of ours: {error!r}"
-        self.notes += controls.problems
+        if interrupts.asked and not self.happened.interrupted:
+            self.happened.interrupted = "interrupted by the user during the rollbacks"
+
+    async def _after_all(self) -> None:
+        """The last controls see the whole journal; they can change nothing any more."""
+        experiment = self.experiment
         with contextlib.suppress(ControlInterrupted):
-            await controls.apply("experiment", "after", experiment.raw, experiment.controls, state=self._journal.value)
-            await controls.clean_up((*self.options.global_controls, *experiment.all_controls))
+            await self._controls.apply("experiment", "after", experiment.raw, experiment.controls,
+                                       state=self._journal.value)
+        with contextlib.suppress(ControlInterrupted):
+            await self._controls.clean_up((*self.options.global_controls, *experiment.all_controls))
+        self.notes += self._controls.problems
 
     async def _until_after(self, scope: Scope) -> None:
         experiment, happened = self.experiment, self.happened
