@@ -16,7 +16,7 @@ from testbed.experiment.kind_load import LocustSpec
 from testbed.experiment.result import LocustEntry, LocustResult
 from testbed.load.locust import LocustProcess, Users, Workers
 from testbed.load.locust_samples import LocustData, Sample, failing
-from testbed.load.outage import percentile
+from testbed.load.outage import percentile, quality
 from testbed.load.records import Outcome
 
 _DEADLINE_S = 1.0  # of a PulseUser's requests; it decides only how they are counted
@@ -86,6 +86,7 @@ def _entry(name: str, samples: Sequence[Sample], start_ns: int, healthy_until_s:
         longest_failing_s=found.longest_s if found else None,
         open_loop=clients is not None, outages=clients.outages() if clients else (),
         unsent=sum(1 for record in records if record.outcome is Outcome.UNSENT),
+        send_lateness_p99_s=quality(records).lateness_p99_s if any(record.sent_ns for record in records) else None,
     )
 
 

@@ -28,7 +28,7 @@ class Sample:
     Attributes:
         at_ns: CLOCK_MONOTONIC when it ended; 0: on another machine's clock.
         latency_s: from its sending; of an open-loop request (``due_ns``) from when it was due.
-        number: which arrival it was, where it was due at a time.
+        number, sent_ns: which arrival it was and when it left, where it was due at a time.
     """
 
     at_ns: int
@@ -39,17 +39,18 @@ class Sample:
     name: str
     due_ns: int = 0
     number: int = 0
+    sent_ns: int = 0
 
     @property
     def label(self) -> str:
         return f"{self.method} {self.name}".strip()
 
     def record(self) -> Record:
-        """An open-loop request as the pulse would have recorded it; how late it left is in its latency."""
+        """An open-loop request as the pulse would have recorded it."""
         outcome = _OUTCOMES.get(self.error or "ok", Outcome.UNREACHABLE)
         ended = outcome not in (Outcome.UNSENT, Outcome.UNANSWERED)
         done_ns = self.due_ns + round(self.latency_s * 1e9) if ended else 0
-        sent_ns = 0 if outcome is Outcome.UNSENT else self.due_ns
+        sent_ns = 0 if outcome is Outcome.UNSENT else self.sent_ns
         return Record(self.number, FRESH, self.due_ns, sent_ns, done_ns, outcome)
 
 
@@ -103,9 +104,9 @@ class LocustData:
 
 def parse_sample(line: str) -> Sample:
     """Raises: ValueError."""
-    done, milliseconds, outcome, length, method, name, due, number = line.split("\t", 7)
+    done, milliseconds, outcome, length, method, name, due, number, sent = line.split("\t", 8)
     return Sample(int(done), float(milliseconds) / 1e3, "" if outcome == "ok" else outcome, int(length), method, name,
-                  int(due), int(number))
+                  int(due), int(number), int(sent))
 
 
 def read_samples(path: Path) -> LocustData:

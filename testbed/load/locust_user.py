@@ -67,6 +67,11 @@ class Arrival:
     begun_ns: int
     told: bool = False
 
+    @property
+    def context(self) -> dict[str, tuple[int, int, int]]:
+        """What our listener is told of it, with its request."""
+        return {"testbed_due": (self.due_ns, self.number, self.begun_ns)}
+
 
 class _FromDueTime:
     """Locust's request event, as the user's client fires it: the first request of an arrival counts from its due
@@ -80,7 +85,7 @@ class _FromDueTime:
         if arrival is not None and not arrival.told:
             arrival.told = True
             meta["response_time"] = (meta.get("response_time") or 0.0) + (arrival.begun_ns - arrival.due_ns) / 1e6
-            meta["context"] = {**(meta.get("context") or {}), "testbed_due": (arrival.due_ns, arrival.number)}
+            meta["context"] = {**(meta.get("context") or {}), **arrival.context}
         self._event.fire(**meta)
 
 
@@ -186,8 +191,7 @@ class PulseUser(FastHttpUser):
         arrival.told = True
         self.environment.events.request.fire(
             request_type="GET", name=self.path, response_time=response_ms, response_length=0, exception=problem,
-            context={"testbed_due": (arrival.due_ns, arrival.number)}, start_time=time.time(), response=None,
-            url=self.path)
+            context=arrival.context, start_time=time.time(), response=None, url=self.path)
 
     def _land(self, flying: Group) -> None:
         flying.join(timeout=_DRAIN_S)

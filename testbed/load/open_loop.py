@@ -92,7 +92,7 @@ class Pulse:
         ``drain_s`` for what is in flight and records the rest as unanswered."""
         self.t0_ns = t0_ns
         for stream in self._profiles:
-            self._arm(stream)
+            self._arm(stream, self._due_ns(stream))
         with contextlib.suppress(TimeoutError):
             over_s = t0_ns / 1e9 + self._plan.duration_s - self._loop.time() if self._plan.duration_s else None
             await asyncio.wait_for(self._stop.wait(), over_s)
@@ -121,7 +121,7 @@ class Pulse:
         self._profiles = {stream: replace(begun.profile(stream), wait_s=wait_s) for stream in self._profiles}
         for stream in self._profiles:
             self._timers[stream].cancel()
-            self._arm(stream)
+            self._arm(stream, self._due_ns(stream))
         return at_ns
 
     def _due_ns(self, stream: str) -> float:
@@ -129,8 +129,7 @@ class Pulse:
         due_s = self._profiles[stream].due_s(self._next[stream] + _PHASES[stream])
         return self.t0_ns + round(due_s * 1e9) if math.isfinite(due_s) else math.inf
 
-    def _arm(self, stream: str) -> None:
-        due_ns = self._due_ns(stream)
+    def _arm(self, stream: str, due_ns: float) -> None:
         at_s = due_ns / 1e9 if math.isfinite(due_ns) else self._loop.time() + _NEVER_S
         self._timers[stream] = self._loop.call_at(at_s, self._fire, stream)
 
@@ -145,7 +144,7 @@ class Pulse:
             index = self._next[stream]
             self._next[stream] = index + 1
             self._launch(stream, index, int(due_ns))
-        self._arm(stream)
+        self._arm(stream, due_ns)
 
     def _now_ns(self) -> int:
         return int(self._loop.time() * 1e9)

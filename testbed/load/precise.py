@@ -17,7 +17,9 @@ class PreciseSelector(selectors.EpollSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is not None and timeout > 0:
-            select.select([self.fileno()], [], [], timeout)
+            ready, _, _ = select.select([self.fileno()], [], [], timeout)
+            if not ready:
+                return []
             timeout = 0
         return super().select(timeout)
 

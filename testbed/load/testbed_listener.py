@@ -7,9 +7,9 @@ it to workers on other machines (``locust -f - --worker``). A process that runs 
 file that ``TESTBED_LOCUST_SAMPLES`` names; a worker sends them to the master over Locust's own channel, and the master
 writes.
 
-Lines, tab-separated: ``at_ns, response_ms, ok or the error's name, length, method, name, due_ns, number``. ``at_ns`` is
-0 where the worker's clock is another machine's; ``due_ns`` is 0 where a request had no due time. ``#`` lines hold JSON:
-users and CPU once a second, workers as they come.
+Lines, tab-separated: ``at_ns, response_ms, ok or the error's name, length, method, name, due_ns, number, sent_ns``.
+Moments are 0 where the worker's clock is another machine's; the last three where a request had no due time. ``#`` lines
+hold JSON: users and CPU once a second, workers as they come.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LAST_WORDS_S = 4.0  # more than running tasks get (--stop-timeout)
 _PR_SET_PDEATHSIG = 1  # linux: prctl(2); whoever started us may be killed, and the load must end then
 _BOOT = Path("/proc/sys/kernel/random/boot_id")  # processes of one boot share CLOCK_MONOTONIC
 
-Row = tuple[int, float, str, int, str, str, int, int]
+Row = tuple[int, float, str, int, str, str, int, int, int]
 
 
 class Here:
@@ -53,9 +53,9 @@ class Here:
 
     def write(self, rows: list[Row], *, same_clock: bool) -> None:
         if self.file is not None:
-            for at_ns, *rest, due_ns, number in rows:
-                moments = (at_ns, due_ns) if same_clock else (0, 0)
-                self.file.write("\t".join(map(str, (moments[0], *rest, moments[1], number))) + "\n")
+            for at_ns, *rest, due_ns, number, sent_ns in rows:
+                ours = (at_ns, *rest, due_ns, number, sent_ns) if same_clock else (0, *rest, 0, number, 0)
+                self.file.write("\t".join(map(str, ours)) + "\n")
 
 
 here = Here()
@@ -76,9 +76,9 @@ def _request(
     context: Any = None, **_: Any,
 ) -> None:
     outcome = "ok" if exception is None else _clean(type(exception).__name__, 80)
-    due_ns, number = (context or {}).get("testbed_due", (0, 0))
+    due_ns, number, sent_ns = (context or {}).get("testbed_due", (0, 0, 0))
     row = (time.monotonic_ns(), round(response_time, 3), outcome, response_length or 0, _clean(request_type, 20),
-           _clean(name, 200), due_ns, number)
+           _clean(name, 200), due_ns, number, sent_ns)
     if here.file is not None:
         here.write([row], same_clock=True)
     else:

@@ -110,13 +110,13 @@ def test_failures_of_locust_itself_show_its_last_lines() -> None:
 
 def test_samples_are_read_to_the_last_whole_line(tmp_path: Path) -> None:
     file = tmp_path / "samples.tsv"
-    file.write_text('#{"kind": "users", "at_ns": 5, "users": 2}\n1000\t1.500\tok\t7\tGET\t/a b\t0\t0\n'
-                    "2000\t3.000\tHTTPError\t0\tGET\t/\t900\t4\nnot one of ours\n#[]\n30")
+    file.write_text('#{"kind": "users", "at_ns": 5, "users": 2}\n1000\t1.500\tok\t7\tGET\t/a b\t0\t0\t0\n'
+                    "2000\t3.000\tHTTPError\t0\tGET\t/\t900\t4\t950\nnot one of ours\n#[]\n30")
     data = read_samples(file)
     assert data.users == [(5, 2)]
     assert [(sample.latency_s, sample.error, sample.name, sample.due_ns, sample.number) for sample in data.samples] == [
         (0.0015, "", "/a b", 0, 0), (0.003, "HTTPError", "/", 900, 4)]
-    assert parse_sample("1\t2.0\tok\t3\tGET\t/\t0\t0").at_ns == 1
+    assert parse_sample("1\t2.0\tok\t3\tGET\t/\t0\t0\t0").at_ns == 1
 
 
 def test_workers_that_were_lost_are_counted() -> None:

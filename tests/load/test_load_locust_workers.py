@@ -110,7 +110,8 @@ async def test_a_pulse_user_sends_on_schedule_and_measures_a_known_freeze(
     if processes:
         assert {"locust master", "locust worker 1", "locust worker 2"} <= set(data.ticks)
     (entry,) = locust_result(data, 3, 0, begin_ns / 1e9 - 0.1).entries
-    assert entry.open_loop
+    assert entry.open_loop and entry.send_lateness_p99_s is not None
+    assert all(sample.due_ns <= sample.sent_ns <= sample.at_ns for sample in data.samples if sample.error == "")
     longest = max(outage.seconds for outage in entry.outages)
     assert frozen_s - 0.15 < longest < frozen_s + 1.0  # the length of users' waits, not of one request's
 

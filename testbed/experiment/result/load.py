@@ -51,7 +51,8 @@ class LocustEntry(Value):
             sending of its first failed request to the next success. In a closed loop that is what waiting users saw:
             they ask less while it fails, so an outage may be longer or shorter (docs/load.md).
         open_loop: its requests had due times (`PulseUser`); only then are there ``outages``, as the pulse's.
-        unsent: open loop: how many could not be sent; they are among the failures.
+        unsent: open loop: how many could not be sent; they are among the failures. send_lateness_p99_s: how late the
+            others left.
     """
 
     name: str
@@ -65,6 +66,7 @@ class LocustEntry(Value):
     open_loop: bool = False
     outages: tuple[Outage, ...] = ()
     unsent: int = 0
+    send_lateness_p99_s: float | None = None
 
     @property
     def outage_s(self) -> float:
