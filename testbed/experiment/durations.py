@@ -64,7 +64,7 @@ def parse_ratio(value: Any) -> float:
     return ratio
 
 
-HARDLY = 0.1  # of a figure
+HARDLY = 0.02  # of a figure
 
 
 def say_duration(seconds: float | None, uncertainty_s: float | None = None) -> str:

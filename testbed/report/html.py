@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from testbed.experiment.durations import say_duration
-from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Disruption, Result, RunResult
 from testbed.report import comparison
 from testbed.report.client_words import client_lines
@@ -39,6 +38,7 @@ from testbed.report.words import (
     headline,
     main_run,
     passed,
+    say_measured,
     say_quantity,
     statistics_of,
 )
@@ -61,7 +61,7 @@ def render(result: Result) -> str:
     return environment.get_template("report.html.j2").render(
         result=result, passed=passed(result), headline=headline(result), runs=runs, shown=main_run(result),
         left_out=len(result.runs) - len(runs), data=script_json(page_data(result, runs)), library=library(),
-        say_value=say_value, cards=[_card(result, name) for name in result.disruption_names()],
+        say_measured=say_measured, cards=[_card(result, name) for name in result.disruption_names()],
         quantity=QUANTITY_WORDS, slowest_gap=largest, outage_note=OUTAGE_NOTE, at_mark=at_mark, length=length,
         parts_line=parts_line, why_not_faster=why_not_faster, witnesses_line=witnesses_line, since=since,
         nothing_came=NOTHING_CAME, over_runs=_over_runs(result), compared=_compared(result),

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Result, Verdict
 from testbed.experiment.result.comparison import Comparison
-from testbed.report.words import clean, headline
+from testbed.report.words import clean, headline, say_measured
 
 _NOT_THE_RUN = (Verdict.PASSED, Verdict.OBJECTIVE_MISSED)
 
@@ -37,7 +36,7 @@ def _suite(root: ElementTree.Element, result: Result) -> ElementTree.Element:
         error.text = clean("\n".join(f"run {run.number}: {run.verdict.value} {run.reason}" for run in result.runs))
     for item in result.objectives:
         _objective(suite, result, item.text, item.met,
-                   f"measured {say_value(item.measured, item.unit)}" + (f" ({item.note})" if item.note else ""))
+                   f"measured {say_measured(result, item)}" + (f" ({item.note})" if item.note else ""))
     if result.comparison is not None:
         _comparison(suite, result, result.comparison)
     for run in result.runs:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Disruption, Result, RunResult
 from testbed.report.client_words import client_lines
 from testbed.report.comparison import markdown_lines
@@ -26,6 +25,7 @@ from testbed.report.words import (
     headline,
     main_run,
     passed,
+    say_measured,
     say_quantity,
     statistics_of,
 )
@@ -56,7 +56,7 @@ def _lines(result: Result) -> Iterator[str]:
         for item in result.objectives:
             mark = {True: "✅", False: "❌", None: "❔"}[item.met]
             note = f" ({cell(item.note)})" if item.note else ""
-            yield f"| {mark} | {cell(item.text)} | {say_value(item.measured, item.unit)}{note} |"
+            yield f"| {mark} | {cell(item.text)} | {say_measured(result, item)}{note} |"
         yield ""
     yield from _recovery(result)
     if result.comparison is not None:

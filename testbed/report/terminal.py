@@ -6,7 +6,6 @@ import io
 from typing import TYPE_CHECKING
 
 from testbed.experiment.durations import say_duration
-from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Disruption, Result, RunResult
 from testbed.experiment.result.timeline import Path
 from testbed.report import comparison
@@ -30,6 +29,7 @@ from testbed.report.words import (
     headline,
     main_run,
     passed,
+    say_measured,
     say_quantity,
     statistics_of,
 )
@@ -83,7 +83,7 @@ def _objectives(console: Console, result: Result) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for item in result.objectives:
         mark, style = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("?", "yellow")}[item.met]
-        table.add_row(Text(mark, style=style), Text(clean(item.text)), Text(say_value(item.measured, item.unit),
+        table.add_row(Text(mark, style=style), Text(clean(item.text)), Text(say_measured(result, item),
                       style=style), Text(clean(item.note), style="dim"))
     console.print(table)
     console.print()

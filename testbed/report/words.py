@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from testbed.experiment.durations import say_duration
+from testbed.experiment.objectives import say_value
 from testbed.experiment.quantities import uncertainty_s
-from testbed.experiment.result import Result, RunResult, Statistic, Verdict
+from testbed.experiment.result import ObjectiveResult, Result, RunResult, Statistic, Verdict
 
 MARK_WORDS = {
     "injected": "injected", "detected": "detected", "unready": "unready", "isolated": "isolated", "acted": "acted",
@@ -62,6 +63,15 @@ def say_quantity(result: Result, disruption: str, quantity: str) -> str:
         marks = stalled[-1].marks
         return f"stalled after {say_duration((marks.stalled or 0.0) - (marks.injected or 0.0))}"
     return say_statistic(found, uncertainty_s(quantity, result.disruptions(disruption)))
+
+
+def say_measured(result: Result, item: ObjectiveResult) -> str:
+    """What was measured for an objective, no finer than one run's value is known."""
+    step = next((name for name in result.disruption_names() if item.text.startswith(f"{name}.")), None)
+    if step is None or item.unit != "s" or item.measured is None:
+        return say_value(item.measured, item.unit)
+    quantity = item.text.removeprefix(f"{step}.").split(".")[0].split(" ")[0]
+    return say_duration(item.measured, uncertainty_s(quantity, result.disruptions(step)))
 
 
 def statistics_of(result: Result, disruption: str) -> dict[str, Statistic]:
