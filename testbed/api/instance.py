@@ -69,6 +69,7 @@ class Instance:
     zones: int = 0  # how many; 0: its nodes name none
     supervisor: str = TESTBED  # who looks after its containers; another one has a driver (testbed.supervisors)
     supervisor_options: dict[str, str] = field(default_factory=dict, hash=False)
+    driver_port: int = 0  # where a driver serves its containers' logs, as an agent does
 
     @property
     def foreign(self) -> bool:

@@ -259,13 +259,14 @@ async def _reserve(directory: Path, name: str, shape: Shape, engine: Engine, eng
             [*networks, *addresses.machine_networks(), *(other.subnet for other in others)], source
         )
         identity = secrets.token_hex(6)
-        api_port, *ingress_ports = addresses.choose_ports(3, taken, source)
+        api_port, driver_port, *ingress_ports = addresses.choose_ports(4, taken, source)
         instance = Instance(
             name=name, id=identity, directory=directory, subnet=subnet, api_port=api_port,
             node_ports=addresses.choose_node_ports(taken, source), profile=shape.profile,
             engine_url=engine_url, ingress_ports=tuple(ingress_ports), zones=shape.zones,
             allow_privileged=shape.allow_privileged, supervisor=shape.supervisor,
             supervisor_options=dict(shape.supervisor_options),
+            driver_port=0 if shape.supervisor == TESTBED else driver_port,
         )
         for _ in range(shape.nodes):
             node = new_node(instance, "", shape.node_cpu, shape.node_memory, avoid=taken, kind=shape.node_kind)
@@ -315,6 +316,7 @@ def _other_instances(directory: Path) -> Iterator[Instance]:
 
 def _ports(instance: Instance) -> Iterator[int]:
     yield instance.api_port
+    yield instance.driver_port
     yield from instance.node_ports
     yield from instance.ingress_ports
     for node in instance.nodes:

@@ -90,7 +90,8 @@ class KubeletServer:
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         previous = request.query.get("previous", "").lower() in ("true", "1")
-        return await serve_logs(request, self._agent, self._find(request, previous=previous))
+        record = self._find(request, previous=previous)
+        return await serve_logs(request, self._agent.engine, record.id, self._agent.shared.clock)
 
     async def _exec(self, request: web.Request) -> web.StreamResponse:
         return await serve_exec(request, self._agent, self._find(request, previous=False))

@@ -10,18 +10,18 @@ from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
+from testbed.api.clock import WallClock
 from testbed.api.meta import parse_time
 from testbed.errors import BadRequest
-from testbed.node.agent import Agent
-from testbed.node.engine_view import Record
+from testbed.runtime.protocol import Engine
 
 
-async def serve_logs(request: web.Request, agent: Agent, record: Record) -> web.StreamResponse:
-    """Raises: BadRequest, EngineError, EngineUnavailable (before the first byte)."""
+async def serve_logs(request: web.Request, engine: Engine, container: str, clock: WallClock) -> web.StreamResponse:
+    """``container``: its id. Raises: BadRequest, EngineError, EngineUnavailable (before the first byte)."""
     query = request.query
     left = _number(query, "limitBytes")
-    chunks = agent.engine.logs(
-        record.id, follow=_flag(query, "follow"), tail=_number(query, "tailLines"), since=_since(query, agent),
+    chunks = engine.logs(
+        container, follow=_flag(query, "follow"), tail=_number(query, "tailLines"), since=_since(query, clock),
         timestamps=_flag(query, "timestamps"),
     )
     response = web.StreamResponse(headers={"Content-Type": "text/plain"})
@@ -56,12 +56,12 @@ def _number(query: Mapping[str, str], name: str) -> int | None:
     return int(text)
 
 
-def _since(query: Mapping[str, str], agent: Agent) -> datetime | None:
+def _since(query: Mapping[str, str], clock: WallClock) -> datetime | None:
     seconds, moment = _number(query, "sinceSeconds"), query.get("sinceTime", "")
     if seconds is not None and moment:
         raise BadRequest("at most one of sinceTime or sinceSeconds may be specified")
     if seconds is not None:
-        return agent.shared.clock.now() - timedelta(seconds=seconds)
+        return clock.now() - timedelta(seconds=seconds)
     if not moment:
         return None
     try:

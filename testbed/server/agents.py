@@ -136,6 +136,8 @@ class Agents:
 
     def _port(self, node: str) -> int:
         self._refresh()
+        if self._instance.foreign:
+            return self._instance.driver_port
         for item in self._instance.nodes:
             if item.name == node:
                 return item.to_agent_port

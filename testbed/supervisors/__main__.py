@@ -22,6 +22,7 @@ from testbed.client.aio import HttpClient
 from testbed.client.events import EventRecorder
 from testbed.errors import TestbedError
 from testbed.supervisors.catalog import supervisor
+from testbed.supervisors.logs import LogServer
 from testbed.supervisors.mirror import Mirror
 from testbed.supervisors.protocol import OpenDriver
 from testbed.supervisors.wishes import Wishes
@@ -36,6 +37,8 @@ async def run(instance: Instance) -> None:
     recorder = EventRecorder(client, instance.supervisor, clock, random=draw)
     wishes = Wishes(client, draw)
     mirror = Mirror(instance, client, recorder, wishes, clock)
+    logs = LogServer(instance, wishes, clock)
+    await logs.start()
     driver = asyncio.create_task(_drive(open_driver, instance, wishes, mirror))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, driver.cancel)
@@ -43,6 +46,7 @@ async def run(instance: Instance) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await driver
     finally:
+        await logs.close()
         await recorder.close()
         await client.close()
 

@@ -50,6 +50,13 @@ def restarts(pod: dict[str, Any]) -> int:
     return sum(item["restartCount"] for item in pod["status"].get("containerStatuses", ()))
 
 
+def test_logs_are_read_through_the_api(cluster: Cluster) -> None:
+    pod = cluster.pods("app=web")[0]["metadata"]["name"]
+    cluster.testbed("logs", pod)  # the sample says nothing, and is read all the same
+    refused = run_testbed("logs", pod, "--previous", TESTBED_NAME=cluster.name, check=False)
+    assert refused.returncode != 0 and "all of its lives" in refused.stderr
+
+
 def test_a_crash_is_mended_by_the_restart_policy_in_the_same_pod(cluster: Cluster) -> None:
     wait_for("an answer", lambda: answers(cluster) == {"v1"})
     before = {pod["metadata"]["name"] for pod in cluster.pods("app=web")}
