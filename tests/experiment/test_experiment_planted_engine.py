@@ -96,7 +96,7 @@ def run(cluster: Cluster, folder: Path, plant: Plant, runs: int = 1) -> list[Dis
     result = Result.from_json(json.loads(written[0].read_text()))
     name = f"step-{len(plant.steps) - 1}"
     found = [item for each in result.runs if (item := each.disruption(name)) is not None]
-    assert len(found) == runs, done.stdout + done.stderr
+    assert len(found) >= runs, done.stdout + done.stderr  # void ones are made again
     return found
 
 
@@ -133,4 +133,5 @@ def test_a_slow_image_is_named(cluster: Cluster, tmp_path: Path) -> None:
 def test_nothing_comes_of_twenty_shams(cluster: Cluster, tmp_path: Path) -> None:
     plant = Plant("", (), (("ShamChaos", "duration: 8s"),))
     found = run(cluster, tmp_path, plant, runs=20)
-    assert [(item.verified, item.disrupted, item.requests.failed) for item in found] == [(True, False, 0)] * 20
+    told = [(item.verified, item.disrupted, item.marks.detected, item.requests.failed) for item in found]
+    assert set(told) == {(True, False, None, 0)}, told
