@@ -30,10 +30,10 @@ class Limits:
     """
 
     generator: float = 0.8
-    loop_lag_p99_s: float = 0.25
+    loop_lag_p99_s: float = 0.5
     steal: float = 0.05
     starved_pressure: float = 0.8
-    starved_lag_p99_s: float = 0.1
+    starved_lag_p99_s: float = 0.2
     told_runnable: float = 2.0
 
 

@@ -90,9 +90,12 @@ def headline(comparison: Comparison) -> str:
 def notes(comparison: Comparison) -> Iterator[str]:
     if comparison.not_comparable:
         yield "another class of machine: " + clean("; ".join(comparison.not_comparable))
+    reasons: dict[str, list[str]] = {}
     for item in comparison.primary:
         if item.verdict == "cannot tell" and item.reason:
-            yield clean(f"{item.disruption}.{item.quantity}: {item.reason}")
+            reasons.setdefault(item.reason, []).append(f"{item.disruption}.{item.quantity}")
+    for reason, names in reasons.items():
+        yield clean(f"{', '.join(names)}: {reason}")
     first = next(iter(comparison.quantities), None)
     if first is not None:
         yield (f"B / A: ratio of the medians (of counts, of the means per run) with its {first.level:.0%} interval; p: "
