@@ -76,7 +76,7 @@ class Connection:
                 self._socket.close()
                 raise
         self._address = address
-        self._connected = False
+        self._connected = self._watched = False
         self._request = b""
         self._judge: Judge | None = None
         self._answer = bytearray()
@@ -96,6 +96,7 @@ class Connection:
             return
         code = self._socket.connect_ex(self._address)
         if code in (0, errno.EINPROGRESS):
+            self._watched = True
             self._loop.add_writer(self._fd, self._on_connected)
         else:
             self._loop.call_soon(self._finish, outcome_of(code))
@@ -106,13 +107,13 @@ class Connection:
         self._close(hard=True)
 
     def _on_connected(self) -> None:
-        self._loop.remove_writer(self._fd)
         code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self._finish(outcome_of(code))
             return
         self._connected = True
-        self._loop.add_reader(self._fd, self._on_readable)
+        self._loop.add_reader(self._fd, self._on_readable)  # first, while it is known: that is one change, not two
+        self._loop.remove_writer(self._fd)
         self._write()
 
     def _write(self) -> None:
@@ -169,7 +170,7 @@ class Connection:
         """Its answer is whole: nobody is to be woken for it any more. Whether it is still open."""
         if self._socket.fileno() < 0:
             return False
-        self._loop.remove_reader(self._fd)
+        self._unwatch()
         return True
 
     def has_ended(self) -> bool:
@@ -187,9 +188,15 @@ class Connection:
     def _close(self, *, hard: bool) -> None:
         if self._socket.fileno() < 0:
             return
-        self._loop.remove_reader(self._fd)
-        self._loop.remove_writer(self._fd)
+        self._unwatch()
         if hard:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.close()
         self.reusable = False
+
+    def _unwatch(self) -> None:
+        if self._watched:
+            self._watched = False
+            self._loop.remove_reader(self._fd)
+            if not self._connected:
+                self._loop.remove_writer(self._fd)
