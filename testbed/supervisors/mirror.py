@@ -66,6 +66,7 @@ class Mirror:
         self._statuses: dict[str, Json] = {}  # of pods, by uid, as written last
         self._made: dict[str, Json] = {}  # pods that the cache may not have yet, by key
         self._written: dict[tuple[str, str], Json] = {}  # of everything else, by kind and key
+        self._reachable: set[str] = set()  # keys of pods that were in rotation at the last look
 
     # --- pods come and go
 
@@ -119,6 +120,7 @@ class Mirror:
     async def show(self, picture: Picture) -> None:
         """Writes the differences. What the API does not take now is written at the next look."""
         tasks = {task.key: task for task in picture.tasks}
+        await self._take_out(tasks)
         await asyncio.gather(*(self._safely(self._show_node(machine)) for machine in picture.machines))
         adopted = await asyncio.gather(*(self._adopt(task) for task in picture.tasks))
         pods = [(pod, task) for pod, task in zip(adopted, picture.tasks, strict=True) if pod is not None]
@@ -134,6 +136,17 @@ class Mirror:
               and pod["spec"].get("nodeName") not in picture.silent))
         for key in [key for key in self._made if key not in tasks and key not in picture.being_made]:
             del self._made[key]
+
+    async def _take_out(self, tasks: Mapping[str, Task]) -> None:
+        """Who must get no more requests is told before anything else: that moment is measured."""
+        reachable = {key for key, task in tasks.items() if task.reachable}
+        left, self._reachable = self._reachable - reachable, reachable
+        if not left:
+            return
+        still = [(pod, key in reachable) for key in tasks if (pod := self._pod(key)) is not None]
+        await self._show_slices([
+            ({**pod, "status": self._statuses.get(pod["metadata"]["uid"]) or pod.get("status") or {}}, there)
+            for pod, there in still])
 
     async def _safely(self, work: Any) -> None:
         try:
