@@ -86,6 +86,8 @@ def say_duration(seconds: float | None, uncertainty_s: float | None = None) -> s
         minutes, rest = divmod(round(abs(whole)), 60)
         return f"{'-' if whole < 0 else ''}{minutes} min {rest} s{told}"
     value = round(seconds / unit_s, decimals) + 0.0  # + 0.0: no minus before a zero
+    if unit == "ms" and abs(value) >= 1000:  # rounded up to a second
+        return f"{value / 1000:.{min(2, max(0, decimals + 3))}f} s{told}"
     return f"{value:.{max(decimals, 0)}f} {unit}{told}"
 
 
