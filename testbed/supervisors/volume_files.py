@@ -16,11 +16,14 @@ def write_volumes(folder: Path, volumes: Mapping[str, Files]) -> dict[str, str]:
     for name, content in volumes.items():
         root = folder / name
         root.mkdir(parents=True, exist_ok=True)
+        root.chmod(0o755)  # whoever runs in a container reads it, whatever our umask is
         for path, (data, mode) in content.items():
             target = root / path
             if not Path(os.path.normpath(target)).is_relative_to(root):
                 raise MissingConfig(f'volume "{name}": {path} is outside of it')
-            target.parent.mkdir(parents=True, exist_ok=True)
+            for folder in reversed([item for item in target.parents if item != root and item.is_relative_to(root)]):
+                folder.mkdir(exist_ok=True)
+                folder.chmod(0o755)
             target.write_bytes(data)
             target.chmod(mode)
         places[name] = str(root)

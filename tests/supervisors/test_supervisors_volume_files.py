@@ -1,0 +1,30 @@
+"""Volumes of configuration as files that anybody in a container can read, and that stay inside."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from testbed.core.environment import MissingConfig
+from testbed.supervisors.volume_files import write_volumes
+
+
+def test_files_are_written_with_their_modes_and_are_readable_whatever_our_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        places = write_volumes(tmp_path / "v", {"conf": {"a": (b"1", 0o644), "deep/er/b": (b"2", 0o400)}})
+    finally:
+        os.umask(before)
+    root = Path(places["conf"])
+    assert ((root / "a").read_bytes(), (root / "deep" / "er" / "b").read_bytes()) == (b"1", b"2")
+    modes = {path.relative_to(root).as_posix(): path.stat().st_mode & 0o777 for path in root.rglob("*")}
+    assert modes == {"a": 0o644, "deep": 0o755, "deep/er": 0o755, "deep/er/b": 0o400}
+    assert root.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_path_that_leaves_its_volume_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MissingConfig, match="outside"):
+        write_volumes(tmp_path, {"conf": {"../x": (b"1", 0o644)}})
+    assert not (tmp_path / "x").exists()
