@@ -105,8 +105,8 @@ def _form(size: float) -> tuple[float, str, int]:
 
 
 def _leading(value: float) -> int:
-    """The power of ten of the first digit: 0 of 5, -1 of 0.2."""
-    return math.floor(math.log10(value) + 1e-9)
+    """The power of ten of the first digit: 0 of 5, -1 of 0.2; 0 of 0.99 too, which is told as 1."""
+    return math.floor(math.log10(value) + 0.005)
 
 
 def _say_uncertainty(seconds: float) -> str:
