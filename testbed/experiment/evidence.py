@@ -223,13 +223,10 @@ class Observer:
         self.evidence.deployments.append(replace(deployment_seen(arrival.at, obj), late_s=arrival.late_s))
 
     def _event(self, arrival: Arrival, obj: Json) -> None:
-        if arrival.kind == "DELETED":
-            return
-        seen = replace(event_seen(arrival.at, obj, self.start_ns), late_s=arrival.late_s)
-        if arrival.kind == "LISTED":  # told before the run: none of its story, but how its pods came up is learnt there
-            self.evidence.earlier.append(replace(seen, lag_s=None))
-        else:
-            self.evidence.events.append(seen if not arrival.late_s else replace(seen, lag_s=None))
+        if arrival.kind in ("ADDED", "MODIFIED"):  # what was told before the run is none of ours
+            seen = replace(event_seen(arrival.at, obj, self.start_ns), late_s=arrival.late_s)
+            # What a relist brought says nothing of how late a watch is.
+            self.evidence.events.append(replace(seen, lag_s=None) if arrival.late_s else seen)
 
     def _fault(self, arrival: Arrival, obj: Json) -> None:
         name = str(obj["metadata"]["name"])

@@ -146,7 +146,6 @@ class Evidence:
     events: list[EventSeen] = field(default_factory=list)
     pod_json: dict[str, Json] = field(default_factory=dict)  # latest, by uid
     deployment_json: dict[str, Json] = field(default_factory=dict)  # latest, by key
-    earlier: list[EventSeen] = field(default_factory=list)  # Events of before the run: how its pods came up
     engine: list[EngineSeen] = field(default_factory=list)
     engine_asked: bool = False  # whether there was an engine that could be asked
     away: list[tuple[float, float]] = field(default_factory=list)  # when the API gave no answer
