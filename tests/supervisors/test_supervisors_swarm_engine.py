@@ -81,6 +81,7 @@ def test_a_crash_is_mended_by_another_task(cluster: Cluster) -> None:
     cluster.testbed("delete", "podchaos", "crash")
 
 
+@pytest.mark.long
 def test_a_deleted_pod_is_a_stopped_container_and_the_swarm_answers(cluster: Cluster) -> None:
     before = names(cluster)
     cluster.apply(pod_chaos("deleted", "pod-kill", "web"))
