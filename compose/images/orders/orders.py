@@ -11,8 +11,8 @@
             GET /readyz       200; with DEEP_READINESS=1 only while what it depends on answers
 
 A worker keeps what it works on in a list of its own in the queue; what a dead one had in its hands the others put back.
-With RELIABLE=0 it simply takes it, and what is in its hands when it dies is lost. With SYNC_REPLICAS=1 an order counts as
-stored only when a replica has it too.
+With RELIABLE=0 it simply takes it, and what is in its hands when it dies is lost. With SYNC_REPLICAS=1 an order counts
+as stored only when a replica has it too.
 
 Environment: ROLE, POD_NAME, API_HOST api, QUEUE_HOST queue, STORE_HOST store, REPLICA_HOST store-replica, PORT 8080,
 WORK_MS 20, TIMEOUT_MS 1000, RELIABLE 1, SYNC_REPLICAS 0, READ_REPLICA 0, DEEP_READINESS 0.
@@ -22,6 +22,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 
 from http_server import ask, serve
 from redis_client import Redis, StoreError
@@ -41,6 +42,12 @@ IN_HAND = f"in-hand:{POD_NAME}"
 CONNECTIONS = 8
 ALIVE_S = 3  # a worker that has not been heard of for so long is dead
 RECLAIM_S = 1
+
+
+def tell(error):
+    """Into the log of its container."""
+    sys.stdout.write(f"{error}\n")
+    sys.stdout.flush()
 
 
 def host(name, default):
@@ -151,7 +158,7 @@ class Worker:
                 while True:
                     await self._one()
             except StoreError as error:
-                print(f"{error}", flush=True)
+                tell(error)
                 await asyncio.sleep(0.2)
 
     async def _reclaim(self):
@@ -163,7 +170,7 @@ class Worker:
                     if not await self._watch.call("EXISTS", hands.replace("in-hand:", "alive:", 1)):
                         await self._watch.call("RPOPLPUSH", hands, QUEUE)
             except StoreError as error:
-                print(f"{error}", flush=True)
+                tell(error)
             await asyncio.sleep(RECLAIM_S)
 
     async def _one(self):
@@ -175,7 +182,9 @@ class Worker:
         if order is None:
             return
         await asyncio.sleep(WORK_S)
-        while not await self._put(order):
+        while True:
+            if await self._put(order):
+                break
             await asyncio.sleep(0.2)
         if RELIABLE:
             await self._queue.call("LREM", IN_HAND, 1, order)
@@ -186,7 +195,7 @@ class Worker:
             await self._store.call("SADD", STORED, order)
             return not SYNC_REPLICAS or await self._store.call("WAIT", SYNC_REPLICAS, 500) >= SYNC_REPLICAS
         except StoreError as error:
-            print(f"{error}", flush=True)
+            tell(error)
             return False
 
 
