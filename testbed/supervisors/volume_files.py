@@ -21,9 +21,9 @@ def write_volumes(folder: Path, volumes: Mapping[str, Files]) -> dict[str, str]:
             target = root / path
             if not Path(os.path.normpath(target)).is_relative_to(root):
                 raise MissingConfig(f'volume "{name}": {path} is outside of it')
-            for folder in reversed([item for item in target.parents if item != root and item.is_relative_to(root)]):
-                folder.mkdir(exist_ok=True)
-                folder.chmod(0o755)
+            for parent in reversed([item for item in target.parents if item != root and item.is_relative_to(root)]):
+                parent.mkdir(exist_ok=True)
+                parent.chmod(0o755)
             target.write_bytes(data)
             target.chmod(mode)
         places[name] = str(root)

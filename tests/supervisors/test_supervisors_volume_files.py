@@ -28,3 +28,9 @@ def test_a_path_that_leaves_its_volume_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingConfig, match="outside"):
         write_volumes(tmp_path, {"conf": {"../x": (b"1", 0o644)}})
     assert not (tmp_path / "x").exists()
+
+
+def test_a_volume_after_one_with_folders_is_beside_it_and_not_inside(tmp_path: Path) -> None:
+    places = write_volumes(tmp_path, {"conf": {"deep/a": (b"1", 0o644)}, "secret": {"key": (b"2", 0o400)}})
+    assert places == {"conf": str(tmp_path / "conf"), "secret": str(tmp_path / "secret")}
+    assert sorted(path.name for path in (tmp_path / "conf").rglob("*")) == ["a", "deep"]

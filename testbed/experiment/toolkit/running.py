@@ -215,9 +215,9 @@ class ToolkitRun:
         over, stop = asyncio.Event(), asyncio.Event()
         tasks: list[asyncio.Task[object]] = []
         watcher: asyncio.Task[None] | None = None
+        await self._controls.apply("method", "before", experiment.raw)  # one that interrupts leaves no watcher behind
         if experiment.hypothesis and experiment.hypothesis.probes and experiment.hypothesis_strategy in DURING:
             watcher = asyncio.create_task(self._watch(over, stop))
-        await self._controls.apply("method", "before", experiment.raw)
         try:
             for activity in experiment.method:
                 if stop.is_set():

@@ -17,7 +17,7 @@ from datetime import datetime
 from testbed.api import labels
 from testbed.api.instance import Instance, NodeInstance
 from testbed.core.profile import PROFILES
-from testbed.errors import EngineError, EngineUnavailable
+from testbed.errors import ApiError, EngineError, EngineUnavailable
 from testbed.runtime.factory import open_supervising_engine, open_swarm_engine
 from testbed.runtime.swarm import SwarmEngine
 from testbed.supervisors.compose.driver import fetch_check
@@ -205,7 +205,10 @@ class SwarmDriver:
             why = "" if task.healthy else ", which is unhealthy"
             self._mirror.tell(task.key, "Killing", f"Stopping container {task.container}{why}",
                               at=told_to_end.get(task.id))
-            await self._mirror.end_pod(task.key, grace_s)
+            try:
+                await self._mirror.end_pod(task.key, grace_s)
+            except ApiError as error:  # away, perhaps: the pod goes when its container is gone
+                log.info("the end of %s is not shown yet: %s", task.key, error.message)
         self._ordered &= {task.key for task in tasks}
 
     def _tell_delays(self, managed: seen.Managed) -> None:
