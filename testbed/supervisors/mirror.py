@@ -230,8 +230,10 @@ class Mirror:
             *(self._safely(self._drop(ENDPOINT_SLICES, key)) for key in ours - set(wanted)))
 
     async def _show_deployment(self, key: str, picture: Picture) -> None:
-        json = self._wishes.deployments()[key]
-        written = self._written.get(("deployment", key))
+        json = self._wishes.deployments().get(key)
+        if json is None:  # deleted while others were shown
+            return
+        written = self._written.get(("deployment", json["metadata"]["uid"]))
         status = shown.deployment_status(
             {**json, "status": written or json.get("status") or {}},
             [task for task in picture.tasks if task.owner == key], picture.observed.get(key, 0), revision_of(json),
@@ -240,7 +242,7 @@ class Mirror:
             meta = json["metadata"]
             await self._client.patch(DEPLOYMENTS, meta["name"], {"status": status}, meta["namespace"],
                                      subresource="status")
-            self._written["deployment", key] = status
+            self._written["deployment", meta["uid"]] = status
 
     async def _show_node(self, machine: Machine) -> None:
         before = self._written.get(("node", machine.name)) or self._wishes.nodes().get(machine.name) or {}

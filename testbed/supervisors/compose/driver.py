@@ -27,7 +27,7 @@ from testbed.supervisors.compose.autoheal import Autoheal
 from testbed.supervisors.compose.done import read_done, write_done
 from testbed.supervisors.compose.project import Project
 from testbed.supervisors.compose.proxies import Proxies
-from testbed.supervisors.compose.seen import task_of
+from testbed.supervisors.compose.seen import ended, task_of
 from testbed.supervisors.compose.timers import Timers, timers_of
 from testbed.supervisors.compose.translate import Place, left_out
 from testbed.supervisors.mirror import Mirror, Picture
@@ -65,9 +65,11 @@ class ComposeDriver:
         self._proxies = None if instance.routed else Proxies(instance, self._hands)
         self._tasks: list[Task] = []  # as they were seen last
         self._observed: dict[str, int] = {}  # by Deployment
+        self._uids: dict[str, str] = {}
         self._done = read_done(instance)
         self._stuck: dict[str, str] = {}
         self._exits: dict[str, int] = {}  # by container
+        self._died: set[str] = set()  # ids, not shown yet
         self._ups: dict[str, asyncio.Task[None]] = {}
         self._acts: set[asyncio.Task[None]] = set()
         self._machine = Machine(
@@ -108,6 +110,7 @@ class ComposeDriver:
             self._machine, ready=True, runs=f"docker://{version.version}", kernel=version.kernel,
             supervisor=f"Docker {version.version}, restart: always" + (", autoheal" if self._timers.autoheal else ""))
         for key, deployment in self._wishes.deployments().items():
+            self._uids[key] = deployment["metadata"]["uid"]
             self._observed[key] = self._done.get(deployment["metadata"]["uid"], 0)
 
     # --- looking
@@ -117,6 +120,7 @@ class ComposeDriver:
         async for event in self._engine.events(self._project.mine()):
             if event.action == "die" and event.exit_code is not None:
                 self._exits[event.container_id] = event.exit_code
+                self._died.add(event.container_id)
             if not event.action.startswith("exec_") or event.exit_code:
                 self._wishes.wake()
 
@@ -134,7 +138,20 @@ class ComposeDriver:
             await asyncio.sleep(_SETTLE_S)
             await self._wishes.wait(_LOOK_S)
 
+    async def _show_deaths(self) -> None:
+        """Docker may have restarted a container before the next look, and it was out of the DNS all the same."""
+        died, self._died = self._died, set()
+        states = {}
+        for container in died & {task.id for task in self._tasks if task.running}:
+            with contextlib.suppress(EngineError):
+                states[container] = await self._engine.inspect(container)
+        if states:
+            self._tasks = [ended(task, states[task.id], self._exits[task.id]) if task.id in states else task
+                           for task in self._tasks]
+            await self._mirror.show(self._picture(self._machine))
+
     async def _turn(self) -> None:
+        await self._show_deaths()
         made = frozenset(self._project.made)
         states = await self._engine.look(self._project.mine())
         deployments = dict(self._wishes.deployments())
@@ -145,7 +162,7 @@ class ComposeDriver:
         for gone in stopping - {state.id for state in states}:
             stopping.discard(gone)
             self._exits.pop(gone, None)
-        self._tasks = [task_of(state, stopping=state.id in stopping, last_exit=self._exits.get(state.id))
+        self._tasks = [task_of(state, stopping=self._project.ends(state), last_exit=self._exits.get(state.id))
                        for state in states]
         await asyncio.gather(self._mirror.show(self._picture(self._machine)), self._keep_proxies(deployments))
 
@@ -170,16 +187,23 @@ class ComposeDriver:
         for key, deployment in deployments.items():
             meta, spec = deployment["metadata"], deployment["spec"]
             generation = int(meta.get("generation") or 1)
+            if self._uids.setdefault(key, meta["uid"]) != meta["uid"]:  # another one of that name
+                self._forget(key)
+                self._uids[key] = meta["uid"]
             if generation <= self._observed.get(key, 0) or key in self._ups or spec.get("paused") \
                     or meta.get("deletionTimestamp"):
                 continue
             self._observed[key] = generation
             self._ups[key] = asyncio.create_task(self._up(key, deployment), name=f"up {key}")
-        for key in set(self._observed) - set(deployments):
-            self._observed.pop(key)
-            self._stuck.pop(key, None)
-            if key in self._ups:
-                self._ups[key].cancel()
+        for key in set(self._uids) - set(deployments):
+            self._forget(key)
+
+    def _forget(self, key: str) -> None:
+        self._uids.pop(key, None)
+        self._observed.pop(key, None)
+        self._stuck.pop(key, None)
+        if key in self._ups:
+            self._ups[key].cancel()
 
     async def _up(self, key: str, deployment: Json) -> None:
         try:

@@ -23,7 +23,14 @@ from testbed.api.instance import Instance
 from testbed.errors import NoSuchImage
 from testbed.runtime.protocol import ContainerState
 from testbed.runtime.supervision import SupervisedSpec, SupervisingEngine
-from testbed.supervisors.compose.translate import DEPLOYMENT, REPLICA, Place, container_spec, files
+from testbed.supervisors.compose.translate import (
+    DEPLOYMENT,
+    DEPLOYMENT_UID,
+    REPLICA,
+    Place,
+    container_spec,
+    files,
+)
 from testbed.supervisors.mirror import Mirror
 from testbed.supervisors.volume_files import write_volumes
 from testbed.supervisors.wishes import Wishes, revision_of
@@ -92,7 +99,9 @@ class Project:
         """Raises: EngineError, EngineUnavailable, ApiError, MissingConfig (a ConfigMap or Secret is not there)."""
         spec = deployment["spec"]
         replicas = int(spec.get("replicas", 1))
-        todo = plan(await self._engine.look(self.mine(key)), replicas, revision_of(deployment))
+        present = [state for state in await self._engine.look(self.mine(key))
+                   if state.labels.get(DEPLOYMENT_UID) == deployment["metadata"]["uid"] and not self.ends(state)]
+        todo = plan(present, replicas, revision_of(deployment))
         log.info("%s: up: %d to remove, %d to recreate, %d to create", key, len(todo.remove), len(todo.recreate),
                  len(todo.create))
         recreating = [self._recreate(deployment, state) for state in todo.recreate]
@@ -102,6 +111,11 @@ class Project:
         for _, container in sorted([*made, *((_number(state), state.id) for state in todo.start)]):
             await self._engine.start(container)
             self._wishes.wake()
+
+    def ends(self, state: ContainerState) -> bool:
+        """Somebody has ordered it to end, or has deleted its pod."""
+        pod = self._wishes.pods().get(f"{state.labels[labels.POD_NAMESPACE]}/{state.labels[labels.POD_NAME]}")
+        return state.id in self.stopping or bool(pod and pod["metadata"].get("deletionTimestamp"))
 
     async def _recreate(self, deployment: Json, state: ContainerState) -> tuple[int, str]:
         made = await self._create(deployment, _number(state))

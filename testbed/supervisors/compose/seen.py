@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from testbed.api import labels
 from testbed.core.pod_seen import Life
 from testbed.runtime.protocol import ContainerState
@@ -32,3 +34,15 @@ def task_of(state: ContainerState, *, stopping: bool = False, last_exit: int | N
         healthy=health is None or health.status == "healthy", checks=checks,
         reachable=runs and bool(state.address), waiting="CrashLoopBackOff" if state.status == "restarting" else "",
     )
+
+
+def ended(task: Task, state: ContainerState, exit_code: int) -> Task:
+    """A task whose container has died, also when it runs again by now: in between it was in no DNS.
+
+    ``state``: as it is now; Docker keeps the time of its last end.
+    """
+    if not task.running or state.finished_at is None or (
+            task.started_at is not None and state.finished_at < task.started_at):
+        return task
+    return replace(task, life=Life.EXITED, finished_at=state.finished_at, exit_code=exit_code, reachable=False,
+                   address="", waiting="CrashLoopBackOff")

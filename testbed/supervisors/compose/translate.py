@@ -21,6 +21,7 @@ from testbed.supervisors.compose.timers import Timers
 
 Json = dict[str, Any]
 DEPLOYMENT = "testbed.io/deployment"  # label: namespace/name
+DEPLOYMENT_UID = "testbed.io/deployment-uid"
 REPLICA = "testbed.io/replica"  # label: Compose's container number, from 1
 AUTOHEAL = "autoheal"  # label: docker-autoheal looks after those that have it
 STOP_TIMEOUT = "autoheal.stop.timeout"  # label: seconds of grace of its restarts, instead of its usual ones
@@ -103,6 +104,7 @@ def _labels(place: Place, deployment: Mapping[str, Any], pod: Pod, number: int, 
         labels.POD_NAME: meta.name, labels.POD_UID: meta.uid, labels.CONTAINER_NAME: pod.spec.containers[0].name,
         labels.ATTEMPT: "0", labels.SPEC_HASH: revision, REPLICA: str(number),
         DEPLOYMENT: f"{meta.namespace}/{deployment['metadata']['name']}",
+        DEPLOYMENT_UID: deployment["metadata"]["uid"],
         **_for_autoheal(place.timers, pod.spec),
     }
 
