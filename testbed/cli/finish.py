@@ -103,5 +103,8 @@ def _for_github(text: str) -> None:
     """A summary on the page of a GitHub Actions step (1 MiB is its limit)."""
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
-        with Path(summary).open("a", encoding="utf-8") as stream:
-            stream.write(text[: 1 << 19] + "\n")
+        try:
+            with Path(summary).open("a", encoding="utf-8") as stream:
+                stream.write(text[: 1 << 19] + "\n")
+        except OSError as error:  # the result is worth more than its summary
+            printing.say(f"no summary: {summary} cannot be written: {error.strerror}")

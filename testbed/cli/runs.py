@@ -87,13 +87,13 @@ def remove(
     yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
 ) -> None:
     """Remove runs with all their files. What still runs is left alone."""
-    from testbed.experiment.archive import all_folders, find_run, glance, remove_run, to_remove
+    from testbed.experiment.archive import all_folders, find_kept, glance, remove_run, to_remove
 
     if bool(run) == bool(older_than or keep >= 0):
         raise UsageError("say which runs, or --older-than or --keep" if not run else
                          "runs by name go without --older-than and --keep")
     if run:
-        chosen = [glance(find_run(state_root(), text)) for text in dict.fromkeys(run)]
+        chosen = [glance(find_kept(state_root(), text)) for text in dict.fromkeys(run)]
     else:
         chosen = to_remove([glance(folder) for folder in all_folders(state_root())], now=datetime.now(UTC),
                            older_than=_days(older_than) if older_than else None, keep=keep if keep >= 0 else None)

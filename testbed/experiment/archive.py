@@ -123,18 +123,30 @@ def find_run(root: Path, text: str) -> Path:
     if not known:
         raise InvalidInput("there are no runs yet", hint="make one: testbed run quickstart")
     run, _, variant = text.partition("/")
-    exact = [folder for folder in known if folder.name == run] if run else [known[-1]]
-    matching = exact or [folder for folder in known if folder.name.startswith(run)]
-    if len(matching) != 1:
-        raise InvalidInput(f"{len(matching) or 'no'} runs begin with {run!r}", hint="see: testbed runs")
+    found = _named(known, run) if run else known[-1]
     if not variant:
-        return matching[0]
-    inside = [path.parent for path in sorted(matching[0].glob(f"{variant}*/result.json"))]
+        return found
+    inside = [path.parent for path in sorted(found.glob("*/result.json")) if path.parent.name.startswith(variant)]
     if len(inside) != 1:
-        names = ", ".join(path.parent.name for path in sorted(matching[0].glob("*/result.json"))) or "none"
-        raise InvalidInput(f"{len(inside) or 'no'} variants of {matching[0].name} begin with {variant!r}",
+        names = ", ".join(path.parent.name for path in sorted(found.glob("*/result.json"))) or "none"
+        raise InvalidInput(f"{len(inside) or 'no'} variants of {found.name} begin with {variant!r}",
                            hint=f"it has: {names}")
     return inside[0]
+
+
+def find_kept(root: Path, text: str) -> Path:
+    """The folder of a run below ``root`` by its id or the beginning of it, also of one without a result; never a folder
+    that lies elsewhere. Raises: InvalidInput when there is none, or several."""
+    return _named(all_folders(root), text)
+
+
+def _named(known: Sequence[Path], text: str) -> Path:
+    """Raises: InvalidInput."""
+    matching = [folder for folder in known if folder.name == text] or \
+        [folder for folder in known if text and folder.name.startswith(text)]
+    if len(matching) != 1:
+        raise InvalidInput(f"{len(matching) or 'no'} runs begin with {text!r}", hint="see: testbed runs")
+    return matching[0]
 
 
 def to_remove(

@@ -31,8 +31,8 @@ from testbed.load.locustfiles import examine_locustfile
 class LoadedExperiment:
     """An experiment without mistakes. ``manifests``: all documents of its workload, in order.
 
-    ``applied``: documents of each ``apply`` step by the step's name. ``texts``: every file that was read, to be kept
-    with the run.
+    ``applied``: documents of each ``apply`` step by the step's name. ``files``: all that were read, to be kept with the
+    run.
     """
 
     experiment: Experiment
@@ -202,7 +202,7 @@ def _check_condition(text: str, earlier: list[str], document: Document, at: Loca
     except ValueError as error:
         yield document.mistake(at, str(error), suggestion=error.suggestion if isinstance(error, Misspelt) else "")
         return
-    if not objective.step:
+    if not objective.step or objective.needs_baseline:
         yield document.mistake(at, "must ask for a value of an earlier step: <step>.requests.failed.ratio < 1%")
 
 

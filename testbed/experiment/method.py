@@ -20,7 +20,6 @@ from testbed.experiment.objectives import holds_now, parse_objective, say_value
 from testbed.experiment.platforms.protocol import Platform
 from testbed.experiment.repetition import Repetition, disruptions, ended_acts
 from testbed.experiment.result import Disruption, Verdict
-from testbed.experiment.scene import first
 from testbed.experiment.steps import Doer
 from testbed.experiment.stopping import RunStopped
 from testbed.experiment.timeline import Act, disruption_of, settled
@@ -229,5 +228,4 @@ class Method:
 
 
 def first_failure(observer: Observer, fault: str) -> str:
-    failed = first(index for index, item in enumerate(observer.injections(fault)) if item.failure)
-    return observer.injections(fault)[int(failed)].failure if failed is not None else ""
+    return next((item.failure for item in observer.injections(fault) if item.failure), "")

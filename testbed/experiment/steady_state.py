@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import operator
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -26,6 +25,7 @@ from testbed.experiment.kind import (
     ReadyCondition,
     TcpCondition,
 )
+from testbed.experiment.objectives import COMPARISONS
 from testbed.experiment.observations import deployment_seen
 from testbed.experiment.platforms.protocol import Platform
 from testbed.experiment.result import SteadyStateResult
@@ -34,8 +34,6 @@ from testbed.experiment.targets import find_target
 Answer = tuple[bool, str]
 POLL_S = 0.2
 TIMES = 2  # a condition must hold this often in a row
-_COMPARE = {"<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">": operator.gt,
-            ">=": operator.ge}
 
 
 def say(condition: Condition) -> str:
@@ -143,7 +141,8 @@ class SteadyState:
         if not numbers:
             return False, "the query has no result"
         sign, limit = re.match(r"\s*(<=|>=|==|!=|<|>)\s*(\S+)", body.expect).groups()  # type: ignore[union-attr]
-        return all(_COMPARE[sign](number, float(limit)) for number in numbers), f"is {', '.join(map(str, numbers[:5]))}"
+        met = all(COMPARISONS[sign](number, float(limit)) for number in numbers)
+        return met, f"is {', '.join(map(str, numbers[:5]))}"
 
     # --- through the API
 

@@ -141,7 +141,7 @@ def _objectives(experiment: Experiment, mistakes: list[Mistake]) -> tuple[Object
             suggestion = error.suggestion if isinstance(error, Misspelt) else ""
             mistakes.append(Mistake(f"{text!r}: {error}", "objective", suggestion=suggestion))
             continue
-        if experiment.spec.load.pulse is None and objective.quantity.startswith(("requests", "latency", "outage")):
+        if experiment.spec.load.pulse is None and objective.needs_pulse:
             mistakes.append(Mistake(f"{text!r} needs the pulse: nobody else counts requests", "objective"))
         found.append(objective)
     return tuple(found)

@@ -128,6 +128,17 @@ def test_runs_are_listed_shown_and_removed(testbed: Command, tmp_path: Path) -> 
     assert "no runs yet" in testbed("runs")[2]
 
 
+def test_what_was_broken_off_is_removed_too_and_a_folder_elsewhere_never(testbed: Command, tmp_path: Path) -> None:
+    broken = kept(tmp_path, "crash-01-aaaa", runs=1)
+    elsewhere = tmp_path / "mine"
+    (broken / "result.json").rename(broken / "journal.json")
+    elsewhere.mkdir()
+    (elsewhere / "result.json").write_text("{}")
+    for words in (str(elsewhere), "mine", "."):
+        assert testbed("runs", "rm", words, "--yes")[0] == 3 and elsewhere.exists()
+    assert testbed("runs", "rm", "crash-01", "--yes")[0] == 0 and not broken.exists()
+
+
 def test_a_no_removes_nothing(testbed: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = kept(tmp_path, "crash-01-aaaa", runs=1)
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)

@@ -265,6 +265,7 @@ def test_what_no_workload_has_may_be_patched(tmp_path: Path) -> None:
     ("Ingress", "canary.requests.failed.ratio < 1%", "the workload has no Ingress 'web'"),
     ("Service", "promote.requests.failed == 0", "is not a value of the result"),
     ("Service", "requests.failed == 0", "must ask for a value of an earlier step"),
+    ("Service", "baseline.canary.repair.ratio <= 1.1", "must ask for a value of an earlier step"),
 ])
 def test_wrong_patches_and_conditions_are_told(tmp_path: Path, kind: str, condition: str, told: str) -> None:
     with pytest.raises(InvalidInput) as refused:

@@ -43,8 +43,8 @@ def test_a_locustfile_runs_beside_a_slow_pulse(tmp_path: Path) -> None:
 
 def test_no_load_at_all_and_wrong_objectives_are_told_together() -> None:
     with pytest.raises(InvalidInput) as told:
-        load_test(LoadTest("web", 10.0, rate=0, objectives=("latncy.p99 < 1s", "what")))
-    assert len(told.value.mistakes) == 3
+        load_test(LoadTest("web", 10.0, rate=0, objectives=("latncy.p99 < 1s", "what", "availability >= 99%")))
+    assert len(told.value.mistakes) == 4
 
 
 def test_a_wrong_fault_is_told_with_its_field() -> None:
