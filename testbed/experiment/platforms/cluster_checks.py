@@ -96,8 +96,8 @@ async def _plurals(client: HttpClient, version: str) -> frozenset[str]:
     return frozenset(str(item.get("name")) for item in answer.get("resources") or ())
 
 
-def rights_for(loaded: LoadedExperiment, *, makes_namespace: bool) -> tuple[Right, ...]:
-    """All that a run of this experiment does through the API."""
+def rights_for(loaded: LoadedExperiment, *, makes_namespace: bool, guards: bool = True) -> tuple[Right, ...]:
+    """All that a run of this experiment does through the API. ``guards``: whom a fault hits is chosen here."""
     spec = loaded.experiment.spec
     where = spec.namespace
     rights = [Right(verb, kind, "" if kind in (NODES, EVENTS) else where) for kind in WATCHED
@@ -106,7 +106,9 @@ def rights_for(loaded: LoadedExperiment, *, makes_namespace: bool) -> tuple[Righ
         scope = where if kind.namespaced else ""
         rights += [Right(verb, kind, scope) for verb in ("get", "create", "patch", "delete")]
     for kind in dict.fromkeys(faults_of(loaded).values()):
-        rights += [Right(verb, kind, where) for verb in ("create", "list", "watch", "delete")]
+        rights += [Right(verb, kind, where) for verb in ("create", "get", "list", "watch", "delete")]
+        if guards and kind.group == CHAOS_MESH:
+            rights.append(Right("list", PODS))  # a limit is a share of all pods that the selector matches
     if any(condition.log is not None for condition in spec.steady_state):
         rights.append(Right("get", PODS, where, "log"))
     if any(step.rollout is not None and step.rollout.undo for step in spec.method):

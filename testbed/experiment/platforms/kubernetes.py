@@ -90,7 +90,8 @@ class KubernetesPlatform(FromHere):
         await check_kinds(self._client, loaded)
         namespace = loaded.experiment.spec.namespace
         missing = await self._namespace_missing(namespace)
-        notes = list(await check_rights(self._client, rights_for(loaded, makes_namespace=missing)))
+        notes = list(await check_rights(self._client, rights_for(
+            loaded, makes_namespace=missing, guards=self._client.guards)))
         if missing:
             await self._make_namespace(namespace)
         if faults_of(loaded) and self._client.guards:
