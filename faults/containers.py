@@ -44,7 +44,15 @@ async def _running(tools: Tools, engine: Engine, target: Target) -> ContainerSta
     running = [state for state in found or await _told(tools, engine, target) if state.running and state.pid > 1]
     if not running:
         raise TargetGone(f"container {target.id} is not running")
-    return max(running, key=lambda item: int(item.labels.get(labels.ATTEMPT) or 0))
+    newest = max(running, key=lambda item: int(item.labels.get(labels.ATTEMPT) or 0))
+    try:
+        # Where an engine itself restarts a container, a list may still tell of its last life.
+        now = await engine.inspect(newest.id)
+    except NoSuchContainer:
+        now = newest
+    if not now.running or now.pid <= 1:
+        raise TargetGone(f"container {target.id} is not running")
+    return now
 
 
 async def _told(tools: Tools, engine: Engine, target: Target) -> list[ContainerState]:
