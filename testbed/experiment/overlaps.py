@@ -13,9 +13,8 @@ from testbed.experiment.clients import Clients
 from testbed.experiment.observations import Evidence
 from testbed.experiment.result import Disruption
 from testbed.experiment.scene import last
-from testbed.experiment.segments import joined
+from testbed.experiment.spans import Span, union
 
-Span = tuple[float, float]
 SAME_S = 0.001  # marks from the same evidence
 
 
@@ -67,7 +66,7 @@ def _with_shared(
     if not others:
         return item
     names = tuple(other.name for other in others)
-    failed = sum(clients.requests(begin, end).failed for begin, end in joined(spans)) if clients else 0
+    failed = sum(clients.requests(begin, end).failed for begin, end in union(spans)) if clients else 0
     restored = item.marks.restored
     together = [other.name for other in others if restored is not None and other.marks.restored is not None
                 and abs(other.marks.restored - restored) <= SAME_S]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from testbed.experiment.durations import say_duration
 from testbed.experiment.observations import EXACT_S
 from testbed.experiment.result.timeline import Kind, Part
+from testbed.experiment.spans import union
 
 # What asks the API or is told by it: while that gives no answer, whoever needs it tries again.
 NEEDS_API: frozenset[Kind] = frozenset({"control", "endpoints", "scheduling", "eviction-timeout", "min-ready"})
@@ -87,7 +88,7 @@ def _limited(segment: Segment) -> list[Segment]:
 def _without(segment: Segment, away: Sequence[tuple[float, float]]) -> list[Segment]:
     """``segment`` with the stretches in which the API gave no answer taken out of it."""
     pieces, at = [], segment.start
-    for begin, end in joined(away):
+    for begin, end in union(away):
         begin, end = max(begin, at), min(end, segment.end)
         if begin >= end:
             continue
@@ -99,17 +100,6 @@ def _without(segment: Segment, away: Sequence[tuple[float, float]]) -> list[Segm
     if at < segment.end:
         pieces.append(replace(segment, start=at))
     return pieces
-
-
-def joined(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Overlapping spans as one."""
-    found: list[tuple[float, float]] = []
-    for begin, end in sorted(spans):
-        if found and begin <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
-        else:
-            found.append((begin, end))
-    return found
 
 
 def cut(segments: Sequence[Segment], start: float, end: float, start_u: float, end_u: float) -> tuple[Part, ...]:

@@ -69,24 +69,19 @@ class Counts:
 
 @dataclass(frozen=True)
 class Quality:
-    """Whether the prober can be believed. ``lateness_*``: how late requests left; ``cpu_share``: of one core."""
+    """Whether the prober can be believed. ``lateness_p99_s``: how late requests left."""
 
     sent: int
     missing: int  # indexes that were never recorded: the pulse was killed with them in flight
-    lateness_p50_s: float
     lateness_p99_s: float
-    lateness_max_s: float
-    cpu_share: float
 
-    def doubts(self, *, lateness_p99_limit_s: float, cpu_limit: float = 0.8) -> tuple[str, ...]:
+    def doubts(self, *, lateness_p99_limit_s: float) -> tuple[str, ...]:
         """Why a run with this pulse must be declared void; empty when it need not be."""
         reasons = []
         if self.sent == 0:
             reasons.append("the pulse sent nothing")
         if self.lateness_p99_s > lateness_p99_limit_s:
             reasons.append(f"the pulse sent late: p99 {self.lateness_p99_s * 1e3:.1f} ms")
-        if self.cpu_share > cpu_limit:
-            reasons.append(f"the pulse used {self.cpu_share:.0%} of a core")
         if self.missing:
             reasons.append(f"{self.missing} requests of the pulse were never recorded")
         return tuple(reasons)
@@ -209,15 +204,11 @@ def failures(records: Sequence[Record]) -> list[Record]:
     return sorted((record for record in records if not record.ok), key=lambda record: record.due_ns)
 
 
-def quality(records: Sequence[Record], cpu: Sequence[tuple[int, float]] = ()) -> Quality:
-    """Args: records: of all streams. cpu: (at_ns, cpu seconds used so far) as noted by the pulse's ticks."""
+def quality(records: Sequence[Record]) -> Quality:
+    """Args: records: of all streams."""
     late = sorted(record.lateness_s for record in records if record.sent_ns)
-    share = 0.0
-    if len(cpu) >= 2 and cpu[-1][0] > cpu[0][0]:
-        share = (cpu[-1][1] - cpu[0][1]) / ((cpu[-1][0] - cpu[0][0]) / 1e9)
     tops: dict[str, int] = {}
     for record in records:
         tops[record.stream] = max(tops.get(record.stream, -1), record.index)
     missing = sum(top + 1 for top in tops.values()) - len(records)
-    worst = late[-1] if late else 0.0
-    return Quality(len(late), max(0, missing), percentile(late, 0.5), percentile(late, 0.99), worst, share)
+    return Quality(len(late), max(0, missing), percentile(late, 0.99))
