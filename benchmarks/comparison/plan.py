@@ -27,7 +27,8 @@ SEVERAL_NODES = ("testbed", "swarm", "swarm-equal-timers")
 RECOVERIES = (
     Comparison("crash", "A container dies", EXAMPLES / "crash.yaml", "crash", ORCHESTRATORS),
     Comparison("hang", "A container hangs", HERE / "hang.yaml", "hang", ORCHESTRATORS),
-    Comparison("node-loss", "A node loses its power for a minute", HERE / "node-loss.yaml", "lose-a-node", SEVERAL_NODES,
+    Comparison("node-loss", "A node loses its power for a minute", HERE / "node-loss.yaml", "lose-a-node",
+               SEVERAL_NODES,
                "Every node is a container with an engine of its own. Plain Docker has one engine: with it everything "
                "is lost until its power is back, and nothing is there that could heal."),
     Comparison("update", "A new version is shipped", HERE / "update.yaml", "ship-v2", ORCHESTRATORS),

@@ -21,6 +21,20 @@ from testbed.load.edges import edges_s
 from testbed.load.pace import Pace
 from testbed.load.records import Outcome, Record
 
+_CALM_NS = 2_000_000_000
+_ENOUGH = 10  # requests, for a normal band
+_SLACK_S = 0.02
+_FOLLOWED_NS = 250_000_000
+
+
+def _calm(healthy: list[Record]) -> list[Record]:
+    """Without the warm-up, when everybody connects for the first time: the later half, at least the last 2 s."""
+    if not healthy:
+        return healthy
+    length_ns = healthy[-1].due_ns - healthy[0].due_ns
+    since_ns = healthy[-1].due_ns - max(_CALM_NS, length_ns // 2)
+    return [record for record in healthy if record.due_ns >= since_ns]
+
 
 class Clients:
     """The pulse's fresh-connection stream, by due time.
@@ -36,8 +50,8 @@ class Clients:
         self._dues = [record.due_ns for record in self.records]
         self._pace = Pace(self.records)
         healthy_ns = start_ns + int(healthy_until_s * 1e9)
-        self.band = rule.normal_band(self.records, healthy_ns)
-        self._healthy = self.records[:bisect_left(self._dues, healthy_ns)]
+        self._healthy = _calm(self.records[:bisect_left(self._dues, healthy_ns)])
+        self.band = rule.normal_band(self._healthy if len(self._healthy) >= _ENOUGH else self.records, healthy_ns)
         self._last_ns = max((max(record.done_ns, record.due_ns) for record in self.records), default=start_ns)
         self.end_s = self._at(self._last_ns)
         self._windows = rule.outages(self.records, self.band, until_ns=self._last_ns)
@@ -58,16 +72,30 @@ class Clients:
         return self.records[bisect_left(self._dues, self._ns(begin_s)):bisect_left(self._dues, self._ns(end_s))]
 
     def _met(self, begin_s: float, end_s: float) -> list[Record]:
-        """Due in this stretch, and the one before it, that met its beginning on the way."""
-        return self._due_between(begin_s - self.period_s(begin_s), end_s)
+        """Due in this stretch, and what was on its way when it began and did not end well."""
+        due = self._due_between(begin_s, end_s)
+        if self._followed(end_s):
+            due = [record for record in due if not self._hit_on_its_way(record, end_s)]
+        early = self._due_between(begin_s - max(self.band.limit_s, self.period_s(begin_s)), begin_s)
+        return [*(record for record in early if self._hit_on_its_way(record, begin_s)), *due]
+
+    def _hit_on_its_way(self, record: Record, at_s: float) -> bool:
+        """Whether it had left before ``at_s``, as lately as is normal, was not answered yet, and was not answered
+        normally."""
+        at_ns = self._ns(at_s)
+        return 0 < at_ns - record.due_ns <= self.band.limit_s * 1e9 \
+            and (not record.done_ns or record.done_ns >= at_ns) and not rule.normal(record, self.band)
+
+    def _followed(self, end_s: float) -> bool:
+        """Whether requests go on after this end: at the end of the records nothing follows that one could belong to."""
+        return bool(self._dues) and self._dues[-1] > self._ns(min(end_s, self.end_s)) + _FOLLOWED_NS
 
     def outages(self, begin_s: float = float("-inf"), end_s: float = float("inf")) -> tuple[Outage, ...]:
-        """Windows that begin in this stretch (one period earlier counts: that request met it on its way)."""
+        """Windows that begin in this stretch, or whose first request was on its way when it began."""
         found = []
         for window in self._windows:
             begin = self._at(window.begin_ns)
-            slack = window.resolution_s + 0.02
-            if begin_s - slack <= begin < end_s - slack:
+            if self._begins_within(window, begin_s, end_s):
                 end = self._at(window.end_ns) if window.over else max(self.end_s, begin)
                 failed = len(rule.failures(self._due_between(begin, end)))
                 of_start, of_end = edges_s(self.records, window, self.band)
@@ -77,6 +105,16 @@ class Clients:
                     end_uncertainty_s=round(of_end, 6), ended=window.over,
                 ))
         return tuple(found)
+
+    def _begins_within(self, window: rule.Outage, begin_s: float, end_s: float) -> bool:
+        begin, slack = self._at(window.begin_ns), window.resolution_s + _SLACK_S
+        if begin < begin_s - slack:
+            return self._hit_on_its_way(self._first_of(window), begin_s)
+        later = self._followed(end_s) and self._hit_on_its_way(self._first_of(window), end_s)
+        return begin < end_s - slack and not later
+
+    def _first_of(self, window: rule.Outage) -> Record:
+        return self.records[bisect_left(self._dues, window.begin_ns)]
 
     def requests(self, begin_s: float | None = None, end_s: float | None = None) -> Requests:
         """Counts of requests due in this stretch (all of them without one)."""

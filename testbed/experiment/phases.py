@@ -121,7 +121,7 @@ class RepetitionRunner:
         finally:
             found.watched_until = self.observer.now()
             self.method.refresh()
-            found.pulse, found.locust = await self.load.stop(self.observer.start_ns, found.method_began)
+            found.pulse, found.locust = await self.load.stop(self.observer.start_ns, found.healthy_until_s)
             found.targets, found.generator = self.load.targets(), self.load.generator()
             if self.books is not None:
                 self.tell("asking for what was written")

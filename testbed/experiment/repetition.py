@@ -81,17 +81,22 @@ class Repetition:
         self.phases.append(Phase.model_validate(
             {"name": name, "startS": round(start, 3), "endS": round(max(start, end), 3)}))
 
+    @property
+    def healthy_until_s(self) -> float:
+        """Until something was done to the system: what clients met before is normal."""
+        return min((act.started for act in self.acts), default=self.method_began)
+
     def clients(self) -> Clients | None:
         if self.pulse is None or not self.pulse.records or not self.pulse.rate:
             return None
         return Clients(self.pulse.stream(), start_ns=self.start_ns, rate=self.pulse.rate, deadline_s=self.deadline_s,
-                       healthy_until_s=self.method_began)
+                       healthy_until_s=self.healthy_until_s)
 
     def clients_of(self, step: str, clients: Clients | None) -> Clients | None:
         """Whose requests this step's marks and outages are computed from; ``clients``: the first target's."""
         wanted = self.step_targets.get(step)
         target = next((target for target in self.targets if target.name == wanted), None)
-        return clients if target is None else target.clients(self.start_ns, self.method_began)
+        return clients if target is None else target.clients(self.start_ns, self.healthy_until_s)
 
 
 def void_reason(repetition: Repetition) -> str:
@@ -142,7 +147,7 @@ def run_result(repetition: Repetition) -> RunResult:
         **({"requests": clients.requests(), "latency": clients.latency()} if clients else {}),
         send_lateness_p99_s=lateness, restarts=sum(series.restarts), series=series,
         events=shown_events(repetition.evidence, repetition.deployments), locust=repetition.locust,
-        targets=target_results(repetition.targets, repetition.start_ns, repetition.method_began),
+        targets=target_results(repetition.targets, repetition.start_ns, repetition.healthy_until_s),
         generator=repetition.generator, machine=repetition.machine,
         shipping=shipped(repetition), state=repetition.state, notes=tuple(notes),
     )

@@ -73,7 +73,7 @@ def test_the_view_of_a_stretch() -> None:
     assert view.outage_count == 2
     assert (view.outage_sum_s, view.outage_longest_s) == (pytest.approx(0.704, abs=0.01), pytest.approx(0.5, abs=0.01))
     assert view.outage_uncertainty_s == pytest.approx(0.044, abs=0.01)  # of four edges
-    assert view.availability_requests == pytest.approx(1 - 70 / 1001)
+    assert view.availability_requests == pytest.approx(1 - 70 / 1000)
     assert view.availability_time == pytest.approx(1 - 0.0704, abs=0.001)
     assert view.latency_normal_s == pytest.approx(1.202, abs=0.01)
     assert view.latency_disturbed_s == pytest.approx(1.2, abs=0.01)  # closer than a second: one disturbance
@@ -87,7 +87,7 @@ def test_the_view_of_a_calm_stretch_bounds_what_was_not_seen() -> None:
     view = clients([]).view(10.0, 20.0, red=[], slo=SloSpec.model_validate({"target": "99%"}))
     assert (view.outage_count, view.outage_sum_s, view.lost_s, view.depth, view.gray_s) == (0, 0.0, 0.0, 0.0, 0.0)
     assert (view.availability_requests, view.availability_time) == (1.0, 1.0)
-    assert view.failed_at_most == pytest.approx(3 / 1001)
+    assert view.failed_at_most == pytest.approx(3 / 1000)
     assert view.latency_normal_s is None and view.latency_disturbed_s == 0.0
     assert view.burn is not None and view.burn.bad == 0
 
@@ -147,3 +147,48 @@ def test_a_pulse_that_left_late_makes_the_run_void() -> None:
     late = [Record(r.index, r.stream, r.due_ns, r.due_ns + 200_000_000, r.due_ns + 202_000_000, r.outcome, 200, "")
             for r in records(30.0, [])]
     assert "late" in repetition(PulseData(start={"rate": RATE}, records=late)).void_reason
+
+
+# --- what was on its way
+
+
+def slow_system(fault_s: float, *, latency_s: float = 0.15, until_s: float = 30.0, warm_up_s: float = 0.0) -> Clients:
+    """Every answer takes ``latency_s``; what is answered from ``fault_s`` on, for half a second, is an error."""
+    made = []
+    for index in range(int(until_s * RATE)):
+        due_s = index / RATE
+        took_s = 3.0 - due_s if due_s < warm_up_s else latency_s
+        bad = fault_s <= due_s + took_s < fault_s + 0.5
+        due_ns = START_NS + int(due_s * 1e9)
+        made.append(Record(index, FRESH, due_ns, due_ns + 100_000, due_ns + int(took_s * 1e9),
+                           Outcome.STATUS if bad else Outcome.OK, 503 if bad else 200, "web-1"))
+    return Clients(made, start_ns=START_NS, rate=RATE, deadline_s=1.0, healthy_until_s=fault_s - 1.0)
+
+
+def test_requests_that_were_on_their_way_when_a_fault_hit_are_its_own() -> None:
+    """A system that takes 150 ms has 15 requests under way when it is hit, and they fail."""
+    seen = slow_system(10.0)
+    assert len(seen.outages(10.0, 30.0)) == 1
+    assert seen.outages(10.0, 30.0)[0].start_s == pytest.approx(9.85, abs=0.02)
+    assert seen.requests(10.0, 30.0).failed == seen.requests().failed == 50
+    assert seen.marks(10.0, 30.0)["first_failed"] == pytest.approx(9.85, abs=0.02)
+
+
+def test_they_are_not_also_the_disruptions_before() -> None:
+    seen = slow_system(10.0)
+    assert seen.outages(5.0, 10.0) == () and seen.requests(5.0, 10.0).failed == 0
+
+
+def test_a_request_that_waited_longer_than_is_normal_is_not_blamed_on_what_came_later() -> None:
+    made = [record for record in records(30.0, []) if record.index != 700]
+    made.append(Record(700, FRESH, START_NS + 7_000_000_000, START_NS + 7_000_100_000, START_NS + 11_000_000_000,
+                       Outcome.RESET, 0, ""))
+    seen = Clients(made, start_ns=START_NS, rate=RATE, deadline_s=1.0, healthy_until_s=5.0)
+    assert seen.requests(10.0, 20.0).failed == 0 and seen.requests(5.0, 10.0).failed == 1
+
+
+def test_the_warm_up_is_not_what_is_normal() -> None:
+    """The first requests of a load wait for everybody's first connection: they say nothing of what comes after."""
+    cold, warm = slow_system(10.0, warm_up_s=2.0), slow_system(10.0)
+    assert cold.band == warm.band
+    assert cold.view(10.0, 20.0).before == warm.view(10.0, 20.0).before

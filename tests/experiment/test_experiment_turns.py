@@ -132,10 +132,24 @@ async def test_void_runs_end_somewhere(world: RunnerWorld, monkeypatch: pytest.M
     assert len(result.runs) == 3 and result.verdict is Verdict.INCONCLUSIVE
 
 
-async def test_until_ci_ends_at_its_cap(world: RunnerWorld) -> None:
-    """Nothing is ever isolated here, so no interval is ever narrow."""
-    result = await world.job(write_experiment(world.folder), repetitions=Repetitions(1, 0.1, 3)).run_alone()
-    assert len(result.runs) == 3
+def repaired_after(seconds: float, result: RunResult) -> RunResult:
+    item = result.disruptions[0]
+    begin = item.marks.injected or 0.0
+    marks = item.marks.model_copy(update={"detected": begin, "isolated": begin + seconds, "restored": begin + seconds})
+    return result.model_copy(update={"disruptions": (item.model_copy(update={"marks": marks, "disrupted": True}),)})
+
+
+@pytest.mark.parametrize(("repairs", "runs"), [
+    ((1.0, 9.0, 2.0, 8.0, 3.0, 7.0, 4.0), 7),  # as many as may be: the interval stays wide
+    ((5.0, 5.1, 5.0, 5.1, 5.0, 5.1, 5.0), 5),  # as few as an interval needs
+])
+async def test_until_ci_ends_when_enough_is_known_or_at_its_cap(
+    world: RunnerWorld, monkeypatch: pytest.MonkeyPatch, repairs: tuple[float, ...], runs: int,
+) -> None:
+    monkeypatch.setattr(variant_run, "run_result", lambda repetition: repaired_after(
+        repairs[repetition.number - 1], run_result(repetition)))
+    result = await world.job(write_experiment(world.folder), repetitions=Repetitions(2, 0.1, 7)).run_alone()
+    assert len(result.runs) == runs
 
 
 async def test_platforms_are_all_there_before_anything_is_applied(world: RunnerWorld) -> None:
