@@ -11,7 +11,7 @@ from typing import Any
 
 from testbed.api.resources import DEPLOYMENTS, ResourceType
 from testbed.client.protocol import Client, PatchType
-from testbed.errors import ApiUnavailable, NotFound
+from testbed.errors import ApiError, ApiUnavailable, NotFound
 from testbed.experiment.manifests import defaulted_namespace, resource_of
 from testbed.experiment.observations import key_of
 
@@ -57,7 +57,7 @@ async def remove(client: Client, created: Sequence[Created], timeout_s: float = 
         try:
             await _delete(client, (resource, namespace, name), until)
             asked.append((resource, namespace, name))
-        except ApiUnavailable as error:
+        except ApiError as error:  # the others can go all the same
             left.append(f"{resource.kind} {name}: {error.message}")
     until = max(until, loop.time() + timeout_s / 2)
     for resource, namespace, name in reversed(asked):
@@ -70,7 +70,7 @@ async def remove(client: Client, created: Sequence[Created], timeout_s: float = 
 
 
 async def _delete(client: Client, what: Created, until: float) -> None:
-    """An API that is away is asked again. Raises: ApiUnavailable when it stays away."""
+    """An API that is away is asked again. Raises: ApiError when it refuses, or stays away."""
     resource, namespace, name = what
     # Foreground: a Deployment is gone only when its pods are.
     propagation = "Foreground" if resource == DEPLOYMENTS else "Background"
@@ -89,11 +89,11 @@ async def _delete(client: Client, what: Created, until: float) -> None:
 
 
 async def _there(client: Client, resource: ResourceType, namespace: str | None, name: str) -> bool:
-    """An API that does not answer has not said that it is gone."""
+    """An API that does not answer, or refuses to, has not said that it is gone."""
     try:
         await client.get(resource, name, namespace)
     except NotFound:
         return False
-    except ApiUnavailable:
+    except ApiError:
         pass
     return True

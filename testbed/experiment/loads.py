@@ -157,7 +157,13 @@ class RunLoad:
         """Ends all; what the first pulse and Locust measured.
 
         Args: start_ns: CLOCK_MONOTONIC at the start of the run. healthy_until_s: when the method began.
+
+        Raises: InvalidInput when what a pulse wrote cannot be read; all have ended then too.
         """
-        await asyncio.gather(*(pulse.stop() for pulse in self._pulses))
-        locust = await self.locust.stop(start_ns, healthy_until_s) if self.locust is not None else None
+        locust = None
+        try:
+            await asyncio.gather(*(pulse.stop() for pulse in self._pulses))
+        finally:
+            if self.locust is not None:
+                locust = await self.locust.stop(start_ns, healthy_until_s)
         return self.pulse.data if self.pulse is not None else None, locust

@@ -121,12 +121,25 @@ class RepetitionRunner:
         finally:
             found.watched_until = self.observer.now()
             self.method.refresh()
+            try:
+                await self._end_load()
+            finally:
+                await self.observer.stop()
+
+    async def _end_load(self) -> None:
+        """Records that cannot be read (a full disk) are told; all else that was seen is kept."""
+        found = self.repetition
+        try:
             found.pulse, found.locust = await self.load.stop(self.observer.start_ns, found.healthy_until_s)
             found.targets, found.generator = self.load.targets(), self.load.generator()
-            if self.books is not None:
-                self.tell("asking for what was written")
-                found.state = await self.books.account(self._written())
-            await self.observer.stop()
+        except TestbedError as error:
+            if found.verdict in (Verdict.PASSED, Verdict.OBJECTIVE_MISSED):
+                found.verdict, found.reason = Verdict.INCONCLUSIVE, error.message
+            else:
+                found.reason = f"{found.reason}; {error.message}"
+        if self.books is not None:
+            self.tell("asking for what was written")
+            found.state = await self.books.account(self._written())
 
     async def _worked_off(self) -> None:
         """The backlog is as short as before, while load goes on: what it took is a part of the recovery."""

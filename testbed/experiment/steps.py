@@ -142,7 +142,7 @@ class Doer:
 
     async def _apply(self, name: str, at: float) -> Act:
         manifests = self.applied[name]
-        await apply(self.client, manifests, self.namespace, self.created.append)
+        await apply(self.client, manifests, self.namespace, self._note)
         keys = deployments_in(manifests, self.namespace)
         act = Act(name, "apply", f"{len(manifests)} objects applied", at)
         if not keys:
@@ -150,6 +150,10 @@ class Doer:
         namespace, _, deployment = keys[0].partition("/")
         changed = await self.client.get(DEPLOYMENTS, deployment, namespace)
         return self._change(name, "apply", act.what, at, changed)
+
+    def _note(self, made: Created) -> None:
+        self.created.append(made)
+        self.journal.created(made[0].kind, made[1] or "", made[2])
 
     def _change(self, name: str, kind: Any, what: str, at: float, changed: Json) -> Act:
         meta = changed["metadata"]

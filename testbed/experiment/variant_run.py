@@ -108,9 +108,11 @@ class VariantRun:
                 interrupts=self._interrupts, tell=self._tell,
                 deployments=tuple(deployments_in(self.loaded.manifests, self.spec.namespace))
                 or await self._named(platform))
-            async with MachineWatch() as watch:
-                repetition = await runner.run()
-            self._created.extend(runner.doer.created)
+            try:
+                async with MachineWatch() as watch:
+                    repetition = await runner.run()
+            finally:
+                self._created.extend(runner.doer.created)
             repetition.machine = watch.load
             self.runs.append(run_result(repetition))
             if missing := await keep_logs(platform, self.runs[-1], self.folder):

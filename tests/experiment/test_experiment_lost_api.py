@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from runner_world import FakePlatform, RunnerWorld, write_experiment
 
-from testbed.api.resources import ResourceType
+from testbed.api.resources import CONFIG_MAPS, ResourceType
 from testbed.client.inprocess import InProcessClient
 from testbed.client.protocol import WatchEvent
-from testbed.errors import ApiUnavailable
+from testbed.errors import ApiUnavailable, Forbidden, NotFound
 from testbed.experiment import applying, method, phases
 from testbed.experiment.result import Result, Verdict
 
@@ -157,3 +157,23 @@ async def test_a_short_silence_is_lived_through(
     way(world).cut.clear()
     (run,) = (await job).runs
     assert (run.verdict, run.reason) == (Verdict.PASSED, "")
+
+
+async def test_one_object_that_may_not_be_deleted_keeps_no_other(
+    world: RunnerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}} for name in ("first", "kept", "last")]
+    created: list[applying.Created] = []
+    await applying.apply(world.client, maps, "default", created.append)
+    inner = world.client.delete
+
+    async def delete(resource: ResourceType, name: str, *args: Any, **more: Any) -> None:
+        if name == "kept":
+            raise Forbidden("you may not")
+        await inner(resource, name, *args, **more)
+
+    monkeypatch.setattr(world.client, "delete", delete)
+    assert await applying.remove(world.client, created, timeout_s=1.0) == ["ConfigMap kept: you may not"]
+    for name in ("first", "last"):
+        with pytest.raises(NotFound):
+            await world.client.get(CONFIG_MAPS, name, "default")

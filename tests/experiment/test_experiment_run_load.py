@@ -9,9 +9,10 @@ import pytest
 from runner_world import RunnerWorld, write_experiment
 
 from testbed.errors import InvalidInput
-from testbed.experiment import phases
+from testbed.experiment import loads, phases
 from testbed.experiment.loading import load_experiment
-from testbed.load.records import read
+from testbed.experiment.result import Verdict
+from testbed.load.records import PulseData, read
 
 LOAD = """\
   load:
@@ -49,6 +50,21 @@ async def test_every_target_is_measured_and_a_steps_clients_are_those_it_names(
     assert len(before) >= 5 and len(after) > 10
     assert before[1] - before[0] == pytest.approx(50e6, abs=10)
     assert after[-1] - after[-2] == pytest.approx(5e6, abs=10)
+
+
+async def test_records_that_cannot_be_read_are_told_and_everything_ends_all_the_same(
+    world: RunnerWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inner = loads.PulseProcess.stop
+
+    async def unreadable(self: loads.PulseProcess) -> PulseData:
+        await inner(self)
+        raise InvalidInput("it is not a pulse's file")
+
+    monkeypatch.setattr(loads.PulseProcess, "stop", unreadable)
+    result = await world.job(write_experiment(tmp_path, load=LOAD)).run_alone()
+    assert (result.verdict, result.reason) == (Verdict.INCONCLUSIVE, "it is not a pulse's file")
+    assert len(result.runs) == 1 and await world.left() == []
 
 
 def test_a_step_cannot_name_a_target_that_is_not_there(tmp_path: Path) -> None:
