@@ -23,7 +23,7 @@ from testbed.experiment.objectives import judge
 from testbed.experiment.phases import RepetitionRunner
 from testbed.experiment.platforms.protocol import Platform, RunsAlone
 from testbed.experiment.publishing import PublishedRun
-from testbed.experiment.repetition import run_result
+from testbed.experiment.repetition import Repetition, run_result
 from testbed.experiment.result import EXIT_CODES, Environment, ObjectiveResult, Result, RunResult, Verdict
 from testbed.experiment.saving import keep_inputs, write_result
 from testbed.experiment.statistics import over_runs
@@ -114,12 +114,21 @@ class VariantRun:
             finally:
                 self._created.extend(runner.doer.created)
             repetition.machine = watch.load
-            self.runs.append(run_result(repetition))
+            self.runs.append(self._result_of(repetition))
             if missing := await keep_logs(platform, self.runs[-1], self.folder):
                 self.journal.note(f"logs of run {number} that could not be kept", why=list(missing))
         finally:
             if not (self._keep and self.runs and not self.wants_more):
                 await self._clean(platform)
+
+    def _result_of(self, repetition: Repetition) -> RunResult:
+        """What was seen as a result. A bug of ours in making it must not cost the repetitions before it."""
+        try:
+            return run_result(repetition)
+        except Exception as error:
+            self.journal.note("a bug of ours", error=repr(error))
+            return RunResult(number=repetition.number, verdict=Verdict.BUG, reason=f"a bug of ours: {error!r}",
+                             started_at=repetition.started_at, duration_s=round(repetition.duration_s, 3))
 
     def _note(self, made: Created) -> None:
         self._created.append(made)

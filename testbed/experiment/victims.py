@@ -67,11 +67,12 @@ async def keep_logs(platform: Platform, run: RunResult, folder: Path) -> tuple[s
         if task not in done or task.cancelled():
             missing.append(f"{pod[1]}: not read within {WITHIN_S:g} s")
         elif (error := task.exception()) is not None:
-            if not isinstance(error, TestbedError):
-                raise error
-            missing.append(f"{pod[1]}: {error.message}")
+            missing.append(f"{pod[1]}: {error.message if isinstance(error, TestbedError) else repr(error)}")
         else:
-            _write(folder / "logs", run.number, pod, task.result())
+            try:
+                _write(folder / "logs", run.number, pod, task.result())
+            except OSError as full:
+                missing.append(f"{pod[1]}: cannot be written: {full.strerror}")
     return tuple(missing)
 
 

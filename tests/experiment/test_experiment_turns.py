@@ -125,6 +125,20 @@ async def test_void_runs_are_made_up_for(world: RunnerWorld, monkeypatch: pytest
     assert all(item.n + item.censored == 2 for item in result.statistics)
 
 
+async def test_a_bug_of_ours_costs_no_run_before_it(world: RunnerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(repetition: Any) -> RunResult:
+        if repetition.number == 2:
+            raise KeyError("web-1")
+        return run_result(repetition)
+
+    monkeypatch.setattr(variant_run, "run_result", broken)
+    run = world.job(write_experiment(world.folder, more="  runs: 3\n"))
+    result = await run.run_alone()
+    assert [one.verdict for one in result.runs] == [Verdict.PASSED, Verdict.BUG]
+    assert (result.exit_code, result.reason) == (70, "run 2: a bug of ours: KeyError('web-1')")
+    assert read_result(run.folder) == result and await world.left() == []
+
+
 async def test_void_runs_end_somewhere(world: RunnerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(variant_run, "run_result", lambda repetition: run_result(repetition).model_copy(
         update={"void_reason": "always"}))
