@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable
 
 from testbed.errors import TestbedError
-from testbed.experiment.accounting import writes
+from testbed.experiment.accounting import TOLERATED, drained_at, usual, writes
 from testbed.experiment.kind import Asked, StateSpec
 from testbed.experiment.platforms.protocol import Platform
 from testbed.experiment.repetition import LOOK_AT_BACKLOG_S
@@ -54,14 +54,14 @@ class Bookkeeper:
             return True
         since = self._now()
         while self._now() < since + DRAIN_S:
-            if any(one.length is not None and one.length <= most and one.at_s >= since for one in self.samples[-4:]):
+            if drained_at(self.samples, most, since) is not None:
                 return True
             await asyncio.sleep(LOOK_AT_BACKLOG_S)
         return False
 
-    def usual(self, until: float) -> float:
-        """The longest backlog that was seen before ``until``."""
-        return max((one.length for one in self.samples if one.length is not None and one.at_s < until), default=0.0)
+    async def back_to_usual(self, began: float) -> bool:
+        """Waits until the backlog is as short as before the method, which ``began`` then, for at most ``DRAIN_S``."""
+        return await self.drained(usual(self.samples, began) + TOLERATED)
 
     async def account(self, records: Iterable[Record]) -> StateView:
         """What became of what the pulse wrote, once nothing more is written and the backlog is worked off."""

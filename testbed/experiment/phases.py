@@ -143,7 +143,7 @@ class RepetitionRunner:
 
     async def _worked_off(self) -> None:
         """The backlog is as short as before, while load goes on: what it took is a part of the recovery."""
-        if self.books is not None and not await self.books.drained(self.books.usual(self.repetition.method_began) + 1):
+        if self.books is not None and not await self.books.back_to_usual(self.repetition.method_began):
             self.repetition.notes.append("the backlog did not get as short as before under load")
 
     def _written(self) -> Sequence[Record]:

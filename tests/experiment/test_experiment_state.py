@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from testbed.experiment import bookkeeping
-from testbed.experiment.accounting import NAMED, backlog, writes
+from testbed.experiment.accounting import NAMED, backlog, drained_at, usual, writes
 from testbed.experiment.bookkeeping import Bookkeeper
 from testbed.experiment.cascade import reached
+from testbed.experiment.interrupts import Interrupts
 from testbed.experiment.kind import StateSpec
-from testbed.experiment.result import Backlog, BacklogSample, Disruption, Marks
+from testbed.experiment.phases import RepetitionRunner
+from testbed.experiment.result import Backlog, BacklogSample, Disruption, Marks, Verdict
 from testbed.load.records import Outcome, Record
 
 
@@ -72,6 +75,20 @@ def test_a_backlog_is_drained_when_it_is_back_at_the_usual_for_good() -> None:
 
 def test_one_more_than_usual_is_no_backlog() -> None:
     assert of(samples(1, 1, 2, 2, 2)).drained_s == 0.0
+
+
+def test_what_an_earlier_step_left_is_not_usual() -> None:
+    """The wait and the figure hold it against the same: what was seen before the method."""
+    looks = samples(1, 2, 30, 40, 9, 9, 2)
+    found = of(looks, injected=4.0, restored=5.0)
+    assert found.usual == usual(looks, 2.0) == 2 and found.drained_s == 2.0
+
+
+def test_a_moment_of_calm_is_not_drained() -> None:
+    looks = samples(0, 9, 0, 9)
+    assert drained_at(looks, 1.0, 0.0) is None and drained_at(looks, 9.0, 0.5) == 0.5
+    assert drained_at([*looks, BacklogSample(at_s=4.0, length=0)], 1.0, 0.0) == 4.0
+    assert drained_at(looks, 1.0, 9.0) is None  # nobody looked
 
 
 def test_one_that_is_not_worked_off_while_we_watch_has_no_drain_time() -> None:
@@ -219,3 +236,28 @@ async def test_a_backlog_that_nobody_tells_is_unknown() -> None:
     books.start()
     await books.account([])
     assert books.samples and all(one.length is None for one in books.samples)
+
+
+async def test_whoever_interrupts_waits_for_no_backlog() -> None:
+    books = keeper({"/backlog": {"length": 7}, "/all": ["1"]})
+    books.start()
+    looks = len(books.samples)
+    found = await books.account([record(1), record(2)], patient=False)
+    assert found.writes is not None and found.writes.lost == 1 and "nobody waited" in found.problem
+    assert len(books.samples) - looks < 5
+
+
+async def test_an_interrupt_while_the_backlog_is_worked_off_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bookkeeping, "DRAIN_S", 3600.0)
+    books, interrupts = keeper({"/backlog": {"length": 7}, "/all": ["1"]}), Interrupts(lambda words: None)
+    runner: Any = SimpleNamespace(interrupts=interrupts, _written=lambda: [record(1)],
+                                  repetition=SimpleNamespace(verdict=Verdict.PASSED, reason=""))
+    books.start()
+    async with asyncio.timeout(30):
+        asking = asyncio.create_task(RepetitionRunner._account(runner, books))
+        while not books.samples:
+            await asyncio.sleep(0)
+        interrupts.ask()
+        found = await asking
+    assert runner.repetition.verdict is Verdict.INTERRUPTED
+    assert found.writes is not None and "nobody waited" in found.problem
