@@ -63,14 +63,22 @@ class Bookkeeper:
         """Waits until the backlog is as short as before the method, which ``began`` then, for at most ``DRAIN_S``."""
         return await self.drained(usual(self.samples, began) + TOLERATED)
 
-    async def account(self, records: Iterable[Record]) -> StateView:
-        """What became of what the pulse wrote, once nothing more is written and the backlog is worked off."""
-        problem = "" if await self.drained(0) else f"the backlog was not worked off within {DRAIN_S:g} s"
+    async def account(self, records: Iterable[Record], *, patient: bool = True) -> StateView:
+        """What became of what the pulse wrote, once nothing more is written and the backlog is worked off.
+
+        Args: patient: wait for the backlog; without, what is not worked off yet may look lost, and that is told.
+        """
+        problem = "" if await self._worked_off(patient) else (
+            f"the backlog was not worked off within {DRAIN_S:g} s" if patient
+            else "interrupted: nobody waited until the backlog was worked off")
         found = await self.stored()
         await self.stop()
         if isinstance(found, str):
             return StateView(samples=tuple(self.samples), problem=found)
         return StateView(writes=writes(records, found, self._spec.id), samples=tuple(self.samples), problem=problem)
+
+    async def _worked_off(self, patient: bool) -> bool:
+        return await self.drained(0) if patient else self._task is None
 
     async def stop(self) -> None:
         if self._task is not None:

@@ -25,7 +25,7 @@ from testbed.experiment.loads import RunLoad
 from testbed.experiment.method import Method
 from testbed.experiment.platforms.protocol import Platform
 from testbed.experiment.repetition import Repetition
-from testbed.experiment.result import Verdict
+from testbed.experiment.result import StateView, Verdict
 from testbed.experiment.steady_state import SteadyState
 from testbed.experiment.steps import Doer
 from testbed.experiment.stopping import RunStopped
@@ -139,7 +139,17 @@ class RepetitionRunner:
                 found.reason = f"{found.reason}; {error.message}"
         if self.books is not None:
             self.tell("asking for what was written")
-            found.state = await self.books.account(self._written())
+            found.state = await self._account(self.books)
+
+    async def _account(self, books: Bookkeeper) -> StateView:
+        """Whoever interrupts waits for no backlog."""
+        found, records = self.repetition, self._written()
+        try:
+            return await self.interrupts.guard(books.account(records))
+        except Interrupted:
+            if found.verdict in (Verdict.PASSED, Verdict.OBJECTIVE_MISSED):
+                found.verdict, found.reason = Verdict.INTERRUPTED, "interrupted by the user"
+            return await books.account(records, patient=False)
 
     async def _worked_off(self) -> None:
         """The backlog is as short as before, while load goes on: what it took is a part of the recovery."""

@@ -254,10 +254,7 @@ async def test_an_interrupt_while_the_backlog_is_worked_off_ends_the_wait(monkey
                                   repetition=SimpleNamespace(verdict=Verdict.PASSED, reason=""))
     books.start()
     async with asyncio.timeout(30):
-        asking = asyncio.create_task(RepetitionRunner._account(runner, books))
-        while not books.samples:
-            await asyncio.sleep(0)
-        interrupts.ask()
-        found = await asking
+        asyncio.get_running_loop().call_later(0.05, interrupts.ask)
+        found = await RepetitionRunner._account(runner, books)
     assert runner.repetition.verdict is Verdict.INTERRUPTED
     assert found.writes is not None and "nobody waited" in found.problem
