@@ -8,10 +8,22 @@ from pathlib import Path
 
 from testbed.core.environment import MissingConfig
 from testbed.core.projections import Files
+from testbed.errors import EnvironmentProblem
 
 
 def write_volumes(folder: Path, volumes: Mapping[str, Files]) -> dict[str, str]:
-    """Where each volume's files are. Raises: MissingConfig when a path leaves its volume."""
+    """Where each volume's files are.
+
+    Raises: MissingConfig when a path leaves its volume, EnvironmentProblem when they cannot be written.
+    """
+    try:
+        return _written(folder, volumes)
+    except OSError as error:
+        raise EnvironmentProblem(f"files of volumes cannot be written to {folder}: {error.strerror or error}",
+                                 hint="free some space there, or change who may write") from error
+
+
+def _written(folder: Path, volumes: Mapping[str, Files]) -> dict[str, str]:
     places = {}
     for name, content in volumes.items():
         root = folder / name

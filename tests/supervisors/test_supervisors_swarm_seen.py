@@ -9,7 +9,17 @@ from testbed.api import labels
 from testbed.core.pod_seen import Life
 from testbed.runtime.protocol import ContainerState, HealthState
 from testbed.supervisors.compose.translate import DEPLOYMENT
-from testbed.supervisors.swarm.seen import Managed, Scene, delayed, machines, services, stuck, tasks, unsettled
+from testbed.supervisors.swarm.seen import (
+    Managed,
+    Scene,
+    delayed,
+    machines,
+    services,
+    stuck,
+    tasks,
+    unsettled,
+    used_revisions,
+)
 from testbed.supervisors.swarm.watch import most_agreed
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -130,3 +140,14 @@ def test_what_most_engines_say_counts_and_one_that_is_alone_does_not() -> None:
     assert most_agreed([alone, two]) == two, "one that has just come back knows only itself"
     assert most_agreed([frozenset(), alone]) == alone
     assert most_agreed([]) == frozenset()
+
+
+def test_a_revision_is_used_while_a_task_has_it_or_a_rollback_may_bring_it_back() -> None:
+    def of(revision: str) -> Any:
+        return {"Labels": {**LABELS, labels.SPEC_HASH: revision}}
+
+    service = {"ID": "s", "Spec": of("r3"), "PreviousSpec": of("r2")}
+    draining = {**task("running", "shutdown"), "Spec": {"ContainerSpec": of("r1")}}
+    over = {**task("shutdown", "shutdown"), "Spec": {"ContainerSpec": of("r0")}}
+    assert used_revisions(Managed((draining, over), (), (service,))) == {
+        ("default/web", "r1"), ("default/web", "r2"), ("default/web", "r3")}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from testbed.core.environment import MissingConfig
+from testbed.errors import EnvironmentProblem
 from testbed.supervisors.volume_files import write_volumes
 
 
@@ -34,3 +35,9 @@ def test_a_volume_after_one_with_folders_is_beside_it_and_not_inside(tmp_path: P
     places = write_volumes(tmp_path, {"conf": {"deep/a": (b"1", 0o644)}, "secret": {"key": (b"2", 0o400)}})
     assert places == {"conf": str(tmp_path / "conf"), "secret": str(tmp_path / "secret")}
     assert sorted(path.name for path in (tmp_path / "conf").rglob("*")) == ["a", "deep"]
+
+
+def test_a_disk_that_takes_no_files_is_told_in_a_word_that_drivers_understand(tmp_path: Path) -> None:
+    (tmp_path / "volumes").write_text("in the way")
+    with pytest.raises(EnvironmentProblem, match="cannot be written to"):
+        write_volumes(tmp_path / "volumes" / "uid", {"conf": {"a": (b"1", 0o644)}})

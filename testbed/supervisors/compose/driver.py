@@ -19,10 +19,11 @@ from typing import Any
 from testbed.api import labels
 from testbed.api.instance import SLICE, Instance, NodeInstance
 from testbed.core.environment import MissingConfig
-from testbed.errors import ApiError, EngineError, EngineUnavailable, EnvironmentProblem, NoSuchImage, TestbedError
+from testbed.errors import ApiError, EngineError, EngineUnavailable, TestbedError
 from testbed.runtime.factory import open_nested_supervising_engine, open_supervising_engine
-from testbed.runtime.protocol import ContainerSpec, ContainerState
+from testbed.runtime.protocol import ContainerState
 from testbed.runtime.supervision import SupervisingEngine
+from testbed.supervisors.check_program import check_file, provide_check
 from testbed.supervisors.compose.autoheal import Autoheal
 from testbed.supervisors.compose.done import read_done, write_done
 from testbed.supervisors.compose.project import Project
@@ -37,7 +38,6 @@ from testbed.supervisors.wishes import Wishes
 log = logging.getLogger("supervisor")
 
 Json = dict[str, Any]
-CHECK_IMAGE = "testbed-healthcheck:1"
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 NODE = "machine"
 _LOOK_S = 1.0  # health checks come without an event
@@ -94,18 +94,16 @@ class ComposeDriver:
     async def _prepare(self) -> None:
         """The machine as it is shown, and the program for health checks. Waits for the engine as long as it takes.
 
-        Raises: EnvironmentProblem when the program's image is missing.
+        Raises: EnvironmentProblem when the program cannot be had.
         """
-        machines_own = open_supervising_engine(self._instance.engine_url)
+        await provide_check(self._instance)
         while True:
             try:
                 version = await self._engine.version()
-                await fetch_check(machines_own, self._instance)
                 break
             except EngineUnavailable as error:
                 log.info("%s", error)
                 await asyncio.sleep(_AGAIN_S / 8)
-        await machines_own.close()
         self._machine = replace(
             self._machine, ready=True, runs=f"docker://{version.version}", kernel=version.kernel,
             supervisor=f"Docker {version.version}, restart: always" + (", autoheal" if self._timers.autoheal else ""))
@@ -213,8 +211,7 @@ class ComposeDriver:
                 try:
                     await self._project.up(key, deployment)
                     self._stuck.pop(key, None)
-                    self._done[deployment["metadata"]["uid"]] = int(deployment["metadata"].get("generation") or 1)
-                    write_done(self._instance, self._done)
+                    self._note_done(deployment)
                     return
                 except (MissingConfig, TestbedError) as error:
                     self._stuck[key] = str(error)
@@ -226,6 +223,14 @@ class ComposeDriver:
         finally:
             self._ups.pop(key, None)
             self._wishes.wake()
+
+    def _note_done(self, deployment: Json) -> None:
+        """What cannot be written is typed once more by the next driver, which does no harm."""
+        self._done[deployment["metadata"]["uid"]] = int(deployment["metadata"].get("generation") or 1)
+        try:
+            write_done(self._instance, self._done)
+        except OSError as error:
+            log.warning("it cannot be written down which `up` has ended: %s", error)
 
     def _order_removals(self, states: Sequence[ContainerState]) -> None:
         """Containers whose pod is deleted, or is not in the API any more."""
@@ -267,35 +272,10 @@ def _open(instance: Instance, node: NodeInstance | None) -> SupervisingEngine:
 
 
 def _place(instance: Instance, node: NodeInstance | None, timers: Timers) -> Place:
-    check = str(instance.directory / "healthcheck")
+    check = str(check_file(instance))
     if node is None:
         return Place(instance.id, instance.name, instance.network, NODE, instance.node_cgroup(NODE), check, timers)
     return Place(instance.id, instance.name, instance.network, node.name, "", check, timers, (instance.dns_address,))
-
-
-async def fetch_check(engine: SupervisingEngine, instance: Instance) -> None:
-    """Puts the program for health checks where containers mount it from.
-
-    Raises: EnvironmentProblem (its image is missing), EngineError, EngineUnavailable.
-    """
-    target = instance.directory / "healthcheck"
-    if target.exists():
-        return
-    spec = ContainerSpec(
-        name=f"testbed-{instance.id}_healthcheck", image=CHECK_IMAGE,
-        labels={labels.INSTANCE: instance.id, labels.INSTANCE_NAME: instance.name, labels.ROLE: labels.ROLE_HELPER})
-    try:
-        container = await engine.create(spec)
-    except NoSuchImage as error:
-        raise EnvironmentProblem(f"image {CHECK_IMAGE} is missing", hint="build it: testbed setup") from error
-    try:
-        content = await engine.read_file(container, "/check")
-    finally:
-        await engine.remove(container)
-    temporary = target.with_suffix(".new")
-    temporary.write_bytes(content)
-    temporary.chmod(0o755)
-    temporary.replace(target)
 
 
 def _memory() -> str:

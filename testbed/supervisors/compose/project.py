@@ -20,6 +20,7 @@ from typing import Any
 
 from testbed.api import labels
 from testbed.api.instance import Instance
+from testbed.core.environment import Sources
 from testbed.errors import NoSuchImage
 from testbed.runtime.protocol import ContainerState
 from testbed.runtime.supervision import SupervisedSpec, SupervisingEngine
@@ -96,7 +97,8 @@ class Project:
         return wanted | {DEPLOYMENT: deployment} if deployment else wanted
 
     async def up(self, key: str, deployment: Json) -> None:
-        """Raises: EngineError, EngineUnavailable, ApiError, MissingConfig (a ConfigMap or Secret is not there)."""
+        """Raises: EngineError, EngineUnavailable, ApiError, MissingConfig (a ConfigMap or Secret is not there),
+        EnvironmentProblem (their files cannot be written)."""
         spec = deployment["spec"]
         replicas = int(spec.get("replicas", 1))
         present = [state for state in await self._engine.look(self.mine(key))
@@ -132,8 +134,8 @@ class Project:
         try:
             pod = await self._mirror.make_pod(deployment, name, self._place.node)
             sources = self._wishes.sources(meta["namespace"], self._place.node, self._host_ip)
-            volumes = write_volumes(self._folder(pod["metadata"]["uid"]), files(pod, sources))
-            spec = container_spec(self._place, deployment, pod, number, revision_of(deployment), sources, volumes)
+            spec = container_spec(self._place, deployment, pod, number, revision_of(deployment), sources,
+                                  self._written(pod, sources))
             container = await self._made(spec)
         except BaseException:
             self.being_made.discard(key)
@@ -141,6 +143,15 @@ class Project:
         self.made.add(key)
         self._wishes.wake()
         return number, container
+
+    def _written(self, pod: Json, sources: Sources) -> dict[str, str]:
+        """Its volumes' files, all of them or none."""
+        folder = self._folder(pod["metadata"]["uid"])
+        try:
+            return write_volumes(folder, files(pod, sources))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     async def _made(self, spec: SupervisedSpec) -> str:
         """A missing image is pulled, as Compose does."""

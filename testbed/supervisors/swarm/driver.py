@@ -18,9 +18,9 @@ from testbed.api import labels
 from testbed.api.instance import Instance, NodeInstance
 from testbed.core.profile import PROFILES
 from testbed.errors import ApiError, EngineError, EngineUnavailable
-from testbed.runtime.factory import open_supervising_engine, open_swarm_engine
+from testbed.runtime.factory import open_swarm_engine
 from testbed.runtime.swarm import SwarmEngine
-from testbed.supervisors.compose.driver import fetch_check
+from testbed.supervisors.check_program import provide_check
 from testbed.supervisors.mirror import Mirror, Picture
 from testbed.supervisors.swarm import membership, seen
 from testbed.supervisors.swarm.services import Services
@@ -73,7 +73,7 @@ class SwarmDriver:
 
     async def run(self) -> None:
         try:
-            await self._prepare()
+            await provide_check(self._instance)
             async with asyncio.TaskGroup() as group:
                 for node in self._nodes:
                     group.create_task(node.run())
@@ -87,20 +87,6 @@ class SwarmDriver:
                 task.cancel()
             for engine in (*self._engines.values(), *(node.engine for node in self._nodes)):
                 await engine.close()
-
-    async def _prepare(self) -> None:
-        """The program for health checks. Raises: EnvironmentProblem when its image is missing."""
-        engine = open_supervising_engine(self._instance.engine_url)
-        try:
-            while True:
-                try:
-                    await fetch_check(engine, self._instance)
-                    return
-                except EngineUnavailable as error:
-                    log.info("%s", error)
-                    await asyncio.sleep(_LOOK_S)
-        finally:
-            await engine.close()
 
     def _news(self) -> None:
         """A node's engine told something."""

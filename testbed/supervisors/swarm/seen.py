@@ -166,6 +166,16 @@ def services(managed: Managed, instance_id: str) -> dict[str, Json]:
     return found
 
 
+def used_revisions(managed: Managed) -> frozenset[tuple[str, str]]:
+    """(Deployment, revision): of tasks that have not ended, of services, and of what these would be rolled back to."""
+    specs = [json["Spec"].get("ContainerSpec") or {} for json in managed.tasks if not _ended(json)]
+    for service in managed.services:
+        specs += [service["Spec"], service.get("PreviousSpec") or {}]
+    found = (spec.get("Labels") or {} for spec in specs)
+    return frozenset((str(own[DEPLOYMENT]), str(own[labels.SPEC_HASH])) for own in found
+                     if DEPLOYMENT in own and labels.SPEC_HASH in own)
+
+
 def stuck(services: Iterable[Json]) -> dict[str, str]:
     """By Deployment, why an update of it does not get on."""
     return {

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from testbed.api import labels
@@ -19,9 +21,10 @@ from testbed.errors import NoSuchImage, TestbedError
 from testbed.runtime.supervision import SupervisedSpec
 from testbed.runtime.swarm import SwarmEngine
 from testbed.supervisors import shown
+from testbed.supervisors.check_program import check_file
 from testbed.supervisors.compose.translate import Place, container_spec, files
 from testbed.supervisors.mirror import Mirror
-from testbed.supervisors.swarm.seen import Managed, services
+from testbed.supervisors.swarm.seen import Managed, services, used_revisions
 from testbed.supervisors.swarm.timers import Timers
 from testbed.supervisors.swarm.translate import NODE_NAME, POD_NAME, left_out, scaled, service_spec
 from testbed.supervisors.swarm.watch import NodeWatch
@@ -65,6 +68,7 @@ class Services:
         for key in set(self.observed) - set(wanted):
             self.observed.pop(key)
             self.stuck.pop(key, None)
+        self._remove_files(managed, wanted)
 
     async def _bring(
         self, engine: SwarmEngine, key: str, deployment: Json, service: Json | None, nodes: list[NodeWatch]
@@ -106,14 +110,25 @@ class Services:
         """What plain Docker would be given, of a pod that stands for all. Raises: MissingConfig."""
         namespace, name = deployment["metadata"]["namespace"], deployment["metadata"]["name"]
         place = Place(self._instance.id, self._instance.name, "", NODE_NAME, "",
-                      str(self._instance.directory / "healthcheck"))
+                      str(check_file(self._instance)))
         pod = shown.pod(self._instance.supervisor, deployment, POD_NAME, NODE_NAME, revision)
         pod["metadata"]["uid"] = ""  # the API gives it when there is a task
         sources = self._wishes.sources(namespace, NODE_NAME, "")
-        folder = self._instance.directory / "volumes" / f"{namespace}_{name}_{revision}"
-        made = container_spec(place, deployment, pod, 0, revision, sources, write_volumes(folder, files(pod, sources)))
+        volumes = write_volumes(self._folder(f"{namespace}/{name}", revision), files(pod, sources))
+        made = container_spec(place, deployment, pod, 0, revision, sources, volumes)
         search = (f"{namespace}.svc.{_DOMAIN}", f"svc.{_DOMAIN}", _DOMAIN)
         return replace(made, dns_servers=(self._instance.dns_address,), dns_search=search, dns_options=("ndots:5",))
+
+    def _folder(self, key: str, revision: str) -> Path:
+        return self._instance.directory / "volumes" / f"{key.replace('/', '_')}_{revision}"
+
+    def _remove_files(self, managed: Managed, wanted: Mapping[str, Json]) -> None:
+        """Of volumes that no task has mounted, and that no service asks for, now or after a rollback."""
+        needed = {self._folder(key, revision_of(deployment)) for key, deployment in wanted.items()}
+        needed |= {self._folder(key, revision) for key, revision in used_revisions(managed)}
+        for folder in set((self._instance.directory / "volumes").glob("*_*_*")) - needed:
+            log.info("%s: its files are removed", folder.name)
+            shutil.rmtree(folder, ignore_errors=True)
 
     async def _ensure_image(self, node: NodeWatch, container: Mapping[str, Any], revision: str) -> None:
         """``Always``: copied anew for each change of the template. Raises: NoSuchImage, EngineError,
