@@ -135,8 +135,11 @@ async def _run(options: argparse.Namespace, plan: Plan, stream: IO[bytes]) -> No
         await pulse.run(t0_ns, drain_s=options.drain_s)
     finally:
         flusher.cancel()
+        (problem,) = await asyncio.gather(flusher, return_exceptions=True)
         sink.note({"kind": "end", **sink.usage(pulse)})
         sink.flush()
+    if isinstance(problem, OSError):  # it ended before its time, whether or not there was room again for its last words
+        raise problem
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -120,9 +120,13 @@ class SimulatedPulseRun:
         await self._running
         if not self._stream.closed:
             self._flushing.cancel()
+            await asyncio.gather(self._flushing, return_exceptions=True)
             self._sink.note({"kind": "end", **self._sink.usage(self._pulse)})
-            self._sink.flush()
-            self._stream.close()
+            with self._stream:
+                try:
+                    self._sink.flush()
+                except OSError as error:
+                    return f"its file takes no more: {error.strerror}"
         return ""
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any, cast
 
 import pytest
 from load_server import SERVER
 
 from testbed.load.outage import normal_band, outages, quality
 from testbed.load.records import KEEP, Follower, Outcome, read
+from testbed.load.sink import FileSink
 
 
 @pytest.fixture
@@ -83,6 +88,41 @@ def test_every_arrival_is_recorded_once_and_on_schedule(
     assert [record.due_ns - data.start["t0_ns"] for record in fresh] == [index * 10_000_000 for index in range(100)]
     assert all(record.ok and record.sent_ns >= record.due_ns for record in data.records)
     assert quality(data.records).missing == 0
+
+
+def test_a_pulse_whose_file_takes_no_more_ends_and_what_it_wrote_can_be_read(tmp_path: Path, free_port: int) -> None:
+    """A limit of the file's size is met as a full disk is: by a write that takes a part, then by none."""
+    prober = pulse(f"http://127.0.0.1:{free_port}/", tmp_path / "pulse", "--rate", "500", "--for", "60")
+    resource.prlimit(prober.pid, resource.RLIMIT_FSIZE, (10_000, 10_000))
+    _, told = prober.communicate(timeout=30)
+    assert prober.returncode == 4 and "File too large" in told
+    data = read(tmp_path / "pulse")
+    assert (tmp_path / "pulse").stat().st_size == 10_000 and len(data.records) > 50 and data.end is None
+
+
+def test_what_a_file_did_not_take_is_written_next_time_without_a_gap() -> None:
+    taken: list[bytes] = []
+    room = [100_000]
+
+    class Narrow(io.RawIOBase):
+        def write(self, block: Any) -> int:
+            if not room[0]:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            now = bytes(block[:room[0]])
+            room[0] -= len(now)
+            taken.append(now)
+            return len(now)
+
+    sink = FileSink(cast("IO[bytes]", Narrow()), {"rate": 1.0})
+    before = b"".join(taken)
+    room[0] = 3
+    sink.note({"kind": "tick"})
+    with pytest.raises(OSError, match="No space"):
+        sink.flush()
+    room[0] = 100_000
+    sink.note({"kind": "end"})
+    sink.flush()
+    assert b"".join(taken) == before + b'#{"kind": "tick"}\n#{"kind": "end"}\n'
 
 
 def test_refused_connections_fail_at_once(tmp_path: Path, free_port: int) -> None:
