@@ -8,11 +8,17 @@ from typing import Any
 
 import pytest
 
-from testbed.errors import EnvironmentProblem
+from testbed.errors import EnvironmentProblem, InvalidInput, TestbedError, UsageError
 from testbed.experiment.kind import ClusterSpec
 from testbed.experiment.loading import LoadedExperiment, load_experiment
 from testbed.experiment.platforms.protocol import RunsAlone
-from testbed.experiment.platforms.simulation import PREDICTED, SimulationPlatform, job_of, simulation_source
+from testbed.experiment.platforms.simulation import (
+    PREDICTED,
+    SimulationPlatform,
+    error_of,
+    job_of,
+    simulation_source,
+)
 from testbed.experiment.result import Result, RunResult, Verdict
 from testbed.experiment.runner import ExperimentRun
 from testbed.experiment.variants import variants_of
@@ -82,6 +88,24 @@ async def test_a_simulation_that_ends_is_told(crash: LoadedExperiment, tmp_path:
         platform.process.kill()
         with pytest.raises(EnvironmentProblem, match="the simulation ended"):
             await waiting
+
+
+async def test_what_is_wrong_in_the_input_is_told_as_that(crash: LoadedExperiment, tmp_path: Path) -> None:
+    other = LoadedExperiment(**{**vars(crash), "manifests": [deployment("sample:v1", imagePullPolicy="Sometimes")]})
+    async with simulation_source(lambda words: None)(ClusterSpec()) as platform:
+        assert isinstance(platform, SimulationPlatform)
+        with pytest.raises(TestbedError) as raised:
+            await platform.repetition(other, run_id="r", number=1, folder=tmp_path)
+    assert raised.value.exit_code == 3 and "Sometimes" in str(raised.value), raised.value
+
+
+@pytest.mark.parametrize("error", [
+    InvalidInput("no", hint="so"), UsageError("no", hint="so"), EnvironmentProblem("no", hint="so"),
+    TestbedError("no", hint="so")])
+def test_an_error_keeps_its_kind_between_processes(error: TestbedError) -> None:
+    found = error_of({"error": error.message, "hint": error.hint, "exitCode": error.exit_code})
+    assert type(found) is type(error) and found.exit_code == error.exit_code
+    assert found.hint == "so" and found.message == "simulation: no"
 
 
 # --- what is played, and how

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from testbed import __version__
 from testbed.client.protocol import Client
 from testbed.core.profile import PROFILES, Profile
-from testbed.errors import EnvironmentProblem, TestbedError
+from testbed.errors import EnvironmentProblem, InvalidInput, TestbedError, UsageError
 from testbed.experiment.kind import ClusterSpec
 from testbed.experiment.loading import LoadedExperiment
 from testbed.experiment.platforms.profile_words import timing_of
@@ -78,7 +78,7 @@ class SimulationPlatform:
             raise TestbedError(f"the simulation answered with no result: {str(error).splitlines()[0]}") from error
 
     async def _ask(self, job: Json, within_s: float) -> Json:
-        """Raises: EnvironmentProblem: the process ended or was silent; TestbedError: it could not do it."""
+        """Raises: EnvironmentProblem: the process ended or was silent; as `error_of`: it could not do it."""
         async with self._one_at_a_time:
             reader, writer = self.process.stdout, self.process.stdin
             assert reader is not None and writer is not None, "it was started with pipes"
@@ -98,10 +98,8 @@ class SimulationPlatform:
         if not line:
             raise EnvironmentProblem(f"the simulation ended: {await self._last_words()}")
         found: Json = json.loads(line)
-        if found.get("exitCode") == TestbedError.exit_code:
-            raise TestbedError(f"simulation: {found['error']}")
         if "error" in found:
-            raise EnvironmentProblem(f"simulation: {found['error']}", hint=str(found.get("hint") or ""))
+            raise error_of(found)
         return found
 
     async def _last_words(self) -> str:
@@ -134,6 +132,16 @@ class SimulationPlatform:
     def _nothing_there() -> NoReturn:
         raise EnvironmentProblem("a simulated cluster cannot be reached from here",
                                  hint="this command needs a cluster: --platform testbed")
+
+
+def error_of(answer: Json) -> TestbedError:
+    """What the process could not do, as the error that it was there: with its words, its hint and its exit code."""
+    words, hint = f"simulation: {answer['error']}", str(answer.get("hint") or "")
+    if answer.get("exitCode") == InvalidInput.exit_code:
+        return InvalidInput(words, hint=hint)
+    kind = next((kind for kind in (UsageError, EnvironmentProblem) if kind.exit_code == answer.get("exitCode")),
+                TestbedError)
+    return kind(words, hint=hint)
 
 
 def job_of(loaded: LoadedExperiment) -> Json:
