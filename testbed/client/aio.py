@@ -154,9 +154,12 @@ class HttpClient:
     # --- one call
 
     async def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
+        if self._session is not None:
+            return self._session
+        tls = await self._tls()
+        if self._session is None:  # nor has another call made one while this one waited for credentials
             # No limit: each watch holds a connection of its own.
-            connector = aiohttp.TCPConnector(ssl=await self._tls(), limit=0, keepalive_timeout=30)
+            connector = aiohttp.TCPConnector(ssl=tls, limit=0, keepalive_timeout=30)
             self._session = aiohttp.ClientSession(connector=connector, headers={"User-Agent": "testbed"},
                                                   read_bufsize=MAX_EVENT_BYTES, trust_env=False)
         return self._session

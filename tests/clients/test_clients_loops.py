@@ -295,3 +295,17 @@ async def test_an_event_in_a_namespace_that_is_gone_is_given_up() -> None:
     recorder.event({"kind": "Node", "metadata": {"name": "n"}}, "Normal", "Told", "x")
     await recorder.flush()
     assert [item.namespace for item in registry.list(r.EVENTS).items] == ["default"]
+
+
+async def test_calls_at_once_share_one_session() -> None:
+    """Credentials may have to be waited for, and each call of the first moment waits."""
+    class Slow(HttpClient):
+        async def _tls(self) -> bool:
+            await asyncio.sleep(0)
+            return True
+
+    client = Slow("http://127.0.0.1:9", "none")
+    sessions = await asyncio.gather(*(client._open() for _ in range(5)))
+    assert len(set(map(id, sessions))) == 1
+    await client.close()
+    assert all(session.closed for session in sessions)
