@@ -88,6 +88,15 @@ class Doer:
             return False
         return True
 
+    async def is_gone(self, step: str) -> bool:
+        """Whether the API says that a step's fault object is not there: undone, whatever watches have seen of it."""
+        meta = self.faults[step]["metadata"]
+        try:
+            await self.client.get(fault_resource(self.faults[step]), meta["name"], meta["namespace"])
+        except TestbedError as error:
+            return isinstance(error, NotFound)
+        return False
+
     # --- changes of Deployments
 
     async def _rollout(self, name: str, rollout: RolloutStep, at: float) -> Act:
