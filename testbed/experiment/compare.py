@@ -15,11 +15,20 @@ larger than all that came.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from testbed.experiment.contrast import RULES, Rules, Sample, sample
-from testbed.experiment.quantities import OF_DISRUPTION, Observed, Quantity, names_over, observed, uncertainty_s
+from testbed.experiment.quantities import (
+    OF_DISRUPTION,
+    OF_RUN,
+    Observed,
+    Quantity,
+    names_over,
+    observed,
+    observed_whole,
+    uncertainty_s,
+)
 from testbed.experiment.result.comparison import Compared, Comparison, Judgement
 from testbed.experiment.result.run import RunResult
 from testbed.experiment.result.whole import Environment, Result
@@ -45,15 +54,11 @@ def compare_runs(
 
     Args: not_comparable: why times must not be compared; counts are, all the same.
     """
-    found: list[tuple[str, Quantity[Any], Sample]] = []
-    for name in names_over((*a, *b)):
-        for quantity in OF_DISRUPTION:
-            values = observed(quantity, name, a), observed(quantity, name, b)
-            if any(values) and (quantity.primary or any(item.value for side in values for item in side)):
-                found.append((name, quantity, sample(quantity, *values, seed=seed, rules=rules)))
-    adjusted = _holm([item.p if quantity.primary else None for _, quantity, item in found])
+    found = [(name, quantity, sample(quantity, *values, seed=seed, rules=rules))
+             for name, quantity, values in _values(a, b)]
+    adjusted = _holm([item.p if quantity.primary and not _few(item, rules) else None for _, quantity, item in found])
     compared = tuple(
-        _judged(name, quantity, item, p, rules, not_comparable).model_copy(
+        judged(name, quantity, item, p, rules, not_comparable).model_copy(
             update={"uncertainty_s": max(_uncertainty(name, quantity, runs) for runs in (a, b))})
         for (name, quantity, item), p in zip(found, adjusted, strict=True))
     verdict, reason = _overall([item for item in compared if item.primary])
@@ -61,18 +66,23 @@ def compare_runs(
                       quantities=compared)
 
 
+def _values(
+    a: Sequence[RunResult], b: Sequence[RunResult]
+) -> Iterator[tuple[str, Quantity[Any], tuple[list[Observed], list[Observed]]]]:
+    """Both sides of everything that is worth comparing, by disruption; "" is the whole run."""
+    for quantity in OF_RUN:
+        whole = observed_whole(quantity, a), observed_whole(quantity, b)
+        if quantity.primary and any(whole):
+            yield "", quantity, whole
+    for name in names_over((*a, *b)):
+        for item in OF_DISRUPTION:
+            values = observed(item, name, a), observed(item, name, b)
+            if any(values) and (item.primary or any(one.value for side in values for one in side)):
+                yield name, item, values
+
+
 def _uncertainty(name: str, quantity: Quantity[Any], runs: Sequence[RunResult]) -> float:
     return uncertainty_s(quantity.key, (item for run in runs if (item := run.disruption(name)) is not None))
-
-
-def compare_values(
-    quantity: Quantity[Any], a: Iterable[float | None], b: Iterable[float | None], *, seed: int = 0,
-    rules: Rules = RULES, disruption: str = "",
-) -> Compared:
-    """One quantity alone. A None did not come while it was watched."""
-    sides = [[Observed(number, value) for number, value in enumerate(values, 1)] for values in (a, b)]
-    found = sample(quantity, sides[0], sides[1], seed=seed, rules=rules)
-    return _judged(disruption, quantity, found, found.p, rules, ())
 
 
 def machine_differences(a: Result, b: Result) -> tuple[str, ...]:
@@ -113,7 +123,7 @@ def _memory(one: Environment, other: Environment) -> tuple[str, ...]:
 
 
 def _holm(values: Sequence[float | None]) -> list[float]:
-    """Holm's adjusted p of those that are not None; the others' (secondary) stays what it is: 1.0 here means unused."""
+    """Holm's adjusted p of those that are not None; nan of the others (secondary, or of too few runs to be a test)."""
     order = sorted((index for index, value in enumerate(values) if value is not None),
                    key=lambda index: values[index] or 0.0)
     adjusted = [math.nan] * len(values)
@@ -127,10 +137,16 @@ def _holm(values: Sequence[float | None]) -> list[float]:
 # --- the verdict
 
 
-def _judged(
-    name: str, quantity: Quantity[Any], found: Sample, p_adjusted: float, rules: Rules, not_comparable: Sequence[str]
+def _few(found: Sample, rules: Rules) -> bool:
+    return min(len(found.a), len(found.b)) < rules.minimum_runs
+
+
+def judged(
+    name: str, quantity: Quantity[Any], found: Sample, p_adjusted: float, rules: Rules = RULES,
+    not_comparable: Sequence[str] = (),
 ) -> Compared:
-    few = min(len(found.a), len(found.b)) < rules.minimum_runs
+    """What is measured of one quantity, and what it means. Args: p_adjusted: nan where its own p decides."""
+    few = _few(found, rules)
     p_used = found.p if math.isnan(p_adjusted) else p_adjusted
     if few:
         verdict: Judgement = "cannot tell"
@@ -194,7 +210,7 @@ def _overall(primary: Sequence[Compared]) -> tuple[Judgement, str]:
     for verdict in ("worse", "cannot tell", "improved"):
         found = [item for item in primary if item.verdict == verdict]
         if found:
-            names = ", ".join(f"{item.disruption}.{item.quantity}" for item in found)
+            names = ", ".join(item.name for item in found)
             why = f" ({found[0].reason})" if verdict == "cannot tell" and found[0].reason else ""
             return found[0].verdict, names + why
     return ("same", "") if primary else ("cannot tell", "they have no disruption in common")

@@ -97,10 +97,10 @@ def _since_injection(mark: str) -> Callable[[Disruption], float | None]:
     return read
 
 
-def _counts() -> tuple[Quantity[Any], ...]:
-    """What is counted the same of a disruption and of a whole run."""
+def _counts(*, primary: bool) -> tuple[Quantity[Any], ...]:
+    """What is counted the same of a disruption and of a whole run; of the run it is made of the disruptions'."""
     return (
-        Quantity("requests.failed", "failed requests", _count("failed"), "", "failed", each_run=True, primary=True,
+        Quantity("requests.failed", "failed requests", _count("failed"), "", "failed", each_run=True, primary=primary,
                  floor=1.0, needs_pulse=True),
         Quantity("requests.late", "late requests", _count("late"), "", "late", each_run=True, floor=1.0,
                  needs_pulse=True),
@@ -110,7 +110,7 @@ def _counts() -> tuple[Quantity[Any], ...]:
                  each_run=True, floor=0.001, needs_pulse=True),
         Quantity("availability", "requests that did not fail", _availability, "ratio", lower_is_better=False,
                  each_run=True, floor=0.001, needs_pulse=True),
-        Quantity("restarts", "restarts", lambda subject: float(subject.restarts), "", each_run=True, primary=True,
+        Quantity("restarts", "restarts", lambda subject: float(subject.restarts), "", each_run=True, primary=primary,
                  floor=0.1),
     )
 
@@ -207,14 +207,15 @@ OF_DISRUPTION: Final[tuple[Quantity[Disruption], ...]] = (
     Quantity("cascade", "Deployments dragged along",
              lambda item: float(len({one.deployment for one in item.cascade})), "", each_run=True, floor=0.5,
              whom=frozenset({"fault", "uninvited"})),
-    *_counts(), *_of_clients(each_run=False), *_of_detector(), *_causes(),
+    *_counts(primary=True), *_of_clients(each_run=False), *_of_detector(), *_causes(),
 )
+# Of the whole run, primary is only what no disruption has.
 OF_RUN: Final[tuple[Quantity[RunResult], ...]] = (
-    Quantity("writes.lost", "acknowledged writes lost", _written("lost"), "", each_run=True, primary=True, floor=1.0,
+    Quantity("writes.lost", "acknowledged writes lost", _written("lost"), "", each_run=True, primary=True, floor=0.1,
              needs_state=True),
     Quantity("writes.acknowledged", "acknowledged writes", _written("acknowledged"), "", lower_is_better=False,
              each_run=True, floor=1.0, needs_state=True),
-    *_counts(), *_of_clients(each_run=True), *_of_detector(),
+    *_counts(primary=False), *_of_clients(each_run=True), *_of_detector(),
     *(_latency(name) for name in ("p50", "p95", "p99", "max")),
     Quantity("outage.longest", "longest outage", _measured(_longest), each_run=True, needs_pulse=True),
     Quantity("outage.total", "outage for users", _measured(lambda run: sum(item.seconds for item in run.outages)),
@@ -280,12 +281,22 @@ def observed(quantity: Quantity[Disruption], name: str, runs: Iterable[RunResult
     return found
 
 
+def observed_whole(quantity: Quantity[RunResult], runs: Iterable[RunResult]) -> list[Observed]:
+    """The same of the whole of each run. Runs in which it was not measured are not there."""
+    return [Observed(run.number, float(value)) for run in runs if (value := quantity.read(run)) is not None]
+
+
 def uncertainty_s(key: str, disruptions: Iterable[Disruption]) -> float:
     """How far one run's value of a time may be wrong: the middle of what the runs say; 0 where they say nothing."""
     mark = _ENDS.get(key)
     known = sorted(item.uncertainty_of(mark) if mark else sum(outage.length_uncertainty_s for outage in item.outages)
                    for item in disruptions) if mark or key.startswith("outage") else []
     return known[len(known) // 2] if known else 0.0
+
+
+def named(disruption: str, key: str) -> Quantity[Any] | None:
+    """What a statistic or a comparison is of; those of the whole run have no disruption."""
+    return of_disruption(key) if disruption else of_run(key)
 
 
 def names_over(runs: Iterable[RunResult]) -> tuple[str, ...]:

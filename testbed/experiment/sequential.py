@@ -31,19 +31,10 @@ def half_width(values: Sequence[Observed], seed: int = 0) -> float | None:
     return (interval[1] - interval[0]) / 2
 
 
-def enough(
-    values: Sequence[float | None], target_ratio: float, *, floor: float = 0.0, seed: int = 0
-) -> bool:
-    """Whether the interval of the median is within ``target_ratio`` of it on each side.
-
-    Args: values: one a run; None did not come while it was watched. floor: a half-width below it is narrow enough
-        whatever the median is.
-    """
-    return _narrow([Observed(number, value) for number, value in enumerate(values, 1)], target_ratio, floor, seed)[0]
-
-
-def _narrow(values: Sequence[Observed], target_ratio: float, floor: float, seed: int) -> tuple[bool, float]:
-    """Whether it is, and the half-width relative to the median (infinite where that cannot be said)."""
+def narrow(values: Sequence[Observed], target_ratio: float, floor: float, seed: int) -> tuple[bool, float]:
+    """Whether the interval of the median is within ``target_ratio`` of it on each side, and its half-width relative to
+    the median (infinite where that cannot be said). ``floor``: a half-width below it is narrow enough whatever the
+    median is."""
     half = half_width(values, seed)
     if half is None:
         return False, math.inf
@@ -72,7 +63,7 @@ def look(runs: Sequence[RunResult], target_ratio: float, seed: int = 0) -> Look:
             values = observed(quantity, name, trusted)
             if not values:
                 continue
-            narrow, ratio = _narrow(values, target_ratio, quantity.floor, seed)
-            if not narrow and (worst.enough or ratio > worst.ratio):
+            known, ratio = narrow(values, target_ratio, quantity.floor, seed)
+            if not known and (worst.enough or ratio > worst.ratio):
                 worst = Look(False, f"{name}.{quantity.key}", ratio)
     return worst if trusted and names_over(trusted) else Look(False, "no run can be trusted yet", math.inf)

@@ -8,10 +8,19 @@ estimator), and are never dropped. numpy is imported only where an interval is m
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from testbed.experiment.quantities import OF_DISRUPTION, Observed, Quantity, Unit, names_over, observed
+from testbed.experiment.quantities import (
+    OF_DISRUPTION,
+    OF_RUN,
+    Observed,
+    Quantity,
+    Unit,
+    names_over,
+    observed,
+    observed_whole,
+)
 from testbed.experiment.result import RunResult, Statistic
 from testbed.experiment.result.statistics import Outlier
 
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
     Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 RESAMPLES = 2000
+LEVEL = 0.95  # of intervals
 MIN_FOR_INTERVAL = 5  # fewer values than this give no interval worth printing
 MIN_FOR_OUTLIERS = 5
 OUTLIER_Z = 3.5  # Iglewicz and Hoaglin's limit for the modified z
@@ -116,7 +126,7 @@ def _survival_medians(values: Sequence[Observed], seed: int) -> Floats:
 # --- intervals and outliers
 
 
-def median_interval(values: Sequence[float], seed: int, level: float = 0.95) -> tuple[float, float] | None:
+def median_interval(values: Sequence[float], seed: int, level: float = LEVEL) -> tuple[float, float] | None:
     """Bootstrap percentile interval of the median; None when there are too few values."""
     if len(values) < MIN_FOR_INTERVAL:
         return None
@@ -160,7 +170,7 @@ def _percentiles(drawn: Floats, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def censored_interval(values: Sequence[Observed], seed: int, level: float = 0.95) -> tuple[float, float] | None:
+def censored_interval(values: Sequence[Observed], seed: int, level: float = LEVEL) -> tuple[float, float] | None:
     """The same where some are censored; an end is infinite where it lies beyond what was watched."""
     if len(values) < MIN_FOR_INTERVAL:
         return None
@@ -190,14 +200,6 @@ def outliers(values: Sequence[Observed], floor: float = 0.0) -> tuple[Outlier, .
 # --- the statistic
 
 
-def statistic(
-    disruption: str, quantity: str, values: Iterable[float | None], *, seed: int, unit: Unit = "s"
-) -> Statistic:
-    """One quantity over runs 1, 2, 3 ... A None is a run in which it did not end while we watched."""
-    return statistic_of(disruption, quantity, [Observed(number, value) for number, value in enumerate(values, 1)],
-                        seed=seed, unit=unit)
-
-
 def statistic_of(
     disruption: str, quantity: str, values: Sequence[Observed], *, seed: int, unit: Unit = "s",
     floor: float = 0.0,
@@ -215,6 +217,7 @@ def statistic_of(
         median=_finite(_quantile(values, numbers, 0.5)), mean=None if censored else math.fsum(numbers) / len(numbers),
         p95=_finite(_quantile(values, numbers, 0.95)), p99=_finite(_quantile(values, numbers, 0.99)),
         minimum=min(numbers), maximum=max(numbers), ci_low=_finite(low), ci_high=_finite(high),
+        ci_level=LEVEL,
         zero_bound=zero_bound(len(numbers)) if unit == "" and not any(numbers) else None,
         outliers=outliers(values, floor), values=tuple(numbers), runs=tuple(run for run, _ in seen),
     )
@@ -232,10 +235,13 @@ def _finite(value: float | None) -> float | None:
 
 
 def over_runs(runs: Sequence[RunResult], seed: int) -> tuple[Statistic, ...]:
-    """Every quantity of every disruption that was asked for, over the runs that can be trusted."""
+    """Every quantity of every disruption that was asked for, and of the whole run what no disruption has, over the runs
+    that can be trusted."""
     trusted = [run for run in runs if not run.void_reason]
-    return tuple(found for name in names_over(trusted) for quantity in OF_DISRUPTION
-                 if (found := _over(quantity, name, trusted, seed)) is not None)
+    whole = (statistic_of("", quantity.key, values, seed=seed, unit=quantity.unit, floor=quantity.floor)
+             for quantity in OF_RUN if quantity.primary and (values := observed_whole(quantity, trusted)))
+    return (*whole, *(found for name in names_over(trusted) for quantity in OF_DISRUPTION
+                      if (found := _over(quantity, name, trusted, seed)) is not None))
 
 
 def _over(quantity: Quantity[Any], name: str, runs: Sequence[RunResult], seed: int) -> Statistic | None:

@@ -5,22 +5,42 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from testbed.experiment.compare import compare, compare_runs, compare_values
-from testbed.experiment.quantities import of_disruption
-from testbed.experiment.result import Disruption, Environment, Marks, Outage, Requests, Result, RunResult, Verdict
+from testbed.experiment.compare import compare, compare_runs, judged
+from testbed.experiment.contrast import sample
+from testbed.experiment.quantities import Observed, Quantity, of_disruption
+from testbed.experiment.result import (
+    Disruption,
+    Environment,
+    Marks,
+    Outage,
+    Requests,
+    Result,
+    RunResult,
+    StateView,
+    Verdict,
+    Writes,
+)
+from testbed.experiment.result.comparison import Compared
 from testbed.experiment.result.machine import MachineLoad
 
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 OPPOSITE = {"worse": "improved", "improved": "worse", "same": "same", "cannot tell": "cannot tell"}
 REPAIR, FAILED = of_disruption("repair"), of_disruption("failed")
 assert REPAIR is not None and FAILED is not None
+
+
+def compare_values(quantity: Quantity[Disruption], *sides: Iterable[float | None]) -> Compared:
+    """One quantity alone. A None did not come while it was watched."""
+    a, b = ([Observed(number, value) for number, value in enumerate(values, 1)] for values in sides)
+    found = sample(quantity, a, b, seed=0)
+    return judged("", quantity, found, found.p)
 
 
 # --- how often the rule is right (fixed seeds)
@@ -252,3 +272,47 @@ def test_without_a_common_disruption_nothing_can_be_told() -> None:
     other = result(*STEADY).model_copy(update={"runs": ()})
     assert compare(other, other).verdict == "cannot tell"
     assert compare_runs("a", [run(1, 1.0, uninvited=True)], "b", []).verdict == "cannot tell"
+
+
+# --- the whole run
+
+
+def writing(number: int, lost: int | None) -> RunResult:
+    """None: nobody could say what became of the writes."""
+    writes = None if lost is None else Writes(acknowledged=1000, stored=1000 - lost, lost=lost)
+    return run(number, 1.0 + number / 200).model_copy(update={"state": StateView(writes=writes)})
+
+
+def writings(*lost: int | None) -> list[RunResult]:
+    return [writing(number, one) for number, one in enumerate(lost, 1)]
+
+
+def test_a_release_that_loses_writes_is_worse() -> None:
+    kept, one_lost = writings(*[0] * 10), writings(*[1] * 10)
+    found = compare_runs("a", kept, "b", one_lost)
+    assert (found.verdict, found.reason) == ("worse", "writes.lost")
+    assert compare_runs("a", one_lost, "b", kept).verdict == "improved"
+    assert compare_runs("a", kept, "b", kept).verdict == "same"
+    lost = found.of("", "writes.lost")
+    assert lost is not None and lost.primary and (lost.centre_a, lost.centre_b) == (0, 1)
+
+
+def test_writes_that_nobody_could_account_for_are_not_taken_for_kept() -> None:
+    found = compare_runs("a", writings(*[0] * 10), "b", writings(*[None] * 10))
+    assert found.verdict == "cannot tell" and "writes.lost" in found.reason
+
+
+def test_what_the_whole_run_shares_with_its_disruptions_is_compared_once() -> None:
+    found = compare(result(*STEADY, failed=1), result(*STEADY, failed=9))
+    assert [item.name for item in found.primary if item.verdict == "worse"] == ["a.failed"]
+
+
+def test_values_of_too_few_runs_take_no_power_from_the_others() -> None:
+    """Holm counts only what could be tested."""
+    draw = random.Random(3)
+    a = [run(n, 1.0 + draw.random()) for n in range(1, 21)]
+    b = [run(n, 1.0 + draw.random() + 0.22) for n in range(1, 21)]
+    rare = (Disruption(name="rare", kind="fault", marks=Marks(injected=1.0, isolated=1.1, restored=2.0)),)
+    more = [[side[0].model_copy(update={"disruptions": (*side[0].disruptions, *rare)}), *side[1:]] for side in (a, b)]
+    alone, beside = (compare_runs("a", x, "b", y).of("a", "repair") for x, y in ((a, b), more))
+    assert alone is not None and beside is not None and alone.p_adjusted == beside.p_adjusted

@@ -14,14 +14,14 @@ from testbed.core.profile import FAST
 from testbed.experiment.compare import compare_runs
 from testbed.experiment.jitter import injection_jitter, longest_period
 from testbed.experiment.objectives import Misspelt, judge, parse_objective, say_value
-from testbed.experiment.quantities import OF_DISRUPTION, OF_RUN
+from testbed.experiment.quantities import OF_DISRUPTION, OF_RUN, Observed
 from testbed.experiment.result import Disruption, Latency, Marks, Requests, RunResult, Verdict
 from testbed.experiment.statistics import (
     median,
     median_interval,
     over_runs,
     quantile,
-    statistic,
+    statistic_of,
     supported_quantile,
 )
 
@@ -180,14 +180,18 @@ def test_the_interval_holds_the_median_and_is_repeatable(values: list[float], se
     assert interval[0] <= median(values) <= interval[1] or interval[0] == interval[1]
 
 
+def observed(*values: float | None) -> list[Observed]:
+    return [Observed(number, value) for number, value in enumerate(values, 1)]
+
+
 def test_few_values_have_no_interval_and_no_p95() -> None:
-    few = statistic("a", "repair", [1.0, 2.0, 3.0], seed=1)
+    few = statistic_of("a", "repair", observed(1.0, 2.0, 3.0), seed=1)
     assert (few.ci_low, few.p95, few.median, few.n) == (None, None, 2.0, 3)
-    assert statistic("a", "repair", [float(n) for n in range(20)], seed=1).p95 == pytest.approx(18.05)
+    assert statistic_of("a", "repair", observed(*range(20)), seed=1).p95 == pytest.approx(18.05)
 
 
 def test_censored_runs_are_counted_not_dropped() -> None:
-    found = statistic("a", "repair", [1.0, None, None], seed=1)
+    found = statistic_of("a", "repair", observed(1.0, None, None), seed=1)
     assert (found.n, found.censored, found.median) == (1, 2, None)
 
 

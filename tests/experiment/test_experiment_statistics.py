@@ -12,16 +12,15 @@ from hypothesis import strategies as st
 
 from testbed.experiment import quantities
 from testbed.experiment.quantities import OF_DISRUPTION, OF_RUN, Observed, of_disruption, watched_s
-from testbed.experiment.result import Disruption, Gap, Marks, Phase, Requests, RunResult, Verdict
+from testbed.experiment.result import Disruption, Gap, Marks, Phase, Requests, RunResult, StateView, Verdict, Writes
 from testbed.experiment.result.timeline import Part
-from testbed.experiment.sequential import MINIMUM_RUNS, enough, half_width, look
+from testbed.experiment.sequential import MINIMUM_RUNS, half_width, look, narrow
 from testbed.experiment.statistics import (
     censored_interval,
     median,
     median_interval,
     outliers,
     over_runs,
-    statistic,
     statistic_of,
     survival_quantile,
     zero_bound,
@@ -71,15 +70,15 @@ def test_what_is_lost_early_says_less_than_what_is_watched_long() -> None:
 
 
 def test_a_median_beyond_what_was_watched_is_not_known() -> None:
-    found = statistic("a", "repair", [1.0, 1.1, None, None, None, None], seed=1)
+    found = statistic_of("a", "repair", [*seen(1.0, 1.1), *gone(*[math.inf] * 4)], seed=1)
     assert (found.n, found.censored, found.median, found.ci_high) == (2, 4, None, None)
 
 
 def test_the_interval_of_censored_runs_reaches_as_far_as_they_allow() -> None:
-    few = statistic("a", "repair", [1.0 + n / 10 for n in range(19)] + [None], seed=1)
+    few = statistic_of("a", "repair", [*seen(*(1.0 + n / 10 for n in range(19))), *gone(math.inf)], seed=1)
     assert few.ci_low and few.ci_high and few.median and few.ci_low < few.median < few.ci_high
     assert few.mean is None
-    many = statistic("a", "repair", [1.0 + n / 10 for n in range(11)] + [None] * 9, seed=1)
+    many = statistic_of("a", "repair", [*seen(*(1.0 + n / 10 for n in range(11))), *gone(*[math.inf] * 9)], seed=1)
     assert many.ci_low is not None and many.ci_high is None
 
 
@@ -134,13 +133,13 @@ def test_differences_too_small_to_mean_anything_make_no_outlier() -> None:
 
 def test_nothing_in_n_runs_is_bounded_by_three_over_n() -> None:
     assert (zero_bound(0), zero_bound(2), zero_bound(30)) == (None, 1.0, 0.1)
-    assert statistic("a", "failed", [0.0] * 30, seed=1, unit="").zero_bound == 0.1
-    assert statistic("a", "failed", [0.0] * 29 + [1.0], seed=1, unit="").zero_bound is None
+    assert statistic_of("a", "failed", seen(*[0.0] * 30), seed=1, unit="").zero_bound == 0.1
+    assert statistic_of("a", "failed", seen(*[0.0] * 29, 1.0), seed=1, unit="").zero_bound is None
 
 
 def test_p99_needs_a_hundred() -> None:
-    assert statistic("a", "repair", [float(n) for n in range(99)], seed=1).p99 is None
-    assert statistic("a", "repair", [float(n) for n in range(100)], seed=1).p99 == pytest.approx(98.01)
+    assert statistic_of("a", "repair", seen(*range(99)), seed=1).p99 is None
+    assert statistic_of("a", "repair", seen(*range(100)), seed=1).p99 == pytest.approx(98.01)
 
 
 def test_a_statistic_knows_its_runs() -> None:
@@ -165,6 +164,13 @@ def test_what_only_systems_with_state_have_is_not_missed_elsewhere() -> None:
     assert not {item.quantity for item in over_runs([run(1, 1.0)], 1)} & {"backlog.drain", "backlog.peak"}
 
 
+def test_what_became_of_writes_is_a_statistic_of_the_whole_run() -> None:
+    runs = [run(number, 1.0).model_copy(update={"state": StateView(writes=writes)}) for number, writes in (
+        (1, Writes(acknowledged=9, stored=9)), (2, Writes(acknowledged=9, stored=7, lost=2)), (3, None))]
+    (found,) = [item for item in over_runs(runs, 1) if not item.disruption]
+    assert (found.quantity, found.values, found.runs) == ("writes.lost", (0.0, 2.0), (1, 2))
+
+
 def test_no_two_quantities_share_a_name() -> None:
     for table in (OF_DISRUPTION, OF_RUN):
         names = [name for item in table for name in {item.name, item.key}]
@@ -181,20 +187,24 @@ def test_a_flat_quantity_has_a_flat_interval() -> None:
 # --- until an interval is narrow enough
 
 
+def enough(values: list[Observed], target_ratio: float, floor: float = 0.0) -> bool:
+    return narrow(values, target_ratio, floor, 0)[0]
+
+
 def test_enough_takes_five_runs_and_a_narrow_interval() -> None:
-    assert not enough([1.0] * (MINIMUM_RUNS - 1), 0.1)
-    assert enough([1.0, 1.01, 0.99, 1.0, 1.02], 0.1)
-    assert not enough([0.5, 1.0, 1.5, 2.0, 0.7], 0.1)
+    assert not enough(seen(*[1.0] * (MINIMUM_RUNS - 1)), 0.1)
+    assert enough(seen(1.0, 1.01, 0.99, 1.0, 1.02), 0.1)
+    assert not enough(seen(0.5, 1.0, 1.5, 2.0, 0.7), 0.1)
     assert not enough([], 0.1)
 
 
 def test_what_lies_beyond_sight_is_never_enough() -> None:
-    assert not enough([1.0, 1.0, None, None, None, None], 0.5)
+    assert not enough([*seen(1.0, 1.0), *gone(*[math.inf] * 4)], 0.5)
     assert half_width([*seen(1, 1), *gone(9, 9, 9)]) == math.inf
 
 
 def test_milliseconds_need_not_be_known_to_a_tenth() -> None:
-    values = [0.001, 0.003, 0.002, 0.005, 0.001, 0.004]
+    values = seen(0.001, 0.003, 0.002, 0.005, 0.001, 0.004)
     assert not enough(values, 0.1) and enough(values, 0.1, floor=0.02)
 
 
@@ -211,7 +221,7 @@ def test_looking_after_each_run_costs_little_of_the_level() -> None:
     hits = 0
     for _ in range(60):
         values = [draw.lognormvariate(0, 0.15) for _ in range(MINIMUM_RUNS)]
-        while len(values) < 40 and not enough(values, 0.1):
+        while len(values) < 40 and not enough(seen(*values), 0.1):
             values.append(draw.lognormvariate(0, 0.15))
         low, high = median_interval(values, 0) or (0, 0)
         hits += low <= 1.0 <= high

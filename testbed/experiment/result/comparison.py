@@ -10,7 +10,8 @@ Judgement = Literal["improved", "same", "worse", "cannot tell"]
 
 
 class Compared(Value):
-    """One quantity of one disruption in A and in B. How each number is made: docs/statistics.md.
+    """One quantity of one disruption, or of the whole run (``disruption`` ""), in A and in B. How each number is made:
+    docs/statistics.md.
 
     Attributes:
         primary: whether the whole comparison's verdict hangs on it.
@@ -47,6 +48,11 @@ class Compared(Value):
     p: float | None = None
     p_adjusted: float | None = None
     effect: float | None = None
+
+    @property
+    def name(self) -> str:
+        """As an objective says it: ``crash.repair``; of the whole run ``writes.lost``."""
+        return f"{self.disruption}.{self.quantity}" if self.disruption else self.quantity
 
     @property
     def counts(self) -> bool:

@@ -27,7 +27,7 @@ class Outlier(Value):
 
 
 class Statistic(Value):
-    """One quantity of one disruption over all trusted runs.
+    """One quantity of one disruption, or of the whole run (``disruption`` ""), over all trusted runs.
 
     ``p95`` and ``p99`` are None where ``n`` does not support them. ``censored``: runs in which it did not end while we
     watched; the median, its interval and quantiles then are Kaplan-Meier's, and None where they lie beyond what was
