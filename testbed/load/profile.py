@@ -68,11 +68,6 @@ class Profile:
     def _at(self, at_s: float) -> _Piece:
         return self._pieces[max(0, bisect_right(self._begins, at_s) - 1)]
 
-    def rate_at(self, at_s: float) -> float:
-        """Requests per second at this moment."""
-        piece = self._at(at_s)
-        return piece.rate + piece.slope * (at_s - piece.begin_s)
-
     def arrivals(self, at_s: float) -> float:
         """The integral of the rate up to ``at_s``: arrival *k* is due when it reaches *k*."""
         piece = self._at(at_s)

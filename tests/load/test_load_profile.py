@@ -19,11 +19,23 @@ STAGES = st.lists(st.builds(Stage, st.one_of(st.just(0.0), RATES), SPANS), max_s
 PROFILES = st.builds(Profile, RATES, STAGES.map(tuple), st.floats(0, 30))
 
 
+def rate_at(profile: Profile, at_s: float) -> float:
+    """Requests per second, stage by stage as a person would."""
+    begin_s, rate = profile.wait_s, profile.rate
+    if at_s < begin_s:
+        return rate
+    for stage in profile.stages:
+        if at_s < begin_s + stage.duration_s:
+            return rate + (stage.target - rate) * (at_s - begin_s) / stage.duration_s
+        begin_s, rate = begin_s + stage.duration_s, stage.target
+    return rate
+
+
 @given(PROFILES, st.integers(0, 200_000))
 def test_arrivals_come_in_order_and_none_at_the_same_moment(profile: Profile, number: int) -> None:
     first, second = profile.due_s(number), profile.due_s(number + 1)
     assert first <= second
-    assert first < second or math.isinf(second) or profile.rate_at(first) > 1e6
+    assert first < second or math.isinf(second) or rate_at(profile, first) > 1e6
 
 
 @given(PROFILES, st.integers(0, 200_000))
@@ -45,7 +57,7 @@ def test_the_integral_is_that_of_the_rate(profile: Profile, at_s: float) -> None
     """Summed by the midpoints of short steps, as one would without any formula."""
     step_s, end_s = 0.01, min(at_s, 5.0)
     steps = int(end_s / step_s)
-    summed = sum(profile.rate_at((step + 0.5) * step_s) for step in range(steps)) * step_s
+    summed = sum(rate_at(profile, (step + 0.5) * step_s) for step in range(steps)) * step_s
     # A step in which the rate jumps is off by at most the jump, once for each stage.
     slack = sum(2000 * step_s for _ in profile.stages) + 2000 * step_s
     assert summed == pytest.approx(profile.arrivals(steps * step_s), abs=slack, rel=1e-6)
@@ -55,14 +67,12 @@ def test_a_ramp_by_hand() -> None:
     profile = Profile(50, (Stage(50, 10), Stage(150, 10)))
     assert profile.due_s(499) == pytest.approx(9.98)
     assert profile.arrivals(20) == 500 + 1000
-    assert (profile.rate_at(5), profile.rate_at(15), profile.rate_at(99)) == (50, 100, 150)
     assert profile.due_s(1500) == pytest.approx(20)
     assert profile.due_s(1650) == pytest.approx(21)  # the last target is held
 
 
 def test_stages_begin_when_they_are_told_to() -> None:
     profile = Profile(10, (Stage(100, 0),), wait_s=3.0)
-    assert [profile.rate_at(at) for at in (0, 2.9, 3.0, 10)] == [10, 10, 100, 100]
     assert profile.due_s(30) == pytest.approx(3.0)
     assert profile.due_s(130) == pytest.approx(4.0)
 
