@@ -138,7 +138,7 @@ def _shipping(records: Sequence[Record]) -> Iterator[str]:
 
 
 def _trusted(records: Sequence[Record], comparison: str) -> list[RunResult]:
-    return [item.run for item in records if item.comparison == comparison and not item.run.void_reason]
+    return [item.run for item in records if item.comparison == comparison and item.run.trusted]
 
 
 def undo_s(run: RunResult) -> float | None:

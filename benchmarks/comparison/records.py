@@ -61,4 +61,4 @@ class Records:
     def count(self, comparison: str, platform: str) -> int:
         """Repetitions that can be trusted."""
         return sum(1 for item in self.read() if (item.comparison, item.platform) == (comparison, platform)
-                   and not item.run.void_reason)
+                   and item.run.trusted)

@@ -54,7 +54,7 @@ class Look:
 
 def look(runs: Sequence[RunResult], target_ratio: float, seed: int = 0) -> Look:
     """Whether every primary time of every disruption is known that well, over the runs that can be trusted."""
-    trusted = [run for run in runs if not run.void_reason]
+    trusted = [run for run in runs if run.trusted]
     worst = Look(True)
     for name in names_over(trusted):
         for quantity in OF_DISRUPTION:

@@ -237,7 +237,7 @@ def _finite(value: float | None) -> float | None:
 def over_runs(runs: Sequence[RunResult], seed: int) -> tuple[Statistic, ...]:
     """Every quantity of every disruption that was asked for, and of the whole run what no disruption has, over the runs
     that can be trusted."""
-    trusted = [run for run in runs if not run.void_reason]
+    trusted = [run for run in runs if run.trusted]
     whole = (statistic_of("", quantity.key, values, seed=seed, unit=quantity.unit, floor=quantity.floor)
              for quantity in OF_RUN if quantity.primary and (values := observed_whole(quantity, trusted)))
     return (*whole, *(found for name in names_over(trusted) for quantity in OF_DISRUPTION

@@ -1,7 +1,8 @@
 """Whose turn it is: repetitions of several variants, interleaved. Pure.
 
 In rounds, each in a random order of its own: what the machine does meanwhile (another job, a warm cache) then hits all
-variants alike. A run that measured nothing (void) is made up for, within a limit that was fixed before.
+variants alike. A run that measured nothing (void, or broken off) is made up for, within a limit that
+was fixed before.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ class Repetitions:
 
     @property
     def limit(self) -> int:
-        """The most repetitions, void ones included."""
+        """The most repetitions, void ones and those that were broken off included."""
         wanted = max(self.runs, self.most) if self.until_ci is not None else self.runs
         return wanted + (wanted + 1) // 2 if wanted > 1 else 1
 
 
 def trusted(runs: Sequence[RunResult]) -> int:
-    return sum(1 for run in runs if not run.void_reason)
+    return sum(1 for run in runs if run.trusted)
 
 
 def order(names: Sequence[str], seed: int, number: int) -> tuple[str, ...]:

@@ -216,9 +216,8 @@ def judged(objectives: Sequence[ObjectiveResult], runs: Sequence[RunResult]) -> 
     missed = [item for item in objectives if item.met is False]
     if missed:
         return Verdict.OBJECTIVE_MISSED, "; ".join(item.text for item in missed)
-    void = [run for run in runs if run.void_reason]
-    if len(void) == len(runs):
-        return Verdict.INCONCLUSIVE, "no run can be trusted: " + (void[0].void_reason if void else "there is none")
+    if not any(run.trusted for run in runs):
+        return Verdict.INCONCLUSIVE, "no run can be trusted: " + (runs[0].void_reason if runs else "there is none")
     unknown = [item for item in objectives if item.met is None]
     if unknown:
         return Verdict.INCONCLUSIVE, "not measured: " + "; ".join(item.text for item in unknown)

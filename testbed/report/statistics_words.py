@@ -15,11 +15,14 @@ FROM_RUNS = 5
 
 
 def void_line(result: Result) -> str:
-    """``3 of 13 runs are void and enter no statistics``; "" when none is."""
-    void = len(result.runs) - len(result.trusted_runs)
-    if not void:
-        return ""
-    return f"{void} of {len(result.runs)} runs {'is' if void == 1 else 'are'} void and enter no statistics"
+    """``2 of 13 runs are void, 1 of 13 runs was broken off: no statistics count them``; "" when all count. That a lone
+    run was broken off is what its verdict says."""
+    void = sum(1 for run in result.runs if run.void_reason)
+    broken_off = len(result.runs) - len(result.trusted_runs) - void if len(result.runs) > 1 else 0
+    parts = [f"{count} of {len(result.runs)} runs {one if count == 1 else many}"
+             for count, one, many in ((void, "is void", "are void"),
+                                      (broken_off, "was broken off", "were broken off")) if count]
+    return f"{', '.join(parts)}: no statistics count {'it' if void + broken_off == 1 else 'them'}" if parts else ""
 
 
 def statistics_lines(result: Result, disruption: str) -> Iterator[str]:

@@ -149,6 +149,23 @@ def test_a_statistic_knows_its_runs() -> None:
         (1.0, pytest.approx(1.2)), (1, 4), 1, None)
 
 
+@pytest.mark.parametrize("verdict", [item for item in Verdict if item not in (
+    Verdict.PASSED, Verdict.OBJECTIVE_MISSED, Verdict.NOT_REGAINED, Verdict.ABORTED)])
+def test_a_run_that_was_broken_off_is_no_run_that_never_recovered(verdict: Verdict) -> None:
+    broken_off = [run(number, None).model_copy(update={"verdict": verdict}) for number in (6, 7)]
+    found = next(item for item in over_runs([*(run(number, 1.0) for number in range(1, 6)), *broken_off], 1)
+                 if item.quantity == "repair")
+    assert (found.n, found.censored) == (5, 0)
+    assert not look([run(1, 1.0), *broken_off * 3], 0.1).enough
+
+
+@pytest.mark.parametrize("verdict", [Verdict.NOT_REGAINED, Verdict.ABORTED])
+def test_a_run_that_went_through_badly_counts(verdict: Verdict) -> None:
+    bad = run(2, None).model_copy(update={"verdict": verdict})
+    found = next(item for item in over_runs([run(1, 1.0), bad], 1) if item.quantity == "repair")
+    assert (found.n, found.censored) == (1, 1)
+
+
 def test_causes_are_quantities_and_idle_ones_are_left_out() -> None:
     names = [item.quantity for item in over_runs([run(1, 1.0), run(2, 1.5)], 1)]
     assert "causes.probe" in names and "causes.image" not in names and "repair" in names

@@ -125,6 +125,21 @@ async def test_void_runs_are_made_up_for(world: RunnerWorld, monkeypatch: pytest
     assert all(item.n + item.censored == 2 for item in result.statistics)
 
 
+async def test_a_run_that_was_broken_off_is_made_up_for_and_said(
+    world: RunnerWorld, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lost_once(repetition: Any) -> RunResult:
+        result = run_result(repetition)
+        return result.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": "the API was lost"}) \
+            if result.number == 2 else result
+
+    monkeypatch.setattr(variant_run, "run_result", lost_once)
+    result = await world.job(write_experiment(world.folder, more="  runs: 3\n")).run_alone()
+    assert [run.trusted for run in result.runs] == [True, False, True, True]
+    assert result.statistics and all(item.n + item.censored == 3 for item in result.statistics)
+    assert (result.exit_code, result.reason) == (9, "run 2: the API was lost")
+
+
 async def test_a_bug_of_ours_costs_no_run_before_it(world: RunnerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(repetition: Any) -> RunResult:
         if repetition.number == 2:

@@ -17,6 +17,10 @@ from testbed.experiment.result.timeline import Disruption, TimelineEvent
 from testbed.experiment.result.value import Value
 from testbed.experiment.result.verdict import Verdict
 
+# A run that went through, whatever came of it. One that was broken off (its API or pulse was lost, the fault took no
+# effect, someone interrupted it) has not seen its end: to count it as "never recovered" would be a lie.
+WENT_THROUGH = frozenset({Verdict.PASSED, Verdict.OBJECTIVE_MISSED, Verdict.NOT_REGAINED, Verdict.ABORTED})
+
 
 class Phase(Value):
     name: Literal["setup", "steady", "inject", "verify", "observe", "undo", "converge", "judge"]
@@ -84,6 +88,11 @@ class RunResult(Value):
     shipping: Shipping | None = None  # where something was shipped
     state: StateView | None = None  # of a system that keeps what is written to it
     notes: tuple[str, ...] = ()
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it enters statistics: it is not void, and it went through."""
+        return not self.void_reason and self.verdict in WENT_THROUGH
 
     def disruption(self, name: str) -> Disruption | None:
         return next((item for item in self.disruptions if item.name == name), None)

@@ -67,7 +67,7 @@ class Result(Value):
 
     @property
     def trusted_runs(self) -> tuple[RunResult, ...]:
-        return tuple(run for run in self.runs if not run.void_reason)
+        return tuple(run for run in self.runs if run.trusted)
 
     def disruption_names(self) -> tuple[str, ...]:
         """In the order in which they first appear."""

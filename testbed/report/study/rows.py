@@ -37,9 +37,10 @@ def rows(study: Study, disruption: str) -> Iterator[Row]:
 
 
 def say_runs(item: VariantResult) -> str:
-    """``10``, ``9 + 1 void``."""
-    void = len(item.result.runs) - len(item.result.trusted_runs)
-    return f"{len(item.result.trusted_runs)}" + (f" + {void} void" if void else "")
+    """``10``, ``9 + 1 void``, ``9 + 2 broken off``."""
+    trusted, void = len(item.result.trusted_runs), sum(1 for run in item.result.runs if run.void_reason)
+    broken_off = len(item.result.runs) - trusted - void
+    return f"{trusted}" + (f" + {void} void" if void else "") + (f" + {broken_off} broken off" if broken_off else "")
 
 
 def _against(item: VariantResult, disruption: str) -> str:
