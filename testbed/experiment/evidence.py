@@ -15,7 +15,7 @@ from typing import Any
 
 from testbed.api.resources import DEPLOYMENTS, ENDPOINT_SLICES, EVENTS, NODES, PODS, ResourceType
 from testbed.client.protocol import Client
-from testbed.errors import ApiError, ApiUnavailable, EnvironmentProblem
+from testbed.errors import ApiError, EnvironmentProblem, TestbedError
 from testbed.experiment.observations import (
     EngineSeen,
     Evidence,
@@ -76,6 +76,7 @@ class Observer:
         self._tasks: list[asyncio.Task[None]] = []
         self._listed: list[asyncio.Event] = []
         self._away_since: dict[str, float] = {}  # kinds that cannot be listed now
+        self.blind = ""  # why something is not watched any more; "" while all is
         self._watched = [
             Watched(PODS, namespace, self._pod), Watched(NODES, None, self._node),
             Watched(ENDPOINT_SLICES, namespace, self._endpoints), Watched(DEPLOYMENTS, namespace, self._deployment),
@@ -96,7 +97,7 @@ class Observer:
         for watched in self._watched:
             listed = asyncio.Event()
             self._listed.append(listed)
-            self._tasks.append(asyncio.create_task(self._follow(watched, listed), name=watched.resource.plural))
+            self._tasks.append(asyncio.create_task(self._follow_or_tell(watched, listed), name=watched.resource.plural))
         if self._engine_events is not None:
             self._tasks.append(asyncio.create_task(self._hear(self._engine_events), name="engine"))
         try:
@@ -105,7 +106,7 @@ class Observer:
         except TimeoutError:
             waiting = [task.get_name() for task, listed in zip(self._tasks, self._listed, strict=True)
                        if not listed.is_set()]
-            raise EnvironmentProblem(f"the cluster's API does not list {', '.join(waiting)}",
+            raise EnvironmentProblem(self.blind or f"the cluster's API does not list {', '.join(waiting)}",
                                      hint="see: testbed status") from None
 
     async def stop(self) -> None:
@@ -138,6 +139,15 @@ class Observer:
 
     # --- following
 
+    async def _follow_or_tell(self, watched: Watched, listed: asyncio.Event) -> None:
+        """What nobody watches any more must not be taken for what did not happen."""
+        try:
+            await self._follow(watched, listed)
+        except Exception as error:
+            why = error.message if isinstance(error, TestbedError) else repr(error)
+            self.blind = self.blind or f"{watched.resource.plural} cannot be watched any more: {why}"
+            self._changed.set()
+
     async def _follow(self, watched: Watched, listed: asyncio.Event) -> None:
         known: dict[str, Json] = {}
         contact = self.now()  # when the API last told something, or said that it has no more to tell
@@ -165,14 +175,15 @@ class Observer:
                         known[uid] = event.object
                     self._take(watched, event.object, Arrival(contact, event.type))
                 contact = self.now()
-            except ApiUnavailable:
-                # The API is away: what it knows is unknown until it can be listed again.
-                away_since = self.now() if away_since is None else away_since
-                self._away_since.setdefault(watched.resource.plural, away_since)
             except ApiError as error:
-                if error.code not in (404, 410):
+                if error.code in (404, 410):
+                    contact = self.now()
+                elif error.code == 429 or error.code >= 500:
+                    # The API is away, or cannot tell now: what it knows is unknown until it can be listed again.
+                    away_since = self.now() if away_since is None else away_since
+                    self._away_since.setdefault(watched.resource.plural, away_since)
+                else:
                     raise
-                contact = self.now()
             await asyncio.sleep(RELIST_PAUSE_S)
 
     def _relisted(

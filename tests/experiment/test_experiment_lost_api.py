@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from runner_world import FakePlatform, RunnerWorld, write_experiment
 
-from testbed.api.resources import CONFIG_MAPS, ResourceType
+from testbed.api.resources import CONFIG_MAPS, NODES, ResourceType
 from testbed.client.inprocess import InProcessClient
 from testbed.client.protocol import WatchEvent
-from testbed.errors import ApiUnavailable, Forbidden, NotFound
+from testbed.errors import ApiError, ApiUnavailable, Forbidden, NotFound
 from testbed.experiment import applying, method, phases
 from testbed.experiment.result import Result, Verdict
 
@@ -177,3 +177,28 @@ async def test_one_object_that_may_not_be_deleted_keeps_no_other(
     for name in ("first", "last"):
         with pytest.raises(NotFound):
             await world.client.get(CONFIG_MAPS, name, "default")
+
+
+@pytest.mark.parametrize(("error", "verdict"), [
+    (Forbidden("you may not list nodes"), Verdict.INCONCLUSIVE), (ApiError("the store is broken"), Verdict.PASSED)])
+async def test_what_nobody_can_watch_any_more_is_not_taken_for_what_did_not_happen(
+    error: ApiError, verdict: Verdict, world: RunnerWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(method, "API_LOST_S", 30.0)
+    job = asyncio.create_task(world.job(write_experiment(tmp_path)).run_alone())
+    await world.daemon.injected.wait()
+    inner, asked = way(world).list, asyncio.Event()
+
+    async def refused(resource: ResourceType, *args: Any, **more: Any) -> Any:
+        if resource == NODES and not (asked.is_set() and verdict is Verdict.PASSED):
+            asked.set()
+            raise error
+        return await inner(resource, *args, **more)
+
+    monkeypatch.setattr(way(world), "list", refused)
+    way(world).cut.set()
+    await asked.wait()
+    way(world).cut.clear()
+    (run,) = (await job).runs
+    assert run.verdict is verdict
+    assert run.reason == ("nodes cannot be watched any more: you may not list nodes" if run.reason else "")
