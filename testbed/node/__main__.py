@@ -25,6 +25,7 @@ from testbed.node.agent import Agent
 from testbed.node.boots import boot_id
 from testbed.node.facts import NodeFacts
 from testbed.node.http import KubeletServer
+from testbed.runtime.architecture import architecture
 from testbed.runtime.factory import open_engine, open_host, open_nested_engine
 from testbed.runtime.protocol import Engine, EngineVersion, Host, ProcessIdentity
 
@@ -137,7 +138,7 @@ def _facts(instance: Instance, node: NodeInstance, version: EngineVersion) -> No
         disk_limited=bool(node.disk),
         kind=node.kind, labels=_labels(node), allow_privileged=instance.allow_privileged,
         dns_servers=(instance.dns_address,), agent_port=node.agent_port, runtime_version=version.version,
-        kernel_version=version.kernel, boot_id=boot_id(instance.node_directory(node.name)),
+        kernel_version=version.kernel, architecture=architecture(), boot_id=boot_id(instance.node_directory(node.name)),
     )
 
 

@@ -53,6 +53,7 @@ class NodeFacts:
     agent_port: int = 0
     runtime_version: str = ""
     kernel_version: str = ""
+    architecture: str = "amd64"
     pause_image: str = PAUSE_IMAGE
     boot_id: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -69,8 +69,8 @@ class Registration:
     async def _register_once(self) -> None:
         facts = self._facts
         labels = {
-            HOSTNAME: facts.name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
-            "beta.kubernetes.io/os": "linux", "beta.kubernetes.io/arch": "amd64", **facts.labels,
+            HOSTNAME: facts.name, "kubernetes.io/os": "linux", "kubernetes.io/arch": facts.architecture,
+            "beta.kubernetes.io/os": "linux", "beta.kubernetes.io/arch": facts.architecture, **facts.labels,
         }
         node: Json = {
             "apiVersion": "v1", "kind": "Node",
@@ -113,7 +113,8 @@ class Registration:
             "nodeInfo": {
                 "machineID": facts.instance_id, "systemUUID": facts.instance_id, "bootID": facts.boot_id,
                 "kernelVersion": facts.kernel_version, "osImage": f"testbed {facts.kind} node",
-                "operatingSystem": "linux", "architecture": "amd64", "containerRuntimeVersion": f"docker://{facts.runtime_version}",
+                "operatingSystem": "linux", "architecture": facts.architecture,
+                "containerRuntimeVersion": f"docker://{facts.runtime_version}",
                 "kubeletVersion": VERSION, "kubeProxyVersion": VERSION,
             },
         }

@@ -116,7 +116,7 @@ def deployment_status(
 
 def node(machine: Machine, instance_id: str, supervisor: str, now: datetime, before: Mapping[str, Any]) -> Json:
     """A Node, with its status."""
-    resources = {"cpu": machine.cpu, "memory": machine.memory, "pods": "1000"}
+    resources = {"cpu": machine.cpu, "memory": machine.memory}  # nobody there limits how many containers run
     ready = with_condition(
         (before.get("status") or {}).get("conditions") or (), "Ready", str(machine.ready),
         "EngineAnswers" if machine.ready else "EngineSilent",
@@ -125,7 +125,8 @@ def node(machine: Machine, instance_id: str, supervisor: str, now: datetime, bef
     return {
         "apiVersion": "v1", "kind": "Node",
         "metadata": {"name": machine.name, "labels": {
-            labels.HOSTNAME: machine.name, "kubernetes.io/os": "linux", labels.SUPERVISOR: supervisor, **kind}},
+            labels.HOSTNAME: machine.name, "kubernetes.io/os": "linux",
+            "kubernetes.io/arch": machine.architecture, labels.SUPERVISOR: supervisor, **kind}},
         "spec": {"providerID": f"testbed://{instance_id}/{machine.name}"},
         "status": {
             "capacity": resources, "allocatable": resources,
@@ -134,7 +135,8 @@ def node(machine: Machine, instance_id: str, supervisor: str, now: datetime, bef
             "conditions": list(ready),
             "nodeInfo": {
                 "machineID": instance_id, "systemUUID": instance_id, "bootID": "", "kernelVersion": machine.kernel,
-                "osImage": f"{supervisor} on a container engine", "operatingSystem": "linux", "architecture": "amd64",
+                "osImage": f"{supervisor} on a container engine", "operatingSystem": "linux",
+                "architecture": machine.architecture,
                 "containerRuntimeVersion": machine.runs, "kubeletVersion": machine.supervisor,
                 "kubeProxyVersion": machine.supervisor,
             },

@@ -93,3 +93,4 @@ class Machine:
     kind: str = "slice"
     kernel: str = ""
     why_not_ready: str = ""
+    architecture: str = ""  # in Kubernetes' words

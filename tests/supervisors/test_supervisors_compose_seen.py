@@ -15,13 +15,13 @@ T0 = datetime(2030, 1, 1, tzinfo=UTC)
 LABELS = {labels.POD_NAMESPACE: "default", labels.POD_NAME: "web-1-x", labels.CONTAINER_NAME: "web",
           labels.NODE: "machine", labels.SPEC_HASH: "r1", "testbed.io/deployment": "default/web"}
 RUNS = ContainerState("c1", "n", LABELS, "i", "i", "running", started_at=T0, address="10.0.0.2",
-                      health=HealthState("healthy", 0, (HealthLook(T0 - timedelta(seconds=9), 1, "of an earlier life"),
-                                                        HealthLook(T0 + timedelta(seconds=1), 0, "ok"))))
+                      health=HealthState("healthy", (HealthLook(T0 - timedelta(seconds=9), 1, "of an earlier life"),
+                                                    HealthLook(T0 + timedelta(seconds=1), 0, "ok"))))
 AGAIN = replace(RUNS, started_at=T0 + timedelta(seconds=5.2), finished_at=T0 + timedelta(seconds=5), health=None)
 
 
 def test_a_container_that_runs_gets_requests_whatever_its_health() -> None:
-    task = task_of(replace(RUNS, health=HealthState("unhealthy", 3)))
+    task = task_of(replace(RUNS, health=HealthState("unhealthy")))
     assert (task.running, task.ready, task.reachable) == (True, False, True)
     assert [check.passed for check in task_of(RUNS).checks] == [True], "an earlier life's checks are over"
 

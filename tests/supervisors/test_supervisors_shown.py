@@ -14,7 +14,7 @@ from testbed.errors import InvalidInput
 from testbed.machines.up import Shape
 from testbed.supervisors import shown
 from testbed.supervisors.catalog import COMPOSE, PLATFORMS, SUPERVISORS
-from testbed.supervisors.tasks import Task
+from testbed.supervisors.tasks import Machine, Task
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 DEPLOYMENT: dict[str, Any] = {
@@ -87,3 +87,12 @@ def test_a_supervisor_makes_of_a_shape_what_it_can() -> None:
     for name, (supervisor, switches) in PLATFORMS.items():
         assert supervisor in SUPERVISORS and set(switches) <= set(SUPERVISORS[supervisor].options)
         assert name != TESTBED and name.startswith(supervisor)
+
+
+def test_a_node_is_of_its_own_architecture_and_limits_no_pods_where_nobody_does() -> None:
+    machine = Machine("node-1", "10.0.0.1", True, "docker://20.10", "swarm worker 20.10", "2", "1Gi", ENGINE,
+                      architecture="arm64")
+    node = shown.node(machine, "abc", "swarm", NOW, {})
+    assert (node["status"]["nodeInfo"]["architecture"], node["metadata"]["labels"]["kubernetes.io/arch"]) == (
+        "arm64", "arm64")
+    assert node["status"]["capacity"] == {"cpu": "2", "memory": "1Gi"}

@@ -31,7 +31,7 @@ EVERYBODY = frozenset({"node-1", "node-2"})
 def node(name: str, state: str = "ready") -> Any:
     return {"ID": f"id-{name}", "Status": {"State": state}, "ManagerStatus": {"Leader": True}, "Description": {
         "Hostname": name, "Resources": {"NanoCPUs": 2_000_000_000, "MemoryBytes": 1 << 30},
-        "Engine": {"EngineVersion": "20.10"}}}
+        "Engine": {"EngineVersion": "20.10"}, "Platform": {"Architecture": "aarch64", "OS": "linux"}}}
 
 
 def task(state: str = "running", desired: str = "running", *, on: str = "node-1", task_id: str = "aaaaaaaabbbb") -> Any:
@@ -122,6 +122,7 @@ def test_nodes_are_as_the_manager_judges_them() -> None:
     one, two = machines(managed, {}, {"node-1": "10.0.0.101", "node-2": "10.0.0.102"})
     assert (one.ready, two.ready) == (False, True)
     assert (two.cpu, two.memory, two.kind, two.address) == ("2000m", str(1 << 30), "engine", "10.0.0.102")
+    assert two.architecture == "arm64", "the node's own, not this machine's"
     assert "down" in one.why_not_ready
 
 

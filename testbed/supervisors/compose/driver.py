@@ -20,6 +20,7 @@ from testbed.api import labels
 from testbed.api.instance import SLICE, Instance, NodeInstance
 from testbed.core.environment import MissingConfig
 from testbed.errors import ApiError, EngineError, EngineUnavailable, TestbedError
+from testbed.runtime.architecture import architecture
 from testbed.runtime.factory import open_nested_supervising_engine, open_supervising_engine
 from testbed.runtime.protocol import ContainerState
 from testbed.runtime.supervision import SupervisingEngine
@@ -74,7 +75,8 @@ class ComposeDriver:
         self._acts: set[asyncio.Task[None]] = set()
         self._machine = Machine(
             place.node, instance.uplink_address(node.pod_cidr) if node else instance.host_address, False, "", "",
-            str(os.cpu_count() or 1), _memory(), kind=node.kind if node else SLICE)
+            str(os.cpu_count() or 1), _memory(), kind=node.kind if node else SLICE,
+            architecture=architecture())
 
     async def run(self) -> None:
         try:

@@ -15,6 +15,7 @@ from typing import Any
 from testbed.api import labels
 from testbed.api.instance import ENGINE
 from testbed.core.pod_seen import Life
+from testbed.runtime.architecture import called
 from testbed.runtime.protocol import ContainerState
 from testbed.supervisors.compose.translate import DEPLOYMENT
 from testbed.supervisors.swarm.translate import pod_name
@@ -152,7 +153,8 @@ def machines(managed: Managed, infos: Mapping[str, Json], addresses: Mapping[str
             name, addresses[name], status["State"] == "ready", f"docker://{engine}", f"swarm {role} {engine}",
             f"{int(resources.get('NanoCPUs') or 0) // 10**6}m", str(int(resources.get("MemoryBytes") or 0)), ENGINE,
             str((infos.get(name) or {}).get("KernelVersion") or ""),
-            str(status.get("Message") or f"the swarm says {status['State']}")))
+            str(status.get("Message") or f"the swarm says {status['State']}"),
+            called(str((node["Description"].get("Platform") or {}).get("Architecture") or ""))))
     return tuple(found)
 
 
