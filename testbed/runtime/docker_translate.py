@@ -169,7 +169,7 @@ def _health_of(answer: Mapping[str, Any] | None) -> HealthState | None:
         return None
     looks = (HealthLook(moment(item.get("End")), int(item.get("ExitCode") or 0), str(item.get("Output") or ""))
              for item in answer.get("Log") or ())
-    return HealthState(str(answer["Status"]), int(answer.get("FailingStreak") or 0), tuple(looks))
+    return HealthState(str(answer["Status"]), tuple(looks))
 
 
 def summary_state(summary: Mapping[str, Any]) -> ContainerState:

@@ -100,7 +100,6 @@ class HealthState:
     """``status``: starting, healthy or unhealthy. ``looks``: the latest, oldest first."""
 
     status: str
-    failing_streak: int = 0
     looks: tuple[HealthLook, ...] = ()
 
 
