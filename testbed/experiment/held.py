@@ -38,12 +38,14 @@ Json = dict[str, Any]
 
 
 class HeldMethod(Method):
-    """Goes on until ``release``. ``begun``: the load runs and the calm before was seen."""
+    """Goes on until ``release``, or until nothing can be seen any more. ``begun``: the load runs and the calm before
+    was seen."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.begun = asyncio.Event()
         self._released = asyncio.Event()
+        self._stopped: RunStopped | None = None  # what ended it before its time
 
     def release(self) -> None:
         """The code is done: what is still in force is taken back, and the repetition ends."""
@@ -53,19 +55,45 @@ class HeldMethod(Method):
         self.repetition.method_began = began = self.observer.now()
         await self.load.begin_stages()
         self.begun.set()
+        watching = asyncio.create_task(self._watch())
+        released = asyncio.create_task(self._released.wait())
         try:
-            await self._released.wait()
+            await asyncio.wait({watching, released}, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                watching.result()
+        except RunStopped as stop:
+            self._stopped = stop
+            raise
         finally:
+            for task in (watching, released):
+                task.cancel()
+            await asyncio.gather(watching, released, return_exceptions=True)
             self.refresh()
             self.repetition.note_phase("inject", began, self.observer.now())
 
+    def _go_on(self) -> None:
+        """Raises: RunStopped when it has ended: what is in force is being taken back without whoever asks."""
+        if self._stopped is not None:
+            raise RunStopped(self._stopped.verdict, self._stopped.reason)
+
+    async def _wait(self, holds: Callable[[], bool], timeout_s: float) -> bool:
+        """False when the time is over. Raises: RunStopped."""
+        held = await self.observer.wait(lambda: self._stopped is not None or holds(), timeout_s)
+        self._go_on()
+        return held
+
+    def _fault_kinds(self) -> set[str]:
+        return {str(fault.get("kind")) for fault in self.doer.faults.values()}
+
     async def inject(self, step: Step) -> None:
         """Returns when the fault is verified. Raises: RunStopped when it has no effect; ApiError."""
+        self._go_on()
         act = await self.doer.do(step, self.observer.now(), 0.0)
         self.repetition.acts = ended_acts(self.repetition.acts, act)
         try:
             await self.verify(step)
         except RunStopped as stop:
+            self._go_on()
             self.repetition.verdict, self.repetition.reason = stop.verdict, stop.reason
             raise
 
@@ -74,23 +102,24 @@ class HeldMethod(Method):
 
         Raises: RunStopped when it cannot be undone; ApiError.
         """
+        self._go_on()
         name = self.doer.fault_name(step.name)
         await self.doer.undo(step.name)
-        if not await self.observer.wait(lambda: bool(self.observer.faults.get(name, {}).get("gone")),
-                                        phases.UNDO_TIMEOUT_S):
+        if not await self._wait(lambda: bool(self.observer.faults.get(name, {}).get("gone")), phases.UNDO_TIMEOUT_S) \
+                and not await self.doer.is_gone(step.name):
             raise RunStopped(Verdict.UNDO_FAILED, f"{step.name} is still in force")
         self.doer.journal.undone(name)
-        if recover and not await self.observer.wait(lambda: self.is_settled(step.name), step.timeout):
-            self.repetition.notes.append(f"{step.name}: not restored within {step.timeout:g} s")
+        if recover and not await self._wait(lambda: self.is_settled(step.name), step.timeout):
+            self.note_timeout(step)
         if recover and self.load.pulse is not None:
             await asyncio.sleep(self.spec.observe)  # for the last answers, and for latency to be seen normal
 
     def measured(self, name: str) -> Disruption | None:
         """The timeline of one fault as it is known now."""
-        self.repetition.watched_until = self.observer.now()
         clients = self.clients()
         self.refresh()
-        return next((item for item in disruptions(self.repetition, clients).disruptions if item.name == name), None)
+        found = disruptions(self.repetition, clients, until=self.observer.now()).disruptions
+        return next((item for item in found if item.name == name), None)
 
 
 class HeldRepetition(RepetitionRunner):

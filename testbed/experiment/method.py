@@ -27,6 +27,7 @@ from testbed.experiment.undoing import silences_the_api
 from testbed.experiment.views import as_noise
 
 VERIFY_TIMEOUT_S = 20.0
+MARK_S = 600.0  # a mark that has not come by then, after its step's own timeout, does not come: the step may wait too
 API_LOST_S = 30.0  # an API that is away for so long is lost to the run
 
 
@@ -44,6 +45,7 @@ class Method:
 
     def __post_init__(self) -> None:
         self._done_waits: set[str] = set()
+        self._not_restored: set[str] = set()  # steps whose timeout is over
 
     async def run(self) -> None:
         """All steps, each at its time, until everything is settled and was watched a little longer."""
@@ -53,7 +55,7 @@ class Method:
         await self.load.begin_stages()
         tasks = [asyncio.create_task(self._step(index, step), name=step.name)
                  for index, step in enumerate(self.spec.method)]
-        budget = asyncio.create_task(self._watch_budget())
+        budget = asyncio.create_task(self._watch())
         try:
             waiting = set(tasks)
             while waiting:
@@ -97,14 +99,18 @@ class Method:
         if step.fault is not None:
             await self.verify(step)
         if not await self.observer.wait(lambda: self.is_settled(step.name), step.timeout):
-            self.repetition.notes.append(f"{step.name}: not restored within {step.timeout:g} s")
+            self.note_timeout(step)
+
+    def note_timeout(self, step: Step) -> None:
+        """It did not settle within its timeout; nobody waits for it any more."""
+        self._not_restored.add(step.name)
+        self.repetition.notes.append(f"{step.name}: not restored within {step.timeout:g} s")
 
     def _holds(self, name: str, condition: str) -> bool:
         """Whether a step is taken: its condition, measured now. One that cannot be measured does not hold."""
         clients = self.clients()
         self.refresh()
-        self.repetition.watched_until = self.observer.now()
-        found = disruptions(self.repetition, clients).disruptions
+        found = disruptions(self.repetition, clients, until=self.observer.now()).disruptions
         objective = parse_objective(condition, [item.name for item in self.spec.method], 1)
         measured, held = holds_now(objective, found)
         told = f"{name}: {'taken' if held else 'not taken'}: {condition} ({say_value(measured, objective.unit)})"
@@ -120,7 +126,7 @@ class Method:
             name, mark = self.spec.method[index - 1].name, "settled"
         if name:
             awaited = next(item for item in self.spec.method if item.name == name)
-            if not await self.observer.wait(lambda: self._reached(name, mark), awaited.timeout + 600.0):
+            if not await self.observer.wait(lambda: self._reached(name, mark), awaited.timeout + MARK_S):
                 raise RunStopped(Verdict.INCONCLUSIVE, f"{step.name} never began: {name}.{mark} did not come")
             return
         await asyncio.sleep(max(0.0, self.repetition.method_began + (step.at or 0.0) - self.observer.now()))
@@ -133,16 +139,13 @@ class Method:
         if found is None:
             return False
         if mark == "settled":
-            return settled(found.marks) or self._timed_out(name)
+            return settled(found.marks) or name in self._not_restored
         field = "in_rotation" if mark == "inRotation" else mark
         if found.marks.get(field) is not None:
             return True
-        if self._timed_out(name) or (field != "stalled" and found.marks.stalled is not None and field == "restored"):
+        if name in self._not_restored or (field == "restored" and found.marks.stalled is not None):
             raise RunStopped(Verdict.INCONCLUSIVE, f"{name}.{mark} did not come")
         return False
-
-    def _timed_out(self, name: str) -> bool:
-        return any(note.startswith(f"{name}: not restored") for note in self.repetition.notes)
 
     def _jitter(self, step: Step) -> float:
         """Only what something periodic must notice has a random part."""
@@ -210,7 +213,7 @@ class Method:
     def _fault_kinds(self) -> set[str]:
         return {str(step.fault.get("kind")) for step in self.spec.method if step.fault is not None}
 
-    async def _watch_budget(self) -> None:
+    async def _watch(self) -> None:
         """Raises: RunStopped when users were hurt more than the budget allows, or nothing can be seen any more. Never
         returns."""
         began_ns = self.repetition.start_ns + int(self.repetition.method_began * 1e9)
@@ -220,6 +223,8 @@ class Method:
             if self.observer.away_s > API_LOST_S and not silences_the_api(self._fault_kinds()):
                 raise RunStopped(Verdict.INCONCLUSIVE,
                                  f"the API was lost: no answer for {self.observer.away_s:.0f} s")
+            if self.observer.blind:
+                raise RunStopped(Verdict.INCONCLUSIVE, self.observer.blind)
             if self.load.died:
                 raise RunStopped(Verdict.INCONCLUSIVE, f"{self.load.died} ended before its time")
             pulse = self.load.pulse

@@ -36,7 +36,7 @@ from testbed.experiment.timeline import Act, disruption_of
 from testbed.experiment.uninvited import uninvited
 from testbed.experiment.views import Views, with_views
 from testbed.experiment.void import doubts
-from testbed.load.outage import quality
+from testbed.load.outage import Quality, quality
 from testbed.load.records import PulseData
 
 # A pulse that left later than this (p99) did not measure the cluster but its own machine: the run is void. Up to there
@@ -100,31 +100,41 @@ class Repetition:
 
 
 def void_reason(repetition: Repetition) -> str:
-    """Why this repetition's measurement cannot be trusted; "" when it can."""
-    pulse = repetition.pulse
-    about_pulse = quality(pulse.records).doubts(lateness_p99_limit_s=LATENESS_LIMIT_S) if pulse else ()
-    return "; ".join((*about_pulse, *doubts(repetition.machine, repetition.generator)))
+    """Why this repetition's measurement cannot be trusted; "" when it can. Whatever sent on schedule is asked: steps
+    may take their marks from any target."""
+    sent = {target.name: target.data for target in repetition.targets}
+    pulses = {"the pulse" if len(sent) == 1 else f"the pulse of {name}": data for name, data in sent.items()}
+    if not pulses and repetition.pulse is not None:
+        pulses = {"the pulse": repetition.pulse}
+    probers = {who: quality(data.records, ended=data.end is not None) for who, data in pulses.items()}
+    for entry in repetition.locust.entries if repetition.locust is not None else ():
+        if entry.open_loop:
+            probers[f"Locust's {entry.name}"] = Quality(entry.requests - entry.unsent, 0,
+                                                        entry.send_lateness_p99_s or 0.0)
+    found = [doubt for who, prober in probers.items()
+             for doubt in prober.doubts(lateness_p99_limit_s=LATENESS_LIMIT_S, who=who)]
+    return "; ".join((*found, *doubts(repetition.machine, repetition.generator)))
 
 
-def disruptions(repetition: Repetition, clients: Clients | None) -> Views:
-    """One for each act, and what nobody here injected, in the order in which they began; with the views of clients."""
+def disruptions(repetition: Repetition, clients: Clients | None, *, until: float) -> Views:
+    """One for each act, and what nobody here injected, in the order in which they began; with the views of clients.
+    ``until``: the moment of the run up to which is looked."""
     acts = sorted(repetition.acts, key=lambda act: act.started)
     found: list[Disruption] = []
     for index, act in enumerate(acts):
         following = next((other.started for other in acts[index + 1:]), None)
-        found.append(disruption_of(act, repetition.evidence, repetition.profile, until=repetition.watched_until,
+        found.append(disruption_of(act, repetition.evidence, repetition.profile, until=until,
                                    clients=repetition.clients_of(act.name, clients), next_started=following))
-    found += uninvited(repetition.evidence, found, repetition.profile, until=repetition.watched_until,
-                       clients=clients)
+    found += uninvited(repetition.evidence, found, repetition.profile, until=until, clients=clients)
     found.sort(key=lambda item: math.inf if item.marks.injected is None else item.marks.injected)
-    found = overlapping(found, repetition.evidence, clients, until=repetition.watched_until)
+    found = overlapping(found, repetition.evidence, clients, until=until)
     return with_views(found, repetition.evidence, repetition.deployments, clients, since=repetition.method_began,
-                      until=repetition.watched_until, noise=repetition.noise, slo=repetition.slo)
+                      until=until, noise=repetition.noise, slo=repetition.slo)
 
 
 def run_result(repetition: Repetition) -> RunResult:
     clients = repetition.clients()
-    views = disruptions(repetition, clients)
+    views = disruptions(repetition, clients, until=repetition.watched_until)
     series = make_series(repetition.evidence, repetition.deployments, clients, repetition.duration_s)
     sent = quality(repetition.pulse.records) if repetition.pulse else None
     lateness = sent.lateness_p99_s if sent is not None and sent.sent else None

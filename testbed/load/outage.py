@@ -69,21 +69,25 @@ class Counts:
 
 @dataclass(frozen=True)
 class Quality:
-    """Whether the prober can be believed. ``lateness_p99_s``: how late requests left."""
+    """Whether the prober can be believed. ``lateness_p99_s``: how late requests left. ``ended``: whether its records
+    have their end; those of one that was killed stop anywhere, and what came after looks like nothing failed."""
 
     sent: int
     missing: int  # indexes that were never recorded: the pulse was killed with them in flight
     lateness_p99_s: float
+    ended: bool = True
 
-    def doubts(self, *, lateness_p99_limit_s: float) -> tuple[str, ...]:
-        """Why a run with this pulse must be declared void; empty when it need not be."""
+    def doubts(self, *, lateness_p99_limit_s: float, who: str = "the pulse") -> tuple[str, ...]:
+        """Why a run with this prober must be declared void; empty when it need not be."""
         reasons = []
         if self.sent == 0:
-            reasons.append("the pulse sent nothing")
+            reasons.append(f"{who} sent nothing")
         if self.lateness_p99_s > lateness_p99_limit_s:
-            reasons.append(f"the pulse sent late: p99 {self.lateness_p99_s * 1e3:.1f} ms")
+            reasons.append(f"{who} sent late: p99 {self.lateness_p99_s * 1e3:.1f} ms")
         if self.missing:
-            reasons.append(f"{self.missing} requests of the pulse were never recorded")
+            reasons.append(f"{self.missing} requests of {who} were never recorded")
+        if not self.ended:
+            reasons.append(f"{who} was killed: its records have no end")
         return tuple(reasons)
 
 
@@ -204,11 +208,11 @@ def failures(records: Sequence[Record]) -> list[Record]:
     return sorted((record for record in records if not record.ok), key=lambda record: record.due_ns)
 
 
-def quality(records: Sequence[Record]) -> Quality:
-    """Args: records: of all streams."""
+def quality(records: Sequence[Record], *, ended: bool = True) -> Quality:
+    """Args: records: of all streams. ended: whether the prober said that these are all."""
     late = sorted(record.lateness_s for record in records if record.sent_ns)
     tops: dict[str, int] = {}
     for record in records:
         tops[record.stream] = max(tops.get(record.stream, -1), record.index)
     missing = sum(top + 1 for top in tops.values()) - len(records)
-    return Quality(len(late), max(0, missing), percentile(late, 0.99))
+    return Quality(len(late), max(0, missing), percentile(late, 0.99), ended)

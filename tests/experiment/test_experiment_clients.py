@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from evidence_builder import START_NS, World
 
 from testbed.core.profile import FAST
 from testbed.experiment.clients import Clients
 from testbed.experiment.kind import SloSpec
+from testbed.experiment.kind_load import PulseSpec
+from testbed.experiment.load_results import Target
 from testbed.experiment.observations import InjectionSeen
 from testbed.experiment.repetition import Repetition, run_result
-from testbed.experiment.result import RunResult
+from testbed.experiment.result import LocustEntry, LocustResult, RunResult
 from testbed.experiment.series import MAX_BINS, make_series
 from testbed.experiment.timeline import Act
 from testbed.load.records import FRESH, Outcome, PulseData, Record
@@ -126,27 +130,53 @@ def test_long_runs_get_wider_bins() -> None:
     assert len(series.due) <= MAX_BINS + 1 and series.bin_s > 0.1
 
 
-def repetition(pulse: PulseData) -> RunResult:
-    from datetime import UTC, datetime
-
+def repetition(pulse: PulseData, *others: tuple[str, PulseData], locust: LocustResult | None = None) -> RunResult:
+    """``others``: further targets by name."""
     found = Repetition(1, datetime.now(UTC), START_NS, World().evidence, FAST, ("default/web",))
     found.acts = [Act("hang", "fault", "FreezeChaos", 10.0,
                       injections=(InjectionSeen("default/web-1", began=10.0, verified=10.1, recovered=11.0),))]
     found.method_began, found.watched_until, found.duration_s, found.pulse = 5.0, 29.0, 30.0, pulse
+    found.locust = locust
+    if others:
+        found.targets = tuple(Target(PulseSpec(service="web", name=name), data)
+                              for name, data in (("web", pulse), *others))
     return run_result(found)
 
 
+def pulse_data(sent: list[Record], *, ended: bool = True) -> PulseData:
+    return PulseData(start={"rate": RATE}, records=sent, end={"at_ns": 1} if ended else None)
+
+
 def test_a_run_is_put_together() -> None:
-    result = repetition(PulseData(start={"rate": RATE}, records=records(30.0, [(10.0, 10.5)])))
+    result = repetition(pulse_data(records(30.0, [(10.0, 10.5)])))
     assert result.requests.failed == 50 and not result.void_reason
     assert result.disruptions[0].requests.failed == 50
     assert result.disruptions[0].outage_s == pytest.approx(0.5, abs=0.02)
 
 
-def test_a_pulse_that_left_late_makes_the_run_void() -> None:
-    late = [Record(r.index, r.stream, r.due_ns, r.due_ns + 200_000_000, r.due_ns + 202_000_000, r.outcome, 200, "")
+def left_late() -> list[Record]:
+    return [Record(r.index, r.stream, r.due_ns, r.due_ns + 200_000_000, r.due_ns + 202_000_000, r.outcome, 200, "")
             for r in records(30.0, [])]
-    assert "late" in repetition(PulseData(start={"rate": RATE}, records=late)).void_reason
+
+
+def test_a_pulse_that_left_late_makes_the_run_void() -> None:
+    assert repetition(pulse_data(left_late())).void_reason == "the pulse sent late: p99 200.0 ms"
+
+
+def test_every_target_is_asked_whether_it_can_be_believed() -> None:
+    good = pulse_data(records(30.0, []))
+    assert not repetition(good, ("store", good)).void_reason
+    run = repetition(good, ("store", pulse_data(left_late())), ("queue", pulse_data(records(30.0, []), ended=False)))
+    assert run.void_reason == ("the pulse of store sent late: p99 200.0 ms; "
+                               "the pulse of queue was killed: its records have no end")
+
+
+def test_a_pulse_user_of_locust_is_asked_too_and_closed_users_are_not() -> None:
+    entries = (LocustEntry(name="GET /late", requests=10, failures=0, open_loop=True, send_lateness_p99_s=0.2),
+               LocustEntry(name="GET /none", requests=10, failures=10, open_loop=True, unsent=10),
+               LocustEntry(name="GET /closed", requests=10, failures=0, send_lateness_p99_s=0.2))
+    run = repetition(pulse_data(records(30.0, [])), locust=LocustResult(users=1, entries=entries))
+    assert run.void_reason == "Locust's GET /late sent late: p99 200.0 ms; Locust's GET /none sent nothing"
 
 
 # --- what was on its way

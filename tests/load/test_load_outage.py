@@ -148,6 +148,9 @@ def test_missing_indexes_and_late_sends_are_doubts() -> None:
     records = [Record(index, FRESH, 0, 30 * MS, 31 * MS, Outcome.OK) for index in (0, 1, 3)]
     doubts = quality(records).doubts(lateness_p99_limit_s=0.02)
     assert len(doubts) == 2
+    assert quality(records, ended=False).doubts(lateness_p99_limit_s=0.02, who="the pulse of web") == (
+        "the pulse of web sent late: p99 30.0 ms", "1 requests of the pulse of web were never recorded",
+        "the pulse of web was killed: its records have no end")
 
 
 @given(st.integers(0, 10**6), st.sampled_from(list(Outcome)), st.integers(0, 599), st.text("abc-0123", max_size=20))
