@@ -44,6 +44,12 @@ class FaultFailed(TestbedError):
     exit_code = EXIT_CODES[Verdict.NO_EFFECT]
 
 
+class NotTrusted(FaultFailed):
+    """What was measured in a block cannot be trusted: no number of it says anything about the system."""
+
+    exit_code = EXIT_CODES[Verdict.INCONCLUSIVE]
+
+
 @dataclass
 class Load:
     """The requests of one ``load`` block; what became of them is known when it is over."""
@@ -206,13 +212,16 @@ class Testbed:
             result = self.loop.run(run.end())
             self.results.append((result, folder))
         if result.verdict is not Verdict.PASSED:
-            raise FaultFailed(f"{result.verdict.value}: {result.reason}")
+            raise _failed(result.verdict, result.reason)
+        if void := "; ".join(run.void_reason for run in result.runs if run.void_reason):
+            raise NotTrusted(f"the measurement cannot be trusted: {void}",
+                             hint="it is no verdict on the system: run the test again on a calmer machine")
 
     def _guarded(self, work: Any) -> None:
         try:
             self.loop.run(work)
         except RunStopped as stop:
-            raise FaultFailed(f"{stop.verdict.value}: {stop.reason}") from None
+            raise _failed(stop.verdict, stop.reason) from None
 
     # --- the end
 
@@ -222,6 +231,11 @@ class Testbed:
             self._client.close()
         created, self._created = self._created, []
         return self.loop.run(remove(self.platform.client, created)) if created else []
+
+
+def _failed(verdict: Verdict, reason: str) -> FaultFailed:
+    kind = NotTrusted if verdict is Verdict.INCONCLUSIVE else FaultFailed
+    return kind(f"{verdict.value}: {reason}")
 
 
 def _slug(text: str) -> str:

@@ -186,6 +186,7 @@ class RunnerWorld:
         self.client = InProcessClient(registry)
         self.daemon = Daemon(self.client)
         self.status = 200
+        self.hurts = False  # whether a fault in force keeps the server from answering rightly
         self.said: list[str] = []
         self.closed = False
 
@@ -210,7 +211,8 @@ class RunnerWorld:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             await reader.readuntil(b"\r\n\r\n")
-            writer.write(f"HTTP/1.1 {self.status} X\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok".encode())
+            status = 503 if self.hurts and self.daemon.injected.is_set() and not self.daemon.undone else self.status
+            writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok".encode())
             await writer.drain()
         writer.close()
 

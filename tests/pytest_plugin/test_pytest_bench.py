@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -12,11 +14,12 @@ from bench_world import bench
 
 from testbed import toolkit
 from testbed.errors import InvalidInput, TestbedError, UsageError
-from testbed.experiment import method, phases
+from testbed.experiment import method, phases, repetition
 from testbed.experiment.aimed import parse_target
 from testbed.experiment.result import Disruption, Marks, Outage, Requests, Verdict
 from testbed.experiment.saving import read_result
-from testbed.testing.bench import FaultFailed
+from testbed.load.records import read
+from testbed.testing.bench import FaultFailed, NotTrusted
 from testbed.testing.cluster import SessionCluster
 from testbed.testing.loop import LoopThread
 from testbed.testing.recovery import Recovery
@@ -27,6 +30,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phases, "BASELINE_S", 0.3)
     monkeypatch.setattr(method, "VERIFY_TIMEOUT_S", 0.5)
     monkeypatch.setattr(phases, "UNDO_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(repetition, "LATENESS_LIMIT_S", 60.0)  # how busy this machine is says nothing here
 
 
 def test_a_fault_is_in_force_for_the_block(tmp_path: Path) -> None:
@@ -88,6 +92,44 @@ def test_a_fault_that_cannot_be_taken_back_fails(tmp_path: Path) -> None:
         until = time.monotonic() + 10
         while testbed.loop.run(world.left()):
             assert time.monotonic() < until
+
+
+def test_a_pulse_that_dies_ends_the_block_and_no_number_is_believed(tmp_path: Path) -> None:
+    """Dead, it meets no failure either."""
+    with bench(tmp_path, pulse={"service": "web", "rate": 50}) as (testbed, world):
+        testbed.apply("web.yaml")
+        with pytest.raises(NotTrusted, match="inconclusive: the pulse ended before its time"), \
+                testbed.fault("freeze", "app=web", timeout="300s"):
+            (file,) = (tmp_path / "runs").glob("*/pulse-1.csv")
+            os.kill(read(file).start["pid"], signal.SIGKILL)
+        result, _ = testbed.results[-1]
+        assert (result.verdict, result.exit_code) == (Verdict.INCONCLUSIVE, 9)
+        assert result.runs[0].void_reason == "the pulse was killed: its records have no end"
+        assert len(world.daemon.undone) == 1
+        with pytest.raises(UsageError, match="nothing to recover from"):
+            _ = testbed.recovery
+
+
+def test_an_api_that_is_not_seen_any_more_ends_the_block(tmp_path: Path) -> None:
+    with bench(tmp_path) as (testbed, world):
+        testbed.apply("web.yaml")
+        with pytest.raises(NotTrusted, match="pods cannot be watched any more"), \
+                testbed.fault("freeze", "app=web", timeout="300s"):
+            assert testbed._open is not None
+            testbed._open.runner.observer.blind = "pods cannot be watched any more: you may not"
+        assert len(world.daemon.undone) == 1
+
+
+def test_a_void_run_does_not_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repetition, "LATENESS_LIMIT_S", -1.0)
+    with bench(tmp_path) as (testbed, _):
+        testbed.apply("web.yaml")
+        with pytest.raises(NotTrusted, match="cannot be trusted: the pulse sent late"), \
+                testbed.load("web", rate=50) as load:
+            pass
+        assert testbed.results[-1][0].verdict is Verdict.PASSED
+        with pytest.raises(UsageError, match="when the block is over"):
+            _ = load.requests
 
 
 def test_mistakes_are_told_before_anything_is_done(tmp_path: Path) -> None:
@@ -152,11 +194,12 @@ def test_our_faults_as_activities_of_chaos_toolkit(
         testbed.apply("web.yaml")
         monkeypatch.setattr("testbed.api.instance.load_instance", lambda directory: None)
         monkeypatch.setattr(SessionCluster, "open", lambda name: Opened(testbed.loop, world.platform, tmp_path))
+        world.hurts = True
         told = toolkit.inject("freeze", "app=web", duration="300ms", timeout="100ms", service="web", rate=50)
         assert told == toolkit.recovery()
         assert {key: told[key] for key in ("fault", "detection", "isolation", "repair")} == {
             "fault": "freeze", "detection": None, "isolation": None, "repair": None}
-        assert told["outage"] >= 0 and told["failed"] >= 0
+        assert 0.2 < told["outage"] < 10 and 10 <= told["failed"] < 500  # 50 a second, for at least 300 ms
         assert len(world.daemon.undone) == 1
     toolkit._last.clear()
 
