@@ -7,31 +7,47 @@ Losing the next one then would be another experiment.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection
 
 from testbed.api.resources import NODES
 from testbed.client.protocol import Client
-from testbed.errors import ApiError
+from testbed.errors import ApiError, ApiUnavailable, Forbidden
 from testbed.experiment.observations import node_seen
 
 BACK_WITHIN_S = 90.0
+AWAY_S = 10.0  # an API that is away for a moment has nodes all the same
+NOT_LISTED = "nodes may not be listed here: no run waited until those of before were Ready again"
 _LOOK_S = 0.5
 
 
-async def ready_nodes(client: Client) -> frozenset[str]:
-    """Names; none where they may not be listed."""
-    try:
-        found = await client.list(NODES)
-    except ApiError:
-        return frozenset()
-    return frozenset(seen.name for item in found.items if (seen := node_seen(0.0, item)).ready)
+async def ready_nodes(client: Client) -> frozenset[str] | None:
+    """Names; None where they may not be listed. Raises: ApiUnavailable when the API stays away; ApiError."""
+    until = asyncio.get_running_loop().time() + AWAY_S
+    while True:
+        try:
+            return await _ready(client)
+        except Forbidden:
+            return None
+        except ApiUnavailable:
+            if asyncio.get_running_loop().time() > until:
+                raise
+        await asyncio.sleep(_LOOK_S)
 
 
 async def wait_for_nodes(client: Client, names: Collection[str], within_s: float = BACK_WITHIN_S) -> tuple[str, ...]:
-    """Returns those that are not Ready in time, or at all any more."""
+    """Returns those that are not Ready in time, or at all any more, or of which nobody can say it."""
     until = asyncio.get_running_loop().time() + within_s
-    while missing := set(names) - await ready_nodes(client):
-        if asyncio.get_running_loop().time() > until:
+    missing = set(names)
+    while missing:
+        with contextlib.suppress(ApiError):
+            missing = set(names) - await _ready(client)
+        if not missing or asyncio.get_running_loop().time() > until:
             break
         await asyncio.sleep(_LOOK_S)
     return tuple(sorted(missing))
+
+
+async def _ready(client: Client) -> frozenset[str]:
+    found = await client.list(NODES)
+    return frozenset(seen.name for item in found.items if (seen := node_seen(0.0, item)).ready)

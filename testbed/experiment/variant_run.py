@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from testbed.api.resources import DEPLOYMENTS
-from testbed.errors import TestbedError
+from testbed.errors import ApiUnavailable, EnvironmentProblem, TestbedError
 from testbed.experiment.applying import Created, apply, deployments_in, remove
-from testbed.experiment.clean_start import ready_nodes, wait_for_nodes
+from testbed.experiment.clean_start import NOT_LISTED, ready_nodes, wait_for_nodes
 from testbed.experiment.fingerprint import spec_hash
 from testbed.experiment.gate import Gate
 from testbed.experiment.interrupts import Interrupts
@@ -68,7 +68,9 @@ class VariantRun:
         self._profile, self.timing = platform.profile.name, platform.timing()
         self._notes.extend(await platform.prepare(self.loaded))
         if not isinstance(platform, RunsAlone):
-            self._nodes = await ready_nodes(platform.client)
+            nodes = await self._interrupts.guard(ready_nodes(platform.client))
+            self._nodes = nodes or frozenset()
+            self._notes.extend([NOT_LISTED] if nodes is None else [])
         if platform.ours and not isinstance(platform, RunsAlone):
             self._published = PublishedRun(platform.client, self.loaded.experiment, self.run_id)
             await self._published.begin(self.started_at)
@@ -80,10 +82,30 @@ class VariantRun:
         """The run after which no other one makes sense."""
         return next((run for run in self.runs if run.verdict in FINAL), None)
 
-    def give_up(self, error: TestbedError) -> None:
-        """No further repetition: the next one could not begin."""
-        verdict = Verdict.INCONCLUSIVE if error.exit_code == EXIT_CODES[Verdict.INCONCLUSIVE] else Verdict.ENVIRONMENT
-        self._given_up = (verdict, f"run {len(self.runs) + 1} could not begin: {error}")
+    def give_up(self, error: Exception) -> None:
+        """No further repetition: the next one could not begin, or something of ours is broken."""
+        number = len(self.runs) + 1
+        if not isinstance(error, TestbedError | OSError):
+            self.journal.note("a bug of ours", error=repr(error))
+            self._given_up = (Verdict.BUG, f"no run {number}: a bug of ours: {error!r}")
+        elif isinstance(error, ApiUnavailable):
+            self._given_up = (Verdict.INCONCLUSIVE, f"run {number} could not begin, the API was lost: {error}")
+        else:
+            self._given_up = (Verdict.ENVIRONMENT, f"run {number} could not begin: {error}")
+
+    async def abandon(self, error: Exception) -> None:
+        """Says that nothing was measured, and why: in the journal, and in the cluster where it is shown."""
+        if isinstance(error, TestbedError):
+            verdict, reason, exit_code = Verdict.ENVIRONMENT, error.message, error.exit_code
+        else:
+            verdict, exit_code = Verdict.BUG, EXIT_CODES[Verdict.BUG]
+            reason = f"{verdict.value}: {error!r}"
+        self.journal.finish(reason, exit_code)
+        await self._show_end(verdict, reason)
+
+    async def _show_end(self, verdict: Verdict, reason: str) -> None:
+        if self._published is not None:
+            await self._published.end(verdict.value, reason)
 
     @property
     def wants_more(self) -> bool:
@@ -154,18 +176,33 @@ class VariantRun:
     # --- the result
 
     async def end(self, verdict: Verdict, reason: str) -> Result:
-        """Args: verdict: PASSED when nothing stopped the command as a whole; else why every variant ends here."""
+        """Its result, written to its folder. What goes wrong here is a part of the result: it ends no other variant's.
+
+        Args: verdict: PASSED when nothing stopped the command as a whole; else why every variant ends here.
+        """
         bad = self.ended_badly or next((run for run in self.runs if run.verdict is not Verdict.PASSED), None)
+        if verdict is Verdict.PASSED and self._given_up[0] is Verdict.BUG:
+            verdict, reason = self._given_up
         if verdict is Verdict.PASSED and bad is not None:
             verdict = bad.verdict
             reason = bad.reason if self.repetitions.runs == 1 else f"run {bad.number}: {bad.reason}"
         if verdict is Verdict.PASSED:
             verdict, reason = self._given_up
-        result = self._result(verdict, reason)
+        try:
+            result = self._result(verdict, reason)
+        except Exception as error:  # what was measured is worth more than what is computed from it
+            self.journal.note("a bug of ours", error=repr(error))
+            result = self._measured().model_copy(update={
+                "verdict": Verdict.BUG, "exit_code": EXIT_CODES[Verdict.BUG], "reason": f"a bug of ours: {error!r}"})
+        try:
+            write_result(result, self.folder)
+        except EnvironmentProblem as error:
+            self._tell(error.message)
+            if result.verdict is Verdict.PASSED:  # nobody can look at what it passed with
+                result = result.model_copy(update={
+                    "verdict": Verdict.ENVIRONMENT, "exit_code": error.exit_code, "reason": error.message})
         self.journal.finish(result.verdict.value, result.exit_code)
-        if self._published is not None:
-            await self._published.end(result.verdict.value, result.reason)
-        write_result(result, self.folder)
+        await self._show_end(result.verdict, result.reason)
         return result
 
     def _result(self, verdict: Verdict, reason: str) -> Result:
@@ -185,14 +222,18 @@ class VariantRun:
             "comparison": comparison})
 
     def _unjudged(self) -> Result:
-        """What was measured, before anyone says what it means."""
+        """With everything that is computed from it, before anyone says what it means."""
+        return self._measured().model_copy(update={
+            "statistics": over_runs(self.runs, self.spec.seed), "notes": tuple(self._all_notes())})
+
+    def _measured(self) -> Result:
+        """What was measured, as it is."""
         return Result(
             command=self._command, run_id=self.run_id, name=self.loaded.experiment.metadata.name,
             file=self.loaded.file.name, seed=self.spec.seed, jitter=self.spec.jitter != 0, profile=self._profile,
             started_at=self.started_at, ended_at=datetime.now(UTC), environment=self._environment,
             verdict=Verdict.PASSED, exit_code=0, spec_hash=spec_hash(self.loaded.experiment),
-            runs=tuple(self.runs), statistics=over_runs(self.runs, self.spec.seed),
-            artefacts=self._artefacts(), notes=tuple(self._all_notes()),
+            runs=tuple(self.runs), artefacts=self._artefacts(), notes=tuple(dict.fromkeys(self._notes)),
         )
 
     def _all_notes(self) -> list[str]:
