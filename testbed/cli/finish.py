@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from testbed.cli import output as printing
-from testbed.errors import EnvironmentProblem
+from testbed.errors import EnvironmentProblem, TestbedError
 
 if TYPE_CHECKING:
     from testbed.experiment.result import Result, Study
@@ -20,27 +22,19 @@ def finish(
 ) -> int:
     """Prints the result, writes the reports beside ``result.json``, says where they are.
 
-    Returns: the exit code that the verdict stands for.
+    Returns: the exit code that the verdict stands for; of a result that passed, what kept a report from being written.
     """
     from testbed.report import html
-
-    write(folder / "report.html", html.render(result))
-    if output:
-        printing.dump(result.to_json(), output)
-    else:
-        printing.out(terminal_text(result))
-    if junit:
-        from testbed.report import junit as junit_report
-
-        write(junit, junit_report.render(result))
+    from testbed.report import junit as junit_report
     from testbed.report import markdown as markdown_report
 
-    if markdown:
-        write(markdown, markdown_report.render(result))
-    _for_github(markdown_report.render(result))
-    printing.say(f"report:  {folder / 'report.html'}")
-    printing.say(f"data:    {folder / 'result.json'}")
-    return result.exit_code
+    ending = _Ending(result.exit_code)
+    ending.show(result, output, lambda: terminal_text(result))
+    written = ending.file(folder / "report.html", lambda: html.render(result))
+    ending.file(junit, lambda: junit_report.render(result))
+    ending.file(markdown, lambda: markdown_report.render(result))
+    ending.do("the summary", lambda: _for_github(markdown_report.render(result)))
+    return ending.code(folder / "report.html" if written else None, folder / "result.json")
 
 
 def finish_study(
@@ -54,40 +48,79 @@ def finish_study(
     from testbed.report.study import html as study_html
     from testbed.report.study import markdown as study_markdown
 
+    ending = _Ending(study.exit_code)
+    ending.show(study, output, lambda: study_text(study))
     for item in study.variants:
-        write(folder / item.folder / "report.html", html.render(item.result))
-    write(folder / "report.html", study_html.render(study))
-    if output:
-        printing.dump(study.to_json(), output)
-    else:
-        printing.out(study_text(study))
-    if junit:
-        write(junit, junit_report.render(*(item.result for item in study.variants)))
-    if markdown:
-        write(markdown, study_markdown.render(study))
-    _for_github(study_markdown.render(study))
-    printing.say(f"report:  {folder / 'report.html'}")
-    printing.say(f"data:    {folder / 'study.json'}")
-    return study.exit_code
+        ending.file(folder / item.folder / "report.html", partial(html.render, item.result))
+    written = ending.file(folder / "report.html", lambda: study_html.render(study))
+    ending.file(junit, lambda: junit_report.render(*(item.result for item in study.variants)))
+    ending.file(markdown, lambda: study_markdown.render(study))
+    ending.do("the summary", lambda: _for_github(study_markdown.render(study)))
+    return ending.code(folder / "report.html" if written else None, folder / "study.json")
+
+
+class _Ending:
+    """Shows first and writes then, each by itself: neither a full disk nor a bug of ours in one page may hide what took
+    an hour to measure, nor its exit code."""
+
+    def __init__(self, exit_code: int) -> None:
+        self._exit_code = exit_code
+        self._reader_gone: BrokenPipeError | None = None
+
+    def show(self, value: Result | Study, output: str, text: Callable[[], str]) -> None:
+        """On stdout."""
+        self.do("the report", lambda: printing.dump(value.to_json(), output) if output else printing.out(text()))
+
+    def file(self, path: Path | None, text: Callable[[], str]) -> bool:
+        """Whether there is such a file now; none is wanted without a path."""
+        return path is not None and self.do(path.name, lambda: write(path, text()))
+
+    def do(self, what: str, work: Callable[[], None]) -> bool:
+        """Whether it was done. What kept it from that is told."""
+        try:
+            work()
+        except BrokenPipeError as error:
+            self._reader_gone = error
+        except TestbedError as error:
+            self._missed(str(error), error.exit_code)
+        except Exception as error:
+            self._missed(f"{what} could not be made: a bug of ours: {error!r}", TestbedError.exit_code)
+        else:
+            return True
+        return False
+
+    def _missed(self, words: str, exit_code: int) -> None:
+        printing.say(words)
+        self._exit_code = self._exit_code or exit_code
+
+    def code(self, report: Path | None, data: Path) -> int:
+        """Says where the files are. Raises: BrokenPipeError when nobody read the report."""
+        if report is not None:
+            printing.say(f"report:  {report}")
+        printing.say(f"data:    {data}")
+        if self._reader_gone is not None:
+            raise self._reader_gone
+        return self._exit_code
 
 
 def terminal_text(result: Result) -> str:
     """The report for a terminal of this width, in colour only on one."""
     from testbed.report import terminal
 
-    return terminal.render(result, **_terminal()).rstrip("\n")
+    return terminal.render(result, **terminal_form()).rstrip("\n")
 
 
 def study_text(study: Study) -> str:
     """The same for several variants."""
     from testbed.report.study import terminal
 
-    return terminal.render(study, **_terminal()).rstrip("\n")
+    return terminal.render(study, **terminal_form()).rstrip("\n")
 
 
-def _terminal() -> dict[str, Any]:
+def terminal_form(unknown: int = 100) -> dict[str, Any]:
+    """Its width, ``unknown`` columns when it does not tell, and whether it has colours."""
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    return {"width": shutil.get_terminal_size((100, 24)).columns, "color": color}
+    return {"width": shutil.get_terminal_size((unknown, 24)).columns, "color": color}
 
 
 def write(path: Path, text: str) -> None:
