@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from testbed.cli import output as printing
 from testbed.errors import InvalidInput, UsageError
 
 if TYPE_CHECKING:
+    from testbed.experiment.archive import KeptBaseline
     from testbed.experiment.gate import Gate
     from testbed.experiment.loading import LoadedExperiment
 
@@ -57,18 +58,30 @@ def list_baselines(output: str = printing.Output) -> None:
     printing.check_format(output, ("", "json", "yaml"))
     found = baselines(state_root())
     if output:
-        printing.dump([{"name": item.name, "file": str(item.path), "experiment": item.result.name,
-                        "runs": len(item.result.trusted_runs), "run": item.result.run_id,
-                        "specHash": item.result.spec_hash,
-                        "startedAt": item.result.started_at.isoformat()} for item in found], output)
+        printing.dump([{"name": item.name, "file": str(item.path), **_fields(item)} for item in found], output)
         return
     if not found:
         printing.say("there are no baselines yet\n  save one: testbed baseline save")
         return
-    printing.out(printing.columns(
-        ("BASELINE", "EXPERIMENT", "RUNS", "PROFILE", "OF RUN", "STARTED"),
-        [(item.name, item.result.name, len(item.result.trusted_runs), item.result.profile or "–", item.result.run_id,
-          f"{item.result.started_at:%Y-%m-%d %H:%M}") for item in found]))
+    printing.out(printing.columns(("BASELINE", "EXPERIMENT", "RUNS", "PROFILE", "OF RUN", "STARTED"),
+                                  [(item.name, *_cells(item)) for item in found]))
+    for item in found:
+        if item.problem:
+            printing.say(item.problem)
+
+
+def _fields(item: KeptBaseline) -> dict[str, Any]:
+    if item.result is None:
+        return {"problem": item.problem}
+    return {"experiment": item.result.name, "runs": len(item.result.trusted_runs), "run": item.result.run_id,
+            "specHash": item.result.spec_hash, "startedAt": item.result.started_at.isoformat()}
+
+
+def _cells(item: KeptBaseline) -> tuple[Any, ...]:
+    if item.result is None:
+        return "unreadable", "–", "–", "–", "–"
+    return (item.result.name, len(item.result.trusted_runs), item.result.profile or "–", item.result.run_id,
+            f"{item.result.started_at:%Y-%m-%d %H:%M}")
 
 
 @baseline.command("rm")
@@ -92,10 +105,7 @@ def compare(
     format: str = typer.Option("terminal", "-o", "--output", help="terminal, json, yaml or markdown."),
 ) -> int:
     """Compare two results: improved, same, worse, or cannot tell."""
-    import os
-    import shutil
-    import sys
-
+    from testbed.cli.finish import terminal_form
     from testbed.experiment.archive import find_baseline
     from testbed.experiment.compare import compare as held_against
     from testbed.experiment.gate import check_same_results
@@ -108,8 +118,7 @@ def compare(
     check_same_results(one, other)
     found = held_against(one, other, name_a=name_a, name_b=name_b)
     if format == "terminal":
-        color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        printing.out(words.render(found, width=shutil.get_terminal_size((120, 24)).columns, color=color).rstrip("\n"))
+        printing.out(words.render(found, **terminal_form(120)).rstrip("\n"))
     elif format == "markdown":
         printing.out("\n".join(words.markdown_lines(found)).rstrip("\n"))
     else:

@@ -40,11 +40,12 @@ class KeptRun:
 
 @dataclass(frozen=True)
 class KeptBaseline:
-    """One saved baseline."""
+    """One saved baseline; ``problem``: why its file says nothing."""
 
     name: str
     path: Path
-    result: Result
+    result: Result | None
+    problem: str = ""
 
 
 # --- runs
@@ -197,8 +198,15 @@ def baseline_path(root: Path, name: str) -> Path:
 
 
 def baselines(root: Path) -> list[KeptBaseline]:
-    """All that are saved, by name. Raises: InvalidInput when one cannot be read."""
-    return [KeptBaseline(path.stem, path, read_file(path)) for path in sorted((root / BASELINES).glob("*.json"))]
+    """All that are saved, by name; those of another version too, with what is wrong with them."""
+    return [_baseline(path) for path in _saved(root)]
+
+
+def _baseline(path: Path) -> KeptBaseline:
+    try:
+        return KeptBaseline(path.stem, path, read_file(path))
+    except InvalidInput as error:
+        return KeptBaseline(path.stem, path, None, error.message)
 
 
 def remove_baseline(root: Path, name: str) -> None:

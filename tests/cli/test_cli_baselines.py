@@ -153,3 +153,15 @@ def test_a_bundle_is_made_and_opened(testbed: Command, tmp_path: Path) -> None:
     assert "PASSED" in testbed("report", "bad.tar.gz")[1]
     assert testbed("report", "bad.tar.gz", "-o", "junit")[1].startswith("<?xml")
     assert testbed("compare", "bad.tar.gz", "crash-01")[0] == 0
+
+
+def test_a_baseline_that_cannot_be_read_hides_no_other(testbed: Command, tmp_path: Path) -> None:
+    kept(tmp_path, "crash-01-aaaa")
+    testbed("baseline", "save", "--as", "main")
+    (tmp_path / "state" / "testbed" / ".baselines" / "old.json").write_text('{"runId": 7}')
+    code, text, told = testbed("baseline", "list")
+    assert code == 0 and "crash-01-aaaa" in text and "old" in text and "unreadable" in text
+    assert "old.json is not a result of this version" in told
+    listed = {item["name"]: item for item in json.loads(testbed("baseline", "list", "-o", "json")[1])}
+    assert listed["main"]["runs"] == 20 and "not a result" in listed["old"]["problem"]
+    assert testbed("baseline", "rm", "old")[0] == 0
