@@ -21,7 +21,8 @@ class Supervisor:
 
     Attributes:
         package: with a module ``driver`` that has ``open_driver`` (protocol.py), and a module ``timers`` that has
-            ``timing_words(instance)``: what sets its pace, in words.
+            ``timers_of(instance)``, and ``timing_words(instance)``: what sets its pace, in words; and a module
+            ``translate`` that has ``left_out(deployment, timers)``: what of it is not done, in lines.
         node_kinds: the first is the usual one. Nodes of kind slice are the machine's own engine: it is one, whatever
             number is asked for, and has no NodeInstance.
         most_nodes: with engines of their own.
@@ -100,7 +101,8 @@ def left_out(instance: Instance, manifest: Mapping[str, Any]) -> tuple[str, ...]
     kind = str(manifest.get("kind", ""))
     if kind == "Deployment":
         package = supervisor(instance.supervisor).package
-        found: tuple[str, ...] = importlib.import_module(f"{package}.translate").left_out(manifest)
+        timers = importlib.import_module(f"{package}.timers").timers_of(instance)
+        found: tuple[str, ...] = importlib.import_module(f"{package}.translate").left_out(manifest, timers)
         return found
     return ("nobody acts on it",) if kind in _NOBODYS or (kind == "Ingress" and not instance.routed) else ()
 

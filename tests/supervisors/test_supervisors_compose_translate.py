@@ -111,7 +111,7 @@ def test_autoheal_looks_after_those_that_carry_its_label(timers: Timers, labels:
                  id="who checks does not route"),
 ])
 def test_what_cannot_be_said_is_listed(body: dict[str, Any], words: list[str]) -> None:
-    found = left_out(body)
+    found = left_out(body, Timers())
     assert len(found) == len(words)
     assert all(line.startswith(word) for line, word in zip(found, words, strict=True))
 
@@ -119,4 +119,11 @@ def test_what_cannot_be_said_is_listed(body: dict[str, Any], words: list[str]) -
 def test_a_second_container_is_listed_as_not_run() -> None:
     body = deployment({})
     body["spec"]["template"]["spec"]["containers"].append({"name": "helper", "image": "i"})
-    assert left_out(body) == ("container helper: only the first container of a pod is run",)
+    assert left_out(body, Timers()) == ("container helper: only the first container of a pod is run",)
+
+
+def test_the_probes_own_grace_is_left_out_unless_autoheal_has_the_kubelets_timers() -> None:
+    body = deployment({"livenessProbe": {"exec": {"command": ["true"]}, "terminationGracePeriodSeconds": 2}})
+    lines = {timers: [line for line in left_out(body, timers) if "terminationGrace" in line] for timers in (
+        Timers(), Timers(autoheal=True), Timers(equal=True), Timers(autoheal=True, equal=True))}
+    assert [len(found) for found in lines.values()] == [1, 1, 1, 0]

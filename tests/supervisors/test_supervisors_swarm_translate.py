@@ -60,7 +60,7 @@ def test_a_strategy_becomes_an_order_and_a_number(
     body = deployment(strategy=strategy, minReadySeconds=2)
     config = service_of(body)["UpdateConfig"]
     assert (config["Parallelism"], config["Order"], config["Delay"]) == (parallelism, order, 2_000_000_000)
-    assert any("maxUnavailable" in line for line in left_out(body)) is noted
+    assert any("maxUnavailable" in line for line in left_out(body, Timers())) is noted
 
 
 def test_a_change_of_the_number_replaces_no_task() -> None:
@@ -105,8 +105,8 @@ def test_resources_and_the_health_check() -> None:
     ({}, {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "c"}}]}, "volume data"),
 ])
 def test_what_a_swarm_cannot_do_is_told(container: dict[str, Any], pod: dict[str, Any], words: str) -> None:
-    assert any(words in line for line in left_out(deployment(container, pod)))
-    assert not any(words in line for line in left_out(deployment()))
+    assert any(words in line for line in left_out(deployment(container, pod), Timers()))
+    assert not any(words in line for line in left_out(deployment(), Timers()))
 
 
 def test_timers_are_swarms_own_or_as_near_to_ours_as_they_go() -> None:

@@ -167,7 +167,7 @@ class ComposeDriver:
         await asyncio.gather(self._mirror.show(self._picture(self._machine)), self._keep_proxies(deployments))
 
     def _picture(self, machine: Machine) -> Picture:
-        missing = {key: left_out(item) for key, item in self._wishes.deployments().items()}
+        missing = {key: left_out(item, self._timers) for key, item in self._wishes.deployments().items()}
         return Picture(self._tasks, (machine,), self._project.being_made, dict(self._observed), missing,
                        dict(self._stuck), silent=() if machine.ready else (machine.name,))
 
@@ -207,7 +207,7 @@ class ComposeDriver:
 
     async def _up(self, key: str, deployment: Json) -> None:
         try:
-            if missing := left_out(deployment):
+            if missing := left_out(deployment, self._timers):
                 self._mirror.tell_deployment(key, "NotTranslated", "; ".join(missing))
             while True:
                 try:

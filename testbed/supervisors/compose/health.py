@@ -18,8 +18,9 @@ PROGRAM = "/.testbed/check"
 Found = tuple[HealthCheck | None, tuple[str, ...]]  # and what of the probes is left out
 
 
-def health_check(container: Container, annotations: Mapping[str, str]) -> Found:
-    """From the liveness probe, else from the readiness probe: its time becomes the check's."""
+def health_check(container: Container, annotations: Mapping[str, str], *, graceful: bool = False) -> Found:
+    """From the liveness probe, else from the readiness probe: its time becomes the check's. ``graceful``: whoever
+    restarts it gives it the liveness probe's own grace."""
     probe, name = container.liveness_probe, "livenessProbe"
     if probe is None:
         probe, name = container.readiness_probe, "readinessProbe"
@@ -34,7 +35,7 @@ def health_check(container: Container, annotations: Mapping[str, str]) -> Found:
     check = HealthCheck(
         argv, interval_s=float(probe.period_seconds), timeout_s=float(probe.timeout_seconds),
         retries=probe.failure_threshold, start_period_s=float(max(probe.initial_delay_seconds, patience_s)))
-    return check, (*left_out, *_left_out(container, probe, name))
+    return check, (*left_out, *_left_out(container, probe, name, graceful=graceful))
 
 
 def _written(annotations: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -80,7 +81,7 @@ def _means(probe: Probe) -> str:
     return "TCP to another host or to a port that has no number" if probe.tcp_socket is not None else "nothing"
 
 
-def _left_out(container: Container, probe: Probe, name: str) -> list[str]:
+def _left_out(container: Container, probe: Probe, name: str, *, graceful: bool) -> list[str]:
     found = []
     if container.liveness_probe is not None and container.readiness_probe is not None:
         found.append("readinessProbe: Docker has one check per container, and the livenessProbe is it")
@@ -88,6 +89,6 @@ def _left_out(container: Container, probe: Probe, name: str) -> list[str]:
         found.append(f"{name}.successThreshold {probe.success_threshold}: one success is enough")
     if container.startup_probe is not None:
         found.append("startupProbe: not run; its patience is the check's start period")
-    if probe.termination_grace_period_seconds is not None:
+    if probe.termination_grace_period_seconds is not None and not (graceful and name == "livenessProbe"):
         found.append(f"{name}.terminationGracePeriodSeconds: a restart knows only its own grace")
     return found

@@ -149,8 +149,8 @@ def _anonymous(spec: PodSpec, container: Container) -> tuple[str, ...]:
 # --- what there are no words for
 
 
-def left_out(deployment: Mapping[str, Any]) -> tuple[str, ...]:
-    """What of a Deployment plain Docker cannot do, each in one line, for the platform's notes."""
+def left_out(deployment: Mapping[str, Any], timers: Timers) -> tuple[str, ...]:
+    """What of a Deployment plain Docker (and autoheal, where it is on) cannot do, each in one line."""
     spec = deployment["spec"]
     template = spec["template"]
     pod = PodSpec.model_validate(template["spec"])
@@ -165,7 +165,8 @@ def left_out(deployment: Mapping[str, Any]) -> tuple[str, ...]:
         hooks = [name for name, hook in (("postStart", container.lifecycle.post_start),
                                          ("preStop", container.lifecycle.pre_stop)) if hook is not None]
         found += [f"lifecycle.{name}: not run" for name in hooks]
-    return (*found, *health_check(container, annotations)[1], *_of_routing(container))
+    return (*found, *health_check(container, annotations, graceful=timers.autoheal and timers.equal)[1],
+            *_of_routing(container))
 
 
 def _of_updates(spec: Mapping[str, Any]) -> list[str]:

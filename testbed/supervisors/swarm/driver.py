@@ -16,7 +16,6 @@ from datetime import datetime
 
 from testbed.api import labels
 from testbed.api.instance import Instance, NodeInstance
-from testbed.core.profile import PROFILES
 from testbed.errors import ApiError, EngineError, EngineUnavailable
 from testbed.runtime.factory import open_swarm_engine
 from testbed.runtime.swarm import SwarmEngine
@@ -24,7 +23,7 @@ from testbed.supervisors.check_program import provide_check
 from testbed.supervisors.mirror import Mirror, Picture
 from testbed.supervisors.swarm import membership, seen
 from testbed.supervisors.swarm.services import Services
-from testbed.supervisors.swarm.timers import timers
+from testbed.supervisors.swarm.timers import timers_of
 from testbed.supervisors.swarm.translate import left_out
 from testbed.supervisors.swarm.watch import GossipWatch, ManagerWatch, NodeWatch
 from testbed.supervisors.tasks import Task
@@ -47,8 +46,7 @@ def open_driver(instance: Instance, wishes: Wishes, mirror: Mirror) -> SwarmDriv
 class SwarmDriver:
     def __init__(self, instance: Instance, wishes: Wishes, mirror: Mirror) -> None:
         self._instance, self._wishes, self._mirror = instance, wishes, mirror
-        self._timers = timers(PROFILES[instance.profile],
-                              equal=instance.supervisor_options.get("equal-timers") == "true")
+        self._timers = timers_of(instance)
         machine_url = instance.engine_url or os.environ.get("DOCKER_HOST") or _DEFAULT_ENGINE
         mine = {labels.INSTANCE: instance.id, labels.ROLE: labels.ROLE_CONTAINER}
 
@@ -175,7 +173,7 @@ class SwarmDriver:
         lost = managed.lost()
         await self._mirror.show(Picture(
             tasks, seen.machines(managed, infos, self._addresses), observed=dict(self._services.observed),
-            left_out={key: left_out(item) for key, item in deployments.items()},
+            left_out={key: left_out(item, self._timers) for key, item in deployments.items()},
             stuck=self._services.stuck | seen.stuck(seen.services(managed, self._instance.id).values()),
             silent=[name for name in self._silent() if name not in lost]))
         self._tell_delays(managed)

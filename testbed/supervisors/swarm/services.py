@@ -99,7 +99,7 @@ class Services:
             log.info("%s: service scaled to %d", key, wanted["Mode"]["Replicated"]["Replicas"])
 
     def _tell(self, key: str, deployment: Json, revision: str) -> None:
-        if (missing := left_out(deployment)) and f"{key} {revision}" not in self._told:
+        if (missing := left_out(deployment, self._timers)) and f"{key} {revision}" not in self._told:
             self._told.add(f"{key} {revision}")
             self._mirror.tell_deployment(key, "NotTranslated", "; ".join(missing))
 

@@ -39,8 +39,11 @@ class Timers:
 
 
 def timing_words(instance: Instance) -> tuple[tuple[str, str], ...]:
-    return timers(PROFILES[instance.profile],
-                  equal=instance.supervisor_options.get("equal-timers") == "true").words()
+    return timers_of(instance).words()
+
+
+def timers_of(instance: Instance) -> Timers:
+    return timers(PROFILES[instance.profile], equal=instance.supervisor_options.get("equal-timers") == "true")
 
 
 def timers(profile: Profile, *, equal: bool) -> Timers:

@@ -148,8 +148,8 @@ def _constraints(pod: PodSpec) -> list[str]:
 # --- what there are no words for
 
 
-def left_out(deployment: Mapping[str, Any]) -> tuple[str, ...]:
-    """What of a Deployment a swarm cannot do, each in one line, for the platform's notes."""
+def left_out(deployment: Mapping[str, Any], timers: Timers) -> tuple[str, ...]:
+    """What of a Deployment a swarm cannot do, each in one line; none of it by its ``timers``."""
     view = DeploymentSpec.model_validate(deployment["spec"])
     pod = view.template.spec
     if not pod.containers:
