@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from testbed.api.instance import TESTBED
+from testbed.api.instance import TESTBED, instance_directory, load_instance
 from testbed.errors import UsageError
 from testbed.supervisors.catalog import PLATFORMS as SUPERVISED
 
@@ -59,6 +59,23 @@ def check_platforms(names: str) -> tuple[str, ...]:
         raise UsageError(f"--platform {names!r} does not name each platform once",
                          hint="platforms: " + ", ".join(PLATFORMS))
     return found
+
+
+def platforms_asked(names: str, cluster: str) -> tuple[str, ...]:
+    """Those of ``--platform``; without it, whatever runs the named cluster when it is up, else our own.
+
+    Raises: UsageError, also when that cluster is none that an experiment knows by name.
+    """
+    if names:
+        return check_platforms(names)
+    directory = instance_directory(cluster)
+    if not (directory / "instance.json").exists():
+        return (TESTBED,)
+    found = load_instance(directory).platform
+    if found not in PLATFORMS:
+        raise UsageError(f"cluster {cluster!r} is run by {found}, which is no platform of experiments",
+                         hint="name another cluster: --name NAME; or a platform: --platform " + ", ".join(SUPERVISED))
+    return (found,)
 
 
 def cluster_source(opening: Opening) -> ClusterSource:
