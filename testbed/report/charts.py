@@ -110,7 +110,11 @@ def _rate(alt: Any) -> Any:
         interpolate="step-after", strokeWidth=1, strokeDash=[2, 2], color="@muted").encode(
         x=_x(alt), y="rate:Q", tooltip=[alt.Tooltip("t:Q", title="second"),
                                         alt.Tooltip("rate:Q", title="Locust requests/s")])
-    return alt.layer(*_windows(alt), answered, locust, failed).properties(height=130, width=600)
+    locust_failed = alt.Chart(alt.NamedData("locust")).transform_filter("datum.failed > 0").mark_point(
+        filled=True, size=22, color="@bad").encode(
+        x=_x(alt), y="failed:Q", tooltip=[alt.Tooltip("t:Q", title="second"),
+                                          alt.Tooltip("failed:Q", title="Locust requests that failed/s")])
+    return alt.layer(*_windows(alt), answered, locust, failed, locust_failed).properties(height=130, width=600)
 
 
 def _latency(alt: Any) -> Any:

@@ -48,6 +48,9 @@ def _outages(subject: Disruption | RunResult, view: ClientView) -> Iterator[str]
         text += " (it had not ended)"
     spent = "" if view.availability_time is None else f", no outage in {view.availability_time * 100:.3g} % of the time"
     yield f"{text}; {served} of {due} requests answered in time{spent}"
+    if subject.requests.failed and subject.requests.outcomes:
+        met = sorted(subject.requests.outcomes.items(), key=lambda item: -item[1])
+        yield "what requests met: " + ", ".join(f"{count} × {clean(what)}" for what, count in met)
 
 
 def _latency(view: ClientView) -> Iterator[str]:
@@ -58,7 +61,8 @@ def _latency(view: ClientView) -> Iterator[str]:
         return
     back = "not back to normal while watched" if view.latency_normal_s is None \
         else f"back to normal after {say_duration(view.latency_normal_s)}"
-    yield f"latency p50/p95/p99: {', '.join(parts)}; {back}"
+    limit = "" if view.normal_limit_s is None else f" (normal: up to {say_duration(view.normal_limit_s)})"
+    yield f"latency p50/p95/p99{limit}: {', '.join(parts)}; {back}"
 
 
 def _band(band: Latency) -> str:
@@ -94,7 +98,9 @@ def _detector(found: Detector, *, noise: bool) -> Iterator[str]:
     told = [f"{count} {word}{'s' if count > 1 else ''}" for count, word in acts if count]
     if told:
         isolated = f" ({say_duration(found.false_isolated_s)} out of rotation)" if found.false_isolations else ""
-        yield f"false acts against pods that no fault had hit: {', '.join(told)}{isolated}"
+        often = found.per_1000_probe_hours
+        rate = f"; {often:,.0f} restarts and evictions per 1,000 probe-hours" if often else ""
+        yield f"false acts against pods that no fault had hit: {', '.join(told)}{isolated}{rate}"
         yield from (f"{act.what} of {clean(act.pod)} at {act.start_s:.2f} s"
                     f"{': ' + clean(act.message) if act.message else ''}" for act in found.acts[:5])
     elif noise:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from testbed.experiment.durations import say_duration
 from testbed.experiment.objectives import say_value
-from testbed.experiment.quantities import of_disruption
+from testbed.experiment.quantities import named
 from testbed.experiment.result.comparison import Compared, Comparison
-from testbed.report.words import clean
+from testbed.report.words import WHOLE_RUN, clean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,8 +39,8 @@ def rows(comparison: Comparison) -> Iterator[Row]:
 
 
 def _cells(item: Compared) -> tuple[str, ...]:
-    quantity = of_disruption(item.quantity)
-    return (clean(item.disruption), quantity.words if quantity else clean(item.quantity),
+    quantity = named(item.disruption, item.quantity)
+    return (clean(item.disruption) or WHOLE_RUN, quantity.words if quantity else clean(item.quantity),
             _centre(item, item.centre_a, item.n_a, item.censored_a),
             _centre(item, item.centre_b, item.n_b, item.censored_b), _difference(item), _p(item),
             "–" if item.effect is None else f"{item.effect:.0%}", f"{SIGNS[item.verdict]} {item.verdict}")
@@ -93,7 +93,7 @@ def notes(comparison: Comparison) -> Iterator[str]:
     reasons: dict[str, list[str]] = {}
     for item in comparison.primary:
         if item.verdict == "cannot tell" and item.reason:
-            reasons.setdefault(item.reason, []).append(f"{item.disruption}.{item.quantity}")
+            reasons.setdefault(item.reason, []).append(item.name)
     for reason, names in reasons.items():
         yield clean(f"{', '.join(names)}: {reason}")
     first = next(iter(comparison.quantities), None)

@@ -12,14 +12,16 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from testbed.experiment.durations import say_duration
 from testbed.experiment.result import Disruption, Result, RunResult
 from testbed.report import comparison
 from testbed.report.client_words import client_lines
 from testbed.report.html_data import GAP_TONES, run_data, spread_data, waterfall_data
-from testbed.report.load_tables import generator_line, load_tables
-from testbed.report.statistics_words import statistics_lines, void_line
+from testbed.report.load_tables import generator_line, load_tables, machine_line
+from testbed.report.state_words import shipping_lines, state_lines
+from testbed.report.statistics_words import over_runs_lines, void_line
 from testbed.report.timeline_words import (
     NOTHING_CAME,
     at_mark,
@@ -55,6 +57,7 @@ def render(result: Result) -> str:
     environment = page_environment()
     environment.filters.update(
         seconds=say_duration, clean=clean, met=client_lines, load=load_tables, generator=generator_line,
+        machine=machine_line, state=state_lines, shipping=shipping_lines,
         mark=lambda name: MARK_WORDS.get(name, name), tone=lambda name: GAP_TONES.get(name, "@muted")[1:],
     )
     runs = detailed_runs(result)
@@ -65,11 +68,18 @@ def render(result: Result) -> str:
         quantity=QUANTITY_WORDS, slowest_gap=largest, outage_note=OUTAGE_NOTE, at_mark=at_mark, length=length,
         parts_line=parts_line, why_not_faster=why_not_faster, witnesses_line=witnesses_line, since=since,
         nothing_came=NOTHING_CAME, over_runs=_over_runs(result), compared=_compared(result),
+        files=artefact_links(result),
     )
 
 
+def artefact_links(result: Result) -> list[tuple[str, str]]:
+    """(name, link) of what lies beside the page, in the run's folder; nowhere else: a result may be a stranger's."""
+    return [(clean(name), "./" + quote(path)) for name, path in sorted(result.artefacts.items())
+            if path != "report.html" and not path.startswith("/") and ".." not in path.split("/")]
+
+
 def _over_runs(result: Result) -> list[str]:
-    lines = [f"{clean(name)} {line}" for name in result.disruption_names() for line in statistics_lines(result, name)]
+    lines = list(over_runs_lines(result))
     void = void_line(result)
     return [*lines, void] if void else lines
 

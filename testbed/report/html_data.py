@@ -44,8 +44,9 @@ def run_data(run: RunResult) -> dict[str, Any]:
         "number": run.number, "bin": series.bin_s, "start": series.start_s, "due": list(series.due),
         "failed": list(series.failed), "p50": _ms(series.p50), "p95": _ms(series.p95), "p99": _ms(series.p99),
         "ready": list(series.ready), "desired": list(series.desired), "restarts": list(series.restarts),
-        "locust": list(run.locust.rate) if run.locust else [], "windows": windows(run),
-        "events": events(run), "duration": run.duration_s,
+        "locust": list(run.locust.rate) if run.locust else [],
+        "locustFailed": list(run.locust.failures_rate) if run.locust and run.locust.failures else [],
+        "windows": windows(run), "events": events(run), "duration": run.duration_s,
     }
 
 

@@ -52,7 +52,7 @@ def _suite(root: ElementTree.Element, result: Result) -> ElementTree.Element:
 def _comparison(suite: ElementTree.Element, result: Result, comparison: Comparison) -> None:
     """Only what the run was told to fail on is a failure: without a gate a comparison informs."""
     for item in comparison.primary:
-        name = f"{item.disruption}.{item.quantity} against {comparison.a}"
+        name = f"{item.name} against {comparison.a}"
         ratio = "" if item.ratio is None else f", {item.ratio:.2f} times the baseline's"
         met = None if item.verdict == "cannot tell" else True
         _objective(suite, result, name, False if item.verdict in comparison.fail_on else met,

@@ -42,6 +42,22 @@ def generator_line(run: RunResult) -> str:
     return ", ".join(told)
 
 
+def machine_line(run: RunResult) -> str:
+    """What the measuring machine went through; "" where it does not tell."""
+    load = run.machine
+    if load is None:
+        return ""
+    told = [f"{value:.0%} {words}" for value, words in (
+        (load.busy, "of its CPUs' time used"), (load.steal, "taken by the hypervisor"),
+        (load.pressure, "of the time some task waited for a CPU")) if value is not None]
+    if load.runnable is not None:
+        told.append(f"{load.runnable:.1f} tasks per CPU")
+    if load.loop_lag_p99_s is not None and load.loop_lag_max_s is not None:
+        told.append(f"the runner woke up {say_duration(load.loop_lag_p99_s)} late (p99), "
+                    f"{say_duration(load.loop_lag_max_s)} at most")
+    return ", ".join(told)
+
+
 def _targets(targets: Sequence[TargetResult]) -> Table:
     rows = tuple((target.name, target.aim, target.profile, str(target.requests.due), str(target.requests.failed),
                   str(target.requests.late), _outage(target.outages), say_duration(target.latency.p50),

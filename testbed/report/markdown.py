@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from testbed.experiment.result import Disruption, Result, RunResult
 from testbed.report.client_words import client_lines
 from testbed.report.comparison import markdown_lines
-from testbed.report.load_tables import generator_line, load_tables
-from testbed.report.statistics_words import statistics_lines, void_line
+from testbed.report.load_tables import generator_line, load_tables, machine_line
+from testbed.report.state_words import shipping_lines, state_lines
+from testbed.report.statistics_words import over_runs_lines, void_line
 from testbed.report.timeline_words import (
     NOTHING_CAME,
     PATHS,
@@ -84,7 +85,7 @@ def _recovery(result: Result) -> Iterator[str]:
     yield ""
     yield f"<sub>{cell(OUTAGE_NOTE)}</sub>"
     yield ""
-    lines = [f"{name} {line}" for name in names for line in statistics_lines(result, name)]
+    lines = list(over_runs_lines(result))
     if void := void_line(result):
         lines.append(void)
     yield from (f"- {cell(line)}" for line in lines)
@@ -93,17 +94,20 @@ def _recovery(result: Result) -> Iterator[str]:
 
 
 def _clients(run: RunResult | None) -> Iterator[str]:
-    """What clients met, of each disruption and of the whole run."""
+    """What clients met and what became of what they wrote, of each disruption and of the whole run; what shipping cost.
+    """
     subjects: list[tuple[str, Disruption | RunResult]] = []
     if run is not None:
         subjects = [*((item.name, item) for item in run.disruptions), ("the whole run", run)]
     for name, subject in subjects:
-        lines = client_lines(subject)
-        if lines:
-            yield f"**{cell(name)}**, as clients met it:"
-            yield ""
-            yield from (f"- {cell(line)}" for line in lines)
-            yield ""
+        told = {"as clients met it": client_lines(subject), "what became of what was written": state_lines(subject),
+                "what shipping cost": shipping_lines(subject) if isinstance(subject, RunResult) else []}
+        for title, lines in told.items():
+            if lines:
+                yield f"**{cell(name)}**, {title}:"
+                yield ""
+                yield from (f"- {cell(line)}" for line in lines)
+                yield ""
 
 
 def _load(run: RunResult) -> Iterator[str]:
@@ -117,9 +121,10 @@ def _load(run: RunResult) -> Iterator[str]:
             yield ""
         yield from (f"<sub>{cell(note)}</sub>" for note in item.notes)
         yield ""
-    if used := generator_line(run):
-        yield f"<sub>the load's own use of a core: {cell(used)}</sub>"
-        yield ""
+    for title, line in (("the load's own use of a core", generator_line(run)), ("this machine", machine_line(run))):
+        if line:
+            yield f"<sub>{title}: {cell(line)}</sub>"
+            yield ""
 
 
 def _timeline(item: Disruption) -> Iterator[str]:

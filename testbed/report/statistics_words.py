@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from testbed.experiment.durations import say_duration
 from testbed.experiment.objectives import say_value
-from testbed.experiment.quantities import of_disruption, uncertainty_s
+from testbed.experiment.quantities import named, uncertainty_s
 from testbed.experiment.result import Result, Statistic
-from testbed.report.words import clean
+from testbed.report.words import WHOLE_RUN, clean
 
 # Below this many runs the table's least and largest value say it all.
 FROM_RUNS = 5
@@ -25,10 +25,31 @@ def void_line(result: Result) -> str:
     return f"{', '.join(parts)}: no statistics count {'it' if void + broken_off == 1 else 'them'}" if parts else ""
 
 
+def over_runs_lines(result: Result) -> Iterator[str]:
+    """What many runs say together: of the whole run, then of each disruption, whose name stands first."""
+    yield from (f"{WHOLE_RUN} {line}" for line in whole_run_lines(result))
+    for name in result.disruption_names():
+        yield from (f"{clean(name)} {line}" for line in statistics_lines(result, name))
+
+
+def whole_run_lines(result: Result) -> Iterator[str]:
+    """Of the counts that no disruption has, from two runs on: ``acknowledged writes lost: 3 in 2 of 10 runs``."""
+    for item in result.statistics:
+        quantity = named("", item.quantity)
+        if item.disruption or quantity is None or item.n < 2:
+            continue
+        some = sum(1 for value in item.values if value)
+        if some:
+            yield f"{quantity.words}: {say_value(sum(item.values), item.unit)} in {some} of {item.n} runs"
+        elif item.n < FROM_RUNS:
+            yield f"{quantity.words}: none in {item.n} runs"
+    yield from statistics_lines(result, "")
+
+
 def statistics_lines(result: Result, disruption: str) -> Iterator[str]:
     """Of what a comparison would hang on, from five runs on."""
     for item in result.statistics:
-        quantity = of_disruption(item.quantity)
+        quantity = named(disruption, item.quantity)
         if item.disruption != disruption or quantity is None or not quantity.primary or _runs(item) < FROM_RUNS:
             continue
         if item.unit == "s":
@@ -38,7 +59,7 @@ def statistics_lines(result: Result, disruption: str) -> Iterator[str]:
             yield clean(f"{quantity.words}: none in {item.n} runs, so in at most {item.zero_bound:.0%} of all (95 %)")
         if item.outliers:
             yield clean(f"{quantity.words}, outliers: " + ", ".join(
-                f"run {one.run} ({say_value(one.value, item.unit)})" for one in item.outliers))
+                f"run {one.run} ({say_value(one.value, item.unit)}, z {one.score:+g})" for one in item.outliers))
 
 
 def _runs(item: Statistic) -> int:

@@ -11,8 +11,9 @@ from testbed.experiment.result.timeline import Path
 from testbed.report import comparison
 from testbed.report.client_words import client_lines
 from testbed.report.load_tables import Table as LoadTable
-from testbed.report.load_tables import generator_line, load_tables
-from testbed.report.statistics_words import statistics_lines, void_line
+from testbed.report.load_tables import generator_line, load_tables, machine_line
+from testbed.report.state_words import shipping_lines, state_lines
+from testbed.report.statistics_words import over_runs_lines, void_line
 from testbed.report.timeline_words import (
     NOTHING_CAME,
     PATHS,
@@ -106,9 +107,8 @@ def _recovery(console: Console, result: Result) -> None:
             for quantity in ("detection", "isolation", "repair", "outage", "failed")))
     console.print(table)
     console.print(Text(OUTAGE_NOTE, style="dim"))
-    for name in names:
-        for line in statistics_lines(result, name):
-            console.print(Text(f"{clean(name)} {line}", style="dim"))
+    for line in over_runs_lines(result):
+        console.print(Text(line, style="dim"))
     if void := void_line(result):
         console.print(Text(void, style="yellow"))
     console.print()
@@ -137,6 +137,7 @@ def _timelines(console: Console, result: Result, run: RunResult) -> None:
             _path(console, item, path)
         _sentences(console, "witnesses", [line] if (line := witnesses_line(item)) else [])
         _sentences(console, "clients", client_lines(item))
+        _sentences(console, "state", state_lines(item))
         for note in item.notes:
             console.print(Text(f"  {clean(note)}", style="yellow"))
         console.print()
@@ -191,6 +192,8 @@ def _clients(console: Console, run: RunResult) -> None:
             + (f" ({counts.unsent} unsent)" if counts.unsent else "")
             + f"; latency p50 {say_duration(run.latency.p50)}, p99 {say_duration(run.latency.p99)}"))
     _sentences(console, "whole run", client_lines(run))
+    _sentences(console, "state", state_lines(run))
+    _sentences(console, "shipping", shipping_lines(run))
     if run.locust is not None:
         console.print(Text(f"locust: {run.locust.users} users, {run.locust.requests} requests, "
                            f"{run.locust.failures} failed; p95 {say_duration(run.locust.p95)}"))
@@ -198,6 +201,8 @@ def _clients(console: Console, run: RunResult) -> None:
         _load_table(console, item)
     if used := generator_line(run):
         console.print(Text(f"the load's own use of a core: {used}", style="dim"))
+    if went := machine_line(run):
+        console.print(Text(f"this machine: {went}", style="dim"))
     for state in run.steady_states:
         if not state.met:
             console.print(Text(f"steady state {state.when}: {clean(state.what)}: {clean(state.message)}", style="red"))

@@ -21,6 +21,7 @@ QUANTITY_WORDS = {
 }
 OUTAGE_NOTE = ("outage: from the first request that failed or took longer than is normal to the first normal answer; "
                "an outage without failed requests was slowness")
+WHOLE_RUN = "whole run"  # where a disruption would be named
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 

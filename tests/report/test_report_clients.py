@@ -50,6 +50,7 @@ def test_an_outage_in_words() -> None:
     lines = client_lines(HUNG)
     assert lines[0] == ("out for 1.20 s ± 20 ms in 2 windows, the longest 1.00 s ± 20 ms; 94.02 % of 2000 requests "
                         "answered in time, no outage in 94 % of the time")
+    assert lines[1].startswith("latency p50/p95/p99 (normal: up to 6.0 ms): 1.0 ms/2.0 ms/4.0 ms before")
     assert lines[1].endswith("back to normal after 2.31 s")
     assert lines[2] == "1.25 s of service lost (resilience loss), at its deepest 100% of it"
     assert lines[3] == "gray failure: for 700 ms clients failed while every probe was green"
@@ -84,6 +85,9 @@ def test_noise_that_was_lived_through_is_told_and_false_acts_are_named() -> None
     assert client_lines(quiet.model_copy(update={"detector": shot})) == [
         "false acts against pods that no fault had hit: 2 restarts, 1 isolation (3.20 s out of rotation)",
         "restart of default/web-1 at 12.00 s: Container web failed liveness probe"]
+    long = shot.model_copy(update={"probe_hours": 0.5, "acts": ()})
+    assert client_lines(quiet.model_copy(update={"detector": long}))[0].endswith(
+        "; 4,000 restarts and evictions per 1,000 probe-hours")
 
 
 @pytest.mark.parametrize(("share", "of", "says"), [

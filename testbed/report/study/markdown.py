@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from testbed.experiment.result import Study
 from testbed.report.markdown import cell
-from testbed.report.study.rows import TITLES, disruption_names, judged_badly, rows, say_timing
+from testbed.report.study.rows import TITLES, disruption_names, judged_badly, rows, say_timing, whole_runs
 from testbed.report.words import OUTAGE_NOTE
 
 
@@ -27,6 +27,7 @@ def _lines(study: Study) -> Iterator[str]:
         yield ""
     yield f"<sub>{cell(OUTAGE_NOTE)}</sub>"
     yield ""
+    yield from (f"- {cell(line)}" for line in whole_runs(study))
     for item in study.variants:
         yield f"- {cell(item.name)}: {cell(say_timing(item))}"
     for line in judged_badly(study):

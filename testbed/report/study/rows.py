@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from testbed.experiment.result import Study, VariantResult
+from testbed.report.statistics_words import whole_run_lines
 from testbed.report.words import clean, say_quantity, statistics_of
 
 QUANTITIES = ("detection", "isolation", "repair", "outage", "failed")
@@ -55,6 +56,12 @@ def judged_badly(study: Study) -> Iterator[str]:
     for item in study.variants:
         if item.result.exit_code:
             yield clean(f"{item.name}: {item.result.verdict.value}: {item.result.reason}".rstrip(": "))
+
+
+def whole_runs(study: Study) -> Iterator[str]:
+    """What no disruption has: ``web-v2: acknowledged writes lost: 3 in 2 of 10 runs``."""
+    for item in study.variants:
+        yield from (f"{clean(item.name)}: {line}" for line in whole_run_lines(item.result))
 
 
 def say_timing(item: VariantResult) -> str:

@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 from testbed.experiment.result import Study
-from testbed.report.study.rows import TITLES, disruption_names, judged_badly, rows, say_timing
+from testbed.report.study.rows import TITLES, disruption_names, judged_badly, rows, say_timing, whole_runs
 from testbed.report.terminal import MINIMUM_WIDTH
 from testbed.report.words import OUTAGE_NOTE, clean
 
@@ -29,6 +29,8 @@ def render(study: Study, *, width: int = 100, color: bool = False) -> str:
     for name in disruption_names(study):
         _table(console, study, name)
     console.print(Text(OUTAGE_NOTE, style="dim"))
+    for line in whole_runs(study):
+        console.print(Text(line))
     for item in study.variants:
         console.print(Text(f"{clean(item.name)}: {say_timing(item)}", style="dim"))
     for line in judged_badly(study):
