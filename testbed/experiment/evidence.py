@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -97,17 +97,15 @@ class Observer:
         for watched in self._watched:
             listed = asyncio.Event()
             self._listed.append(listed)
-            self._tasks.append(asyncio.create_task(self._follow_or_tell(watched, listed), name=watched.resource.plural))
+            self._watch(watched.resource.plural, self._follow(watched, listed))
         if self._engine_events is not None:
-            self._tasks.append(asyncio.create_task(self._hear(self._engine_events), name="engine"))
-        try:
-            async with asyncio.timeout(timeout_s):
-                await asyncio.gather(*(listed.wait() for listed in self._listed))
-        except TimeoutError:
-            waiting = [task.get_name() for task, listed in zip(self._tasks, self._listed, strict=True)
-                       if not listed.is_set()]
+            self._watch("the engine's events", self._hear(self._engine_events))
+        await self.wait(lambda: bool(self.blind) or all(listed.is_set() for listed in self._listed), timeout_s)
+        waiting = [watched.resource.plural for watched, listed in zip(self._watched, self._listed, strict=True)
+                   if not listed.is_set()]
+        if self.blind or waiting:
             raise EnvironmentProblem(self.blind or f"the cluster's API does not list {', '.join(waiting)}",
-                                     hint="see: testbed status") from None
+                                     hint="see: testbed status")
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -139,13 +137,16 @@ class Observer:
 
     # --- following
 
-    async def _follow_or_tell(self, watched: Watched, listed: asyncio.Event) -> None:
+    def _watch(self, what: str, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(self._or_tell(what, work), name=what))
+
+    async def _or_tell(self, what: str, work: Coroutine[Any, Any, None]) -> None:
         """What nobody watches any more must not be taken for what did not happen."""
         try:
-            await self._follow(watched, listed)
+            await work
         except Exception as error:
             why = error.message if isinstance(error, TestbedError) else repr(error)
-            self.blind = self.blind or f"{watched.resource.plural} cannot be watched any more: {why}"
+            self.blind = self.blind or f"{what} cannot be watched any more: {why}"
             self._changed.set()
 
     async def _follow(self, watched: Watched, listed: asyncio.Event) -> None:
@@ -161,6 +162,7 @@ class Observer:
                     away_since = None
                 self._away_since.pop(watched.resource.plural, None)
                 listed.set()
+                self._changed.set()
                 contact = self.now()
                 events = self._client.watch(watched.resource, watched.namespace,
                                             resource_version=answer.resource_version)

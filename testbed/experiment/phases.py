@@ -114,17 +114,24 @@ class RepetitionRunner:
                     await self._guarded(self._hold(steady, "after", Verdict.NOT_REGAINED))
                     await self._guarded(self._worked_off())
         except RunStopped as stop:
-            if found.verdict in (Verdict.PASSED, Verdict.OBJECTIVE_MISSED):
-                found.verdict, found.reason = stop.verdict, stop.reason
-            else:  # what is left is told whatever ended the run
-                found.reason = f"{found.reason}; {stop.reason}"
+            self._worse(stop.verdict, stop.reason)  # what is left is told whatever ended the run
         finally:
+            if self.observer.blind and self.observer.blind not in found.reason:
+                self._worse(Verdict.INCONCLUSIVE, self.observer.blind)
             found.watched_until = self.observer.now()
             self.method.refresh()
             try:
                 await self._end_load()
             finally:
                 await self.observer.stop()
+
+    def _worse(self, verdict: Verdict, reason: str) -> None:
+        """A verdict that ended the run before stands, with this beside it."""
+        found = self.repetition
+        if found.verdict in (Verdict.PASSED, Verdict.OBJECTIVE_MISSED):
+            found.verdict, found.reason = verdict, reason
+        else:
+            found.reason = f"{found.reason}; {reason}"
 
     async def _end_load(self) -> None:
         """Records that cannot be read (a full disk) are told; all else that was seen is kept."""
@@ -133,10 +140,7 @@ class RepetitionRunner:
             found.pulse, found.locust = await self.load.stop(self.observer.start_ns, found.healthy_until_s)
             found.targets, found.generator = self.load.targets(), self.load.generator()
         except TestbedError as error:
-            if found.verdict in (Verdict.PASSED, Verdict.OBJECTIVE_MISSED):
-                found.verdict, found.reason = Verdict.INCONCLUSIVE, error.message
-            else:
-                found.reason = f"{found.reason}; {error.message}"
+            self._worse(Verdict.INCONCLUSIVE, error.message)
         if self.books is not None:
             self.tell("asking for what was written")
             found.state = await self._account(self.books)

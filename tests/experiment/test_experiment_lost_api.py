@@ -15,9 +15,13 @@ from runner_world import FakePlatform, RunnerWorld, write_experiment
 from testbed.api.resources import CONFIG_MAPS, NODES, ResourceType
 from testbed.client.inprocess import InProcessClient
 from testbed.client.protocol import WatchEvent
-from testbed.errors import ApiError, ApiUnavailable, Forbidden, NotFound
+from testbed.errors import ApiError, ApiUnavailable, EnvironmentProblem, Forbidden, NotFound
 from testbed.experiment import applying, method, phases
+from testbed.experiment.evidence import Observer
+from testbed.experiment.observations import EngineSeen
 from testbed.experiment.result import Result, Verdict
+from testbed.experiment.steps import Doer
+from testbed.experiment.undoing import Undone, undo_all
 
 
 class Away(InProcessClient):
@@ -202,3 +206,57 @@ async def test_what_nobody_can_watch_any_more_is_not_taken_for_what_did_not_happ
     (run,) = (await job).runs
     assert run.verdict is verdict
     assert run.reason == ("nodes cannot be watched any more: you may not list nodes" if run.reason else "")
+
+
+async def test_what_is_not_watched_from_the_undo_on_is_told_too(
+    world: RunnerWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unseen(doer: Doer, observer: Observer, timeout_s: float) -> Undone:
+        observer.blind = "pods cannot be watched any more: you may not"
+        return await undo_all(doer, observer, timeout_s)
+
+    monkeypatch.setattr(phases, "undo_all", unseen)
+    (run,) = (await world.job(write_experiment(tmp_path)).run_alone()).runs
+    assert (run.verdict, run.reason) == (Verdict.INCONCLUSIVE, "pods cannot be watched any more: you may not")
+
+
+async def test_what_may_not_be_watched_at_all_is_told_at_once(
+    world: RunnerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(resource: ResourceType, *args: Any, **more: Any) -> Any:
+        raise Forbidden(f"you may not list {resource.plural}")
+
+    monkeypatch.setattr(way(world), "list", refused)
+    observer = Observer(world.platform.client, "default", [], silent_engine)
+    async with asyncio.timeout(10):
+        with pytest.raises(EnvironmentProblem, match="pods cannot be watched any more: you may not list pods"):
+            await observer.start(300.0)
+    await observer.stop()
+
+
+async def test_an_api_that_never_lists_is_named_beside_an_engine_that_is_asked(world: RunnerWorld) -> None:
+    way(world).cut.set()
+    observer = Observer(world.platform.client, "default", [], silent_engine)
+    with pytest.raises(EnvironmentProblem, match="does not list pods, nodes"):
+        await observer.start(0.1)
+    await observer.stop()
+
+
+async def test_an_engine_that_cannot_be_listened_to_any_more_is_told(world: RunnerWorld) -> None:
+    async def broken(start_ns: int) -> AsyncIterator[EngineSeen]:
+        await listed.wait()
+        raise KeyError("Actor")
+        yield
+
+    listed = asyncio.Event()
+    observer = Observer(world.platform.client, "default", [], broken)
+    await observer.start()
+    listed.set()
+    assert await observer.wait(lambda: bool(observer.blind), 10.0)
+    assert observer.blind == "the engine's events cannot be watched any more: KeyError('Actor')"
+    await observer.stop()
+
+
+async def silent_engine(start_ns: int) -> AsyncIterator[EngineSeen]:
+    await asyncio.Event().wait()
+    yield EngineSeen(0.0, "die", "default/web", "web", 0)
