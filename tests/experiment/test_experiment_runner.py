@@ -14,6 +14,7 @@ from runner_world import RunnerWorld, write_experiment
 
 from testbed.errors import TestbedError
 from testbed.experiment import method, phases, repetition
+from testbed.experiment.loading import load_experiment
 from testbed.experiment.result import Result, Verdict
 from testbed.experiment.saving import read_result
 from testbed.experiment.schema import EXPERIMENTS
@@ -205,3 +206,16 @@ async def test_what_goes_wrong_before_the_first_run_is_told_as_it_is(world: Runn
         await world.job(loaded).run_alone()
     assert caught.value.exit_code == 3
     assert world.closed and await world.left() == []
+
+
+@pytest.mark.parametrize(("after", "verdict"), [("", Verdict.PASSED), ("after: hang, ", Verdict.INCONCLUSIVE)])
+async def test_a_step_after_one_that_timed_out_begins_unless_it_needs_the_mark_that_did_not_come(
+    world: RunnerWorld, tmp_path: Path, after: str, verdict: Verdict
+) -> None:
+    write_experiment(tmp_path)
+    file = tmp_path / "small.yaml"
+    file.write_text(file.read_text().replace(
+        "      timeout: 1s\n", f"      timeout: 1s\n    - {{name: then, {after}wait: 0s}}\n"))
+    (run,) = (await world.job(load_experiment(file)).run_alone()).runs
+    assert (run.verdict, run.reason) == (verdict, "" if verdict is Verdict.PASSED else "hang.restored did not come")
+    assert "hang: not restored within 1 s" in run.notes
