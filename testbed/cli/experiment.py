@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 TOOLKIT = "Chaos Toolkit experiments"
+MOST_RUNS = 30
 
 
 @app.command()
@@ -26,9 +28,10 @@ def run(
     seed: int = typer.Option(-1, "--seed", help="Seed of all random choices; default: what the file says."),
     until_ci: str = typer.Option("", "--until-ci", metavar="RATIO",
                                  help="Then go on until the intervals are that narrow, e.g. 10%."),
-    max_runs: int = typer.Option(30, "--max-runs", min=1, help="The most runs that --until-ci may take."),
+    max_runs: int = typer.Option(None, "--max-runs", min=1, help="The most runs that --until-ci may take; default 30."),
     against: str = typer.Option("", "--against", metavar="FILE", help="A second experiment, run in turns with it."),
-    platform: str = typer.Option("testbed", "--platform", help="What to run it on, several with commas, in turns."),
+    platform: str = typer.Option("", "--platform", help="What to run it on, several with commas, in turns; default: "
+                                 "what runs the cluster NAME, else testbed."),
     kubeconfig: str = typer.Option("", "--kubeconfig", help="Of platform kubernetes; default: $KUBECONFIG."),
     context: str = typer.Option("", "--context", help="Of the kubeconfig; default: its current one."),
     address: list[str] = typer.Option([], "--address", metavar="SERVICE=HOST:PORT",
@@ -69,7 +72,7 @@ def run(
     from testbed.api.instance import instance_directory
     from testbed.cli.baselines import gate_for
     from testbed.cli.finish import finish_study
-    from testbed.cli.platforms import Opening, check_platforms, cluster_source
+    from testbed.cli.platforms import Opening, cluster_source, platforms_asked
     from testbed.cli.toolkit import ToolkitAsked, run_toolkit
     from testbed.experiment.loading import load_experiment
     from testbed.experiment.runner import ExperimentRun
@@ -82,12 +85,19 @@ def run(
                          control_file, dry, activity_timeout, journal_path)
     file = find_experiment(experiment)
     if is_toolkit_file(file):
-        if runs or seed >= 0 or until_ci or against or platform != "testbed" or jitter or baseline or fail_on:
+        if runs or seed >= 0 or until_ci or against or platform not in ("", "testbed") or jitter or baseline or fail_on:
             raise UsageError("a Chaos Toolkit experiment runs once, where it says itself",
                              hint="leave out --runs, --seed, --until-ci, --against, --baseline, --platform, --jitter")
+        _refuse({"--max-runs": max_runs, "--keep": keep, "--kubeconfig": kubeconfig, "--context": context,
+                 "--address": address}, "not for Chaos Toolkit experiments")
         return run_toolkit(file, asked, name=name, out=out, output=output, junit=junit, markdown=markdown)
     asked.refuse_for_an_experiment()
-    platforms = check_platforms(platform)
+    platforms = platforms_asked(platform, name)
+    if "kubernetes" not in platforms:
+        _refuse({"--kubeconfig": kubeconfig, "--context": context, "--address": address},
+                "only for --platform kubernetes")
+    if not until_ci:
+        _refuse({"--max-runs": max_runs}, "only with --until-ci; how often is --runs")
 
     def load(text: str) -> LoadedExperiment:
         return load_experiment(find_experiment(text), runs=runs or None, seed=seed if seed >= 0 else None,
@@ -99,11 +109,18 @@ def run(
         variants,
         lambda wanted: cluster_source(Opening(wanted, name, printing.say, keep, kubeconfig, context, tuple(address))),
         out or instance_directory(name) / "runs", printing.say, keep=keep,
-        repetitions=Repetitions(loaded.experiment.spec.runs, printing.ratio(until_ci) if until_ci else None, max_runs),
+        repetitions=Repetitions(loaded.experiment.spec.runs, printing.ratio(until_ci) if until_ci else None,
+                                max_runs or MOST_RUNS),
         gate=gate_for(loaded, baseline, fail_on, len(variants)),
     )
     study = asyncio.run(job.run())
     return finish_study(study, job.folder, output=output, junit=junit, markdown=markdown)
+
+
+def _refuse(options: Mapping[str, object], why: str) -> None:
+    """Raises: UsageError that names those that were given: nothing that is typed is passed over in silence."""
+    if given := [name for name, value in options.items() if value]:
+        raise UsageError(f"{', '.join(given)}: {why}")
 
 
 def find_experiment(text: str) -> Path:

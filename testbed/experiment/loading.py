@@ -23,6 +23,7 @@ from testbed.experiment.kind import API_VERSION, KIND, MARKS, Experiment
 from testbed.experiment.kind_load import PulseSpec
 from testbed.experiment.manifests import check_manifests, near_kind, resource_of_kind
 from testbed.experiment.objectives import Misspelt, Objective, parse_objective
+from testbed.experiment.objectives_asked import objectives_of
 from testbed.experiment.outline import outline
 from testbed.load.locustfiles import examine_locustfile
 
@@ -65,7 +66,8 @@ def load_experiment(
     experiment = outline(document.value) if valid is None else _overridden(valid, runs, seed, jitter_s)
     mistakes += _check_steps(experiment, document)
     mistakes += _check_raw_faults(document)
-    objectives = _objectives(experiment, document, mistakes)
+    objectives = objectives_of(experiment, lambda index, words, near: document.mistake(
+        ("spec", "objectives", index), words, suggestion=near), mistakes)
     if experiment.spec.budget is not None and experiment.spec.load.pulse is None:
         mistakes.append(document.mistake(("spec", "budget"), "needs load.pulse: nobody else counts requests"))
     mistakes += _check_state(experiment, document)
@@ -204,25 +206,6 @@ def _check_condition(text: str, earlier: list[str], document: Document, at: Loca
         return
     if not objective.step or objective.needs_baseline:
         yield document.mistake(at, "must ask for a value of an earlier step: <step>.requests.failed.ratio < 1%")
-
-
-def _objectives(experiment: Experiment, document: Document, mistakes: list[Mistake]) -> tuple[Objective, ...]:
-    steps = [step.name for step in experiment.spec.method if step.kind != "wait"]
-    found = []
-    for index, text in enumerate(experiment.spec.objectives):
-        at: Location = ("spec", "objectives", index)
-        try:
-            objective = parse_objective(text, steps, experiment.spec.runs)
-        except ValueError as error:
-            suggestion = error.suggestion if isinstance(error, Misspelt) else ""
-            mistakes.append(document.mistake(at, str(error), suggestion=suggestion))
-            continue
-        if objective.needs_pulse and experiment.spec.load.pulse is None:
-            mistakes.append(document.mistake(at, "needs load.pulse: nobody else counts requests"))
-        if objective.of.needs_state and experiment.spec.state is None:
-            mistakes.append(document.mistake(at, "needs state: nobody else asks for what was written"))
-        found.append(objective)
-    return tuple(found)
 
 
 def _check_state(experiment: Experiment, document: Document) -> Iterable[Mistake]:

@@ -17,7 +17,7 @@ from testbed.experiment.documents import Document
 from testbed.experiment.embedded import check_fault
 from testbed.experiment.kind import API_VERSION, KIND, Experiment
 from testbed.experiment.loading import LoadedExperiment, pydantic_mistakes
-from testbed.experiment.objectives import Misspelt, Objective, parse_objective
+from testbed.experiment.objectives_asked import objectives_of
 from testbed.load.locustfiles import examine_locustfile
 from testbed.load.profile import parse_stage
 
@@ -77,7 +77,10 @@ def load_test(test: LoadTest) -> LoadedExperiment:
         experiment = Experiment.model_validate(document.value)
     except ValidationError as error:
         raise InvalidInput([*pydantic_mistakes(error, Experiment, document), *mistakes]) from error
-    objectives = _objectives(experiment, mistakes)
+    objectives = objectives_of(experiment, lambda index, words, near: Mistake(
+        f"{test.objectives[index]!r}: {words}", "objective", suggestion=near), mistakes)
+    mistakes += [Mistake(f"{item.text!r}: a load test has no baseline; hold its result against one afterwards: "
+                         "testbed compare", "objective") for item in objectives if item.needs_baseline]
     if experiment.spec.load.pulse is None and experiment.spec.load.locust is None:
         mistakes.append(Mistake("a rate of 0 without a locustfile is no load", "rate"))
     if mistakes:
@@ -129,19 +132,3 @@ def _names(faults: Sequence[Mapping[str, Any]]) -> list[str]:
         count = sum(other == name or other.startswith(f"{name}-") for other in names)
         names.append(f"{name}-{count + 1}" if count or name == "load" else name)
     return names
-
-
-def _objectives(experiment: Experiment, mistakes: list[Mistake]) -> tuple[Objective, ...]:
-    steps = [step.name for step in experiment.spec.method if step.kind != "wait"]
-    found = []
-    for text in experiment.spec.objectives:
-        try:
-            objective = parse_objective(text, steps, experiment.spec.runs)
-        except ValueError as error:
-            suggestion = error.suggestion if isinstance(error, Misspelt) else ""
-            mistakes.append(Mistake(f"{text!r}: {error}", "objective", suggestion=suggestion))
-            continue
-        if experiment.spec.load.pulse is None and objective.needs_pulse:
-            mistakes.append(Mistake(f"{text!r} needs the pulse: nobody else counts requests", "objective"))
-        found.append(objective)
-    return tuple(found)

@@ -12,6 +12,8 @@ import pytest
 
 from testbed.cli.main import COMMANDS
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
 
 def testbed(*arguments: str, state: Path, **more: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "XDG_STATE_HOME": str(state), "NO_COLOR": "1", "COLUMNS": "120", **more}
@@ -129,3 +131,16 @@ spec:
     assert words in done.stderr
     assert done.returncode == (3 if line else 0)
     assert not line or f"schedule.yaml:{line}: " in done.stderr
+
+
+@pytest.mark.parametrize(("experiment", "options", "words"), [
+    ("crash", ("--max-runs", "5"), "--max-runs: only with --until-ci"),
+    ("crash", ("--context", "a", "--address", "web=b:80"), "--context, --address: only for --platform kubernetes"),
+    ("chaos-toolkit.json", ("--keep", "--kubeconfig", "a"), "--keep, --kubeconfig: not for Chaos Toolkit"),
+])
+def test_an_option_that_would_do_nothing_is_refused(
+    experiment: str, options: tuple[str, ...], words: str, tmp_path: Path,
+) -> None:
+    file = EXAMPLES / experiment
+    done = testbed("run", str(file) if file.exists() else experiment, *options, state=tmp_path)
+    assert done.returncode == 2 and words in done.stderr

@@ -73,3 +73,14 @@ def test_a_tcp_service_has_no_path() -> None:
     loaded = load_test(LoadTest("store", 10.0, asking={"protocol": "tcp", "send": "PING\r\n", "expect": "PONG"}))
     (pulse,) = loaded.experiment.spec.load.pulses
     assert pulse.ask("10.0.0.1:6379").url == "tcp://10.0.0.1:6379"
+
+
+@pytest.mark.parametrize(("objective", "word"), [
+    ("baseline.outage.longest.ratio <= 1.1", "no baseline"), ("writes.lost == 0", "needs state"),
+    ("latency.p99 < 1s", "needs load.pulse")])
+def test_an_objective_of_which_nothing_would_be_measured_is_refused(
+    tmp_path: Path, objective: str, word: str,
+) -> None:
+    (tmp_path / "users.py").write_text(GOOD)
+    with pytest.raises(InvalidInput, match=word):
+        load_test(LoadTest("web", 10.0, rate=0, locustfile=tmp_path / "users.py", objectives=(objective,)))
