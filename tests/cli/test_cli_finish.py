@@ -21,9 +21,10 @@ def result(exit_code: int = 0) -> Result:
 
 
 def study() -> Study:
+    variants = tuple(VariantResult(name=name, platform=name, folder=f"{index}-{name}", result=result())
+                     for index, name in enumerate(("testbed", "swarm"), start=1))
     return Study(run_id="crash-1", name="crash", started_at=STARTED, ended_at=STARTED, exit_code=0,
-                 verdict=Verdict.PASSED, variants=(VariantResult(name="a", platform="testbed", folder="1-a", result=result()),
-                                                   VariantResult(name="b", platform="swarm", folder="2-b", result=result())))
+                 verdict=Verdict.PASSED, variants=variants)
 
 
 @pytest.fixture
@@ -62,6 +63,7 @@ def test_a_bug_in_a_page_hides_no_result(
     told = capsys.readouterr()
     assert "crash" in told.out and "a bug of ours: KeyError('series')" in told.err
     assert (tmp_path / "report.html").exists() and (tmp_path / "a.md").exists()
+    assert not (tmp_path / "1-testbed").exists()
 
 
 def test_a_reader_that_has_gone_costs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
