@@ -18,6 +18,7 @@ SHORTEST: Final = 4  # a shorter value would be found everywhere; its own place 
 _NAME = re.compile(r"(?i)(pass(word|wd|phrase)?|secret|token|credential|api[-_.]?key|private[-_.]?key|access[-_.]?key"
                    r"|auth|dsn|cookie)(?!count)")
 _NOT_SECRET = re.compile(r"(?i)(author|token(s|_?(count|limit|bucket|ttl))$|secretName$|automountServiceAccountToken$)")
+_ORIGIN: Final = ("type", "key", "path")
 _FORMS = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL), GONE),
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9+/=_.~-]{8,}"), rf"\1 {GONE}"),
@@ -54,7 +55,8 @@ def _redacted(value: Any, found: set[str]) -> Any:
     if value.get("kind") == "Secret":
         return {key: _all_gone(item, found) if key in ("data", "stringData") else
                 _without_copies(item) if key == "metadata" else item for key, item in value.items()}
-    changed = {key: _redacted(item, found) for key, item in value.items()}
+    changed = {key: _declared(item, found) if key == "secrets" and isinstance(item, Mapping) else
+               _redacted(item, found) for key, item in value.items()}
     if "metadata" in changed:
         changed["metadata"] = _without_copies(changed["metadata"])
     name = changed.get("name")
@@ -68,10 +70,21 @@ def _redacted(value: Any, found: set[str]) -> Any:
     return changed
 
 
+def _declared(value: Any, found: set[str]) -> Any:
+    """Secrets of a Chaos Toolkit experiment, whatever they are called: where they come from is kept, not what they are.
+    (As a list, ``secrets`` names groups of them, or is Kubernetes's.)"""
+    if not isinstance(value, Mapping):
+        return _all_gone(value, found)
+    origin = _ORIGIN if value.get("type") in ("env", "vault") else ()
+    return {key: item if key in origin else _declared(item, found) for key, item in value.items()}
+
+
 def _all_gone(value: Any, found: set[str]) -> Any:
     if isinstance(value, Mapping):
         return {key: _all_gone(item, found) for key, item in value.items()}
-    if value not in (None, ""):
+    if isinstance(value, list):
+        return [_all_gone(item, found) for item in value]
+    if value not in (None, "") and not isinstance(value, bool):  # true and false stand everywhere
         found.add(str(value))
     return GONE
 

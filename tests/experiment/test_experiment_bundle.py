@@ -120,6 +120,25 @@ def test_a_hostile_bundle_writes_nothing(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_secrets_of_a_chaos_toolkit_experiment_are_taken_out_whatever_they_are_called(
+    run: Path, tmp_path: Path,
+) -> None:
+    (run / "manifests" / "experiment.json").write_text(json.dumps({
+        "title": "small", "secrets": {"web": {"user": "alice-of-web", "pw": ["pw-of-alice", {"old": "pw-of-before"}],
+                                              "door": {"type": "env", "key": "DOOR", "default": "pw-by-default"},
+                                              "safe": {"type": "vault", "path": "secrets/web", "key": "pin"}}},
+        "method": [{"type": "probe", "name": "look", "secrets": ["web"],
+                    "provider": {"type": "process", "path": "look", "arguments": "--as alice-of-web"}}]}))
+    (run / "logs" / "run-1-look.log").write_text("hello alice-of-web, pw-of-alice and pw-of-before\n")
+    write_bundle(run, tmp_path / "bad.tar.gz", {})
+    found = members(tmp_path / "bad.tar.gz")
+    everything = "\n".join(found.values())
+    for secret in ("alice-of-web", "pw-of-alice", "pw-of-before", "pw-by-default"):
+        assert secret not in everything
+    for kept in ("DOOR", "secrets/web", "title", "- web", "--as"):
+        assert kept in found["manifests/experiment.json"]
+
+
 # --- redaction
 
 
