@@ -25,7 +25,8 @@ def load(
     spawn_rate: float = typer.Option(10.0, "--spawn-rate", "-r", min=0.1, help="Users that begin per second."),
     processes: int = typer.Option(None, "--processes", min=1, help="Locust's workers on this machine."),
     workers: int = typer.Option(None, "--workers", min=1, help="Locust's workers from elsewhere, so many of them."),
-    bind: str = typer.Option("127.0.0.1:5557", "--bind", help="Where Locust's master listens for them."),
+    bind: str = typer.Option("127.0.0.1:5557", "--bind", help="Where Locust's master listens for them, and "
+                             "asks for no password: loopback, or a network you trust."),
     port: int = typer.Option(None, "--port", help="The Service's port; its first when absent."),
     path: str = typer.Option(None, "--path", help="What the pulse asks for; {index} in it is the arrival's number."),
     method: str = typer.Option(None, "--method", help="The pulse's method; default GET."),

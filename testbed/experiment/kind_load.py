@@ -90,7 +90,8 @@ class WorkersSpec(Strict):
 
     expect: int = Field(ge=1, le=1000, description="How many must have joined before the load begins.")
     bind: str = Field(default="127.0.0.1:5557", pattern=r"^[A-Za-z0-9.:\[\]-]+:[0-9]{1,5}$",
-                      description="Where the master listens for them.")
+                      description="Where the master listens for them. It asks for no password, and sends the "
+                      "locustfile to whoever joins: loopback, or a network you trust.")
     within: Duration = Field(default=60.0, description="How long they are waited for.")
 
     @property

@@ -76,11 +76,12 @@ def test_a_tcp_service_has_no_path() -> None:
 
 
 @pytest.mark.parametrize(("objective", "word"), [
-    ("baseline.outage.longest.ratio <= 1.1", "no baseline"), ("writes.lost == 0", "needs state"),
+    ("baseline.container-kill.repair.ratio <= 1.1", "no baseline"), ("writes.lost == 0", "needs state"),
     ("latency.p99 < 1s", "needs load.pulse")])
 def test_an_objective_of_which_nothing_would_be_measured_is_refused(
     tmp_path: Path, objective: str, word: str,
 ) -> None:
     (tmp_path / "users.py").write_text(GOOD)
     with pytest.raises(InvalidInput, match=word):
-        load_test(LoadTest("web", 10.0, rate=0, locustfile=tmp_path / "users.py", objectives=(objective,)))
+        load_test(LoadTest("web", 10.0, rate=0, locustfile=tmp_path / "users.py", faults=(CRASH,),
+                           objectives=(objective,)))
