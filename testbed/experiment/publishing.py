@@ -12,7 +12,7 @@ from typing import Any
 from testbed.api.meta import format_time
 from testbed.api.resources import CUSTOM_RESOURCE_DEFINITIONS
 from testbed.client.protocol import Client
-from testbed.errors import AlreadyExists, ApiError
+from testbed.errors import AlreadyExists, ApiError, TestbedError
 from testbed.experiment.kind import API_VERSION, KIND, Experiment
 from testbed.experiment.schema import EXPERIMENTS, experiment_definition
 
@@ -39,7 +39,7 @@ class PublishedRun:
 
     async def end(self, verdict: str, reason: str) -> None:
         if self._there:
-            with contextlib.suppress(ApiError):
+            with contextlib.suppress(TestbedError):
                 await self._status({"phase": "Finished", "verdict": verdict, "reason": reason})
 
     async def _status(self, status: dict[str, Any]) -> None:

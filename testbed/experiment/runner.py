@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from testbed.errors import TestbedError
+from testbed.errors import EnvironmentProblem, TestbedError
 from testbed.experiment.compare import compare_runs
 from testbed.experiment.gate import Gate
 from testbed.experiment.interrupts import Interrupted, Interrupts
 from testbed.experiment.kind import ClusterSpec
 from testbed.experiment.platforms.protocol import ClusterSource, Platform
 from testbed.experiment.result import EXIT_CODES, Result, Study, Turn, VariantResult, Verdict
+from testbed.experiment.result.comparison import Comparison
 from testbed.experiment.saving import write_study
 from testbed.experiment.turns import Repetitions, order
 from testbed.experiment.variant_run import Command, VariantRun
@@ -85,29 +86,38 @@ class ExperimentRun:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         interrupts = Interrupts(self.tell)
         runs = self._variant_runs(interrupts)
-        verdict, reason = Verdict.PASSED, ""
         results: list[Result] = []
         try:
             with interrupts.watching():
                 async with AsyncExitStack() as stack:
-                    try:
-                        await self._begin(runs, stack, interrupts)
-                        await self._in_turns(runs)
-                    except Interrupted:
-                        verdict, reason = Verdict.INTERRUPTED, "interrupted by the user"
-                    results = [await run.end(verdict, reason) for run in runs]
-        except TestbedError as error:
+                    results = await self._measured(runs, stack, interrupts)
+        except Exception as error:  # a cluster that stays, or a bug in taking it down
             if not results:
-                self._finish_journals(runs, error.message, error.exit_code)
                 raise
-            self.tell(f"what was measured is kept, but the end did not go well: {error}")  # a cluster that stays
-        except Exception as error:
-            self._finish_journals(runs, f"{Verdict.BUG.value}: {error!r}", EXIT_CODES[Verdict.BUG])
-            raise
+            said = str(error) if isinstance(error, TestbedError) else f"a bug of ours: {error!r}"
+            self.tell(f"what was measured is kept, but the end did not go well: {said}")
         study = self._study(runs, results)
         if len(runs) > 1:
-            write_study(study, self.folder)
+            try:
+                write_study(study, self.folder)
+            except EnvironmentProblem as error:
+                self.tell(error.message)
         return study
+
+    async def _measured(
+        self, runs: Sequence[VariantRun], stack: AsyncExitStack, interrupts: Interrupts,
+    ) -> list[Result]:
+        verdict, reason = Verdict.PASSED, ""
+        try:
+            await self._begin(runs, stack, interrupts)
+            await self._in_turns(runs)
+        except Interrupted:
+            verdict, reason = Verdict.INTERRUPTED, "interrupted by the user"
+        except Exception as error:
+            for run in runs:
+                await run.abandon(error)
+            raise
+        return [await run.end(verdict, reason) for run in runs]
 
     def _variant_runs(self, interrupts: Interrupts) -> list[VariantRun]:
         wanted = self.repetitions or Repetitions(self._first.loaded.experiment.spec.runs)
@@ -137,13 +147,18 @@ class ExperimentRun:
             for name in order(waiting, self._first.loaded.experiment.spec.seed, number):
                 run = by_name[name]
                 self.tell(self._told(run, len(runs)))
-                self.turns.append(Turn(variant=name, number=len(run.runs) + 1))
+                before = len(run.runs)
                 try:
                     await run.once()
-                except TestbedError as error:
+                except Interrupted:
+                    raise
+                except Exception as error:
                     if not any(one.runs for one in runs):
                         raise
                     run.give_up(error)  # what was measured before is worth keeping
+                finally:
+                    if len(run.runs) > before:
+                        self.turns.append(Turn(variant=name, number=len(run.runs)))
                 if run.runs and run.runs[-1].verdict is Verdict.INTERRUPTED:
                     return
 
@@ -154,27 +169,38 @@ class ExperimentRun:
             return f"{run.variant.name}: {which}"
         return which if run.repetitions.limit > 1 else "workload"
 
-    @staticmethod
-    def _finish_journals(runs: Sequence[VariantRun], verdict: str, exit_code: int) -> None:
-        for run in runs:
-            run.journal.finish(verdict, exit_code)
-
     def _study(self, runs: Sequence[VariantRun], results: Sequence[Result]) -> Study:
-        judged = next((result for verdict in SERIOUS for result in results if result.verdict is verdict), results[0])
-        first = self._first.loaded
+        first, judged = self._first.loaded, _judging(results)
+        verdict, exit_code, reason = judged.verdict, judged.exit_code, judged.reason
+        if judged is not results[0]:
+            reason = next(f"{run.variant.name}: {reason}" for run, result in zip(runs, results, strict=True)
+                          if result is judged)
+        comparisons: list[Comparison | None]
+        try:
+            comparisons = [None, *(
+                compare_runs(self._first.name, results[0].trusted_runs, run.variant.name, result.trusted_runs,
+                             seed=first.experiment.spec.seed)
+                for run, result in list(zip(runs, results, strict=True))[1:])]
+        except Exception as error:  # what was measured is worth more than how it compares
+            comparisons = [None] * len(runs)
+            verdict, exit_code = Verdict.BUG, EXIT_CODES[Verdict.BUG]
+            reason = f"a bug of ours in the comparison: {error!r}"
         return Study(
             run_id=self.run_id, name=first.experiment.metadata.name, file=first.file.name,
             seed=first.experiment.spec.seed, started_at=self.started_at, ended_at=datetime.now(UTC),
-            verdict=judged.verdict, exit_code=judged.exit_code, reason=judged.reason, turns=tuple(self.turns),
+            verdict=verdict, exit_code=exit_code, reason=reason, turns=tuple(self.turns),
             variants=tuple(VariantResult(
                 name=run.variant.name, platform=run.variant.platform, timing=run.timing,
                 settings={item.key: item.value for item in run.variant.settings},
-                folder="" if len(runs) == 1 else run.folder.name, result=result,
-                comparison=None if result is results[0] else compare_runs(
-                    self._first.name, results[0].trusted_runs, run.variant.name, result.trusted_runs,
-                    seed=first.experiment.spec.seed))
-                for run, result in zip(runs, results, strict=True)),
+                folder="" if len(runs) == 1 else run.folder.name, result=result, comparison=comparison)
+                for run, result, comparison in zip(runs, results, comparisons, strict=True)),
         )
+
+
+def _judging(results: Sequence[Result]) -> Result:
+    """The one whose verdict is the command's."""
+    serious = (result for verdict in SERIOUS for result in results if result.verdict is verdict)
+    return next(serious, results[0])
 
 
 def folder_name(index: int, name: str) -> str:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from testbed.errors import InvalidInput
+from testbed.errors import EnvironmentProblem, InvalidInput
 from testbed.experiment.loading import LoadedExperiment
 from testbed.experiment.result import Result, Study
 
@@ -21,9 +21,9 @@ def keep_inputs(loaded: LoadedExperiment, folder: Path) -> None:
 
 
 def write_result(result: Result, folder: Path) -> Path:
-    """``result.json`` in the run's folder."""
+    """``result.json`` in the run's folder. Raises: EnvironmentProblem when it cannot be written."""
     path = folder / "result.json"
-    path.write_text(json.dumps(result.to_json(), ensure_ascii=False))
+    _write(path, result.to_json())
     return path
 
 
@@ -37,11 +37,11 @@ def read_result(folder: Path) -> Result:
 
 
 def write_study(study: Study, folder: Path) -> None:
-    """``study.json`` beside its variants' folders, which hold their results."""
+    """``study.json`` beside its variants' folders, which hold their results. Raises: as ``write_result``."""
     value = study.to_json()
     for variant in value["variants"]:
         del variant["result"]
-    (folder / "study.json").write_text(json.dumps(value, ensure_ascii=False))
+    _write(folder / "study.json", value)
 
 
 def read_study(folder: Path) -> Study:
@@ -54,6 +54,16 @@ def read_study(folder: Path) -> Study:
         return Study.from_json(value)
     except (ValueError, LookupError, TypeError) as error:
         raise _not_of_this_version(path, error) from None
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    temporary = path.with_suffix(".json.new")
+    try:
+        temporary.write_text(json.dumps(value, ensure_ascii=False))
+        temporary.replace(path)
+    except OSError as error:
+        raise EnvironmentProblem(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _json(path: Path) -> Any:

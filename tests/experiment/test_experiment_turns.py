@@ -15,13 +15,15 @@ from runner_world import RunnerWorld, write_experiment
 
 from testbed.api.resources import DEPLOYMENTS
 from testbed.errors import ApiUnavailable, EnvironmentProblem
-from testbed.experiment import method, phases, variant_run
+from testbed.experiment import method, phases, runner, variant_run
 from testbed.experiment.kind import ClusterSpec
 from testbed.experiment.platforms.protocol import Platform
 from testbed.experiment.repetition import run_result
 from testbed.experiment.result import RunResult, Verdict
 from testbed.experiment.runner import ExperimentRun
 from testbed.experiment.saving import read_result, read_study
+from testbed.experiment.schema import EXPERIMENTS
+from testbed.experiment.statistics import over_runs
 from testbed.experiment.turns import Repetitions
 from testbed.experiment.variants import Variant, variants_of
 
@@ -154,6 +156,86 @@ async def test_a_bug_of_ours_costs_no_run_before_it(world: RunnerWorld, monkeypa
     assert read_result(run.folder) == result and await world.left() == []
 
 
+async def test_a_bug_between_two_runs_costs_none_before_it(
+    world: RunnerWorld, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inner, calls = variant_run.apply, []
+
+    async def broken_at_last(*arguments: Any) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyError("spec")
+        await inner(*arguments)
+
+    monkeypatch.setattr(variant_run, "apply", broken_at_last)
+    run = world.job(write_experiment(world.folder, more="  runs: 3\n"))
+    study = await run.run()
+    result = study.variants[0].result
+    assert [one.verdict for one in result.runs] == [Verdict.PASSED]
+    assert result.exit_code == 70 and "no run 2: a bug of ours: KeyError('spec')" in result.reason
+    assert read_result(run.folder) == result
+    assert [turn.number for turn in study.turns] == [1], "only of runs that took place"
+
+
+async def test_a_bug_in_one_variants_end_costs_no_other_variant(
+    world: RunnerWorld, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[int] = []
+
+    def broken_first(runs: Any, seed: int) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise ZeroDivisionError("float division by zero")
+        return over_runs(runs, seed)
+
+    monkeypatch.setattr(variant_run, "over_runs", broken_first)
+    run = job(world)
+    study = await run.run()
+    assert [item.result.verdict for item in study.variants] == [Verdict.BUG, Verdict.PASSED]
+    assert [len(item.result.runs) for item in study.variants] == [1, 1] and study.exit_code == 70
+    assert read_study(run.folder) == study
+
+
+async def test_a_bug_in_the_comparison_costs_no_result(world: RunnerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any, **more: Any) -> Any:
+        raise ValueError("no quantity")
+
+    monkeypatch.setattr(runner, "compare_runs", broken)
+    run = job(world)
+    study = await run.run()
+    assert [item.result.verdict for item in study.variants] == [Verdict.PASSED] * 2
+    assert study.exit_code == 70 and "comparison" in study.reason and read_study(run.folder) == study
+
+
+async def test_a_result_that_cannot_be_written_costs_no_other_variants(world: RunnerWorld) -> None:
+    run = job(world)
+    place = run.folder / "1-replicas-2" / "result.json.new"
+
+    def tell(text: str) -> None:
+        world.said.append(text)
+        if text.startswith("replicas="):
+            place.mkdir(exist_ok=True)  # what stands for a disk that takes nothing more
+
+    run.tell = tell
+    study = await run.run()
+    assert [item.result.verdict for item in study.variants] == [Verdict.ENVIRONMENT, Verdict.PASSED]
+    assert [len(item.result.runs) for item in study.variants] == [1, 1]
+    assert study.exit_code == 4 and "result.json cannot be written" in study.reason
+    assert any("result.json cannot be written" in line for line in world.said)
+    assert read_result(run.folder / "2-replicas-3") == study.variants[1].result
+
+
+async def test_a_full_disk_does_not_keep_a_run_from_its_undo(world: RunnerWorld) -> None:
+    run = world.job(write_experiment(world.folder, more="  runs: 2\n"))
+    task = asyncio.create_task(run.run_alone())
+    await world.daemon.injected.wait()
+    (run.folder / "journal.json.new").mkdir()  # what stands for a disk that takes nothing more
+    result = await task
+    assert len(world.daemon.undone) == 1 and await world.left() == []
+    assert result.runs[0].verdict is Verdict.PASSED and result.exit_code == 4
+    assert "journal.json cannot be written" in result.reason
+
+
 async def test_void_runs_end_somewhere(world: RunnerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(variant_run, "run_result", lambda repetition: run_result(repetition).model_copy(
         update={"void_reason": "always"}))
@@ -194,7 +276,10 @@ async def test_platforms_are_all_there_before_anything_is_applied(world: RunnerW
     run = ExperimentRun(variants, sources.__getitem__, world.folder / "runs", world.said.append)
     with pytest.raises(EnvironmentProblem):
         await run.run()
-    assert not world.daemon.seen and await world.left() == []
+    assert not world.daemon.seen and await world.left() == [] and run.turns == []
+    shown = (await world.client.list(EXPERIMENTS)).items
+    assert [(item["status"]["phase"], item["status"]["reason"]) for item in shown] == [
+        ("Finished", "there is no such cluster")], "nothing goes on saying that it runs"
     journals = [json.loads(path.read_text()) for path in sorted(run.folder.glob("*/journal.json"))]
     assert [journal["exitCode"] for journal in journals] == [4, 4]
 
@@ -213,7 +298,7 @@ async def test_what_was_measured_before_the_api_was_lost_is_kept(
     monkeypatch.setattr(variant_run, "apply", lost_at_last)
     result = await world.job(write_experiment(world.folder, more="  runs: 3\n")).run_alone()
     assert len(result.runs) == 2
-    assert result.exit_code in (4, 9) and "run 3 could not begin" in result.reason
+    assert result.exit_code == 9 and "run 3 could not begin, the API was lost" in result.reason
 
 
 async def test_the_first_variant_is_judged_and_the_others_are_shown(world: RunnerWorld) -> None:
