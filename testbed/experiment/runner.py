@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from testbed.errors import EnvironmentProblem, TestbedError
@@ -30,6 +31,8 @@ from testbed.experiment.variants import Variant
 Tell = Callable[[str], None]
 # What another variant's run may end with so that the whole command has: nobody can say then what the others measured.
 SERIOUS = (Verdict.BUG, Verdict.INTERRUPTED, Verdict.UNDO_FAILED, Verdict.ENVIRONMENT)
+# The same for a variant that has no run to compare.
+UNMEASURED = (Verdict.STEADY_STATE_NOT_MET, Verdict.NO_EFFECT, Verdict.INCONCLUSIVE)
 
 
 def new_run_id(name: str, now: datetime, generator: random.Random | None = None) -> str:
@@ -200,7 +203,8 @@ class ExperimentRun:
 def _judging(results: Sequence[Result]) -> Result:
     """The one whose verdict is the command's."""
     serious = (result for verdict in SERIOUS for result in results if result.verdict is verdict)
-    return next(serious, results[0])
+    unmeasured = (result for result in results if result.verdict in UNMEASURED and not result.trusted_runs)
+    return next(chain(serious, unmeasured), results[0])
 
 
 def folder_name(index: int, name: str) -> str:

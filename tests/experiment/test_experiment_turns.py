@@ -312,6 +312,26 @@ async def test_the_first_variant_is_judged_and_the_others_are_shown(world: Runne
     assert study.exit_code == 0
 
 
+async def test_a_later_variant_that_measured_nothing_is_no_success(
+    world: RunnerWorld, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inner = variant_run.VariantRun.once
+
+    async def once(self: variant_run.VariantRun) -> None:
+        await inner(self)
+        if self.variant.name == "b":
+            self.runs[-1] = self.runs[-1].model_copy(
+                update={"verdict": Verdict.STEADY_STATE_NOT_MET, "reason": "web: no pod is ready"})
+
+    monkeypatch.setattr(variant_run.VariantRun, "once", once)
+    loaded = write_experiment(world.folder)
+    run = ExperimentRun([Variant("a", loaded), Variant("b", loaded)], lambda platform: world.open,
+                        world.folder / "runs", world.said.append)
+    study = await run.run()
+    assert [item.result.verdict for item in study.variants] == [Verdict.PASSED, Verdict.STEADY_STATE_NOT_MET]
+    assert (study.exit_code, study.reason) == (5, "b: web: no pod is ready")
+
+
 async def test_a_cluster_that_cannot_be_taken_down_does_not_take_the_result_with_it(world: RunnerWorld) -> None:
     loaded = write_experiment(world.folder)
 
