@@ -45,7 +45,8 @@ def inject(
         target: deployment/web, pod/NAME, node/NAME or labels. settings: fields by path, {"delay.latency": "100ms"}.
         service: where requests are sent meanwhile, ``rate`` a second, so that an outage is measured.
 
-    Returns: as ``recovery``. Raises: TestbedError when the fault did not take effect.
+    Returns: as ``recovery``. Raises: TestbedError when the fault did not take effect, or no measurement of it can be
+    trusted.
     """
     import time
 
