@@ -7,11 +7,12 @@ what was waited for before anything was done, and the pod's own life from then o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from testbed.core.profile import Profile
 from testbed.experiment.durations import say_setting
-from testbed.experiment.exactness import Exactness
+from testbed.experiment.exactness import SAME_S, Exactness
 from testbed.experiment.fault_marks import Story, Victims, first_sign
 from testbed.experiment.observations import PodSeen
 from testbed.experiment.pod_life import CONTROL_S, ENDPOINTS_S, PodLife, Told
@@ -21,6 +22,7 @@ from testbed.experiment.scene import first, last
 from testbed.experiment.segments import Segment, Track, cut, explained
 
 NOTICE_S = 0.25  # from an end to the agent's word of it: a millisecond by pidfd, more on a machine that is busy
+_LOOKS = re.compile(r"every (\d+(?:\.\d+)?) s")  # in an order to stop: how often who gave it looks
 RELIST_S = 1.0  # how often an agent looks that has nothing better (kubernetes: pleg relist)
 
 
@@ -74,7 +76,8 @@ class FaultPaths:
         elif sign.startswith(("Unhealthy", "status")) and readiness is not None:
             failed = probe_in(sign.partition(": ")[2], life.spec)
             seen = 1 if failed is not None and failed.name == "readiness" else 0
-            track.to(until, "probe", f"readiness probe: {readiness.threshold}", limit_s=readiness.failing_s(seen), u=u)
+            track.to(until, "probe", f"{readiness.title}: {readiness.threshold}", limit_s=readiness.failing_s(seen),
+                     u=u)
         elif self.story.victims.nodes:
             track.to(until, "control", "pods of a node that is not ready are taken out", limit_s=CONTROL_S, u=u)
         else:
@@ -130,7 +133,7 @@ class FaultPaths:
         ready = self.scene.ready_at(pod.key, track.at)
         probe = probe_of(life.spec, "readiness")
         if ready is not None:
-            words = "waiting for the next readiness probe" + (f": {probe.period}" if probe else "")
+            words = f"waiting for the next {probe.title}: {probe.period}" if probe else "waiting for readiness"
             track.to(ready, "readiness", words, u=self.exactness.of(ready),
                      limit_s=probe.passing_s if probe else CONTROL_S)
         track.to(end, "endpoints", "EndpointSlice written and gateway programmed", limit_s=ENDPOINTS_S,
@@ -147,6 +150,7 @@ class FaultPaths:
             return track.segments
         self._waited_for_replacement(track, sign, acted)
         made = first(pod.at for pod in self.scene.new_pods() if pod.key == key)
+        self._waited_for_end(track, acted, made)
         track.to(made, "control", "its pod made by the controller", limit_s=CONTROL_S,
                  u=self.exactness.of(made or acted))
         track.follow(PodLife(self.scene, key, self.profile, self.exactness).segments(track.at, end))
@@ -172,18 +176,20 @@ class FaultPaths:
             return track, ""
         spec = self.scene.evidence.pod_spec((pod or next(iter(victims.pods))).key) if victims.pods else {}
         u, message = self.exactness.of(at), sign.partition(": ")[2]
-        if sign.startswith(("NodeNotReady", "node not ready")):
+        if self.story.supervisor and victims.nodes and not sign.startswith(("ContainerDied", "Unhealthy", "deleted")):
+            track.to(at, "eviction-timeout", self.story.node_given_up, u=u)
+        elif sign.startswith(("NodeNotReady", "node not ready")):
             profile = self.profile
             words = (f"node monitor grace {say_setting(profile.node_monitor_grace_s)}, looked at every "
                      f"{say_setting(profile.node_monitor_period_s)}")
             self._waited(track, at, "eviction-timeout", words,
                          profile.node_monitor_grace_s + profile.node_monitor_period_s, u)
         elif sign.startswith("Unhealthy") and (probe := probe_in(message, spec)) is not None:
-            words = f"next {probe.name} probe: {probe.period}, timeoutSeconds {probe.timeout_s:g}"
+            words = f"next {probe.title}: {probe.period}, timeoutSeconds {probe.timeout_s:g}"
             self._waited(track, at, "probe", words, probe.first_failure_s, u)
         elif sign == "status" and (readiness := probe_of(spec, "readiness")) is not None and \
                 pod is not None and not self._died(pod, at):
-            self._waited(track, at, "probe", f"readiness probe: {readiness.threshold}", readiness.failing_s(), u)
+            self._waited(track, at, "probe", f"{readiness.title}: {readiness.threshold}", readiness.failing_s(), u)
         else:
             self._seen_to_end(track, at, sign, pod, u)
         return track, sign
@@ -196,8 +202,9 @@ class FaultPaths:
                              and seen.at >= self.scene.since and (pod is None or seen.pod == pod.key))
         if out_of_memory is not None:
             track.to(min(out_of_memory, at), "fault", "until its memory was used up")
-        told = "the agent saw the process end" if sign.startswith("ContainerDied") else \
-            "the deletion was seen" if sign == "deleted" else "the agent noticed it"
+        who = "the engine" if self.story.supervisor else "the agent"
+        told = f"{who} saw the process end" if sign.startswith("ContainerDied") else \
+            "the deletion was seen" if sign == "deleted" else f"{who} noticed it"
         exact = sign.startswith("ContainerDied")
         track.to(at, "noticing", told, limit_s=NOTICE_S if exact else RELIST_S, u=u)
 
@@ -226,8 +233,15 @@ class FaultPaths:
             if probe is not None:
                 failed = probe_in(sign.partition(": ")[2], life.spec)
                 seen = 1 if failed is not None and failed.name == name else 0
-                track.to(stopped.at, "probe", f"{name} probe: {probe.threshold}", limit_s=probe.failing_s(seen),
+                judged, pause = stopped.at, _LOOKS.search(stopped.message)
+                if pause is not None:  # who stops it asks now and then whether it is unhealthy
+                    judged = first(word.at for word in life.words if word.reason == "ContainerUnready"
+                                   and track.at <= word.at <= stopped.at) or stopped.at
+                track.to(judged, "probe", f"{probe.title}: {probe.threshold}", limit_s=probe.failing_s(seen),
                          u=stopped.u)
+                if pause is not None:
+                    track.to(stopped.at, "probe", f"until it was looked at again: every {pause.group(1)} s",
+                             limit_s=float(pause.group(1)) + CONTROL_S, u=stopped.u)
                 return
             if self.story.victims.nodes:
                 self._evicted(track, stopped.at)
@@ -235,7 +249,11 @@ class FaultPaths:
         track.to(stopped.at, "control", "until it was stopped", limit_s=CONTROL_S, u=stopped.u)
 
     def _waited_for_replacement(self, track: Track, sign: str, acted: float) -> None:
-        if self.story.victims.by_deletion or sign == "deleted":
+        stopped = self._stopped_at(acted) if self.story.supervisor else None
+        if stopped is not None and sign.startswith(("Unhealthy", "status", "ContainerUnready")):
+            life, order = stopped
+            self._waited_for_stop(track, life, sign, order)
+        elif self.story.victims.by_deletion or sign == "deleted":
             track.to(acted, "control", "the controller made a replacement", limit_s=CONTROL_S,
                      u=self.exactness.of(acted))
         elif self.story.victims.nodes:
@@ -243,7 +261,31 @@ class FaultPaths:
         else:
             track.to(acted, "control", "until something was done", limit_s=CONTROL_S, u=self.exactness.of(acted))
 
+    def _stopped_at(self, moment: float) -> tuple[PodLife, Told] | None:
+        """The victim that was ordered to stop at that moment, and the order."""
+        for pod in self.story.victims.pods:
+            life = PodLife(self.scene, pod.key, self.profile, self.exactness)
+            order = next((word for word in life.words if word.reason == "Killing" and abs(word.at - moment) < SAME_S),
+                         None)
+            if order is not None:
+                return life, order
+        return None
+
+    def _waited_for_end(self, track: Track, acted: float, made: float | None) -> None:
+        """Another supervisor makes a replacement when the victim has ended: with the grace that it was given."""
+        stopped = self._stopped_at(acted) if self.story.supervisor else None
+        if stopped is None or made is None:
+            return
+        life, order = stopped
+        ended = first(word.at for word in life.words if word.reason == "ContainerDied" and order.at <= word.at <= made)
+        if ended is not None:
+            track.follow(life.segments(order.at, ended))
+
     def _evicted(self, track: Track, until: float) -> None:
+        if self.story.supervisor:
+            track.to(until, "eviction-timeout", f"{self.story.supervisor} made a replacement, by its own rules",
+                     u=self.exactness.of(until))
+            return
         specs = [self.scene.evidence.pod_spec(pod.key) for pod in self.story.victims.pods]
         stay_s = min((seconds for spec in specs if (seconds := toleration_s(spec, self.profile)) is not None),
                      default=None)

@@ -37,8 +37,10 @@ class FaultCauses:
     def detected(self) -> str:
         sign = self.story.first_sign
         if sign.startswith("ContainerDied"):
-            return "the agent saw the process end"
+            return "the engine saw the process end" if self.story.supervisor else "the agent saw the process end"
         if sign.startswith(("NodeNotReady", "node not ready")) or self.story.victims.nodes:
+            if self.story.supervisor:
+                return self.story.node_given_up
             return (f"node monitor grace {say_setting(self.profile.node_monitor_grace_s)}, looked at every "
                     f"{say_setting(self.profile.node_monitor_period_s)} (lease renewed every "
                     f"{say_setting(self.profile.lease_renew_interval_s)})")
@@ -50,13 +52,13 @@ class FaultCauses:
 
     def _first_failed_probe(self, sign: str) -> str:
         probe = probe_in(sign.partition(": ")[2], self.spec)
-        return f"next {probe.name} probe: {probe.period}, timeoutSeconds {probe.timeout_s:g}" if probe else "next probe"
+        return f"next {probe.title}: {probe.period}, timeoutSeconds {probe.timeout_s:g}" if probe else "next probe"
 
     def unready(self) -> str:
         sign = self.story.first_sign
         readiness = probe_of(self.spec, "readiness")
         if sign.startswith("Unhealthy") and readiness:
-            return f"readiness probe: {readiness.threshold}"
+            return f"{readiness.title}: {readiness.threshold}"
         if self.story.victims.nodes:
             return "pods of a node that is not ready are taken out"
         if sign == "deleted":
@@ -68,6 +70,8 @@ class FaultCauses:
 
     def acted(self, seconds: float) -> str:
         sign, victims = self.story.first_sign, self.story.victims
+        if self.story.supervisor and (victims.by_deletion or victims.nodes or sign == "deleted"):
+            return f"{self.story.supervisor} made a replacement, by its own rules"
         if victims.by_deletion or sign == "deleted":
             return "the ReplicaSet controller made a replacement"
         if victims.nodes:
@@ -76,7 +80,7 @@ class FaultCauses:
                     else "tolerated for ever: replaced for another reason")
         if sign.startswith("Unhealthy"):
             liveness = probe_of(self.spec, "liveness")
-            return f"liveness probe: {liveness.threshold}" if liveness else "no liveness probe"
+            return f"{liveness.title}: {liveness.threshold}" if liveness else "no liveness probe"
         if self._waited_out(seconds):
             return f"crash back-off {say_setting(self._backoff(seconds))}"
         how = "restarted at once" if seconds < AT_ONCE_S else "restarted, and nobody says what it waited for"
@@ -135,7 +139,7 @@ def readiness_cause(spec: Json) -> str:
     if startup:
         parts.append(f"startup probe {startup.period}")
     if readiness:
-        parts.append(f"readiness probe {readiness.period}"
+        parts.append(f"{readiness.title} {readiness.period}"
                      + (f", initialDelaySeconds {readiness.delay_s:g}" if readiness.delay_s else "")
                      + (f", successThreshold {readiness.successes}" if readiness.successes > 1 else ""))
     if not startup and not readiness:

@@ -47,6 +47,19 @@ class Story:
     replacement: str = ""  # the pod whose running, ready and in rotation are the marks
     last_out: PodSeen | None = None  # the victim that was taken out of rotation last
 
+    @property
+    def supervisor(self) -> str:
+        """Who looked after the victims, if it was not a cluster's own agents; then none of our settings speaks of
+        it."""
+        return next((name for key in sorted(self.victims.keys) if (name := self.scene.evidence.supervisor_of(key))), "")
+
+    @property
+    def node_given_up(self) -> str:
+        """How another supervisor finds a node lost: in its own words, as far as it has said any."""
+        kind, _, words = self.first_sign.partition(": ")
+        told = words if kind == "node not ready" and words else "it found the node lost"
+        return f"{self.supervisor}: {told} (by its own timers)"
+
     def unready_at(self, pod: PodSeen) -> float | None:
         """When this victim stopped counting as ready."""
         told = (event.at for event in self.scene.pod_events([pod.key], "ContainerUnready"))
@@ -105,7 +118,7 @@ def first_sign(scene: Scene, victims: Victims) -> tuple[float | None, str]:
             signs.append((event.at, f"NodeNotReady: {event.message}"))
     for node in evidence.nodes:
         if node.name in victims.nodes and node.at >= scene.since and not node.ready:
-            signs.append((node.at, "node not ready"))
+            signs.append((node.at, f"node not ready: {node.why}"))
             break
     uids = {pod.uid: pod for pod in victims.pods}
     for pod in scene.after(scene.since):

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from testbed.api.labels import MONOTONIC_NS, SERVICE_NAME
+from testbed.api.labels import MONOTONIC_NS, SERVICE_NAME, SUPERVISOR
 from testbed.api.meta import LabelSelector
+from testbed.experiment.pod_probes import with_health_check
 
 Json = dict[str, Any]
 EXACT_S = 0.001  # how exact a moment is that the one who acted wrote down: scheduling of a process on a busy machine
@@ -42,10 +43,13 @@ class PodSeen:
 
 @dataclass(frozen=True, slots=True)
 class NodeSeen:
+    """``why``: its condition's words, while it is not ready."""
+
     at: float
     name: str
     ready: bool
     late_s: float = 0.0
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +162,22 @@ class Evidence:
         return lags[int(0.9 * (len(lags) - 1))] if lags else UNKNOWN_LAG_S
 
     def pod_spec(self, key: str) -> Json:
-        """The spec of the last pod of this name; {} when it was never seen."""
+        """The spec of the last pod of this name, with its probes as they are carried out; {} when it was never seen."""
+        spec = dict(self._pod(key).get("spec") or {})
+        return with_health_check(spec) if spec and self.supervisor_of(key) else spec
+
+    def supervisor_of(self, key: str) -> str:
+        """Who looks after this pod, as its label says; "" for a cluster with nodes that have agents."""
+        return str((self._pod(key).get("metadata") or {}).get("labels", {}).get(SUPERVISOR, ""))
+
+    def _pod(self, key: str) -> Json:
+        """The last pod of this name; {} when it was never seen."""
         seen = next((item for item in reversed(self.pods) if item.key == key), None)
-        return dict(self.pod_json.get(seen.uid, {}).get("spec") or {}) if seen else {}
+        return self.pod_json.get(seen.uid, {}) if seen else {}
 
     def pod_address(self, key: str) -> str:
         """The address of the last pod of this name; "" while it has none."""
-        seen = next((item for item in reversed(self.pods) if item.key == key), None)
-        status = self.pod_json.get(seen.uid, {}).get("status") or {} if seen else {}
+        status = self._pod(key).get("status") or {}
         return str(status.get("podIP") or "")
 
     def deployment_of(self, pod_uid: str) -> str:
@@ -208,7 +220,9 @@ def pod_seen(at: float, obj: Mapping[str, Any], *, gone: bool = False, created: 
 
 
 def node_seen(at: float, obj: Mapping[str, Any], *, gone: bool = False) -> NodeSeen:
-    return NodeSeen(at, key_of(obj), not gone and _condition(obj, "Ready").get("status") == "True")
+    condition = _condition(obj, "Ready")
+    ready = not gone and condition.get("status") == "True"
+    return NodeSeen(at, key_of(obj), ready, why="" if ready else str(condition.get("message") or ""))
 
 
 def endpoints_seen(at: float, obj: Mapping[str, Any], *, gone: bool = False) -> EndpointsSeen:

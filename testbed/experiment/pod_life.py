@@ -214,5 +214,5 @@ def _stand_in(words: list[Told], word: Told) -> None:
 
 def _waiting_for(probes: Iterable[ProbeRule]) -> str:
     return "waiting for the next " + " and ".join(
-        f"{probe.name} probe: {probe.period}"
+        f"{probe.title}: {probe.period}"
         + (f", successThreshold {probe.successes}" if probe.successes > 1 else "") for probe in probes)

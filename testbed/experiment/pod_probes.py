@@ -2,11 +2,13 @@
 
 The arithmetic is upstream's: a probe is taken every ``periodSeconds``; one that does not answer takes
 ``timeoutSeconds``; so many in a row must fail or pass. It is held against what was measured elsewhere.
-Source: kubernetes pkg/kubelet/prober/worker.go.
+Source: kubernetes pkg/kubelet/prober/worker.go. Where another supervisor looks after a pod, an engine makes one health
+check of its probes, and pauses for a period after each (moby daemon/health.go monitor).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +17,15 @@ from testbed.core.profile import Profile
 from testbed.core.termination import FLOOR_S
 
 Json = Mapping[str, Any]
+_BY_ENGINE = "byEngine"  # in a probe: put there by with_health_check
+_GRACE = re.compile(r"grace of (\d+) s")  # in an order to stop that another supervisor gave
 FIELDS = {"readiness": "readinessProbe", "liveness": "livenessProbe", "startup": "startupProbe"}
 
 
 @dataclass(frozen=True)
 class ProbeRule:
-    """One probe of a manifest, defaults filled in. ``name``: readiness, liveness or startup."""
+    """One probe of a manifest, defaults filled in. ``name``: readiness, liveness or startup. ``by_engine``: it is a
+    container engine's health check."""
 
     name: str
     period_s: float
@@ -28,6 +33,11 @@ class ProbeRule:
     failures: int
     successes: int
     delay_s: float
+    by_engine: bool = False
+
+    @property
+    def title(self) -> str:
+        return "health check" if self.by_engine else f"{self.name} probe"
 
     @property
     def period(self) -> str:
@@ -47,6 +57,8 @@ class ProbeRule:
         """Until so many failed in a row as are needed, ``seen`` of which were seen. A probe that takes longer than its
         period is followed by the next one at once."""
         left = max(0, self.failures - seen)
+        if self.by_engine:
+            return left * (self.period_s + self.timeout_s) + self.timeout_s
         return left * max(self.period_s, self.timeout_s) + min(self.period_s, self.timeout_s)
 
     @property
@@ -64,18 +76,35 @@ def probe_of(spec: Json, name: str) -> ProbeRule | None:
             return ProbeRule(
                 name, float(probe.get("periodSeconds") or 10), float(probe.get("timeoutSeconds") or 1),
                 int(probe.get("failureThreshold") or 3), int(probe.get("successThreshold") or 1),
-                float(probe.get("initialDelaySeconds") or 0))
+                float(probe.get("initialDelaySeconds") or 0), by_engine=bool(probe.get(_BY_ENGINE)))
     return None
 
 
+def with_health_check(spec: Json) -> dict[str, Any]:
+    """The same pod where an engine checks it: liveness, else readiness, becomes all that is checked, from the start
+    on (the delay is a patience there, not a pause)."""
+    containers = []
+    for container in spec.get("containers") or ():
+        probe = container.get("livenessProbe") or container.get("readinessProbe")
+        rest = {key: value for key, value in container.items() if key not in FIELDS.values()}
+        check = {**(probe or {}), _BY_ENGINE: True, "initialDelaySeconds": 0, "successThreshold": 1}
+        containers.append({**rest, "livenessProbe": check, "readinessProbe": check} if probe else rest)
+    return {**spec, "containers": containers}
+
+
 def probe_in(message: str, spec: Json) -> ProbeRule | None:
-    """The probe that a message of an Event speaks of (``Readiness probe failed: ...``)."""
+    """The probe that a message of an Event speaks of (``Readiness probe failed``, ``Health check failed``)."""
+    if message.lower().startswith("health check"):
+        return probe_of(spec, "readiness")
     name = next((name for name in FIELDS if message.lower().startswith(f"{name} probe")), "")
     return probe_of(spec, name) if name else None
 
 
 def grace_of(spec: Json, message: str = "") -> float:
-    """Seconds between the order to stop and SIGKILL, by the manifest; a probe's own where it gave the order."""
+    """Seconds between the order to stop and SIGKILL: what the order says, else by the manifest; a probe's own where it
+    gave the order."""
+    if told := _GRACE.search(message):
+        return float(told.group(1))
     probe = next((name for name in ("liveness", "startup") if f"{name} probe" in message), "")
     for container in spec.get("containers") or ():
         own = (container.get(FIELDS[probe]) or {}).get("terminationGracePeriodSeconds") if probe else None

@@ -25,9 +25,11 @@ PROBES: Json = {
 
 
 class World:
-    """One Deployment ``web`` behind one Service, on nodes that are ready; all is well at 0 s."""
+    """One Deployment ``web`` behind one Service, on nodes that are ready; all is well at 0 s. ``supervisor``: who looks
+    after the pods, if it is another one."""
 
-    def __init__(self, replicas: int = 3, nodes: int = 3) -> None:
+    def __init__(self, replicas: int = 3, nodes: int = 3, supervisor: str = "") -> None:
+        self.labels = {"app": "web", **({"testbed.io/supervisor": supervisor} if supervisor else {})}
         self.evidence = Evidence()
         self.replicas = replicas
         self._ready: dict[str, bool] = {}
@@ -49,7 +51,7 @@ class World:
         self._uid.setdefault(name, f"uid-{name}")
         self._ready[name] = self._ready.get(name, False) if ready is None else ready
         self._restarts[name] = self._restarts.get(name, 0) if restarts is None else restarts
-        meta: Json = {"name": name, "namespace": "default", "uid": self._uid[name], "labels": {"app": "web"}}
+        meta: Json = {"name": name, "namespace": "default", "uid": self._uid[name], "labels": self.labels}
         if deleting:
             meta["deletionTimestamp"] = "2026-11-29T12:00:00Z"
         obj = {
@@ -68,8 +70,8 @@ class World:
     def address(name: str) -> str:
         return f"10.0.0.{name.rpartition('-')[2]}"
 
-    def node(self, at: float, name: str, *, ready: bool) -> None:
-        status = {"conditions": [{"type": "Ready", "status": "True" if ready else "Unknown"}]}
+    def node(self, at: float, name: str, *, ready: bool, why: str = "") -> None:
+        status = {"conditions": [{"type": "Ready", "status": "True" if ready else "Unknown", "message": why}]}
         self.evidence.nodes.append(node_seen(at, {"metadata": {"name": name}, "status": status}))
 
     def rotation(self, at: float, *names: str, programmed: float | None = 0.005) -> None:

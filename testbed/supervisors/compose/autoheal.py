@@ -21,11 +21,12 @@ log = logging.getLogger("autoheal")
 
 
 class Autoheal:
-    """``mine``: labels of the containers that may be touched at all. ``restarting``: told before each restart."""
+    """``mine``: labels of the containers that may be touched at all. ``restarting``: told before each restart, with its
+    grace in seconds."""
 
     def __init__(
         self, engine: SupervisingEngine, mine: dict[str, str], timers: Timers,
-        restarting: Callable[[ContainerState], None],
+        restarting: Callable[[ContainerState, int], None],
     ) -> None:
         self._engine, self._mine, self._timers = engine, mine | {AUTOHEAL: "true"}, timers
         self._restarting = restarting
@@ -45,7 +46,7 @@ class Autoheal:
                 continue
             grace_s = int(state.labels.get(STOP_TIMEOUT) or self._timers.stop_grace_s)
             log.info("container %s found to be unhealthy - restarting it with %d s timeout", state.name, grace_s)
-            self._restarting(state)
+            self._restarting(state, grace_s)
             try:
                 await self._engine.restart(state.id, grace_s)
             except EngineError as error:

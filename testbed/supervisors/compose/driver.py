@@ -258,10 +258,11 @@ class ComposeDriver:
         self._acts.add(task)
         task.add_done_callback(self._acts.discard)
 
-    def _healing(self, state: ContainerState) -> None:
+    def _healing(self, state: ContainerState, grace_s: int) -> None:
         self._mirror.tell(
             f"{state.labels[labels.POD_NAMESPACE]}/{state.labels[labels.POD_NAME]}", "Killing",
-            f"Container {state.labels[labels.CONTAINER_NAME]} is unhealthy, autoheal restarts it")
+            f"Container {state.labels[labels.CONTAINER_NAME]} is unhealthy: autoheal, which looks every "
+            f"{self._timers.interval_s:g} s, restarts it with a grace of {grace_s} s")
 
 
 def _open(instance: Instance, node: NodeInstance | None) -> SupervisingEngine:
