@@ -14,6 +14,7 @@ from benchmarks.comparison.records import Records
 from testbed.cli.platforms import Opening, cluster_source
 from testbed.errors import TestbedError
 from testbed.experiment.loading import load_experiment
+from testbed.experiment.result import Verdict
 from testbed.experiment.runner import ExperimentRun
 from testbed.experiment.turns import Repetitions
 from testbed.experiment.variants import variants_of
@@ -26,7 +27,11 @@ def say(text: str) -> None:
 
 
 def fill(comparison: Comparison, wanted: int, records: Records, folder: Path) -> None:
-    """Runs repetitions until every platform has ``wanted``. Raises: TestbedError when one cannot be opened."""
+    """Runs repetitions until every platform has ``wanted``.
+
+    Raises: TestbedError when one cannot be opened; SystemExit when it was interrupted (130: nothing of that round is
+    kept) or nothing comes of it.
+    """
     attempts = 0
     while missing := {platform: wanted - count for platform in comparison.platforms
                       if (count := records.count(comparison.name, platform)) < wanted}:
@@ -36,12 +41,14 @@ def fill(comparison: Comparison, wanted: int, records: Records, folder: Path) ->
         chunk = min(IN_A_ROW, *missing.values())
         say(f"--- {comparison.name}: {chunk} on each of {', '.join(missing)}")
         done = sum(1 for _ in records.read())
-        loaded = load_experiment(comparison.file, runs=chunk, seed=1000 + done)
+        loaded = load_experiment(comparison.file, runs=chunk, seed=1000 * attempts + done)
         run = ExperimentRun(
             variants_of(loaded, platforms=tuple(missing)),
             lambda platform: cluster_source(Opening(platform, "", say)), folder, say,
             repetitions=Repetitions(chunk))
         study = asyncio.run(run.run())
+        if study.verdict is Verdict.INTERRUPTED:
+            raise SystemExit(study.exit_code)
         for variant in study.variants:
             records.append(comparison.name, variant)
             say(f"{variant.name}: {variant.result.verdict.value} {variant.result.reason}")

@@ -64,9 +64,7 @@ def _recovery(comparison: Comparison, records: Sequence[Record]) -> Iterator[str
             continue
         found = {item.quantity: item for item in over_runs(runs, 1) if item.disruption == comparison.step}
         cells = [say(found.get(quantity)) for quantity in ("detection", "isolation", "repair", "outage", "failed")]
-        void = sum(1 for run in runs if run.void_reason)
-        count = f"{len(runs) - void}" + (f" + {void} void" if void else "")
-        yield f"| {platform} | {count} | {' | '.join(cells)} |"
+        yield f"| {platform} | {len(runs)} | {' | '.join(cells)} |"
     yield ""
 
 
@@ -119,7 +117,8 @@ def _shipping(records: Sequence[Record]) -> Iterator[str]:
            "bad version: lost | time to undo | users who met it |")
     yield "|---|---|---|---|---|---|---|---|---|"
     for strategy in STRATEGIES:
-        good, bad = (_trusted(records, f"{strategy}-{quality}") for quality in ("good", "bad"))
+        good, bad = ([item.run for item in records if item.comparison == f"{strategy}-{quality}"]
+                     for quality in ("good", "bad"))
         if not good and not bad:
             yield f"| {strategy} | not measured yet |" + " |" * 7
             continue
@@ -135,10 +134,6 @@ def _shipping(records: Sequence[Record]) -> Iterator[str]:
         )) + " |"
     yield ""
     yield f"Experiments: {', '.join(f'`{item.file.name}`' for item in SHIPPED)} in `benchmarks/comparison/experiments`."
-
-
-def _trusted(records: Sequence[Record], comparison: str) -> list[RunResult]:
-    return [item.run for item in records if item.comparison == comparison and item.run.trusted]
 
 
 def undo_s(run: RunResult) -> float | None:

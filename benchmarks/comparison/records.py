@@ -1,4 +1,4 @@
-"""The results file: one line for each repetition, appended as soon as it is known."""
+"""The results file: one line for each repetition that can be trusted, appended as soon as it is known."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Records:
         self._file = file
 
     def append(self, comparison: str, variant: VariantResult) -> None:
-        """All repetitions of a variant."""
+        """A variant's repetitions that can be trusted: the others say nothing about its platform."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._file.open("a", encoding="utf-8") as stream:
-            for run in variant.result.runs:
+            for run in variant.result.trusted_runs:
                 stream.write(json.dumps({
                     "comparison": comparison, "platform": variant.platform, "timing": variant.timing,
                     "environment": variant.result.environment.to_json(), "run": lean(run).to_json()}) + "\n")
@@ -59,6 +59,5 @@ class Records:
                              Environment.from_json(value["environment"]), RunResult.from_json(value["run"]))
 
     def count(self, comparison: str, platform: str) -> int:
-        """Repetitions that can be trusted."""
-        return sum(1 for item in self.read() if (item.comparison, item.platform) == (comparison, platform)
-                   and item.run.trusted)
+        """Repetitions that are recorded."""
+        return sum(1 for item in self.read() if (item.comparison, item.platform) == (comparison, platform))

@@ -20,7 +20,7 @@ from testbed.experiment.documents import read_file
 from testbed.experiment.loading import LoadedExperiment, load_experiment
 from testbed.experiment.matrix import Setting, with_settings
 from testbed.experiment.result import RunResult, Study
-from testbed.experiment.runner import ExperimentRun
+from testbed.experiment.runner import SERIOUS, ExperimentRun
 from testbed.experiment.turns import Repetitions
 from testbed.experiment.variants import Variant
 
@@ -49,9 +49,15 @@ def outages(runs: tuple[RunResult, ...]) -> list[float]:
 
 
 def measure(name: str, slower_by_s: float, runs: int, folder: Path) -> dict[str, object]:
-    """One comparison. ``slower_by_s``: how much longer B's application takes to begin."""
+    """One comparison. ``slower_by_s``: how much longer B's application takes to begin.
+
+    Raises: SystemExit when it was not carried out to its end (130 when it was interrupted): it is to be run again.
+    """
     loaded = load_experiment(FILE, runs=runs, seed=sum(name.encode()))
     found = study([Variant("A", loaded), Variant("B", with_delay(loaded, USUAL_S + slower_by_s))], runs, folder)
+    if found.verdict in SERIOUS:
+        say(f"{name}: {found.verdict.value} {found.reason}")
+        raise SystemExit(found.exit_code)
     a, b = (item.result.trusted_runs for item in found.variants)
     compared = compare_runs("A", a, "B", b)
     outage = compared.of("crash", "outage")
