@@ -21,6 +21,7 @@ from testbed.api import labels
 from testbed.api.instance import ENGINE, MACHINE_ENGINE, SWARM, SWARM_NETWORK_PART, Instance, NodeInstance
 from testbed.errors import EnvironmentProblem, HostError, NoSuchContainer, NoSuchImage
 from testbed.machines.processes import child_environment
+from testbed.runtime.factory import engine_address
 from testbed.runtime.protocol import ContainerSpec, ContainerState, Engine, Host, Mount, ProcessIdentity
 
 Json = dict[str, Any]
@@ -48,7 +49,7 @@ def node_labels(instance: Instance, node: str) -> dict[str, str]:
 
 def engine_socket(url: str) -> str:
     """Path of the machine's engine's socket. Raises: EnvironmentProblem when it has none."""
-    where = url or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    where = engine_address(url)
     if not where.startswith("unix://"):
         raise EnvironmentProblem(f"nodes of kind engine need an engine on this machine, not {where}",
                                  hint="unset DOCKER_HOST, or use nodes of kind slice")

@@ -5,22 +5,20 @@ Source: kubernetes pkg/kubelet/server/server.go.
 
 from __future__ import annotations
 
-import hmac
 import ssl
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
 
 from testbed.api import labels
-from testbed.errors import ApiError, BadRequest, EngineError, EngineUnavailable, NoSuchContainer, NotFound, TestbedError
+from testbed.errors import BadRequest, NotFound
 from testbed.node.agent import Agent
 from testbed.node.engine_view import Record
 from testbed.node.http_exec import serve_exec
+from testbed.node.http_guard import guard
 from testbed.node.http_logs import serve_logs
 from testbed.node.metrics import collect_usage, metrics_text, summary
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 MAX_BODY = 64 * 1024
 
 
@@ -45,7 +43,7 @@ class KubeletServer:
             await self._runner.cleanup()
 
     def application(self) -> web.Application:
-        application = web.Application(middlewares=[self._guard], client_max_size=MAX_BODY)
+        application = web.Application(middlewares=[guard(self._token, {"/healthz"})], client_max_size=MAX_BODY)
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/stats/summary", self._summary)
@@ -53,24 +51,6 @@ class KubeletServer:
         application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
         application.router.add_get("/exec/{namespace}/{pod}/{container}", self._exec)
         return application
-
-    @web.middleware
-    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Token and errors: every refusal is a Kubernetes Status."""
-        if request.path != "/healthz":
-            given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
-            if not hmac.compare_digest(given, self._token):
-                return _refusal(ApiError("Unauthorized", code=401, reason="Unauthorized"))
-        try:
-            return await handler(request)
-        except ApiError as error:
-            return _refusal(error)
-        except NoSuchContainer as error:
-            return _refusal(NotFound(error.message))
-        except (EngineError, EngineUnavailable) as error:
-            return _refusal(ApiError(error.message))
-        except TestbedError as error:
-            return _refusal(ApiError(error.message))
 
     async def _healthz(self, request: web.Request) -> web.StreamResponse:
         healthy = self._agent.healthy
@@ -123,7 +103,3 @@ class KubeletServer:
             if (record.state.labels.get(labels.POD_NAMESPACE), record.state.labels.get(labels.POD_NAME))
             == (namespace, name)
         ), "")
-
-
-def _refusal(error: ApiError) -> web.Response:
-    return web.json_response(error.status(), status=error.code)

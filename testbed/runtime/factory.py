@@ -5,6 +5,7 @@ Heavy imports (the docker SDK) happen here, when asked, so that a process that n
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,14 @@ from testbed.runtime.supervision import SupervisingEngine
 
 if TYPE_CHECKING:
     from testbed.runtime.swarm import SwarmEngine
+
+
+_USUAL = "unix:///var/run/docker.sock"
+
+
+def engine_address(url: str) -> str:
+    """``url``, or the environment's engine's address where it is empty."""
+    return url or os.environ.get("DOCKER_HOST") or _USUAL
 
 
 def open_engine(url: str = "") -> Engine:

@@ -6,36 +6,24 @@ driver takes part. Everything else that an agent has is refused by a word.
 
 from __future__ import annotations
 
-import hmac
 import ssl
-from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from testbed.api.clock import WallClock
 from testbed.api.instance import Instance
-from testbed.errors import (
-    ApiError,
-    BadRequest,
-    EngineError,
-    EngineUnavailable,
-    EnvironmentProblem,
-    NoSuchContainer,
-    NotFound,
-)
+from testbed.errors import BadRequest, EnvironmentProblem, NotFound
+from testbed.node.http_guard import guard
 from testbed.node.http_logs import serve_logs
 from testbed.runtime.factory import open_engine
 from testbed.runtime.protocol import Engine
 from testbed.supervisors.wishes import Wishes
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class LogServer:
     def __init__(self, instance: Instance, wishes: Wishes, clock: WallClock) -> None:
         self._instance, self._wishes, self._clock = instance, wishes, clock
         self._engines: dict[str, Engine] = {}
-        self._token = b""
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -46,8 +34,8 @@ class LogServer:
             raise EnvironmentProblem(f"logs cannot be served on port {self._instance.driver_port}: {error}") from error
 
     async def _start(self) -> None:
-        self._token = self._instance.agent_token_file.read_text().strip().encode()
-        application = web.Application(middlewares=[self._guard])
+        token = self._instance.agent_token_file.read_text().strip().encode()
+        application = web.Application(middlewares=[guard(token)])
         application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
         application.router.add_route("*", "/{anything:.*}", _nothing_else)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
@@ -61,20 +49,6 @@ class LogServer:
             await self._runner.cleanup()
         for engine in self._engines.values():
             await engine.close()
-
-    @web.middleware
-    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
-        try:
-            if not hmac.compare_digest(given, self._token):
-                raise ApiError("Unauthorized", code=401, reason="Unauthorized")
-            return await handler(request)
-        except ApiError as error:
-            return _refusal(error)
-        except NoSuchContainer as error:
-            return _refusal(NotFound(error.message))
-        except (EngineError, EngineUnavailable) as error:
-            return _refusal(ApiError(error.message))
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         namespace, name, container = (request.match_info[key] for key in ("namespace", "pod", "container"))
@@ -100,7 +74,3 @@ class LogServer:
 
 async def _nothing_else(request: web.Request) -> web.StreamResponse:
     raise NotFound("only logs are served where another orchestrator runs the containers")
-
-
-def _refusal(error: ApiError) -> web.Response:
-    return web.json_response(error.status(), status=error.code)

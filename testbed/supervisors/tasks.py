@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from testbed.core.pod_seen import Life
+from testbed.runtime.protocol import ContainerState
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,17 @@ class Check:
     at: datetime
     passed: bool
     output: str = ""
+
+
+def life_of(state: ContainerState) -> Life:
+    return Life.RUNNING if state.running else Life.CREATED if state.status == "created" else Life.EXITED
+
+
+def checks_of(state: ContainerState) -> tuple[Check, ...]:
+    """Those of this life of the container."""
+    return tuple(Check(look.at, look.exit_code == 0, look.output)
+                 for look in (state.health.looks if state.health else ()) if look.at is not None
+                 and (state.started_at is None or look.at >= state.started_at))
 
 
 @dataclass(frozen=True)

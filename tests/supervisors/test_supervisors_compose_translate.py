@@ -9,9 +9,10 @@ import pytest
 from testbed.api.core_v1 import Container
 from testbed.core.environment import Sources
 from testbed.runtime.supervision import HealthCheck
-from testbed.supervisors.compose.health import ANNOTATION, PROGRAM, health_check
 from testbed.supervisors.compose.timers import Timers
-from testbed.supervisors.compose.translate import Place, container_spec, left_out
+from testbed.supervisors.compose.translate import autoheal_labels, left_out
+from testbed.supervisors.containers import Place, container_spec
+from testbed.supervisors.health import ANNOTATION, PROGRAM, health_check
 from testbed.supervisors.shown import pod as pod_of
 
 PLACE = Place("abc", "c", "net", "machine", "/cg", "/dir/check")
@@ -91,8 +92,7 @@ def test_empty_directories_outlive_restarts_and_files_are_mounted() -> None:
 ])
 def test_autoheal_looks_after_those_that_carry_its_label(timers: Timers, labels: dict[str, str]) -> None:
     body = deployment({"livenessProbe": {"exec": {"command": ["true"]}, "terminationGracePeriodSeconds": 2}})
-    place = Place("abc", "c", "net", "machine", "/cg", "/dir/check", timers)
-    assert {key: value for key, value in spec_of(body, place).labels.items() if key.startswith("autoheal")} == labels
+    assert autoheal_labels(timers, body) == labels
 
 
 @pytest.mark.parametrize(("body", "words"), [

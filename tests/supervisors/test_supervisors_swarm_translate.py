@@ -9,7 +9,7 @@ import pytest
 from testbed.api import labels
 from testbed.core.environment import Sources
 from testbed.core.profile import FAST, KUBERNETES
-from testbed.supervisors.compose.translate import DEPLOYMENT, Place, container_spec
+from testbed.supervisors.containers import DEPLOYMENT, Place, container_spec
 from testbed.supervisors.shown import pod as pod_of
 from testbed.supervisors.swarm.membership import manager_count
 from testbed.supervisors.swarm.timers import Timers, timers

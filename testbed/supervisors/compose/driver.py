@@ -21,7 +21,7 @@ from testbed.api.instance import SLICE, Instance, NodeInstance
 from testbed.core.environment import MissingConfig
 from testbed.errors import ApiError, EngineError, EngineUnavailable, TestbedError
 from testbed.runtime.architecture import architecture
-from testbed.runtime.factory import open_nested_supervising_engine, open_supervising_engine
+from testbed.runtime.factory import engine_address, open_nested_supervising_engine, open_supervising_engine
 from testbed.runtime.protocol import ContainerState
 from testbed.runtime.supervision import SupervisingEngine
 from testbed.supervisors.check_program import check_file, provide_check
@@ -30,8 +30,9 @@ from testbed.supervisors.compose.done import read_done, write_done
 from testbed.supervisors.compose.project import Project
 from testbed.supervisors.compose.proxies import Proxies
 from testbed.supervisors.compose.seen import ended, task_of
-from testbed.supervisors.compose.timers import Timers, timers_of
-from testbed.supervisors.compose.translate import Place, left_out
+from testbed.supervisors.compose.timers import timers_of
+from testbed.supervisors.compose.translate import left_out
+from testbed.supervisors.containers import Place
 from testbed.supervisors.mirror import Mirror, Picture
 from testbed.supervisors.tasks import Machine, Task
 from testbed.supervisors.wishes import Wishes
@@ -39,7 +40,6 @@ from testbed.supervisors.wishes import Wishes
 log = logging.getLogger("supervisor")
 
 Json = dict[str, Any]
-DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 NODE = "machine"
 _LOOK_S = 1.0  # health checks come without an event
 _SETTLE_S = 0.02  # one change wakes more than once
@@ -60,9 +60,9 @@ class ComposeDriver:
         self._hands = _open(instance, node)
         self._healer = _open(instance, node)  # autoheal's own
         self._timers = timers_of(instance)
-        place = _place(instance, node, self._timers)
+        place = _place(instance, node)
         self._project = Project(instance, self._hands, wishes, mirror, place, instance.host_address,
-                                random.Random(f"{instance.id} names"))
+                                random.Random(f"{instance.id} names"), self._timers)
         self._proxies = None if instance.routed else Proxies(instance, self._hands)
         self._tasks: list[Task] = []  # as they were seen last
         self._observed: dict[str, int] = {}  # by Deployment
@@ -269,16 +269,15 @@ def _open(instance: Instance, node: NodeInstance | None) -> SupervisingEngine:
     """The machine's engine, or the node's own."""
     if node is None:
         return open_supervising_engine(instance.engine_url)
-    machine_url = instance.engine_url or os.environ.get("DOCKER_HOST") or DEFAULT_ENGINE
-    return open_nested_supervising_engine(
-        f"unix://{instance.node_socket(node.name, 'engine')}", machine_url, instance.directory / "images.turn")
+    return open_nested_supervising_engine(f"unix://{instance.node_socket(node.name, 'engine')}",
+                                          engine_address(instance.engine_url), instance.directory / "images.turn")
 
 
-def _place(instance: Instance, node: NodeInstance | None, timers: Timers) -> Place:
+def _place(instance: Instance, node: NodeInstance | None) -> Place:
     check = str(check_file(instance))
     if node is None:
-        return Place(instance.id, instance.name, instance.network, NODE, instance.node_cgroup(NODE), check, timers)
-    return Place(instance.id, instance.name, instance.network, node.name, "", check, timers, (instance.dns_address,))
+        return Place(instance.id, instance.name, instance.network, NODE, instance.node_cgroup(NODE), check)
+    return Place(instance.id, instance.name, instance.network, node.name, "", check, (instance.dns_address,))
 
 
 def _memory() -> str:

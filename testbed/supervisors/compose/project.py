@@ -14,7 +14,7 @@ import logging
 import random
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,9 @@ from testbed.core.environment import Sources
 from testbed.errors import NoSuchImage
 from testbed.runtime.protocol import ContainerState
 from testbed.runtime.supervision import SupervisedSpec, SupervisingEngine
-from testbed.supervisors.compose.translate import (
-    DEPLOYMENT,
-    DEPLOYMENT_UID,
-    REPLICA,
-    Place,
-    container_spec,
-    files,
-)
+from testbed.supervisors.compose.timers import Timers
+from testbed.supervisors.compose.translate import autoheal_labels
+from testbed.supervisors.containers import DEPLOYMENT, DEPLOYMENT_UID, REPLICA, Place, container_spec, files
 from testbed.supervisors.mirror import Mirror
 from testbed.supervisors.volume_files import write_volumes
 from testbed.supervisors.wishes import Wishes, revision_of
@@ -83,10 +78,10 @@ class Project:
 
     def __init__(
         self, instance: Instance, engine: SupervisingEngine, wishes: Wishes, mirror: Mirror, place: Place,
-        host_ip: str, draw: random.Random,
+        host_ip: str, draw: random.Random, timers: Timers,
     ) -> None:
         self._instance, self._engine, self._wishes, self._mirror = instance, engine, wishes, mirror
-        self._place, self._host_ip, self._draw = place, host_ip, draw
+        self._place, self._host_ip, self._draw, self._timers = place, host_ip, draw, timers
         self.stopping: set[str] = set()
         self.being_made: set[str] = set()
         self.made: set[str] = set()
@@ -136,7 +131,8 @@ class Project:
             sources = self._wishes.sources(meta["namespace"], self._place.node, self._host_ip)
             spec = container_spec(self._place, deployment, pod, number, revision_of(deployment), sources,
                                   self._written(pod, sources))
-            container = await self._made(spec)
+            container = await self._made(
+                replace(spec, labels={**spec.labels, **autoheal_labels(self._timers, deployment)}))
         except BaseException:
             self.being_made.discard(key)
             raise

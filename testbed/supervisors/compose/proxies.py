@@ -22,7 +22,7 @@ from testbed.api.instance import Instance
 from testbed.errors import EngineError, EngineUnavailable, NoSuchContainer
 from testbed.runtime.protocol import ContainerState, Mount
 from testbed.runtime.supervision import SupervisedSpec, SupervisingEngine
-from testbed.supervisors.compose.translate import alias
+from testbed.supervisors.containers import alias
 from testbed.supervisors.wishes import selected_by
 
 log = logging.getLogger("supervisor")

@@ -7,10 +7,8 @@ from dataclasses import replace
 from testbed.api import labels
 from testbed.core.pod_seen import Life
 from testbed.runtime.protocol import ContainerState
-from testbed.supervisors.compose.translate import DEPLOYMENT
-from testbed.supervisors.tasks import Check, Task
-
-_RUNS = ("running", "paused")
+from testbed.supervisors.containers import DEPLOYMENT
+from testbed.supervisors.tasks import Task, checks_of, life_of
 
 
 def task_of(state: ContainerState, *, stopping: bool = False, last_exit: int | None = None) -> Task:
@@ -18,20 +16,15 @@ def task_of(state: ContainerState, *, stopping: bool = False, last_exit: int | N
 
     Docker's DNS names a container while it runs, whatever its health.
     """
-    own, health = state.labels, state.health
-    runs = state.status in _RUNS
-    life = Life.RUNNING if runs else Life.CREATED if state.status == "created" else Life.EXITED
-    checks = tuple(Check(look.at, look.exit_code == 0, look.output)
-                   for look in (health.looks if health else ()) if look.at is not None
-                   and (state.started_at is None or look.at >= state.started_at))
+    own, health, runs = state.labels, state.health, state.running
     return Task(
         namespace=own[labels.POD_NAMESPACE], name=own[labels.POD_NAME], deployment=own[DEPLOYMENT].partition("/")[2],
         revision=own.get(labels.SPEC_HASH, ""), container=own[labels.CONTAINER_NAME], node=own[labels.NODE],
-        id=state.id, life=life, image=state.image, image_id=state.image_id, address=state.address,
+        id=state.id, life=life_of(state), image=state.image, image_id=state.image_id, address=state.address,
         created_at=state.created_at, started_at=state.started_at, finished_at=state.finished_at,
         exit_code=state.exit_code if not runs or last_exit is None else last_exit, oom_killed=state.oom_killed,
         error=state.error, stopping=stopping, checked=health is not None,
-        healthy=health is None or health.status == "healthy", checks=checks,
+        healthy=health is None or health.status == "healthy", checks=checks_of(state),
         reachable=runs and bool(state.address), waiting="CrashLoopBackOff" if state.status == "restarting" else "",
     )
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from testbed.api import labels
 from testbed.api.instance import Instance, NodeInstance
 from testbed.errors import ApiError, EngineError, EngineUnavailable
-from testbed.runtime.factory import open_swarm_engine
+from testbed.runtime.factory import engine_address, open_swarm_engine
 from testbed.runtime.swarm import SwarmEngine
 from testbed.supervisors.check_program import provide_check
 from testbed.supervisors.mirror import Mirror, Picture
@@ -36,7 +35,6 @@ _AGAIN_S = 0.2
 _LOOK_S = 1.0
 _SETTLE_S = 0.01
 _MEMBERS_S = 5.0
-_DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 
 
 def open_driver(instance: Instance, wishes: Wishes, mirror: Mirror) -> SwarmDriver:
@@ -47,7 +45,7 @@ class SwarmDriver:
     def __init__(self, instance: Instance, wishes: Wishes, mirror: Mirror) -> None:
         self._instance, self._wishes, self._mirror = instance, wishes, mirror
         self._timers = timers_of(instance)
-        machine_url = instance.engine_url or os.environ.get("DOCKER_HOST") or _DEFAULT_ENGINE
+        machine_url = engine_address(instance.engine_url)
         mine = {labels.INSTANCE: instance.id, labels.ROLE: labels.ROLE_CONTAINER}
 
         def opened(node: NodeInstance) -> SwarmEngine:

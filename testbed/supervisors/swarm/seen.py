@@ -14,12 +14,11 @@ from typing import Any
 
 from testbed.api import labels
 from testbed.api.instance import ENGINE
-from testbed.core.pod_seen import Life
 from testbed.runtime.architecture import called
 from testbed.runtime.protocol import ContainerState
-from testbed.supervisors.compose.translate import DEPLOYMENT
+from testbed.supervisors.containers import DEPLOYMENT
 from testbed.supervisors.swarm.translate import pod_name
-from testbed.supervisors.tasks import Check, Machine, Task
+from testbed.supervisors.tasks import Machine, Task, checks_of, life_of
 
 Json = dict[str, Any]
 TASK_ID = "com.docker.swarm.task.id"  # label that Swarm itself puts on a task's container
@@ -100,17 +99,13 @@ def _with_container(task: Task, state: ContainerState, *, reached: bool) -> Task
     is not good (yet), that is ordered to end, or whose node the gossip has given up: then it is not ready, as a pod of
     a lost node is not."""
     health = state.health
-    life = Life.RUNNING if state.running else Life.CREATED if state.status == "created" else Life.EXITED
-    checks = tuple(Check(look.at, look.exit_code == 0, look.output)
-                   for look in (health.looks if health else ()) if look.at is not None
-                   and (state.started_at is None or look.at >= state.started_at))
     healthy = reached and (health is None or health.status == "healthy")
     return Task(
-        task.namespace, task.name, task.deployment, task.revision, task.container, task.node, state.id, life,
+        task.namespace, task.name, task.deployment, task.revision, task.container, task.node, state.id, life_of(state),
         task.image, state.image_id, state.address, state.created_at, state.started_at, state.finished_at,
         state.exit_code, state.oom_killed, state.error or task.error, stopping=task.stopping,
-        checked=health is not None, healthy=healthy, checks=checks, waiting=task.waiting,
-        reachable=life is Life.RUNNING and healthy and not task.stopping and bool(state.address))
+        checked=health is not None, healthy=healthy, checks=checks_of(state), waiting=task.waiting,
+        reachable=state.running and healthy and not task.stopping and bool(state.address))
 
 
 def unsettled(managed: Managed, silent: Collection[str]) -> bool:

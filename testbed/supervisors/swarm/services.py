@@ -22,7 +22,7 @@ from testbed.runtime.supervision import SupervisedSpec
 from testbed.runtime.swarm import SwarmEngine
 from testbed.supervisors import shown
 from testbed.supervisors.check_program import check_file
-from testbed.supervisors.compose.translate import Place, container_spec, files
+from testbed.supervisors.containers import Place, container_spec, dns_search, files
 from testbed.supervisors.mirror import Mirror
 from testbed.supervisors.swarm.seen import Managed, services, used_revisions
 from testbed.supervisors.swarm.timers import Timers
@@ -34,7 +34,6 @@ from testbed.supervisors.wishes import Wishes, revision_of
 log = logging.getLogger("supervisor")
 
 Json = dict[str, Any]
-_DOMAIN = "cluster.local"
 
 
 class Services:
@@ -116,8 +115,8 @@ class Services:
         sources = self._wishes.sources(namespace, NODE_NAME, "")
         volumes = write_volumes(self._folder(f"{namespace}/{name}", revision), files(pod, sources))
         made = container_spec(place, deployment, pod, 0, revision, sources, volumes)
-        search = (f"{namespace}.svc.{_DOMAIN}", f"svc.{_DOMAIN}", _DOMAIN)
-        return replace(made, dns_servers=(self._instance.dns_address,), dns_search=search, dns_options=("ndots:5",))
+        return replace(made, dns_servers=(self._instance.dns_address,), dns_search=dns_search(namespace),
+                       dns_options=("ndots:5",))
 
     def _folder(self, key: str, revision: str) -> Path:
         return self._instance.directory / "volumes" / f"{key.replace('/', '_')}_{revision}"

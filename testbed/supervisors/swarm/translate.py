@@ -1,7 +1,7 @@
 """A Deployment as a service of a swarm, and what of it a swarm cannot do. Pure: manifest in, service spec out.
 
-The container itself is what plain Docker would be given (``compose.translate``); here it becomes the template of tasks.
-What differs from task to task is said by templates that Swarm fills in.
+The container itself is what plain Docker would be given (``supervisors.containers``); here it becomes the template of
+tasks. What differs from task to task is said by templates that Swarm fills in.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from testbed.api.meta import quantity
 from testbed.core.rounding import resolve
 from testbed.runtime.protocol import Mount
 from testbed.runtime.supervision import HealthCheck, SupervisedSpec
-from testbed.supervisors.compose.health import health_check
-from testbed.supervisors.compose.translate import DEPLOYMENT
+from testbed.supervisors.containers import DEPLOYMENT
+from testbed.supervisors.health import health_check
 from testbed.supervisors.swarm.membership import NETWORK
 from testbed.supervisors.swarm.timers import Timers
 
