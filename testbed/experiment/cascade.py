@@ -31,7 +31,7 @@ def reached(item: Disruption, evidence: Evidence, known: Sequence[Disruption], u
 
 def _hit(item: Disruption, evidence: Evidence, begin: float) -> set[str]:
     """Deployments of the targets, and of everything on a node that is one."""
-    targets = {"/".join(target.split("/")[:2]) for target in item.targets}
+    targets = item.target_keys
     return {evidence.deployment_of(uid) for uid, pod in state_at(evidence.pods, begin).items()
             if pod.key in targets or pod.node in targets}
 

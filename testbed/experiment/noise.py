@@ -106,7 +106,7 @@ class Accounts:
     def _covers(self, item: Disruption, key: str) -> bool:
         if item.kind not in ("fault", "uninvited"):
             return True
-        targets = {"/".join(target.split("/")[:2]) for target in item.targets}
+        targets = item.target_keys
         return key in targets or self._nodes.get(key, "") in targets
 
     @staticmethod

@@ -54,7 +54,7 @@ def _common(one: Span | None, other: Span | None) -> Span | None:
 
 def _deployments(item: Disruption, evidence: Evidence) -> frozenset[str]:
     """The Deployments (keys) whose pods it hit, by name or by their node; a pod that none owns stands for itself."""
-    targets = {"/".join(target.split("/")[:2]) for target in item.targets}
+    targets = item.target_keys
     named = {target.removeprefix("deployment ") for target in item.targets if target.startswith("deployment ")}
     hit = {pod.uid: pod.key for pod in evidence.pods if pod.key in targets or (pod.node and pod.node in targets)}
     return frozenset(named | {evidence.deployment_of(uid) or key for uid, key in hit.items()})

@@ -133,7 +133,7 @@ def _explained(at: float, key: str, known: Sequence[Disruption]) -> bool:
         end = last([item.marks.restored, item.marks.undone, item.window_s[1] if item.window_s else None])
         if end is not None and at > end + SLACK_S:
             continue
-        targets = {"/".join(target.split("/")[:2]) for target in item.targets}
+        targets = item.target_keys
         if item.kind != "fault" or key in targets or not any("/" in target for target in targets):
             return True
     return False

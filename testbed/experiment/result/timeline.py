@@ -112,6 +112,11 @@ class TimelineEvent(Value):
     level: Literal["normal", "warning"] = "normal"
 
 
+def target_key(target: str) -> str:
+    """``default/web-1/web`` is a container of pod ``default/web-1``; a node has its name."""
+    return "/".join(target.split("/")[:2])
+
+
 class Disruption(Value):
     """One thing the cluster suffered, and how it got over it.
 
@@ -153,6 +158,11 @@ class Disruption(Value):
     shared_with: tuple[str, ...] = ()
     shared_failed: int = 0
     notes: tuple[str, ...] = ()
+
+    @property
+    def target_keys(self) -> frozenset[str]:
+        """What was hit as everything else names it."""
+        return frozenset(map(target_key, self.targets))
 
     def causes(self, path: Path) -> tuple[Cause, ...]:
         """Where the seconds of a path went, the largest first; they add up to the whole path."""
