@@ -28,6 +28,7 @@ from testbed.experiment.kind import (
 from testbed.experiment.objectives import COMPARISONS
 from testbed.experiment.observations import deployment_seen
 from testbed.experiment.platforms.protocol import Platform
+from testbed.experiment.platforms.services import why_not_reached
 from testbed.experiment.result import SteadyStateResult
 from testbed.experiment.targets import find_target
 
@@ -106,13 +107,8 @@ class SteadyState:
 
     async def _tcp(self, body: TcpCondition) -> Answer:
         host, _, port = (await self._platform.address(self._namespace, body.service, body.port)).rpartition(":")
-        try:
-            async with asyncio.timeout(body.timeout):
-                _, writer = await asyncio.open_connection(host, int(port))
-        except (OSError, TimeoutError) as error:
-            return False, str(error) or "no answer"
-        writer.close()
-        return True, "accepted"
+        problem = await why_not_reached(host, int(port), body.timeout)
+        return not problem, problem or "accepted"
 
     async def _json(self, body: JsonCondition) -> Answer:
         answer = await self._ask_target(body)

@@ -26,12 +26,12 @@ from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 from locust.user.task import LOCUST_STATE_STOPPING
 
+from testbed.load.precedence import NICE, ask_for_precedence
 from testbed.load.profile import MOST, Profile, parse_stage
 
 _HERE, _GONE, _SHARE = "testbed-pulse-here", "testbed-pulse-gone", "testbed-pulse-share"
 _LOOK_S = 0.05  # how long it sleeps at most: it must see that it is told to stop
 _DRAIN_S = 1.0
-_NICE = -15
 _BOOT = Path("/proc/sys/kernel/random/boot_id")  # processes of one boot share CLOCK_MONOTONIC
 
 
@@ -273,11 +273,10 @@ schedules = _Schedules()
 def _be_punctual() -> None:
     """Asks for precedence, where the user may. A nice value counts within a session only, so the session that the
     testbed has made for Locust asks as a whole (man 7 sched: autogroup); a session of a person's is left alone."""
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+    ask_for_precedence()
     if "TESTBED_LOCUST_SAMPLES" in os.environ:
         with contextlib.suppress(OSError):
-            Path("/proc/self/autogroup").write_text(str(_NICE))
+            Path("/proc/self/autogroup").write_text(str(NICE))
 
 
 @events.init.add_listener

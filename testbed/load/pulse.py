@@ -22,6 +22,7 @@ from typing import IO
 from testbed.errors import EnvironmentProblem, TestbedError, UsageError
 from testbed.load.ask import METHODS, Ask, parse_header
 from testbed.load.open_loop import Plan, Pulse
+from testbed.load.precedence import ask_for_precedence
 from testbed.load.precise import precise_loop
 from testbed.load.profile import MOST, parse_stage, say_stages
 from testbed.load.senders import SocketSender
@@ -46,14 +47,13 @@ def _be_punctual() -> int:
     A real-time turn is what helps: with autogroups a nice value only counts among processes of one session, and a
     pulse has a session of its own (man 7 sched). The kernel leaves others a twentieth of each second all the same.
     """
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, -15)
+    nice = ask_for_precedence()
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    return os.getpriority(os.PRIO_PROCESS, 0)
+    return nice
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:

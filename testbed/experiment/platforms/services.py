@@ -62,7 +62,7 @@ class Reach:
         candidates = await self._candidates(found, chosen_port(found, port))
         problems = []
         for what, host, number in candidates:
-            problem = await why_not_reached(host, number)
+            problem = await why_not_reached(host, number, PROBE_S)
             if not problem:
                 return f"{host}:{number}"
             problems.append(f"{what} {host}:{number}: {problem}")
@@ -105,13 +105,13 @@ def _ingresses(service: Json) -> list[str]:
             or point.get("hostname")]
 
 
-async def why_not_reached(host: str, port: int) -> str:
+async def why_not_reached(host: str, port: int, within_s: float) -> str:
     """Empty when somebody accepts a connection there."""
     try:
-        async with asyncio.timeout(PROBE_S):
+        async with asyncio.timeout(within_s):
             _, writer = await asyncio.open_connection(host, port)
     except TimeoutError:
-        return f"no answer within {PROBE_S:g} s"
+        return f"no answer within {within_s:g} s"
     except OSError as error:
         return error.strerror or str(error)
     writer.close()
