@@ -6,18 +6,19 @@ What was not there before is noted, so that it can be taken away again when the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from testbed.api.resources import DEPLOYMENTS, ResourceType
 from testbed.client.protocol import Client, PatchType
-from testbed.errors import ApiError, ApiUnavailable, NotFound
+from testbed.errors import ApiError, NotFound
 from testbed.experiment.manifests import defaulted_namespace, resource_of
 from testbed.experiment.observations import key_of
+from testbed.experiment.patience import until_answered
 
 Json = dict[str, Any]
 Created = tuple[ResourceType, str | None, str]
-AWAY_PAUSE_S = 0.5
 
 
 async def apply(
@@ -70,22 +71,12 @@ async def remove(client: Client, created: Sequence[Created], timeout_s: float = 
 
 
 async def _delete(client: Client, what: Created, until: float) -> None:
-    """An API that is away is asked again. Raises: ApiError when it refuses, or stays away."""
+    """Raises: ApiError when it is refused, or the API stays away."""
     resource, namespace, name = what
     # Foreground: a Deployment is gone only when its pods are.
     propagation = "Foreground" if resource == DEPLOYMENTS else "Background"
-    loop = asyncio.get_running_loop()
-    while True:
-        try:
-            await client.delete(resource, name, namespace, propagation=propagation)
-        except NotFound:
-            return
-        except ApiUnavailable:
-            if loop.time() >= until:
-                raise
-            await asyncio.sleep(AWAY_PAUSE_S)
-        else:
-            return
+    with contextlib.suppress(NotFound):
+        await until_answered(lambda: client.delete(resource, name, namespace, propagation=propagation), until)
 
 
 async def _there(client: Client, resource: ResourceType, namespace: str | None, name: str) -> bool:

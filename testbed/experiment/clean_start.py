@@ -12,8 +12,9 @@ from collections.abc import Collection
 
 from testbed.api.resources import NODES
 from testbed.client.protocol import Client
-from testbed.errors import ApiError, ApiUnavailable, Forbidden
+from testbed.errors import ApiError, Forbidden
 from testbed.experiment.observations import node_seen
+from testbed.experiment.patience import until_answered
 
 BACK_WITHIN_S = 90.0
 AWAY_S = 10.0  # an API that is away for a moment has nodes all the same
@@ -23,16 +24,10 @@ _LOOK_S = 0.5
 
 async def ready_nodes(client: Client) -> frozenset[str] | None:
     """Names; None where they may not be listed. Raises: ApiUnavailable when the API stays away; ApiError."""
-    until = asyncio.get_running_loop().time() + AWAY_S
-    while True:
-        try:
-            return await _ready(client)
-        except Forbidden:
-            return None
-        except ApiUnavailable:
-            if asyncio.get_running_loop().time() > until:
-                raise
-        await asyncio.sleep(_LOOK_S)
+    try:
+        return await until_answered(lambda: _ready(client), asyncio.get_running_loop().time() + AWAY_S)
+    except Forbidden:
+        return None
 
 
 async def wait_for_nodes(client: Client, names: Collection[str], within_s: float = BACK_WITHIN_S) -> tuple[str, ...]:

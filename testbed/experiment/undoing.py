@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
-from testbed.errors import ApiUnavailable, TestbedError
+from testbed.errors import TestbedError
 from testbed.experiment.evidence import Observer
+from testbed.experiment.patience import until_answered
 from testbed.experiment.steps import Doer
-
-AGAIN_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ async def undo_all(doer: Doer, observer: Observer, timeout_s: float) -> Undone:
     until = asyncio.get_running_loop().time() + timeout_s
     for step in doer.faults:
         try:
-            if not await _delete(doer, step, until):
+            if not await until_answered(partial(doer.undo, step), until):
                 absent.add(doer.fault_name(step))
         except TestbedError as error:
             problems.append(f"{step}: {error.message}")
@@ -48,18 +48,6 @@ async def undo_all(doer: Doer, observer: Observer, timeout_s: float) -> Undone:
             problems.append("still in force: " + ", ".join(remains))
     remaining = set(left())
     return Undone(tuple(name for name in names if name not in remaining), tuple(problems))
-
-
-async def _delete(doer: Doer, step: str, until: float) -> bool:
-    """Whether there was anything to delete. Raises: TestbedError."""
-    loop = asyncio.get_running_loop()
-    while True:
-        try:
-            return await doer.undo(step)
-        except ApiUnavailable:
-            if loop.time() >= until:
-                raise
-            await asyncio.sleep(AGAIN_S)
 
 
 def silences_the_api(kinds: Iterable[str]) -> bool:

@@ -16,7 +16,7 @@ from testbed.api.resources import CONFIG_MAPS, NODES, ResourceType
 from testbed.client.inprocess import InProcessClient
 from testbed.client.protocol import WatchEvent
 from testbed.errors import ApiError, ApiUnavailable, EnvironmentProblem, Forbidden, NotFound
-from testbed.experiment import applying, method, phases
+from testbed.experiment import applying, method, patience, phases
 from testbed.experiment.evidence import Observer
 from testbed.experiment.observations import EngineSeen
 from testbed.experiment.result import Result, Verdict
@@ -81,7 +81,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phases, "BASELINE_S", 0.1)
     monkeypatch.setattr(method, "API_LOST_S", 0.3)
     monkeypatch.setattr(phases, "UNDO_TIMEOUT_S", 20.0)
-    monkeypatch.setattr(applying, "AWAY_PAUSE_S", 0.05)
+    monkeypatch.setattr(patience, "AGAIN_S", 0.05)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ to be upstream's default, and said.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
@@ -18,6 +17,7 @@ from testbed.client.kubeconfig import Access
 from testbed.client.protocol import Client
 from testbed.core.profile import KUBERNETES, Profile
 from testbed.errors import AlreadyExists, ApiError, EnvironmentProblem, Forbidden, NotFound, TestbedError, Unauthorized
+from testbed.experiment.applying import remove
 from testbed.experiment.kind import ClusterSpec
 from testbed.experiment.loading import LoadedExperiment
 from testbed.experiment.platforms.cluster_checks import (
@@ -38,7 +38,6 @@ from testbed.experiment.result import Environment
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 NAMESPACE_GONE_S = 60.0
-_LOOK_S = 0.5
 _NODE_CHAOS = ResourceType(OURS, "v1alpha1", "nodechaos", "NodeChaos")
 
 
@@ -119,26 +118,11 @@ class KubernetesPlatform(FromHere):
 
     async def clean(self) -> list[str]:
         """Removes the namespaces that were made here. Returns: what is left."""
-        left = []
-        for name in self._made_namespaces:
-            try:
-                await self._remove_namespace(name)
-            except TestbedError as error:
-                left.append(f"namespace {name}: {error.message}")
-        return left
-
-    async def _remove_namespace(self, name: str) -> None:
-        """Raises: ApiError, EnvironmentProblem when it does not go."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + NAMESPACE_GONE_S
-        await self._client.delete(NAMESPACES, name)
-        while loop.time() < until:
-            try:
-                await self._client.get(NAMESPACES, name)
-            except NotFound:
-                return
-            await asyncio.sleep(_LOOK_S)
-        raise EnvironmentProblem(f"it is still there after {NAMESPACE_GONE_S:g} s")
+        try:
+            return await remove(self._client, [(NAMESPACES, None, name) for name in self._made_namespaces],
+                                NAMESPACE_GONE_S)
+        except TestbedError as error:  # credentials that are not renewed any more
+            return [f"namespace {', '.join(self._made_namespaces)}: {error.message}"]
 
     # --- during a run
 
