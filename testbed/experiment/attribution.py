@@ -57,9 +57,22 @@ class FaultPaths:
         unready = self.story.unready_at(pod)
         if unready is not None:
             self._taken_out(track, pod, sign, min(unready, end))
+        if self.story.supervisor:
+            self._served_until_its_end(track, pod, sign, end)
         track.to(end, "endpoints", "EndpointSlice written and gateway programmed", limit_s=ENDPOINTS_S,
                  u=self.exactness.of(end))
         return track.segments
+
+    def _served_until_its_end(self, track: Track, pod: PodSeen, sign: str, until: float) -> None:
+        """Another supervisor's routing may ask nobody whether a container is ready: then only its end takes it out."""
+        life = PodLife(self.scene, pod.key, self.profile, self.exactness)
+        died = first(word.at for word in life.words if word.reason == "ContainerDied" and track.at < word.at <= until)
+        if died is None:
+            return
+        order = next((word for word in life.words if word.reason == "Killing" and track.at <= word.at <= died), None)
+        if order is not None:
+            self._waited_for_stop(track, life, sign, order)
+            track.follow(life.segments(order.at, died))
 
     def _taken_out(self, track: Track, pod: PodSeen, sign: str, until: float) -> None:
         """From the first sign until the pod no longer counts as ready."""
@@ -234,14 +247,15 @@ class FaultPaths:
                 failed = probe_in(sign.partition(": ")[2], life.spec)
                 seen = 1 if failed is not None and failed.name == name else 0
                 judged, pause = stopped.at, _LOOKS.search(stopped.message)
-                if pause is not None:  # who stops it asks now and then whether it is unhealthy
+                if probe.by_engine:  # the check has judged; who stops it is another, and may ask only now and then
                     judged = first(word.at for word in life.words if word.reason == "ContainerUnready"
-                                   and track.at <= word.at <= stopped.at) or stopped.at
+                                   and track.at - SAME_S <= word.at <= stopped.at) or stopped.at
                 track.to(judged, "probe", f"{probe.title}: {probe.threshold}", limit_s=probe.failing_s(seen),
                          u=stopped.u)
                 if pause is not None:
                     track.to(stopped.at, "probe", f"until it was looked at again: every {pause.group(1)} s",
                              limit_s=float(pause.group(1)) + CONTROL_S, u=stopped.u)
+                track.to(stopped.at, "control", "until it was stopped", limit_s=CONTROL_S, u=stopped.u)
                 return
             if self.story.victims.nodes:
                 self._evicted(track, stopped.at)

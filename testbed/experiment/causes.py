@@ -10,7 +10,7 @@ from __future__ import annotations
 from testbed.core.profile import Profile
 from testbed.experiment.durations import say_duration, say_setting
 from testbed.experiment.fault_marks import Story
-from testbed.experiment.pod_probes import Json, back_off_step_s, probe_in, probe_of, toleration_s
+from testbed.experiment.pod_probes import Json, back_off_step_s, probe_in, probe_of, say_grace, toleration_s
 from testbed.experiment.scene import first
 
 AT_ONCE_S = 0.5
@@ -66,7 +66,18 @@ class FaultCauses:
         return "its container does not run: unready at once"
 
     def isolated(self, seconds: float) -> str:
+        if self._served_until_its_end():
+            return "requests reached it until its container ended: routing there does not ask whether it is ready"
         return f"EndpointSlice written and gateway programmed in {say_duration(seconds)}"
+
+    def _served_until_its_end(self) -> bool:
+        story = self.story
+        pod, isolated = story.last_out, story.marks.isolated
+        if not story.supervisor or pod is None or isolated is None:
+            return False
+        unready = story.unready_at(pod)
+        died = first(event.at for event in story.scene.pod_events([pod.key], "ContainerDied"))
+        return unready is not None and died is not None and unready + AT_ONCE_S < died <= isolated
 
     def acted(self, seconds: float) -> str:
         sign, victims = self.story.first_sign, self.story.victims
@@ -104,12 +115,13 @@ class FaultCauses:
         if key in self.story.victims.keys:
             died = first(event.at for event in scene.pod_events([key], "ContainerDied")
                          if acted <= event.at <= running)
-            killed = first(event.at for event in scene.pod_events([key], "Killing") if event.at <= running)
+            killed = next((event for event in scene.pod_events([key], "Killing") if event.at <= running), None)
             if killed is not None and died is not None and died - acted > 0.05:
-                grace = self.spec.get("terminationGracePeriodSeconds", 30)
-                return (f"stopping took {say_duration(died - acted)} (terminationGracePeriodSeconds {grace}), "
+                return (f"stopping took {say_duration(died - acted)} ({say_grace(self.spec, killed.message)}), "
                         f"image start {say_duration(running - died)}")
             return f"image start {say_duration(running - acted)}"
+        if self.story.supervisor:
+            return f"{self.story.supervisor} made and started another one in {say_duration(running - acted)}"
         scheduled = first(event.at for event in scene.pod_events([key], "Scheduled"))
         if scheduled is None or not acted <= scheduled <= running:
             return f"new pod: scheduled, sandbox and image start {say_duration(running - acted)}"

@@ -23,6 +23,7 @@ from testbed.experiment.pod_probes import (
     has_pre_stop,
     probe_in,
     probe_of,
+    say_grace,
     stopping_s,
 )
 from testbed.experiment.result.timeline import Kind
@@ -155,7 +156,7 @@ class PodLife:
     def _stopping(self, message: str) -> Stretch:
         grace_s = grace_of(self.spec, message)
         hook = " with its preStop hook" if has_pre_stop(self.spec) else ""
-        words = f"stopping{hook} (terminationGracePeriodSeconds {grace_s:g})"
+        words = f"stopping{hook} ({say_grace(self.spec, message)})"
         return Stretch("draining", words, stopping_s(grace_s) + KILL_S)
 
     def _restart(self, word: Told, end: float) -> Stretch:

@@ -114,6 +114,12 @@ def grace_of(spec: Json, message: str = "") -> float:
     return 30.0 if grace is None else float(grace)
 
 
+def say_grace(spec: Json, message: str = "") -> str:
+    """With the name of the setting that it is of."""
+    grace_s = grace_of(spec, message)
+    return f"a grace of {grace_s:g} s" if _GRACE.search(message) else f"terminationGracePeriodSeconds {grace_s:g}"
+
+
 def stopping_s(grace_s: float) -> float:
     """How long a stop may take: the grace, but never less than what follows a preStop hook."""
     return max(grace_s, FLOOR_S)

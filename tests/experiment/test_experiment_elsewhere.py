@@ -76,13 +76,16 @@ def test_autoheal_acts_at_its_next_look_with_its_own_grace() -> None:
     world.told(19.5, "Killing", "web-1",
                "Container web is unhealthy: autoheal, which looks every 5 s, restarts it with a grace of 3 s")
     world.told(22.6, "ContainerDied", "web-1")
+    world.rotation(22.62, "web-2", "web-3")
     world.told(22.8, "Started", "web-1")
     world.told(23.8, "ContainerReady", "web-1")
     world.pod(23.8, "web-1", ready=True, restarts=1)
     found = told(world, "default/web-1")
     assert seconds(found, "probe") == pytest.approx(9.5), "three checks, and four seconds until autoheal looked"
     assert seconds(found, "draining") == pytest.approx(3.1)
-    assert seconds(found, "unexplained") == 0, words(found)
+    assert seconds(found, "unexplained") == 0 == seconds(found, "unexplained", "isolation"), words(found)
+    assert seconds(found, "draining", "isolation") == pytest.approx(3.1), "Docker's DNS names it until it has ended"
+    assert "a grace of 3 s" in words(found) and "does not ask whether it is ready" in words(found)
 
 
 def test_an_engine_pauses_after_each_check_and_makes_one_of_two_probes() -> None:
