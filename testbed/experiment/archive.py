@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.errors import EnvironmentProblem, InvalidInput
+from testbed.experiment.reading import result_of
 from testbed.experiment.result import Result, Series
 from testbed.experiment.saving import read_result
 
@@ -236,11 +237,9 @@ def read_file(path: Path) -> Result:
 
         return read_bundle(path)
     try:
-        return Result.from_json(json.loads(path.read_text()))
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{path} is not a result of this version: {str(error).splitlines()[0]}") from None
+        return result_of(path.read_text(encoding="utf-8"), path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def find_baseline(root: Path, text: str) -> tuple[str, Result]:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from testbed.errors import EnvironmentProblem, InvalidInput
 from testbed.experiment.documents import read_file as read_documents
+from testbed.experiment.reading import result_of, study_of
 from testbed.experiment.redaction import redact_manifest, redact_text, secrets_of
 from testbed.experiment.result import Result, Study
 
@@ -123,20 +124,14 @@ def read_bundle(path: Path) -> Result:
 def open_bundle(path: Path) -> Result | Study:
     """Raises: InvalidInput when it is no bundle of this version."""
     files = _members(path, ("result.json", "study.json"))
-    try:
-        study = next((text for name, text in files.items() if PurePosixPath(name).name == "study.json"), None)
-        if study is None:
-            if len(files) != 1:
-                raise InvalidInput(f"{path} is not a bundle of one run", hint="make one: testbed report --bundle FILE")
-            return Result.from_json(json.loads(next(iter(files.values()))))
-        value = json.loads(study)
+    study = next((text for name, text in files.items() if PurePosixPath(name).name == "study.json"), None)
+    if study is not None:
         by_folder = {PurePosixPath(name).parent.name: text for name, text in files.items()
                      if PurePosixPath(name).name == "result.json"}
-        for variant in value["variants"]:
-            variant["result"] = json.loads(by_folder[variant["folder"]])
-        return Study.from_json(value)
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise InvalidInput(f"{path} does not hold a result of this version: {str(error).splitlines()[0]}") from None
+        return study_of(study, by_folder.__getitem__, path)
+    if len(files) != 1:
+        raise InvalidInput(f"{path} is not a bundle of one run", hint="make one: testbed report --bundle FILE")
+    return result_of(next(iter(files.values())), path)
 
 
 def _members(path: Path, names: tuple[str, ...]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from testbed.errors import EnvironmentProblem, InvalidInput
 from testbed.experiment.loading import LoadedExperiment
+from testbed.experiment.reading import result_of, study_of
 from testbed.experiment.result import Result, Study
 
 
@@ -30,10 +31,7 @@ def write_result(result: Result, folder: Path) -> Path:
 def read_result(folder: Path) -> Result:
     """Raises: InvalidInput when there is no result of this version in ``folder``."""
     path = folder / "result.json"
-    try:
-        return Result.from_json(_json(path))
-    except ValueError as error:
-        raise _not_of_this_version(path, error) from None
+    return result_of(_text(path), path)
 
 
 def write_study(study: Study, folder: Path) -> None:
@@ -47,13 +45,7 @@ def write_study(study: Study, folder: Path) -> None:
 def read_study(folder: Path) -> Study:
     """Raises: InvalidInput when there is no whole study of this version in ``folder``."""
     path = folder / "study.json"
-    value = _json(path)
-    try:
-        for variant in value["variants"]:
-            variant["result"] = _json(folder / variant["folder"] / "result.json")
-        return Study.from_json(value)
-    except (ValueError, LookupError, TypeError) as error:
-        raise _not_of_this_version(path, error) from None
+    return study_of(_text(path), lambda variant: _text(folder / variant / "result.json"), path)
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:
@@ -66,15 +58,11 @@ def _write(path: Path, value: dict[str, Any]) -> None:
         raise EnvironmentProblem(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _json(path: Path) -> Any:
+def _text(path: Path) -> str:
     try:
-        return json.loads(path.read_text())
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InvalidInput(f"{path.parent.name} has no result", hint="see its journal.json for how far it came") \
             from None
-    except ValueError as error:
-        raise _not_of_this_version(path, error) from None
-
-
-def _not_of_this_version(path: Path, error: Exception) -> InvalidInput:
-    return InvalidInput(f"{path} is not a result of this version: {str(error).splitlines()[0]}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None

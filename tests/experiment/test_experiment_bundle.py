@@ -17,7 +17,7 @@ from testbed.errors import InvalidInput
 from testbed.experiment.bundle import open_bundle, read_bundle, write_bundle
 from testbed.experiment.redaction import GONE, names_a_secret, redact_manifest, redact_text, secrets_of
 from testbed.experiment.result import TimelineEvent
-from testbed.experiment.saving import write_result
+from testbed.experiment.saving import read_result, read_study, write_result
 
 PASSWORD, TOKEN = "hunter2-correct-horse", "s3cr3t-t0ken-value"
 MANIFESTS = f"""\
@@ -103,6 +103,23 @@ def test_what_is_no_bundle_is_told_as_that(tmp_path: Path) -> None:
         archive.addfile(tarfile.TarInfo("x/other.json"))
     with pytest.raises(InvalidInput, match="not a bundle of one run"):
         open_bundle(tmp_path / "b.tar.gz")
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("result.json", '{"runId": 7}'), ("result.json", "["), ("result.json", "[" * 100_000), ("study.json", "[]"),
+    ("study.json", '{"variants": [{"folder": "1-a"}]}'), ("study.json", '{"variants": [{"folder": []}]}')])
+def test_what_is_no_result_is_told_alike_wherever_it_is_kept(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / name, f"x/{name}")
+    words = {}
+    for path, read in ((tmp_path / "a.tar.gz", lambda: open_bundle(tmp_path / "a.tar.gz")),
+                       (tmp_path / name, lambda: read_study(tmp_path) if "study" in name else read_result(tmp_path))):
+        with pytest.raises(InvalidInput) as raised:
+            read()
+        words[path.name] = raised.value.message.removeprefix(f"{path} ")
+    assert all(told.startswith(("is not a result of this version", "1-a has no result"))
+               for told in words.values()), words
 
 
 def test_a_hostile_bundle_writes_nothing(tmp_path: Path) -> None:
