@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from testbed.experiment.observations import Evidence, InjectionSeen, PodSeen
 from testbed.experiment.result import Marks
+from testbed.experiment.result.timeline import target_key
 from testbed.experiment.scene import Group, Scene, first, last, state_at
 
 # Events that tell that something is wrong with a pod or its node.
@@ -70,7 +71,7 @@ def victims_of(evidence: Evidence, injections: Sequence[InjectionSeen], since: f
     """Whom the records name: pods by ``namespace/pod``, nodes by name (then all pods that were on it)."""
     current = state_at(evidence.pods, since)
     nodes = {item.name for item in evidence.nodes}
-    targets = {"/".join(item.target.split("/")[:2]) for item in injections}
+    targets = {target_key(item.target) for item in injections}
     hit_nodes = tuple(sorted(target for target in targets if target in nodes))
     pods = tuple(pod for pod in current.values() if pod.key in targets or (pod.node and pod.node in hit_nodes))
     return Victims(pods, hit_nodes, by_deletion)
