@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from testbed.load.outage import percentile
+
 
 @dataclass(frozen=True)
 class Row:
@@ -33,5 +35,4 @@ def spread(values: Sequence[float]) -> str:
 
 def quantile(values: Sequence[float], share: float) -> float:
     """The value below which ``share`` of all lie (nearest rank)."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    return percentile(sorted(values), share)

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Final
 
 from testbed.experiment.result.machine import MachineLoad
+from testbed.load.outage import percentile
 
 PERIOD_S: Final = 0.25
 LAG_PERIOD_S: Final = 0.05  # a loop that is late is late for everything; twenty looks a second see it
@@ -132,6 +133,6 @@ class MachineWatch:
         lags, cpus = sorted(self._lags), os.cpu_count() or 1
         return between(self._first, self._last, self._ended - self._began).model_copy(update={
             "runnable": round(sum(self._runnable) / len(self._runnable) / cpus, 2) if self._runnable else None,
-            "loop_lag_p99_s": round(lags[min(len(lags) - 1, int(0.99 * len(lags)))], 4) if lags else None,
+            "loop_lag_p99_s": round(percentile(lags, 0.99), 4) if lags else None,
             "loop_lag_max_s": round(lags[-1], 4) if lags else None,
         })
