@@ -64,8 +64,12 @@ def in_rotation(cluster: Cluster) -> set[str]:
 
 def replaced(cluster: Cluster, before: set[str], count: int) -> tuple[set[str], set[str]]:
     """Who went and who came, once as many are ready again."""
-    wait_for("another task in its place", lambda: len(names(cluster)) == count and names(cluster) != before)
-    return before - names(cluster), names(cluster) - before
+    def whole() -> set[str] | None:
+        found = names(cluster)  # read once: between two looks one may have gone
+        return found if len(found) == count and found != before else None
+
+    after = wait_for("another task in its place", whole)
+    return before - after, after - before
 
 
 def test_a_crash_is_mended_by_another_task(cluster: Cluster) -> None:
