@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
+
 from faults.crd import definitions
 from faults.kinds import FREEZE_CHAOS
 from faults.registry import Registry as Faults
@@ -23,7 +25,7 @@ from testbed.client.inprocess import InProcessClient
 from testbed.client.protocol import Client
 from testbed.core.profile import FAST, Profile
 from testbed.errors import NotFound
-from testbed.experiment import repetition
+from testbed.experiment import method, phases, repetition
 from testbed.experiment.kind import ClusterSpec
 from testbed.experiment.loading import LoadedExperiment, load_experiment
 from testbed.experiment.platforms.from_here import FromHere
@@ -57,6 +59,13 @@ spec:
   observe: 0.1s
   jitter: 0
 %(more)s"""
+
+
+def quicken(monkeypatch: pytest.MonkeyPatch, *, baseline_s: float) -> None:
+    """Waits of a run as short as this world is quick."""
+    monkeypatch.setattr(phases, "BASELINE_S", baseline_s)
+    monkeypatch.setattr(method, "VERIFY_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(phases, "UNDO_TIMEOUT_S", 1.0)
 
 
 def write_experiment(

@@ -6,14 +6,13 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from runner_world import RunnerWorld, write_experiment
+from runner_world import RunnerWorld, quicken, write_experiment
 
 from testbed.errors import TestbedError
-from testbed.experiment import method, phases, repetition
+from testbed.experiment import repetition
 from testbed.experiment.loading import load_experiment
 from testbed.experiment.result import Result, Verdict
 from testbed.experiment.saving import read_result
@@ -24,15 +23,7 @@ PULSE = "  load:\n    pulse: {service: web, rate: 50}\n"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phases, "BASELINE_S", 0.3)
-    monkeypatch.setattr(method, "VERIFY_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(phases, "UNDO_TIMEOUT_S", 1.0)
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[RunnerWorld]:
-    async with RunnerWorld(tmp_path) as made:
-        yield made
+    quicken(monkeypatch, baseline_s=0.3)
 
 
 def journal(world: RunnerWorld, result: Result) -> dict[str, object]:

@@ -7,15 +7,14 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_world import RunnerWorld, write_experiment
+from runner_world import RunnerWorld, quicken, write_experiment
 
 from testbed.api.resources import DEPLOYMENTS
 from testbed.errors import ApiUnavailable, EnvironmentProblem
-from testbed.experiment import method, phases, runner, variant_run
+from testbed.experiment import phases, runner, variant_run
 from testbed.experiment.kind import ClusterSpec
 from testbed.experiment.platforms.protocol import Platform
 from testbed.experiment.repetition import run_result
@@ -32,15 +31,7 @@ TWO = "  matrix: {replicas: [2, 3]}\n"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phases, "BASELINE_S", 0.1)
-    monkeypatch.setattr(method, "VERIFY_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(phases, "UNDO_TIMEOUT_S", 1.0)
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[RunnerWorld]:
-    async with RunnerWorld(tmp_path) as made:
-        yield made
+    quicken(monkeypatch, baseline_s=0.1)
 
 
 def job(world: RunnerWorld, more: str = TWO, **options: Any) -> ExperimentRun:
