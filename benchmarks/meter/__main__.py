@@ -67,7 +67,7 @@ def measure(name: str, slower_by_s: float, runs: int, folder: Path) -> dict[str,
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.meter", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--results", type=Path, default=Path("build/meter/results.jsonl"))
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results.jsonl")
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--runs", type=int, default=10, help="of each side of a pair; the planted one has 20")
     options = parser.parse_args()
@@ -77,12 +77,12 @@ def main() -> int:
     # A fifth of what the outage usually is: the half second, and the start of a container and of Python.
     plan = [(f"same-{number}", 0.0, options.runs) for number in range(1, options.pairs + 1)]
     for name, slower_by_s, runs in plan:
-        known[name] = known.get(name) or _append(measure(name, slower_by_s, runs, options.results.parent / "runs"),
+        known[name] = known.get(name) or _append(measure(name, slower_by_s, runs, Path("build/meter/runs")),
                                                  options.results)
     usual = sorted(value for item in known.values() for value in item["a"])
     fifth_s = 0.2 * usual[len(usual) // 2]
     name = "planted-20-percent"
-    known[name] = known.get(name) or _append(measure(name, fifth_s, 20, options.results.parent / "runs"),
+    known[name] = known.get(name) or _append(measure(name, fifth_s, 20, Path("build/meter/runs")),
                                              options.results)
     return _told(known)
 
