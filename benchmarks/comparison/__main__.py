@@ -44,7 +44,7 @@ def fill(comparison: Comparison, wanted: int, records: Records, folder: Path) ->
         loaded = load_experiment(comparison.file, runs=chunk, seed=1000 * attempts + done)
         run = ExperimentRun(
             variants_of(loaded, platforms=tuple(missing)),
-            lambda platform: cluster_source(Opening(platform, "", say)), folder, say,
+            lambda platform: cluster_source(Opening(platform, "comparison", say)), folder, say,
             repetitions=Repetitions(chunk))
         study = asyncio.run(run.run())
         if study.verdict is Verdict.INTERRUPTED:

@@ -39,7 +39,7 @@ def with_delay(loaded: LoadedExperiment, seconds: float) -> LoadedExperiment:
 
 
 def study(variants: list[Variant], runs: int, folder: Path) -> Study:
-    run = ExperimentRun(variants, lambda platform: cluster_source(Opening(platform, "", say)), folder, say,
+    run = ExperimentRun(variants, lambda platform: cluster_source(Opening(platform, "meter", say)), folder, say,
                         repetitions=Repetitions(runs))
     return asyncio.run(run.run())
 
