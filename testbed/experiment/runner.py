@@ -49,7 +49,7 @@ class ExperimentRun:
     Attributes:
         sources: what opens a platform, by its name. runs_folder: where the run's own folder is made.
         repetitions: how often each variant runs; None: as the first variant's experiment says.
-        keep: leave the workload in the cluster.
+        keep: leave the workload in the cluster; of several variants none is left.
         gate: the baseline that every variant's result is held against.
     """
 
@@ -128,7 +128,8 @@ class ExperimentRun:
         return [VariantRun(
             variant, run_id=self.run_id if alone else f"{self.run_id}-{index}",
             folder=self.folder if alone else self.folder / folder_name(index, variant.name),
-            started_at=self.started_at, interrupts=interrupts, tell=self.tell, repetitions=wanted, keep=self.keep,
+            started_at=self.started_at, interrupts=interrupts, tell=self.tell, repetitions=wanted,
+            keep=self.keep and alone,  # what one variant leaves standing would be changed, not made, by the next
             command=self.command, gate=self.gate) for index, variant in enumerate(self.variants, start=1)]
 
     async def _begin(self, runs: Sequence[VariantRun], stack: AsyncExitStack, interrupts: Interrupts) -> None:

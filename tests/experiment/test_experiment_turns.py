@@ -335,3 +335,9 @@ async def test_a_cluster_that_cannot_be_taken_down_does_not_take_the_result_with
     result = await run.run_alone()
     assert result.verdict is Verdict.PASSED and read_result(run.folder) == result
     assert any("did not answer in time" in line for line in world.said)
+
+
+async def test_several_variants_leave_nothing_for_each_other(world: RunnerWorld) -> None:
+    """What one left standing would be changed, not made, by the next one: its run would not begin clean."""
+    await job(world, keep=True).run()
+    assert await world.left() == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,16 +23,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         found.apply(web("web", replicas=3, drain_s=0))
         found.wait_ready("app=web", 3)
         yield found
-
-
-def answers(cluster: Cluster) -> set[str]:
-    """Versions that answer at the Service's address: a few requests, for it has three replicas."""
-    address = cluster.cluster_ip("web")
-    found = set()
-    for _ in range(6):
-        with urllib.request.urlopen(f"http://{address}/", timeout=2) as answer:
-            found.add(str(json.load(answer)["version"]))
-    return found
 
 
 def events(cluster: Cluster, reason: str, pod: str) -> list[dict[str, Any]]:
@@ -58,7 +47,7 @@ def test_logs_are_read_through_the_api(cluster: Cluster) -> None:
 
 
 def test_a_crash_is_mended_by_the_restart_policy_in_the_same_pod(cluster: Cluster) -> None:
-    wait_for("an answer", lambda: answers(cluster) == {"v1"})
+    wait_for("an answer", lambda: cluster.versions("web") == {"v1"})
     before = {pod["metadata"]["name"] for pod in cluster.pods("app=web")}
     cluster.apply(pod_chaos("crash", "container-kill", "web"))
     (mended,) = wait_for("one restart", lambda: [pod for pod in cluster.pods("app=web") if restarts(pod)])
@@ -103,7 +92,7 @@ def test_up_scales_and_recreates_all_at_once(cluster: Cluster) -> None:
     assert left < old
     cluster.apply(web("web", replicas=2, image="sample:v2", drain_s=0))
     wait_for("new pods", lambda: not left & {pod["metadata"]["name"] for pod in cluster.wait_ready("app=web", 2)})
-    wait_for("only the new version", lambda: answers(cluster) == {"v2"})
+    wait_for("only the new version", lambda: cluster.versions("web") == {"v2"})
     (deployment,) = cluster.get("deployments")["items"]
     assert deployment["status"]["updatedReplicas"] == 2
     notes = {item["type"]: item for item in deployment["status"]["conditions"]}["NotTranslated"]["message"]

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,6 +103,14 @@ class Cluster:
             return ready if len(ready) == count == len(self.pods(selector)) else None
 
         found: list[dict[str, Any]] = wait_for(f"{count} ready pods of {selector}", settled, timeout_s=timeout_s)
+        return found
+
+    def versions(self, service: str) -> set[str]:
+        """Versions of the sample that answer at a Service's address: a few requests, for it has several replicas."""
+        found = set()
+        for _ in range(6):
+            with urllib.request.urlopen(f"http://{self.cluster_ip(service)}/", timeout=2) as answer:
+                found.add(str(json.load(answer)["version"]))
         return found
 
     def cluster_ip(self, service: str) -> str:
