@@ -89,6 +89,11 @@ class Wishes:
         return Sources(config_map, secret, services, host_ip=host_ip, node_name=node)
 
 
+def lasting(deployments: Mapping[str, Json]) -> dict[str, Json]:
+    """Those that are to be there: one that is deleted in the foreground stays in the API until its pods are gone."""
+    return {key: item for key, item in deployments.items() if not item["metadata"].get("deletionTimestamp")}
+
+
 def selected_by(service: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     return matches_labels(service["spec"].get("selector"), labels)
 

@@ -117,6 +117,14 @@ def test_a_driver_that_was_killed_carries_on_and_touches_nothing(cluster: Cluste
     assert before < names(cluster)
 
 
+def test_a_deployment_deleted_in_the_foreground_is_gone_with_its_pods(cluster: Cluster) -> None:
+    cluster.testbed("delete", "deployment/web", "--cascade", "foreground")
+    wait_for("no pod", lambda: not cluster.pods("app=web"))
+    wait_for("no Deployment", lambda: not cluster.get("deployments")["items"])
+    cluster.apply(app(2))
+    cluster.wait_ready("app=web", 2)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_lost_node_is_out_of_rotation_by_gossip_and_its_tasks_are_started_elsewhere(

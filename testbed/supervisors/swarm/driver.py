@@ -26,7 +26,7 @@ from testbed.supervisors.swarm.timers import timers_of
 from testbed.supervisors.swarm.translate import left_out
 from testbed.supervisors.swarm.watch import GossipWatch, ManagerWatch, NodeWatch
 from testbed.supervisors.tasks import Task
-from testbed.supervisors.wishes import Wishes
+from testbed.supervisors.wishes import Wishes, lasting
 
 log = logging.getLogger("supervisor")
 
@@ -120,14 +120,14 @@ class SwarmDriver:
                     await self._due.wait()
 
     def _behind(self) -> bool:
-        wanted = self._wishes.deployments()
+        wanted = lasting(self._wishes.deployments())
         return any(int(item["metadata"].get("generation") or 1) != self._services.observed.get(key)
                    for key, item in wanted.items()) or bool(set(self._services.observed) - set(wanted))
 
     def _order_stops(self, tasks: Sequence[Task]) -> list[Task]:
         """Of running tasks whose pod was deleted, by anybody but the swarm. Returns those that are still to be shown:
         not what is gone from the API at once."""
-        deployments = self._wishes.deployments()
+        deployments = lasting(self._wishes.deployments())  # pods of the others end with their service
         self._deleted &= {task.key for task in tasks}
         for task in tasks:
             if not task.running or task.stopping or task.owner not in deployments or task.key in self._stops:

@@ -29,7 +29,7 @@ from testbed.supervisors.swarm.timers import Timers
 from testbed.supervisors.swarm.translate import NODE_NAME, POD_NAME, left_out, scaled, service_spec
 from testbed.supervisors.swarm.watch import NodeWatch
 from testbed.supervisors.volume_files import write_volumes
-from testbed.supervisors.wishes import Wishes, revision_of
+from testbed.supervisors.wishes import Wishes, lasting, revision_of
 
 log = logging.getLogger("supervisor")
 
@@ -48,12 +48,10 @@ class Services:
 
     async def keep(self, engine: SwarmEngine, managed: Managed, nodes: Iterable[NodeWatch]) -> None:
         """One pass. ``engine``: a manager's. What does not succeed is tried again at the next."""
-        wanted = dict(self._wishes.deployments())
+        wanted = dict(lasting(self._wishes.deployments()))
         there = services(managed, self._instance.id)
         answering = [node for node in nodes if not node.silent]
         for key, deployment in wanted.items():
-            if deployment["metadata"].get("deletionTimestamp"):
-                continue
             try:
                 await self._bring(engine, key, deployment, there.get(key), answering)
                 self.stuck.pop(key, None)

@@ -1,4 +1,4 @@
-"""A disk that is full, and files that nobody needs any more."""
+"""What is left behind: a disk that is full, files and services that nobody needs any more."""
 
 from __future__ import annotations
 
@@ -79,3 +79,14 @@ async def test_files_of_what_is_gone_are_removed_once_no_task_has_them(tmp_path:
     ended = {**task, "Status": {"State": "shutdown"}}
     await services.keep(cast(SwarmEngine, engine), Managed((ended,)), ())
     assert not folder.exists()
+
+
+async def test_a_deployment_that_is_deleted_in_the_foreground_takes_its_service_along(tmp_path: Path) -> None:
+    """It stays in the API until its pods are gone, and they go with the service alone: stopped ones are replaced."""
+    leaving = {**DEPLOYMENT, "metadata": {**DEPLOYMENT["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    services = Services(instance(tmp_path), cast(Wishes, FakeWishes(leaving)), cast(Mirror, FakeMirror()), Timers())
+    own = {"testbed.io/deployment": "default/web", labels.INSTANCE: "abc"}
+    engine = FakeEngine()
+    await services.keep(cast(SwarmEngine, engine), Managed((), (), ({"ID": "s", "Spec": {"Labels": own}},)), ())
+    assert engine.removed == ["s"]
+    assert services.observed == {}
