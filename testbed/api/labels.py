@@ -20,6 +20,8 @@ SPEC_HASH = "testbed.io/spec-hash"
 POD_IP = "testbed.io/pod-ip"
 REGISTRY = "testbed.io/registry"  # on a registry: host and port before the names of its images
 INJECTION = "testbed.io/injection"  # on a holder: which injection it holds
+MONITORING = "testbed.io/monitoring"  # on what watches a cluster: prometheus, alertmanager, grafana
+ADDRESS = "testbed.io/address"  # on the same: host and port on which it answers
 JOINED = "testbed.io/joined"  # on a holder: id of the container whose namespaces it shares
 
 ROLE_SANDBOX = "sandbox"
@@ -30,6 +32,7 @@ ROLE_HELPER = "helper"  # does host acts for a user who is not root
 ROLE_NETWORK = "network"
 ROLE_VOLUME = "volume"  # what a PersistentVolume stands for
 ROLE_REGISTRY = "registry"  # of images, of one cluster
+ROLE_MONITORING = "monitoring"  # watches a cluster from outside
 ROLE_PROXY = "proxy"  # a Service's address, where another orchestrator has none of its own
 ROLE_NODE = "node"  # a node with an engine of its own
 
@@ -47,6 +50,7 @@ STATEFUL_POD_NAME = "statefulset.kubernetes.io/pod-name"
 POD_INDEX = "apps.kubernetes.io/pod-index"
 DRAIN_BEFORE_STOP = "testbed.io/drain-before-stop"  # on a pod: endpoints first, SIGTERM after
 MONOTONIC_NS = "testbed.io/monotonic-ns"  # on an Event: CLOCK_MONOTONIC of what it tells, for timelines
+ALERT_STARTS_AT = "testbed.io/alert-starts-at"  # on an Event that tells an alert: since when it fires
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # the manifest of the last `apply`
 DISRUPTION = "testbed.io/disruption"  # on a fault object: name of the experiment step that made it
 RUN = "testbed.io/run"
