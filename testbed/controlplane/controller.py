@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from testbed.api.clock import WallClock
+from testbed.api.measures import Histogram
 from testbed.api.resources import ResourceType
 from testbed.client.events import EventRecorder
 from testbed.client.protocol import Client
@@ -31,19 +32,6 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # as upstream's generated names
-
-
-@dataclass
-class Measure:
-    """How long looks took: counts per bucket of ``BUCKETS_S`` (and above), sum in seconds, failures."""
-
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
-    sum_s: float = 0.0
-    failures: int = 0
-
-    def observe(self, seconds: float) -> None:
-        self.counts[next((i for i, bound in enumerate(BUCKETS_S) if seconds <= bound), len(BUCKETS_S))] += 1
-        self.sum_s += seconds
 
 
 @dataclass(frozen=True)
@@ -100,7 +88,8 @@ class Controller(ABC):
         self.tools = tools
         self.client, self.caches, self.profile, self.clock = tools.client, tools.caches, tools.profile, tools.clock
         self.queue = WorkQueue()
-        self.measure = Measure()
+        self.looks = Histogram(BUCKETS_S)  # how long they took
+        self.failures = 0
         self.recorder = tools.recorder(self.name)
 
     @abstractmethod
@@ -133,11 +122,11 @@ class Controller(ABC):
                 log.debug("%s: %s changed meanwhile: %s", self.name, key, error)
                 self.queue.retry(key)
             except ApiError as error:
-                self.measure.failures += 1
+                self.failures += 1
                 log.warning("%s: %s failed and is retried: %s", self.name, key, error)
                 self.queue.retry(key)
             except Exception:
-                self.measure.failures += 1
+                self.failures += 1
                 log.exception("%s: a bug of ours while looking at %s; it is retried", self.name, key)
                 self.queue.retry(key)
             else:
@@ -145,7 +134,7 @@ class Controller(ABC):
                 if again_s is not None:
                     self.queue.add_after(key, again_s)
             finally:
-                self.measure.observe(loop.time() - start_s)
+                self.looks.observe(loop.time() - start_s)
                 self.queue.done(key)
 
     def tell(self, obj: Mapping[str, Any], note: Note) -> None:

@@ -10,14 +10,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from testbed.api.measures import Histogram
+
 BACKOFF_INITIAL_S = 0.005
 BACKOFF_MAX_S = 60.0
+WAITS_S = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 class WorkQueue:
+    """``waits``: how long keys stood in it before a worker took them, in seconds."""
+
     def __init__(self) -> None:
+        self.waits = Histogram(WAITS_S)
         self._waiting: deque[str] = deque()
-        self._queued: set[str] = set()
+        self._queued: dict[str, float] = {}  # since when, by the loop's clock
         self._active: set[str] = set()
         self._again: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -38,7 +44,7 @@ class WorkQueue:
         if key in self._active:
             self._again.add(key)
         elif key not in self._queued:
-            self._queued.add(key)
+            self._queued[key] = asyncio.get_running_loop().time()
             self._waiting.append(key)
             self._filled.set()
 
@@ -72,7 +78,7 @@ class WorkQueue:
             self._filled.clear()
             await self._filled.wait()
         key = self._waiting.popleft()
-        self._queued.discard(key)
+        self.waits.observe(asyncio.get_running_loop().time() - self._queued.pop(key))
         self._active.add(key)
         return key
 

@@ -19,7 +19,6 @@ from testbed.api.resources import (
     TESTBED_GROUP,
     ResourceType,
 )
-from testbed.controlplane.controller import BUCKETS_S
 from testbed.controlplane.manager import ControlPlane
 from testbed.server.registry import Registry
 
@@ -84,7 +83,7 @@ class StateCollector:
         )
         for controller in self._control_plane.controllers:
             depth.add_metric([controller.name], controller.queue.depth)
-            failures.add_metric([controller.name], controller.measure.failures)
+            failures.add_metric([controller.name], controller.failures)
         yield depth
         yield failures
         yield self._reconcile_durations()
@@ -96,11 +95,8 @@ class StateCollector:
             "testbed_reconcile_duration_seconds", "How long one look of a controller takes.", labels=["controller"]
         )
         for controller in self._control_plane.controllers:
-            buckets, total = [], 0
-            for bound, count in zip((*BUCKETS_S, None), controller.measure.counts, strict=True):
-                total += count
-                buckets.append(("+Inf" if bound is None else str(bound), float(total)))
-            durations.add_metric([controller.name], buckets, controller.measure.sum_s)
+            buckets = [(bound, float(count)) for bound, count in controller.looks.cumulative()]
+            durations.add_metric([controller.name], buckets, controller.looks.sum)
         return durations
 
     def _faults(self) -> Iterator[Metric]:

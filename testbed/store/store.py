@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from testbed.api.measures import Histogram
 from testbed.errors import AlreadyExists, Conflict, EnvironmentProblem, Gone, NotFound
 from testbed.store.changes import Change, Stored, Subscription
 
@@ -21,6 +23,7 @@ Json = dict[str, Any]
 
 HISTORY_PER_KIND = 1024
 PENDING_PER_WATCH = 4096
+WRITES_S = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
@@ -51,11 +54,16 @@ class _Kind:
 
 
 class Store:
-    """``kind`` is any string, ours are ``pods``, ``deployments.apps``."""
+    """``kind`` is any string, ours are ``pods``, ``deployments.apps``. ``writes``: how long transactions took, in
+    seconds. ``stopwatch``: seconds, for that alone."""
 
-    def __init__(self, path: Path | str = ":memory:", *, history: int = HISTORY_PER_KIND) -> None:
+    def __init__(
+        self, path: Path | str = ":memory:", *, history: int = HISTORY_PER_KIND,
+        stopwatch: Callable[[], float] = time.perf_counter,
+    ) -> None:
         """Raises: EnvironmentProblem when the database cannot be opened or read."""
-        self._history = history
+        self._history, self._stopwatch = history, stopwatch
+        self.writes = Histogram(WRITES_S)
         try:
             self._db = sqlite3.connect(str(path), isolation_level=None)
             if str(path) != ":memory:":
@@ -101,6 +109,12 @@ class Store:
 
     def kinds(self) -> Iterable[str]:
         return tuple(self._kinds)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the database, without what is still in its write-ahead log."""
+        pages, page_bytes = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+        return int(pages) * int(page_bytes)
 
     # --- writing
 
@@ -158,10 +172,11 @@ class Store:
         return stored
 
     def _transaction(self, revision: int) -> _Transaction:
-        return _Transaction(self, self._db, revision)
+        return _Transaction(self, self._db, revision, self._stopwatch)
 
-    def _committed(self, revision: int) -> None:
+    def _committed(self, revision: int, took_s: float) -> None:
         self._revision = revision
+        self.writes.observe(took_s)
 
     def _announce(self, state: _Kind, change: Change) -> None:
         state.record(change)
@@ -204,10 +219,13 @@ class Store:
 class _Transaction:
     """One write and the new counter, committed together or not at all."""
 
-    def __init__(self, store: Store, db: sqlite3.Connection, revision: int) -> None:
-        self._store, self._db, self._revision = store, db, revision
+    def __init__(
+        self, store: Store, db: sqlite3.Connection, revision: int, stopwatch: Callable[[], float],
+    ) -> None:
+        self._store, self._db, self._revision, self._stopwatch = store, db, revision, stopwatch
 
     def __enter__(self) -> None:
+        self._began_s = self._stopwatch()
         self._execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -219,7 +237,7 @@ class _Transaction:
             return
         self._execute("UPDATE counter SET revision=?", self._revision)
         self._execute("COMMIT")
-        self._store._committed(self._revision)
+        self._store._committed(self._revision, self._stopwatch() - self._began_s)
 
     def _execute(self, statement: str, *values: int) -> None:
         try:
