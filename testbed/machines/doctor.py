@@ -16,7 +16,8 @@ from shutil import disk_usage
 from testbed.errors import NoSuchImage, TestbedError
 from testbed.machines.setup import missing_tools
 from testbed.runtime.factory import open_engine
-from testbed.runtime.images import OWN_BASE, PUBLIC_BASE, RECIPES, Images
+from testbed.runtime.images import Images
+from testbed.runtime.recipes import OWN_BASE, PUBLIC_BASE, RECIPES
 from testbed.runtime.trial import ABILITIES
 from testbed.runtime.trial import abilities as abilities_of
 

@@ -16,7 +16,8 @@ from shutil import which
 from testbed.api.instance import state_root
 from testbed.machines.engine import LOG, booted_with_systemd, debian, ensure_engine, install_packages, processes_named
 from testbed.machines.narration import Narrator
-from testbed.runtime.images import OWN_BASE, PUBLIC_BASE, Images
+from testbed.runtime.images import Images
+from testbed.runtime.recipes import OWN_BASE, PUBLIC_BASE
 
 # program on this machine -> Debian package; what host acts use when we are root
 HOST_TOOLS = {"ip": "iproute2", "tc": "iproute2", "nft": "nftables", "iptables": "iptables", "nsenter": "util-linux"}

@@ -1,4 +1,4 @@
-"""Images without a registry: which ones the testbed needs, whether they are stale, and how they are built.
+"""Images without a registry: how those of ``recipes`` are built, and how a user's own come in.
 
 Decides only that; who asks for it, and how progress is shown, is left to ``machines/setup.py`` and the CLI. Nothing
 here is asynchronous: images are built before a cluster exists. No image ever gets a name that is not ours, except the
@@ -7,11 +7,10 @@ names that a user chose for his own.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,14 +20,12 @@ from typing import Any
 
 from testbed.errors import EngineError, EngineUnavailable, EnvironmentProblem, InvalidInput, NoSuchImage
 from testbed.resources import image_context
-from testbed.runtime.contexts import context_files, packed
+from testbed.runtime.contexts import packed
 from testbed.runtime.debootstrap import debootstrap
 from testbed.runtime.protocol import EngineVersion
+from testbed.runtime.recipes import OURS, OWN_BASE, PUBLIC_BASE, RECIPES, SOURCE_HASH, Recipe, source_hash
 
-SOURCE_HASH = "testbed.io/source-hash"
 USER_IMAGE = "testbed.io/user-image"
-PUBLIC_BASE = "debian:bookworm-slim"
-OWN_BASE = "testbed-base:bookworm"
 CONNECT_DEADLINE_S = 10
 ANSWER_DEADLINE_S = 900  # of a single answer of the engine, of which a build gives many
 
@@ -41,29 +38,6 @@ def silent(line: str, done: float | None) -> None:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """One image of ours: its tag, the folder under ``compose/images`` and its build arguments."""
-
-    tag: str
-    context: str
-    arguments: tuple[tuple[str, str], ...] = ()
-
-
-RECIPES = (
-    Recipe("testbed-pause:1", "pause"),
-    Recipe("testbed-healthcheck:1", "healthcheck"),
-    Recipe("testbed-gateway:1", "gateway"),
-    Recipe("testbed-nettools:1", "nettools"),
-    Recipe("testbed-registry:1", "registry"),
-    Recipe("testbed-node:1", "node"),
-    Recipe("sample:v1", "sample", (("VERSION", "v1"),)),
-    Recipe("sample:v2", "sample", (("VERSION", "v2"),)),
-    Recipe("sample:broken", "sample", (("VERSION", "broken"),)),
-    Recipe("orders:v1", "orders", (("VERSION", "v1"),)),
-)
-
-
-@dataclass(frozen=True)
 class Image:
     """An image as ``testbed image list`` shows it. ``kind``: ``ours``, ``yours`` or ``engine``."""
 
@@ -72,19 +46,6 @@ class Image:
     size_bytes: int
     created_at: datetime
     kind: str
-
-
-def source_hash(recipe: Recipe) -> str:
-    """Changes when the Dockerfile, a file beside it or a build argument changes.
-
-    The base is left out: pulling a newer one must not rebuild everything behind the user's back.
-    """
-    digest = hashlib.sha256(repr(recipe.arguments).encode())
-    root = image_context(recipe.context)
-    for path in context_files(root):
-        digest.update(f"\0{path.relative_to(root).as_posix()}\0{path.stat().st_mode & 0o111}\0".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def sdk_client(url: str, *, timeout_s: int) -> Any:
@@ -131,23 +92,22 @@ class Images:
     def present(self, reference: str) -> bool:
         return self._labels(reference) is not None
 
-    def missing(self) -> tuple[Recipe, ...]:
-        """Our images that are absent or were built from other sources than these."""
-        return tuple(recipe for recipe in RECIPES
+    def missing(self, recipes: Iterable[Recipe] = RECIPES) -> tuple[Recipe, ...]:
+        """Those of our images that are absent or were built from other sources than these."""
+        return tuple(recipe for recipe in recipes
                      if (self._labels(recipe.tag) or {}).get(SOURCE_HASH) != source_hash(recipe))
 
     def list(self) -> tuple[Image, ...]:
         """Every tagged image of the engine, ours first."""
         with translated():
             found = self._client.images()
-        ours = {recipe.tag for recipe in RECIPES} | {OWN_BASE}
         rows = []
         for image in found:
             labels = image.get("Labels") or {}
             for tag in image.get("RepoTags") or ():
                 if tag == "<none>:<none>":
                     continue
-                kind = "ours" if tag in ours else "yours" if USER_IMAGE in labels else "engine"
+                kind = "ours" if tag in OURS else "yours" if USER_IMAGE in labels else "engine"
                 rows.append(Image(tag, image["Id"], image["Size"], datetime.fromtimestamp(image["Created"], UTC), kind))
         return tuple(sorted(rows, key=lambda row: (("ours", "yours", "engine").index(row.kind), row.tag)))
 
@@ -219,7 +179,7 @@ class Images:
         if not file.is_file():
             raise InvalidInput(f"{file} does not exist", hint="name it: --file NAME, relative to the folder")
         tag = tag if ":" in tag.rpartition("/")[2] else f"{tag}:latest"
-        if tag in {recipe.tag for recipe in RECIPES} | {OWN_BASE, PUBLIC_BASE}:
+        if tag in OURS | {PUBLIC_BASE}:
             raise InvalidInput(f"{tag} is the name of an image that setup makes", hint="choose another: --tag NAME:TAG")
         given = dict(arguments or {})
         if "BASE" not in given and re.search(r"^\s*ARG\s+BASE\b", file.read_text(errors="replace"), re.M | re.I):

@@ -13,12 +13,14 @@ import pytest
 from testbed.errors import EngineError, EnvironmentProblem, InvalidInput, NoSuchImage
 from testbed.resources import folder, image_context
 from testbed.runtime import images as subject
+from testbed.runtime import recipes
 from testbed.runtime.contexts import packed
-from testbed.runtime.images import OWN_BASE, RECIPES, Images, Recipe, source_hash, translated
+from testbed.runtime.images import Images, translated
+from testbed.runtime.recipes import ON_DEMAND, OWN_BASE, RECIPES, Recipe, source_hash
 
 
 def test_every_recipe_has_a_dockerfile_that_takes_a_base() -> None:
-    for recipe in RECIPES:
+    for recipe in (*RECIPES, *ON_DEMAND):
         text = (image_context(recipe.context) / "Dockerfile").read_text()
         assert "ARG BASE=debian:bookworm-slim\nFROM ${BASE}" in text, recipe.tag
 
@@ -27,7 +29,8 @@ def test_every_recipe_has_a_dockerfile_that_takes_a_base() -> None:
 def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\nCOPY words /words\n")
     (tmp_path / "words").write_text("one")
-    monkeypatch.setattr(subject, "image_context", lambda name: tmp_path)
+    for module in (subject, recipes):
+        monkeypatch.setattr(module, "image_context", lambda name: tmp_path)
     return tmp_path
 
 
@@ -164,9 +167,9 @@ import sys
 sys.path.insert(0, {str(installed)!r})
 import testbed
 from testbed.resources import folder, image_context
-from testbed.runtime.images import RECIPES, source_hash
+from testbed.runtime.recipes import ON_DEMAND, RECIPES, source_hash
 assert testbed.__file__.startswith({str(installed)!r}), testbed.__file__
-for recipe in RECIPES:
+for recipe in (*RECIPES, *ON_DEMAND):
     assert (image_context(recipe.context) / "Dockerfile").is_file()
     print(recipe.tag, source_hash(recipe))
 for name in ("dashboards/grafana/overview.json", "dashboards/prometheus/rules.yml", "compose/compose.yaml", "examples"):
@@ -180,5 +183,5 @@ main()
     said = subprocess.run([sys.executable, "-c", program], cwd=empty, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stderr
     assert "Usage: testbed" in said.stdout
-    for recipe in RECIPES:
+    for recipe in (*RECIPES, *ON_DEMAND):
         assert f"{recipe.tag} {source_hash(recipe)}" in said.stdout, "built from a wheel or a checkout: the same image"

@@ -14,7 +14,7 @@ import pytest
 from testbed.errors import EnvironmentProblem
 from testbed.machines import doctor, engine, setup
 from testbed.machines.narration import Lines, Silent
-from testbed.runtime.images import RECIPES
+from testbed.runtime.recipes import RECIPES
 
 NOWHERE = "unix:///nonexistent/engine.sock"
 
