@@ -4,6 +4,9 @@ Recording never blocks and never fails its caller: events wait in a bounded queu
 event is counted up on the stored one, as upstream does, and keeps the time of its newest occurrence (``lastTimestamp``
 and the annotation ``testbed.io/monotonic-ns``), from which recovery timelines are made. ``eventTime`` stays that of the
 first, from which kubectl counts ("x4 over 2m"). Source: kubernetes client-go tools/record/{event.go,events_cache.go}.
+
+What is told is a line of the process's own log too, with whom it is about: what happens to a pod is read there from a
+fault to the recovery, also while nobody can write Events.
 """
 
 from __future__ import annotations
@@ -19,9 +22,12 @@ from typing import Any
 
 from testbed.api.clock import WallClock
 from testbed.api.labels import MONOTONIC_NS
+from testbed.api.log_lines import REASON
 from testbed.api.meta import format_time
+from testbed.api.process_logs import about
 from testbed.api.resources import EVENTS
 from testbed.client.protocol import Client, Json
+from testbed.client.repeats import Repeats
 from testbed.errors import AlreadyExists, ApiError, ApiUnavailable, Conflict, NotFound
 
 MAX_PENDING = 1000
@@ -55,16 +61,19 @@ class EventRecorder:
         self._known: OrderedDict[tuple[str, ...], tuple[str, int]] = OrderedDict()  # key → name, count
         self._task: asyncio.Task[None] | None = None
         self._random = random or random_module.Random(0)
+        self._log = logging.getLogger(component)
+        self._repeats = Repeats()
         self.dropped = 0
 
     def event(
         self, obj: Mapping[str, Any], type: str, reason: str, message: str, *, monotonic_ns: int | None = None,
-        field_path: str = "", annotations: Mapping[str, str] | None = None,
+        field_path: str = "", annotations: Mapping[str, str] | None = None, whom: Mapping[str, str] | None = None,
     ) -> None:
         """Tells about ``obj`` (JSON with kind, apiVersion and metadata).
 
         ``type``: Normal or Warning. ``monotonic_ns``: CLOCK_MONOTONIC of what is told (default now). ``field_path``:
-        the part that is meant, as ``spec.containers{web}``.
+        the part that is meant, as ``spec.containers{web}``. ``whom``: more fields of the log's line
+        (``process_logs.about``): the pod that a controller made, the container that died.
         """
         loop = asyncio.get_running_loop()
         now = self._clock.now()
@@ -72,9 +81,23 @@ class EventRecorder:
         if len(self._pending) >= MAX_PENDING:
             self._pending.popleft()
             self.dropped += 1
-        self._pending.append(self._build(obj, reason, message, type, field_path, now, at_ns, annotations or {}))
+        event = self._build(obj, reason, message, type, field_path, now, at_ns, annotations or {})
+        self._pending.append(event)
+        self._write_down(obj, event, loop.time(), whom or {})
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._write_all(), name=f"events of {self._component}")
+
+    def _write_down(self, obj: Mapping[str, Any], event: _Pending, now_s: float, whom: Mapping[str, str]) -> None:
+        """What is Normal is a change, each a line of its own; a Warning may be the same for hours."""
+        body, more = event.body, ""
+        grave = body["type"] == "Warning"
+        if grave:
+            left_out = self._repeats.due((*event.key, *whom.values()), now_s)
+            if left_out is None:
+                return
+            more = f" ({left_out} more of these before)" if left_out else ""
+        self._log.log(logging.WARNING if grave else logging.INFO, "%s: %s%s", body["reason"], body["message"], more,
+                      extra=about(obj, ns=event.monotonic_ns, **{REASON: body["reason"], **whom}))
 
     def _build(
         self, obj: Mapping[str, Any], reason: str, message: str, kind: str, field_path: str, now: datetime, at_ns: int,

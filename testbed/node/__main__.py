@@ -16,6 +16,7 @@ from pathlib import Path
 from testbed.api.clock import SystemClock
 from testbed.api.instance import ENGINE, MACHINE_ENGINE, Instance, NodeInstance, load_instance
 from testbed.api.labels import NODE_KIND, REGION, ZONE
+from testbed.api.process_logs import configure
 from testbed.client.aio import HttpClient
 from testbed.core.profile import PROFILES
 from testbed.errors import EngineUnavailable, EnvironmentProblem, HostError, TestbedError
@@ -40,7 +41,7 @@ def main() -> int:
     parser.add_argument("--instance", type=Path, required=True, help="the instance's state directory")
     parser.add_argument("--node", required=True)
     arguments = parser.parse_args()
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    configure(f"agent/{arguments.node}", node=arguments.node)
     # The loop must not wait 5 ms for its turn behind a thread that talks to the engine: a death is acted on at once.
     sys.setswitchinterval(0.0005)
     try:

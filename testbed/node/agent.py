@@ -16,6 +16,7 @@ from probes.protocol import ProbeKind
 from probes.registry import probe_kind
 from testbed.api import labels
 from testbed.api.clock import WallClock
+from testbed.api.process_logs import about
 from testbed.api.resources import NAMESPACES, PODS, ResourceType
 from testbed.client.events import EventRecorder
 from testbed.client.informer import Informer
@@ -168,7 +169,8 @@ class Agent:
     async def _confirm_gone(self, worker: PodWorker) -> None:
         """A pod that the API no longer has was deleted, unless the API lost its database: that kills nothing."""
         if await self._cluster_uid() != self.shared.cluster:
-            log.warning("pod %s is unknown to the API, whose database is another one: left as it is", worker.pod.key)
+            log.warning("pod %s is unknown to the API, whose database is another one: left as it is", worker.pod.key,
+                        extra=about(worker.json))
             return
         worker.forget()
 
@@ -192,7 +194,8 @@ class Agent:
                     self._admit(worker)
                 self._add(uid, worker)
         except InvalidInput as error:
-            log.error("pod %s/%s cannot be read: %s", new["metadata"].get("namespace"), new["metadata"]["name"], error)
+            log.error("pod %s/%s cannot be read: %s", new["metadata"].get("namespace"), new["metadata"]["name"], error,
+                      extra=about(new))
 
     def _admit(self, worker: PodWorker) -> None:
         """What a node turns away that the scheduler has not seen (kubernetes: pkg/kubelet/lifecycle/predicate.go)."""
@@ -215,10 +218,10 @@ class Agent:
             try:
                 await worker.run()
             except TestbedError as error:
-                log.warning("pod %s: %s", worker.pod.key, error.message)
+                log.warning("pod %s: %s", worker.pod.key, error.message, extra=about(worker.json))
                 await asyncio.sleep(_LOOP_AGAIN_S)
             except Exception:
-                log.exception("worker of pod %s broke", worker.pod.key)
+                log.exception("worker of pod %s broke", worker.pod.key, extra=about(worker.json))
                 await asyncio.sleep(_LOOP_AGAIN_S)
         await worker.close()
         self.workers.pop(worker.uid, None)
@@ -295,7 +298,7 @@ class Agent:
             if any(item.sandbox and item.state.labels.get(CLUSTER) != self.shared.cluster
                    for item in self.view.of_pod(uid)):
                 continue  # from before the API lost its database: a lost database kills nothing
-            log.info("pod %s is not of this node any more: removed", uid)
+            log.info("pod %s is not of this node any more: removed", uid, extra=about(pod_uid=uid))
             records = self.view.of_pod(uid)
             for record in sorted(records, key=lambda item: item.sandbox):
                 if record.running:

@@ -12,9 +12,11 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from testbed.api import labels
 from testbed.api.clock import WallClock
+from testbed.api.process_logs import about
 from testbed.core.pod_seen import ContainerSeen, Life, PodSeen, SandboxSeen
 from testbed.errors import EngineError, EngineUnavailable, HostError, NoSuchContainer
 from testbed.node.facts import now_s
@@ -62,6 +64,11 @@ class Record:
         self.name = tags.get(labels.CONTAINER_NAME, "")
         self.attempt = int(text) if text.isdecimal() else 0
         self.sandbox = tags.get(labels.ROLE) == labels.ROLE_SANDBOX
+
+    @property
+    def whom(self) -> dict[str, Any]:
+        """``extra`` of lines of the log."""
+        return about(pod_uid=self.uid, container_id=self.id)
 
     @property
     def running(self) -> bool:
@@ -181,7 +188,8 @@ class EngineView:
         try:
             await self.refresh(container)
         except (EngineUnavailable, EngineError) as error:
-            log.info("container %s not looked up: %s", container[:12], error.message)
+            log.info("container %s not looked up: %s", container[:12], error.message,
+                     extra=about(container_id=container))
 
     # --- seeing death
 

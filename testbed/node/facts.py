@@ -22,7 +22,7 @@ class Recorder(Protocol):
 
     def event(
         self, obj: Mapping[str, Any], type: str, reason: str, message: str, *, monotonic_ns: int | None = None,
-        field_path: str = "",
+        field_path: str = "", whom: Mapping[str, str] | None = None,
     ) -> None: ...
 
     async def close(self) -> None: ...

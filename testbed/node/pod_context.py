@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from testbed.api.core_v1 import Container, Pod
+from testbed.api.log_lines import CONTAINER_ID
 from testbed.core.pod_seen import PodSeen
 from testbed.core.pods import Waiting
 from testbed.core.termination import StopCause
@@ -90,11 +91,14 @@ class PodContext:
         error = self.errors.get(name)
         return error[1] if error is not None and error[1] > now_s() else None
 
-    def event(self, kind: str, reason: str, message: str, container: str = "", moment_ns: int | None = None) -> None:
-        """``moment_ns``: monotonic, of what is told; default now."""
+    def event(
+        self, kind: str, reason: str, message: str, container: str = "", moment_ns: int | None = None,
+        container_id: str = "",
+    ) -> None:
+        """``moment_ns``: monotonic, of what is told; default now. ``container_id``: the engine's, for the log."""
         self.shared.recorder.event(
             self.json, kind, reason, message, field_path=f"spec.containers{{{container}}}" if container else "",
-            monotonic_ns=now_ns() if moment_ns is None else moment_ns,
+            monotonic_ns=now_ns() if moment_ns is None else moment_ns, whom={CONTAINER_ID: container_id},
         )
 
     def send_status(self) -> None:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 
 from testbed.api.core_v1 import Container
+from testbed.api.process_logs import about
 from testbed.core.environment import MissingConfig
 from testbed.core.pod_seen import PodSeen
 from testbed.node.engine_view import Record
@@ -61,14 +62,14 @@ class PodKeeper:
             sources = sources_of(context.shared, context.pod, context.address)
             write_volumes(context.shared.facts, context.pod, sources)
         except (MissingConfig, OSError) as error:  # a source that is missing now leaves the files as they are
-            log.info("pod %s: volumes not updated: %s", context.pod.key, error)
+            log.info("pod %s: volumes not updated: %s", context.pod.key, error, extra=about(context.json))
 
     async def _tidy(self, old: list[Record], wanted: list[tuple[Container, int]], seen: PodSeen) -> None:
         context, sandbox = self._context, seen.sandbox
         try:
             self.volumes_stale = await context.shared.tokens.ensure(context.pod) or self.volumes_stale
         except MissingConfig as error:
-            log.info("pod %s: %s", context.pod.key, error)
+            log.info("pod %s: %s", context.pod.key, error, extra=about(context.json))
         for record in old:
             if record.running:
                 await kill(context.shared.view, record)

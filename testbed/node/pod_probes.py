@@ -99,4 +99,5 @@ class PodProbes:
     def _unhealthy(self, container: Container, kind: ProbeType, sample: Sample) -> None:
         reason = "ProbeWarning" if sample.outcome is Outcome.WARNING else "Unhealthy"
         text = f"{kind.value.capitalize()} probe {_WORDS[sample.outcome]}: {sample.message}"
-        self._context.event("Warning", reason, text, container.name)
+        record = self._context.shared.view.newest(self._context.uid, container.name)
+        self._context.event("Warning", reason, text, container.name, container_id=record.id if record else "")

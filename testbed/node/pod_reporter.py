@@ -88,7 +88,7 @@ class PodReporter:
         self.publish(self._context.seen)
         if not record.sandbox and record.died_ns is not None:
             text = f"Container {record.name} ended"
-            self._context.event("Normal", "ContainerDied", text, record.name, record.died_ns)
+            self._context.event("Normal", "ContainerDied", text, record.name, record.died_ns, record.id)
 
     def _known_conditions(self) -> list[Json]:
         """Ours as told last, and others' as the API has them."""

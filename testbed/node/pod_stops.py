@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 
 from testbed.api.core_v1 import Container
+from testbed.api.process_logs import about
 from testbed.core.pods import StopContainer
 from testbed.core.termination import RESTARTING, grace_s
 from testbed.errors import EngineError, EngineUnavailable, HostError
@@ -30,7 +31,7 @@ class PodStops:
             return
         record.stopping = True
         record.restart_anyway = action.cause in RESTARTING
-        context.event("Normal", "Killing", action.message, action.name)
+        context.event("Normal", "Killing", action.message, action.name, container_id=record.id)
         spec = next((item for item in context.containers if item.name == action.name), None)
         grace = grace_s(context.pod.spec, spec, action.cause, self._deletion_grace_s())
         task = asyncio.get_running_loop().create_task(self._run(record, spec, grace, action.after))
@@ -68,7 +69,8 @@ class PodStops:
                 hook_failed=hook_failed, turn=turn,
             )
         except (EngineUnavailable, EngineError, HostError) as error:
-            log.warning("pod %s: stopping %s: %s", context.pod.key, record.name, error.message)
+            log.warning("pod %s: stopping %s: %s", context.pod.key, record.name, error.message,
+                        extra=about(context.json, container_id=record.id))
             await asyncio.sleep(context.shared.retry_s())
         finally:
             record.stopping = False

@@ -11,6 +11,8 @@ import logging
 from typing import Any
 
 from testbed.api.core_v1 import Container, Pod
+from testbed.api.log_lines import CONTAINER_ID
+from testbed.api.process_logs import about
 from testbed.core.environment import MissingConfig, Sources, environment
 from testbed.core.pods import Waiting
 from testbed.errors import EngineError, EngineUnavailable, HostError, NameConflict, NoSuchContainer, NoSuchImage
@@ -154,8 +156,8 @@ class Starter:
         if ready_made:
             self._tell(json, "Normal", "Pulled", f'Container image "{container.image}" already present on machine',
                        pulled_ns)
-        self._tell(json, "Normal", "Created", f"Created container: {name}", created_ns)
-        self._tell(json, "Normal", "Started", f"Started container {name}", started_ns)
+        self._tell(json, "Normal", "Created", f"Created container: {name}", created_ns, container_id)
+        self._tell(json, "Normal", "Started", f"Started container {name}", started_ns, container_id)
         if spare is not None and not ready_made:
             await self.discard(spare)
         return record
@@ -194,13 +196,13 @@ class Starter:
                 container_id = await self._create(spec)
                 await shared.view.refresh(container_id)
             except (CannotStart, EngineError, EngineUnavailable) as error:
-                log.info("no spare for %s/%s: %s", pod.metadata.name, container.name, error)
+                log.info("no spare for %s/%s: %s", pod.metadata.name, container.name, error, extra=about(json))
 
     async def discard(self, record: Record) -> None:
         try:
             await self.shared.engine.remove(record.id)
         except (EngineError, EngineUnavailable) as error:
-            log.info("container %s not removed yet: %s", record.name, error.message)
+            log.info("container %s not removed yet: %s", record.name, error.message, extra=record.whom)
             return
         record.touched_s = 0.0
 
@@ -269,9 +271,11 @@ class Starter:
         self._tell(json, "Warning", reason, told or f"Error: {waiting.message}")
         return CannotStart(waiting, now_s() + self.shared.retry_s())
 
-    def _tell(self, json: Json, kind: str, reason: str, message: str, monotonic_ns: int | None = None) -> None:
+    def _tell(
+        self, json: Json, kind: str, reason: str, message: str, monotonic_ns: int | None = None, container_id: str = "",
+    ) -> None:
         moment = now_ns() if monotonic_ns is None else monotonic_ns
-        self.shared.recorder.event(json, kind, reason, message, monotonic_ns=moment)
+        self.shared.recorder.event(json, kind, reason, message, monotonic_ns=moment, whom={CONTAINER_ID: container_id})
 
 
 def _ours(state: ContainerState, spec: ContainerSpec) -> bool:

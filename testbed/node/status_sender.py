@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from testbed.api.process_logs import about
 from testbed.api.resources import PODS
 from testbed.client.protocol import Client, PatchType
 from testbed.errors import ApiError, ApiUnavailable, Conflict, Invalid, NotFound
@@ -66,7 +67,8 @@ class StatusSender:
             except (NotFound, Conflict):
                 entry.status = None
             except ApiError as error:
-                log.warning("status of %s/%s refused: %s", entry.namespace, entry.name, error.message)
+                log.warning("status of %s/%s refused: %s", entry.namespace, entry.name, error.message,
+                            extra=about(pod=f"{entry.namespace}/{entry.name}", pod_uid=uid))
         entry.task = None
         self._entries.pop(uid, None)
 
@@ -86,7 +88,8 @@ class StatusSender:
             except (NotFound, Conflict, Invalid):
                 return
             except ApiError as error:
-                log.info("pod %s/%s is not deleted yet: %s", namespace, name, error.message)
+                log.info("pod %s/%s is not deleted yet: %s", namespace, name, error.message,
+                         extra=about(pod=f"{namespace}/{name}", pod_uid=uid))
                 await asyncio.sleep(wait_s * (1 + self._draw.random()))
                 wait_s = min(wait_s * 2, _LONGEST_S)
 

@@ -39,12 +39,13 @@ async def stop(
         except HookFailed as error:
             hook_failed(str(error))
         except TimeoutError:
-            log.info("preStop of %s was abandoned after %.1f s", record.name, grace_s)
+            log.info("preStop of %s was abandoned after %.1f s", record.name, grace_s, extra=record.whom)
     try:
         async with asyncio.timeout(max(0.0, grace_s - (now_s() - begun))):
             await turn()
     except TimeoutError:
-        log.info("%s is stopped before its turn: its grace of %.1f s is over", record.name, grace_s)
+        log.info("%s is stopped before its turn: its grace of %.1f s is over", record.name, grace_s,
+                 extra=record.whom)
     left_s = after_hook_s(grace_s, now_s() - begun)
     await _ask_to_end(view, record, signal_name)
     try:
@@ -64,7 +65,8 @@ async def _ask_to_end(view: EngineView, record: Record, signal_name: str) -> Non
         async with asyncio.timeout(_ENGINE_PATIENCE_S):
             await view.engine.signal(record.id, signal_name)
     except (EngineError, EngineUnavailable, TimeoutError) as error:
-        log.warning("the engine did not deliver %s to %s: %s", signal_name, record.name, error or "no answer")
+        log.warning("the engine did not deliver %s to %s: %s", signal_name, record.name, error or "no answer",
+                    extra=record.whom)
         if record.process is not None:
             await _host_signal(view, record, int(signal.Signals[signal_name]))
 
@@ -82,7 +84,7 @@ async def kill(view: EngineView, record: Record) -> None:
                 await ended(view, record)
             return
         except (HostError, EngineError, EngineUnavailable) as error:
-            log.warning("cannot kill %s yet: %s", record.name, error.message)
+            log.warning("cannot kill %s yet: %s", record.name, error.message, extra=record.whom)
             await asyncio.sleep(_AGAIN_S)
         except TimeoutError:
             continue
@@ -115,4 +117,4 @@ async def _host_signal(view: EngineView, record: Record, number: int) -> None:
         if record.process is not None:
             await view.host.signal(record.process, number)
     except HostError as error:
-        log.warning("cannot signal %s: %s", record.name, error.message)
+        log.warning("cannot signal %s: %s", record.name, error.message, extra=record.whom)

@@ -12,6 +12,7 @@ from typing import Any
 
 from testbed.api.core_v1 import Container, Pod
 from testbed.api.meta import parse_time
+from testbed.api.process_logs import about
 from testbed.core.backoff import BackoffEntry, reconstructed
 from testbed.core.pod_seen import PodSeen
 from testbed.core.pods import (
@@ -141,7 +142,7 @@ class PodWorker:
             try:
                 again_s = await self._step()
             except (EngineUnavailable, EngineError, HostError, EnvironmentProblem, InvalidInput) as error:
-                log.warning("pod %s: %s", self.pod.key, error.message)
+                log.warning("pod %s: %s", self.pod.key, error.message, extra=about(self.json))
                 again_s = now_s() + self.shared.retry_s()
             if not self.finished:
                 await self._wait(again_s)

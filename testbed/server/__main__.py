@@ -18,6 +18,7 @@ from pathlib import Path
 
 from testbed.api.clock import SystemClock
 from testbed.api.instance import Instance, load_instance
+from testbed.api.process_logs import configure
 from testbed.client.events import EventRecorder
 from testbed.client.inprocess import InProcessClient
 from testbed.controlplane.manager import CONTROLLERS, HOUSEKEEPING, ControlPlane
@@ -115,9 +116,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="testbed.server", description=__doc__)
     parser.add_argument("--instance", required=True, type=Path, help="the instance's state directory")
     arguments = parser.parse_args()
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO,
-                        format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s",
-                        datefmt="%Y-%m-%dT%H:%M:%S")
+    configure("api")
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # garbage on the port is its sender's trouble
     _raise_file_limit()
     try:

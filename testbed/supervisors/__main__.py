@@ -18,6 +18,7 @@ from pathlib import Path
 
 from testbed.api.clock import SystemClock
 from testbed.api.instance import Instance, load_instance
+from testbed.api.process_logs import configure
 from testbed.client.aio import HttpClient
 from testbed.client.events import EventRecorder
 from testbed.errors import TestbedError
@@ -60,9 +61,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="testbed.supervisors", description=__doc__)
     parser.add_argument("--instance", required=True, type=Path, help="the instance's state directory")
     arguments = parser.parse_args()
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO,
-                        format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s",
-                        datefmt="%Y-%m-%dT%H:%M:%S")
+    configure("driver")
     try:
         asyncio.run(run(load_instance(arguments.instance)))
     except TestbedError as error:
