@@ -1,4 +1,4 @@
-"""What Prometheus, Alertmanager and Grafana are told of one cluster: their configuration, as values. Pure.
+"""What Prometheus, Alertmanager and Grafana are told of clusters: their configuration, as values. Pure.
 
 Decides what is scraped and how often, where alerts go and what they are judged by. Where the files lie, on which ports
 the three listen and that they run is decided in ``monitoring_plan.py`` and done by ``monitoring.py``.
@@ -14,12 +14,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from testbed.server.alerts import MAX_ALERTS
+
 Json = dict[str, Any]
 JOB = "testbed"
-TARGETS_PATH = "/testbed/v1/targets"  # of the API: what there is to scrape, in Prometheus' own form
-ALERTS_PATH = "/testbed/v1/alerts"  # of the API: takes what Alertmanager's webhook sends
+TARGETS_PATH = "/testbed/v1/targets"  # of the API: what there is to scrape (server/targets.py)
+ALERTS_PATH = "/testbed/v1/alerts"  # of the API: takes what Alertmanager's webhook sends (server/alerts.py)
 INTERVAL = "1s"  # an outage of three seconds must be seen
 DATA_SOURCE = "prometheus"  # Grafana's uid of it: dashboards name it
+NOBODY = "nobody"  # Alertmanager's receiver of what is none of ours
+# What is told already is not told again in weaker words.
+INHIBITED: list[Json] = [
+    {"source_matchers": [f'alertname="{stronger}"'], "target_matchers": [f'alertname="{weaker}"'],
+     "equal": ["instance", *same]}
+    for stronger, weaker, same in (
+        ("DeploymentDown", "KubeDeploymentReplicasMismatch", ("namespace", "deployment")),
+        ("ErrorBudgetBurnFast", "ErrorBudgetBurnSlow", ("experiment", "target")),
+    )
+]
 
 
 @dataclass(frozen=True)
@@ -43,34 +55,61 @@ class Access:
 
 
 def scrape_job(access: Access) -> Json:
-    """One entry of ``scrape_configs``: the API, and through it everything else that has metrics."""
+    """One entry of ``scrape_configs``: the API, and through it everything else that has metrics. Jobs are told apart by
+    name; the label ``job`` that series get is ``testbed`` for all, as discovery says."""
     return {
-        "job_name": JOB, "scheme": "https", "scrape_interval": INTERVAL, "scrape_timeout": INTERVAL,
-        **access.credentials,
+        "job_name": f"{JOB}-{access.cluster}", "scheme": "https", "scrape_interval": INTERVAL,
+        "scrape_timeout": INTERVAL, **access.credentials,
         "http_sd_configs": [{"url": f"https://{access.api}{TARGETS_PATH}", "refresh_interval": INTERVAL,
                              **access.credentials}],
     }
 
 
-def prometheus_config(access: Access | None, rule_files: Sequence[str], alertmanager: str = "") -> Json:
-    """``access=None``: nothing is scraped, what was recorded is only shown. ``alertmanager``: host and port."""
+def own_prometheus(clusters: Sequence[Access], rule_files: Sequence[str]) -> Json:
+    """What people put into the Prometheus that they have: its other settings stay theirs."""
+    return {"rule_files": list(rule_files), "scrape_configs": [scrape_job(access) for access in clusters]}
+
+
+def prometheus_config(clusters: Sequence[Access], rule_files: Sequence[str], alertmanager: str = "") -> Json:
+    """A whole file. No clusters: nothing is scraped, what was recorded is only shown. ``alertmanager``: host and
+    port."""
     config: Json = {"global": {"scrape_interval": INTERVAL, "evaluation_interval": INTERVAL}}
-    if access is None:
-        return config
-    config |= {"rule_files": list(rule_files), "scrape_configs": [scrape_job(access)]}
-    if alertmanager:
-        config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
+    if clusters:
+        config |= own_prometheus(clusters, rule_files)
+        if alertmanager:
+            config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
     return config
 
 
-def alertmanager_config(access: Access) -> Json:
-    """Every alert, and its end, is told to the cluster's API within a second."""
+def own_alertmanager(clusters: Sequence[Access]) -> Json:
+    """What people put below the route and among the receivers of the Alertmanager that they have. ``continue``: their
+    own routes see these alerts too."""
+    return {"route": {"routes": [{**_route(access), "continue": True} for access in clusters]},
+            "receivers": [_receiver(access) for access in clusters]}
+
+
+def alertmanager_config(clusters: Sequence[Access]) -> Json:
+    """A whole file. Each cluster is told of its own alerts, and of their end."""
     return {
-        "route": {"receiver": JOB, "group_by": ["..."], "group_wait": "0s", "group_interval": INTERVAL,
-                  "repeat_interval": "1h"},
-        "receivers": [{"name": JOB, "webhook_configs": [{
-            "url": f"https://{access.api}{ALERTS_PATH}", "send_resolved": True, "http_config": access.credentials}]}],
+        "route": {"receiver": NOBODY, "routes": [_route(access) for access in clusters]},
+        "receivers": [{"name": NOBODY}, *(_receiver(access) for access in clusters)],
+        "inhibit_rules": INHIBITED,
     }
+
+
+def _route(access: Access) -> Json:
+    """Seconds where a team has half a minute: when the alert arrives is what is measured (the mark ``alerted``)."""
+    return {
+        "matchers": [f'instance="{access.cluster}"', f'job="{JOB}"'], "receiver": f"{JOB}-{access.cluster}",
+        "group_by": ["alertname", "instance", "namespace"], "group_wait": INTERVAL, "group_interval": INTERVAL,
+        "repeat_interval": "1h",
+    }
+
+
+def _receiver(access: Access) -> Json:
+    return {"name": f"{JOB}-{access.cluster}", "webhook_configs": [{
+        "url": f"https://{access.api}{ALERTS_PATH}", "send_resolved": True, "max_alerts": MAX_ALERTS,
+        "http_config": access.credentials}]}
 
 
 def data_source(prometheus: str) -> Json:

@@ -1,0 +1,89 @@
+"""What Prometheus and Alertmanager ask of the control plane: whom to scrape, and that alerts be heard.
+
+What is a target and what an alert means is decided in ``targets`` and ``alerts``; here Events are written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+
+from aiohttp import web
+
+from testbed.api.instance import Instance
+from testbed.api.resources import EVENTS, INGRESSES, NODES, ResourceType
+from testbed.errors import AlreadyExists, ApiError, NotFound
+from testbed.server.alerts import Alert, Json, alerts_of, concerned, event_of, told_again
+from testbed.server.answers import json_answer
+from testbed.server.bodies import read_body
+from testbed.server.negotiation import parse_body
+from testbed.server.registry import MERGE_PATCH, Registry
+from testbed.server.targets import targets
+
+MAX_BODY_BYTES = 1024 * 1024
+Answer = Callable[[web.BaseRequest, tuple[str, ...]], Awaitable[web.Response]]
+
+_log = logging.getLogger(__name__)
+
+
+class MonitoringPaths:
+    def __init__(self, registry: Registry, instance: Instance) -> None:
+        self._registry, self._instance = registry, instance
+
+    @property
+    def routes(self) -> Mapping[tuple[str, str], Answer]:
+        """By method and first word below ``/testbed/v1/``; an answer gets the words after that."""
+        return {("GET", "targets"): self._targets, ("POST", "alerts"): self._alerts}
+
+    async def _targets(self, request: web.BaseRequest, rest: tuple[str, ...]) -> web.Response:
+        """Raises: NotFound."""
+        _nothing_below(rest)
+        # Another supervisor's driver serves logs in an agent's place, and no metrics.
+        nodes = [] if self._instance.foreign else [item.name for item in self._registry.list(NODES).items]
+        return json_answer(targets(
+            request.headers["Host"], self._instance.name, nodes, gateway=self._instance.routed,
+            ingress=bool(self._registry.list(INGRESSES).items)))
+
+    async def _alerts(self, request: web.BaseRequest, rest: tuple[str, ...]) -> web.Response:
+        """Raises: NotFound, BadRequest, PayloadTooLarge."""
+        _nothing_below(rest)
+        arrived_ns, at = int(asyncio.get_running_loop().time() * 1e9), self._registry.clock.now()
+        payload, _ = parse_body(await read_body(request, MAX_BODY_BYTES))
+        told = 0
+        for alert in alerts_of(payload):
+            told += self._tell(alert, at, arrived_ns)
+            await asyncio.sleep(0)  # a storm of alerts is no reason to let everybody else wait
+        return json_answer({"told": told})
+
+    def _tell(self, alert: Alert, at: datetime, arrived_ns: int) -> bool:
+        """Of the best object that takes it: a namespace that is being deleted takes nothing."""
+        for obj in concerned(alert, self._find):
+            try:
+                self._write(event_of(alert, obj, at=at, monotonic_ns=arrived_ns), at)
+                return True
+            except ApiError as error:
+                _log.info("the alert %s was not told of %s %s: %s", alert.message, obj["kind"],
+                          obj["metadata"]["name"], error.message)
+        return False
+
+    def _write(self, event: Json, at: datetime) -> None:
+        name, namespace = event["metadata"]["name"], event["metadata"]["namespace"]
+        try:
+            self._registry.create(EVENTS, event, namespace)
+        except AlreadyExists:
+            stored = self._registry.get(EVENTS, name, namespace).value
+            self._registry.patch(EVENTS, name, told_again(stored, at=at), namespace, patch_type=MERGE_PATCH)
+
+    def _find(self, resource: ResourceType, namespace: str, name: str) -> Json | None:
+        try:
+            return {"apiVersion": resource.api_version, "kind": resource.kind,
+                    **self._registry.get(resource, name, namespace or None).value}
+        except NotFound:
+            return None
+
+
+def _nothing_below(rest: tuple[str, ...]) -> None:
+    if rest:
+        raise NotFound("the server could not find the requested resource")
