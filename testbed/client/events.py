@@ -21,11 +21,10 @@ from datetime import datetime
 from typing import Any
 
 from testbed.api.clock import WallClock
-from testbed.api.labels import MONOTONIC_NS
 from testbed.api.log_lines import REASON
-from testbed.api.meta import format_time
 from testbed.api.process_logs import about
 from testbed.api.resources import EVENTS
+from testbed.client.event_body import event_body
 from testbed.client.protocol import Client, Json
 from testbed.client.repeats import Repeats
 from testbed.errors import AlreadyExists, ApiError, ApiUnavailable, Conflict, NotFound
@@ -103,24 +102,10 @@ class EventRecorder:
         self, obj: Mapping[str, Any], reason: str, message: str, kind: str, field_path: str, now: datetime, at_ns: int,
         annotations: Mapping[str, str],
     ) -> _Pending:
-        metadata = obj["metadata"]
-        involved = {
-            "kind": obj.get("kind", ""), "apiVersion": obj.get("apiVersion", ""), "name": metadata["name"],
-            "namespace": metadata.get("namespace", ""), "uid": metadata.get("uid", ""),
-            "resourceVersion": metadata.get("resourceVersion", ""), "fieldPath": field_path,
-        }
-        involved = {key: value for key, value in involved.items() if value}
-        namespace = metadata.get("namespace") or "default"
-        source = {"component": self._component, **({"host": self._host} if self._host else {})}
-        body: Json = {
-            "apiVersion": "v1", "kind": "Event",
-            "metadata": {"name": f"{metadata['name']}.{at_ns:x}", "namespace": namespace,
-                         "annotations": {**annotations, MONOTONIC_NS: str(at_ns)}},
-            "involvedObject": involved, "reason": reason, "message": message[:1024], "type": kind, "source": source,
-            "firstTimestamp": format_time(now), "lastTimestamp": format_time(now),
-            "eventTime": format_time(now, micro=True), "count": 1, "action": reason,
-            "reportingComponent": self._component, "reportingInstance": self._host or self._component,
-        }
+        body = event_body(obj, kind, reason, message, name=f"{obj['metadata']['name']}.{at_ns:x}",
+                          component=self._component, host=self._host, at=now, monotonic_ns=at_ns,
+                          field_path=field_path, annotations=annotations)
+        involved, namespace = body["involvedObject"], body["metadata"]["namespace"]
         key = (involved.get("uid", ""), involved["name"], namespace, involved["kind"], field_path, reason, message,
                kind)
         return _Pending(key, namespace, body, now, at_ns)
