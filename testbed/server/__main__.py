@@ -12,6 +12,7 @@ import gc
 import logging
 import random
 import resource
+import secrets
 import signal
 import sys
 from pathlib import Path
@@ -30,7 +31,12 @@ from testbed.server.agents import Agents
 from testbed.server.authentication import Gatekeeper
 from testbed.server.bootstrap import ensure_system_objects
 from testbed.server.http import Face
+from testbed.server.live import Live
 from testbed.server.metrics import exposition
+from testbed.server.monitoring_paths import MonitoringPaths
+from testbed.server.own_paths import OwnPaths
+from testbed.server.page_sessions import PageSessions
+from testbed.server.picture import cluster
 from testbed.server.registry import Registry
 from testbed.server.serving import serve
 from testbed.server.tokens import signing_key
@@ -71,15 +77,19 @@ async def run(instance: Instance) -> None:
     ingress_recorder = EventRecorder(client, "ingress-controller", SystemClock(), random=rng)
     ingresses = IngressFeeder(client, instance.gateway_directory / "control.sock", ingress_recorder,
                               instance.gateway_address)
-    face = Face(registry, Gatekeeper(_token(instance), [instance.kubernetes_service_address]), agents=agents,
-                address=f"127.0.0.1:{instance.api_port}", metrics=exposition(registry, control))
+    sessions = PageSessions(_token(instance), f"testbed-page-{instance.id}", SystemClock(), secrets.token_bytes)
+    live = Live(registry, lambda: cluster(instance, registry.clock.now()))
+    gatekeeper = Gatekeeper(_token(instance), [instance.kubernetes_service_address], has_session=sessions.has_session)
+    face = Face(registry, gatekeeper, agents=agents, address=f"127.0.0.1:{instance.api_port}",
+                metrics=exposition(registry, control), own=OwnPaths(sessions, live, MonitoringPaths(registry, instance).routes))
     runner = await serve(face.handle, "127.0.0.1", instance.api_port, certificate=instance.certificate,
                          key=instance.certificate_key)
     _log.info("serving %s on 127.0.0.1:%d, revision %d", instance.name, instance.api_port, registry.store.revision)
     gc.freeze()  # what is imported by now stays; collections need not look at it again
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(control.run(), name="controllers")]
+            tasks = [group.create_task(control.run(), name="controllers"),
+                     group.create_task(live.run(), name="live page")]
             if instance.routed:
                 tasks += [group.create_task(feeder.run(), name="gateway feeder"),
                           group.create_task(ingresses.run(), name="ingress feeder")]

@@ -1,43 +1,66 @@
-"""Who may speak to this API: the bearer of its token, through this machine's own addresses, and no web page.
+"""Who may speak to this API: the bearer of its token, through this machine's own addresses, and no web page but ours.
 
 The Host check is against DNS rebinding, the Origin check against pages in a person's browser. The token is compared
-in constant time and is never taken from a URL.
+in constant time and is never taken from a URL. The live page has a session instead, which may do little (``sessions``);
+a cookie alone does nothing: what it asks for must come from the page itself.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from testbed.errors import Forbidden, Unauthorized
+from testbed.server.sessions import PAGE, PAGE_HEADER, session_may
 
 HEALTH_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
+ENTER = f"{PAGE}enter"  # judges its one-time token itself
 _OWN_NAMES = ("127.0.0.1", "localhost", "::1", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
               "kubernetes.default.svc.cluster.local")
+_OWN_SITES = (None, "none", "same-origin")  # Sec-Fetch-Site: servers on other ports of this machine are "same-site"
 
 
 class Gatekeeper:
-    """``addresses``: more hosts this API is known by (the ``kubernetes`` Service's address)."""
+    """``addresses``: more hosts this API is known by (the ``kubernetes`` Service's address). ``has_session``: whether
+    a Cookie header opens the page; without it nothing but the token does."""
 
-    def __init__(self, token: str, addresses: Iterable[str] = ()) -> None:
+    def __init__(
+        self, token: str, addresses: Iterable[str] = (), *, has_session: Callable[[str], bool] = lambda cookies: False,
+    ) -> None:
         if len(token) < 16:
             raise ValueError("a token has at least 16 characters")
         self._token = token.encode()
         self._hosts = frozenset((*_OWN_NAMES, *addresses))
+        self._has_session = has_session
 
-    def check(self, path: str, headers: Mapping[str, str]) -> None:
-        """Raises: Forbidden (host, origin), Unauthorized (token)."""
+    def check(self, method: str, path: str, headers: Mapping[str, str]) -> None:
+        """Raises: Forbidden (host, origin, what a page may not do), Unauthorized (neither token nor session)."""
         host = headers.get("Host", "")
         if _without_port(host).lower() not in self._hosts:
             raise Forbidden("this API is not known by that host name")
         origin = headers.get("Origin")
         if origin is not None and origin.lower() != f"https://{host.lower()}":
             raise Forbidden("requests from other origins are refused")
-        if path in HEALTH_PATHS:
+        if path in HEALTH_PATHS or path == ENTER:
             return
-        scheme, _, given = headers.get("Authorization", "").partition(" ")
+        if "Authorization" in headers or not self._has_session(headers.get("Cookie", "")):
+            self._check_token(headers.get("Authorization", ""))
+        else:
+            _check_session(method, path, headers)
+
+    def _check_token(self, authorization: str) -> None:
+        scheme, _, given = authorization.partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("utf-8", "replace"), self._token):
             raise Unauthorized("Unauthorized")
+
+
+def _check_session(method: str, path: str, headers: Mapping[str, str]) -> None:
+    if headers.get("Sec-Fetch-Site") not in _OWN_SITES:
+        raise Unauthorized("Unauthorized")  # as if the browser had not sent the cookie
+    if not session_may(method, path):
+        raise Forbidden("the live page may look, kill a pod and cut a node's power, nothing else")
+    if method == "POST" and (headers.get(PAGE_HEADER) != "1" or headers.get("Origin") is None):
+        raise Forbidden("only the live page itself may ask for that")
 
 
 def _without_port(host: str) -> str:

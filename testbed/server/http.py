@@ -6,7 +6,6 @@ as a ``Status``.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +27,9 @@ from testbed.server import discovery, openapi, usage
 from testbed.server.agents import Agents
 from testbed.server.answers import error_answer, json_answer, list_answer, object_answer, text_answer
 from testbed.server.authentication import Gatekeeper
+from testbed.server.bodies import read_body
 from testbed.server.negotiation import parse_body, wanted_form
+from testbed.server.own_paths import LIVE, OwnPaths
 from testbed.server.paths import Target, parse_path
 from testbed.server.registry import Registry
 from testbed.server.streaming import WatchAnswer
@@ -37,7 +38,6 @@ from testbed.server.writing import Writer
 Json = dict[str, Any]
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
-BODY_DEADLINE_S = 10.0
 MAX_IN_FLIGHT = 400
 MAX_WATCHES = 1000
 MAX_STREAMS = 200  # followed logs, exec
@@ -50,20 +50,16 @@ VERSION: Json = {
 _log = logging.getLogger(__name__)
 
 
-class PayloadTooLarge(ApiError):
-    code, reason = 413, "RequestEntityTooLarge"
-
-
 class Face:
     """``metrics``: makes the body of ``/metrics``; ``agents``: None where there are no nodes (tests of the API
-    alone)."""
+    alone); ``own``: the live page and what else Kubernetes' API has not."""
 
     def __init__(
         self, registry: Registry, gatekeeper: Gatekeeper, *, agents: Agents | None = None, address: str = "127.0.0.1",
-        metrics: Callable[[], tuple[bytes, str]] | None = None,
+        metrics: Callable[[], tuple[bytes, str]] | None = None, own: OwnPaths | None = None,
     ) -> None:
         self._registry, self._gatekeeper, self._agents, self._address = registry, gatekeeper, agents, address
-        self._metrics = metrics
+        self._metrics, self._own = metrics, own
         self._writer = Writer(registry)
         self._usages = usage.Usages(registry, agents)
         self._counts = {"request": 0, "watch": 0, "stream": 0}
@@ -72,10 +68,10 @@ class Face:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            self._gatekeeper.check(request.path, request.headers)
+            self._gatekeeper.check(request.method, request.path, request.headers)
             return await self._limited(request)
         except ApiError as error:
-            return error_answer(error)
+            return OwnPaths.refusal(request, error)
         except TestbedError as error:  # the disk is full, the database cannot be written
             _log.error("%s %s: %s", request.method, request.path, error)
             return error_answer(ApiError(f"Internal error occurred: {error.message}", hint=error.hint))
@@ -95,6 +91,8 @@ class Face:
             self._counts[kind] -= 1
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self._own is not None and (answer := await self._own.answer(request)) is not None:
+            return answer
         path = request.path.rstrip("/") or "/"
         target = parse_path(path)
         if target is not None and path.startswith(("/api/", "/apis/")):
@@ -227,36 +225,20 @@ class Face:
 
         Raises: BadRequest, PayloadTooLarge, UnsupportedMediaType.
         """
-        if request.headers.get("Content-Encoding", "identity") != "identity":
-            raise BadRequest("compressed bodies are not read")
-        if (request.content_length or 0) > MAX_BODY_BYTES:
-            raise _too_large()
-        content = bytearray()
-        try:
-            async with asyncio.timeout(BODY_DEADLINE_S):
-                async for chunk in request.content.iter_any():
-                    content += chunk
-                    if len(content) > MAX_BODY_BYTES:
-                        raise _too_large()
-        except TimeoutError:
-            raise BadRequest(f"the body did not arrive within {BODY_DEADLINE_S:.0f} s") from None
+        content = await read_body(request, MAX_BODY_BYTES)
         if not content:
             if request.method == "DELETE":
                 return {}, ()
             raise BadRequest("the body is empty")
         self._writer.check_media(request.method, request.headers.get("Content-Type", ""))
-        return parse_body(bytes(content))
-
-
-def _too_large() -> PayloadTooLarge:
-    return PayloadTooLarge(f"Request entity too large: limit is {MAX_BODY_BYTES}")
+        return parse_body(content)
 
 
 def _kind_of(request: web.BaseRequest) -> tuple[str, int]:
     query = request.query
     if _flag(query.get("watch")):
         return "watch", MAX_WATCHES
-    if _flag(query.get("follow")) or request.headers.get("Upgrade"):
+    if _flag(query.get("follow")) or request.headers.get("Upgrade") or request.path == LIVE:
         return "stream", MAX_STREAMS
     return "request", MAX_IN_FLIGHT
 

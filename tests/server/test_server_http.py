@@ -15,8 +15,8 @@ from server_world import deployment, pod, service
 
 from testbed.api import resources as r
 from testbed.errors import Gone, UsageError
+from testbed.server import bodies, serving
 from testbed.server import http as face_module
-from testbed.server import serving
 from testbed.server.authentication import Gatekeeper
 from testbed.server.discovery import AGGREGATED
 from testbed.server.kubeconfig import write_kubeconfig
@@ -160,7 +160,7 @@ async def test_compressed_bodies_are_not_unpacked(world: World) -> None:
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(face_module, "BODY_DEADLINE_S", 0.1)
+    monkeypatch.setattr(bodies, "DEADLINE_S", 0.1)
 
     async def slow() -> AsyncIterator[bytes]:
         yield b"{"

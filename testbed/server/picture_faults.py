@@ -1,0 +1,46 @@
+"""Faults in the picture: how far an injection is, whom it hits, why it was refused. Pure.
+
+Everything comes from the fault object, in the form in which Chaos Mesh writes its status (chaos-mesh
+api/v1alpha1/status.go); the chaos daemon's own conditions carry a reason and a message beside.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from testbed.api.labels import DISRUPTION, RUN
+from testbed.server.picture import FaultPart, condition, status_of
+
+Json = dict[str, Any]
+
+
+def fault(obj: Json) -> FaultPart:
+    meta, records = obj["metadata"], _records(obj)
+    labels = meta.get("labels") or {}
+    done = [event["timestamp"] for record in records for event in record.get("events") or ()
+            if event.get("type") == "Succeeded" and event.get("timestamp")]
+    return {
+        "kind": obj.get("kind", ""), "action": (obj.get("spec") or {}).get("action") or "", "phase": phase(obj),
+        "targets": [str(record.get("id", "")) for record in records],
+        "nodes": sorted({str(record["node"]) for record in records if record.get("node")}),
+        "message": next((item["message"] for kind in ("Selected", "AllInjected")
+                         if (item := condition(obj, kind)).get("message")), ""),
+        "since": max(done, default=meta.get("creationTimestamp") or ""),
+        "step": labels.get(DISRUPTION, ""), "run": labels.get(RUN, ""),
+    }
+
+
+def phase(obj: Json) -> str:
+    """``Refused``: nothing was done; ``Failed``: it was tried, and is not in effect."""
+    if condition(obj, "AllRecovered").get("status") == "True":
+        return "Recovered"
+    selected, injected = condition(obj, "Selected"), condition(obj, "AllInjected")
+    if selected.get("status") == "False" and selected.get("reason"):
+        return "Refused"
+    if injected.get("status") == "True":
+        return "Injected"
+    return "Failed" if injected.get("reason") == "NotInEffect" else "Injecting"
+
+
+def _records(obj: Json) -> list[Json]:
+    return list((status_of(obj).get("experiment") or {}).get("containerRecords") or ())
