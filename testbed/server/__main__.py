@@ -80,8 +80,9 @@ async def run(instance: Instance) -> None:
     sessions = PageSessions(_token(instance), f"testbed-page-{instance.id}", SystemClock(), secrets.token_bytes)
     live = Live(registry, lambda: cluster(instance, registry.clock.now()))
     gatekeeper = Gatekeeper(_token(instance), [instance.kubernetes_service_address], has_session=sessions.has_session)
+    own = OwnPaths(sessions, live, MonitoringPaths(registry, instance).routes)
     face = Face(registry, gatekeeper, agents=agents, address=f"127.0.0.1:{instance.api_port}",
-                metrics=exposition(registry, control), own=OwnPaths(sessions, live, MonitoringPaths(registry, instance).routes))
+                metrics=exposition(registry, control), own=own)
     runner = await serve(face.handle, "127.0.0.1", instance.api_port, certificate=instance.certificate,
                          key=instance.certificate_key)
     _log.info("serving %s on 127.0.0.1:%d, revision %d", instance.name, instance.api_port, registry.store.revision)
