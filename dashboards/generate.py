@@ -1,41 +1,50 @@
 """Writes the dashboards as Grafana's classic JSON, which every Grafana from 10 on provisions from files.
 
-    python dashboards/generate.py            writes them
+    python dashboards/generate.py            writes them, and removes those that are none any more
     python dashboards/generate.py --check    says which are out of date, and ends with 1
 """
 
 from __future__ import annotations
 
-import json
+import argparse
 import sys
 from pathlib import Path
 
+from experiment import experiment
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from internals import internals
+from nodes import nodes
 from overview import overview
+from rollouts import rollouts
 
-FOLDER = Path(__file__).resolve().parent / "grafana"
-DASHBOARDS = {"overview.json": overview}
+DASHBOARDS = {"overview.json": overview, "experiment.json": experiment, "nodes.json": nodes,
+              "rollouts.json": rollouts, "internals.json": internals}
 
 
 def rendered() -> dict[str, str]:
     """File name -> text."""
-    return {name: json.dumps(json.loads(JSONEncoder(sort_keys=True, indent=2).encode(make().build())), sort_keys=True,
-                             indent=1, ensure_ascii=False) + "\n" for name, make in DASHBOARDS.items()}
+    encoder = JSONEncoder(sort_keys=True, indent=1, ensure_ascii=False)
+    return {name: encoder.encode(make()) + "\n" for name, make in DASHBOARDS.items()}
 
 
 def main() -> int:
-    stale = []
-    for name, text in rendered().items():
-        file = FOLDER / name
-        if file.is_file() and file.read_text() == text:
-            continue
-        stale.append(name)
-        if "--check" not in sys.argv:
-            FOLDER.mkdir(exist_ok=True)
-            file.write_text(text)
-    if "--check" in sys.argv and stale:
-        sys.stderr.write("out of date: " + ", ".join(stale) + " (run: make dashboards)\n")
-        return 1
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--folder", type=Path, default=Path(__file__).resolve().parent / "grafana")
+    arguments = parser.parse_args()
+    wanted = rendered()
+    there = {file.name: file.read_text() for file in arguments.folder.glob("*.json")}
+    stale = sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name))
+    if arguments.check:
+        if stale:
+            sys.stderr.write("out of date: " + ", ".join(stale) + " (run: make dashboards)\n")
+        return int(bool(stale))
+    arguments.folder.mkdir(exist_ok=True)
+    for name in stale:
+        if name in wanted:
+            (arguments.folder / name).write_text(wanted[name])
+        else:
+            (arguments.folder / name).unlink()
     return 0
 
 

@@ -1,94 +1,107 @@
-"""The dashboard Overview: is anything broken now, can Services answer, does it heal, and is the testbed itself well.
+"""The dashboard Overview: is anything broken now, which workload and Service is hurt, and does it heal.
 
-Everything in it comes from ``/metrics`` of the API and of the agents. What users met is measured by the pulse and told
-in the report of a run: a scrape a second is too coarse for it.
+What a run measured is the dashboard Experiment's, and the report's: a look a second is too coarse for a verdict.
 """
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders import dashboard as builders
-from panels import GOOD_WHEN_FULL, GOOD_WHEN_ZERO, NEUTRAL, graph, number, query, skeleton, states
+from typing import Any
 
-NS = 'namespace=~"$namespace"'
+from boards import board, to_board
+from grafana_foundation_sdk.models import dashboard
+from panels import GOOD_WHEN_FULL, GOOD_WHEN_ZERO, NO_COLOUR, WORTH_A_LOOK, graph, listing, number, states
+from queries import (
+    ASKED_FOR,
+    NAMESPACE,
+    READY,
+    UPDATED,
+    increase,
+    of,
+    query,
+    restarts_by_workload,
+    workloads,
+)
+from shared import endpoints_by_state, failed_probes, node_conditions, ready_nodes, requests_by_outcome, restarts
+
+NO_WORKLOAD = "no workload asks for replicas"
 
 
-def overview() -> builders.Dashboard:
-    board = skeleton("Testbed / Overview", "testbed-overview",
-                     "Faults in force, what they do to Services and workloads, and how the cluster heals.")
-    for title, panels in (("Now", now()), ("Faults and Services", services()), ("Workloads", workloads()),
-                          ("Nodes", nodes()), ("The testbed itself", ourselves())):
-        board = board.with_row(builders.Row(title))
-        for panel in panels:
-            board = board.with_panel(panel)
-    return board
+def overview() -> dashboard.Dashboard:
+    return board(
+        "testbed-overview", "Overview", "Health of every workload, Service and node at a glance, what is being broken "
+        "now, and how the cluster heals.", ("namespace",),
+        (("Now", now()), ("Workloads", of_workloads()), ("Services", services()), ("Healing", healing()),
+         ("Nodes and alerts", nodes_and_alerts())))
 
 
-def now() -> list:
+def now() -> list[Any]:
+    experiment = to_board("testbed-experiment", "Experiment")
     return [
-        number("Faults in force", "Injections that hold at this moment.", "sum(testbed_fault_active{})",
-               steps=((None, "green"), (1.0, "orange"))),
-        number("Ready replicas", "Ready replicas, as part of those that Deployments ask for.",
-               f"sum(kube_deployment_status_replicas_ready{{{NS}}}) / sum(kube_deployment_spec_replicas{{{NS}}})",
-               unit="percentunit", steps=GOOD_WHEN_FULL, none="no Deployment"),
-        number("Endpoints out of rotation", "Addresses behind Services that get no new request.",
-               'sum(testbed_endpoints{state!="ready"})', steps=GOOD_WHEN_ZERO),
-        number("Restarts", "Container restarts in the range shown.",
-               f"sum(increase(kube_pod_container_status_restarts_total{{{NS}}}[$__range]))", steps=NEUTRAL),
-        number("Ready nodes", "Nodes whose condition Ready is true, as part of all nodes.",
-               'sum(kube_node_status_condition{condition="Ready", status="true"}) / count(kube_node_info{})',
-               unit="percentunit", steps=GOOD_WHEN_FULL, none="no node"),
-        number("Injections", "Injections in the range shown.", "sum(increase(testbed_faults_total{}[$__range]))",
-               steps=NEUTRAL),
+        number("Experiments running", "Runs that are under way.", f"sum({of('testbed_experiment_running')})",
+               steps=NO_COLOUR, link=experiment),
+        number("Faults in force", "Injections that hold at this moment.", f"sum({of('testbed_fault_active')})",
+               steps=WORTH_A_LOOK, link=experiment),
+        number("Alerts firing", "Alerts of the testbed's rules; what each means is in the runbooks.",
+               f"sum({of('ALERTS', alertstate='firing')})", steps=GOOD_WHEN_ZERO),
+        number("Ready replicas", "Ready replicas of all workloads, as part of those asked for.",
+               f"sum({of(READY, NAMESPACE)}) / sum({of(ASKED_FOR, NAMESPACE)})", unit="percentunit",
+               steps=GOOD_WHEN_FULL, none=NO_WORKLOAD,
+               link=to_board("testbed-rollouts", "Rollouts", "${namespace:queryparam}")),
+        ready_nodes(link=to_board("testbed-nodes", "Nodes and containers")),
+        number("Restarts", "Container restarts within the time shown.",
+               f"sum({increase('kube_pod_container_status_restarts_total', NAMESPACE)})",
+               steps=WORTH_A_LOOK, whole_range=True),
     ]
 
 
-def services() -> list:
+def of_workloads() -> list[Any]:
+    ready, asked_for = workloads(READY), f"({workloads(ASKED_FOR)} > 0)"
     return [
-        states("Fault windows", "Each injection for as long as it holds.", query("testbed_fault_active{}",
-               "{{fault}} {{target}}"), texts={"0": ("off", "transparent"), "1": ("in force", "red")}),
-        graph("Endpoints by state", "Addresses behind Services: only ready ones get new requests.",
-              query("sum by (state) (testbed_endpoints{})", "{{state}}"), stacked=True),
-        graph("Failed probes", "Probe failures per second, by kind, as the agents saw them.",
-              query("sum by (probe) (rate(testbed_probe_failures_total{}[$__rate_interval]))", "{{probe}}"),
-              unit="ops"),
+        states("Health of workloads", "Whether all, some or none of the replicas asked for are ready. Workloads scaled "
+               "to zero are left out.",
+               query(f"({ready} >= bool {asked_for}) + ({ready} > bool 0)", "{{namespace}} {{workload}}"),
+               texts=("none ready", "some ready", "all ready"), none=NO_WORKLOAD, height=8),
+        listing("All workloads", "Deployments, StatefulSets and DaemonSets. Restarts are those of the time shown, of "
+                "pods that are there now.", {
+                    "Asked for": (workloads(ASKED_FOR), "short", None),
+                    "Ready": (ready, "short", None),
+                    "Updated": (workloads(UPDATED), "short", None),
+                    "Ready share": (f"{ready} / {asked_for}", "percentunit", GOOD_WHEN_FULL),
+                    "Restarts": (restarts_by_workload(), "short", WORTH_A_LOOK),
+                }, {"namespace": "Namespace", "workload": "Workload"}, none="no workload"),
     ]
 
 
-def workloads() -> list:
+def services() -> list[Any]:
+    by = "by (namespace, endpointslice)"
+    answering = of("kube_endpointslice_endpoints", NAMESPACE, ready="true")
+    known = of("kube_endpointslice_info", NAMESPACE)
     return [
-        graph("Replicas ready and asked for", "Lost redundancy is the gap between the two.",
-              query(f"sum by (deployment) (kube_deployment_status_replicas_ready{{{NS}}})", "{{deployment}} ready"),
-              query(f"sum by (deployment) (kube_deployment_spec_replicas{{{NS}}})", "{{deployment}} asked for")),
+        states("Services that can answer", "Whether an EndpointSlice has at least one ready endpoint.",
+               query(f"(count {by} ({answering}) or 0 * count {by} ({known})) > bool 0",
+                     "{{namespace}} {{endpointslice}}"),
+               texts=("no ready endpoint", "answers"), none="no Service"),
+        endpoints_by_state(8), requests_by_outcome(8), failed_probes(8),
+    ]
+
+
+def healing() -> list[Any]:
+    return [
+        restarts(8),
+        graph("Waiting containers", "Containers that do not run, by reason: CrashLoopBackOff, ContainerCreating, ...",
+              query(f"sum by (reason) ({of('kube_pod_container_status_waiting_reason', NAMESPACE)})", "{{reason}}"),
+              span=8, none="no container waits"),
         graph("Pods by phase", "All pods, by phase.",
-              query(f"sum by (phase) (kube_pod_status_phase{{{NS}}})", "{{phase}}"), stacked=True),
-        graph("Restarts over time", "Container restarts per second, by pod.",
-              query("sum by (pod, container) "
-                    f"(rate(kube_pod_container_status_restarts_total{{{NS}}}[$__rate_interval])) > 0",
-                    "{{pod}} {{container}}"), unit="ops"),
-        graph("Waiting containers", "Containers that do not run, by reason (CrashLoopBackOff, ContainerCreating, ...).",
-              query(f"sum by (reason) (kube_pod_container_status_waiting_reason{{{NS}}})", "{{reason}}")),
+              query(f"sum by (phase) ({of('kube_pod_status_phase', NAMESPACE)})", "{{phase}}"), stacked=True, span=8,
+              none="no pod", states=("Running", "Pending", "Succeeded", "Failed", "Unknown")),
     ]
 
 
-def nodes() -> list:
+def nodes_and_alerts() -> list[Any]:
     return [
-        states("Nodes ready", "Condition Ready of each node.",
-               query('max by (node) (kube_node_status_condition{condition="Ready", status="true"})', "{{node}}"),
-               texts={"0": ("not ready", "red"), "1": ("ready", "green")}),
-        graph("CPU by pod", "Cores that containers use.",
-              query(f"sum by (pod) (rate(container_cpu_usage_seconds_total{{{NS}}}[$__rate_interval]))", "{{pod}}"),
-              unit="short", stacked=True),
-        graph("Memory by pod", "Working set of containers.",
-              query(f"sum by (pod) (container_memory_working_set_bytes{{{NS}}})", "{{pod}}"),
-              unit="bytes", stacked=True),
-    ]
-
-
-def ourselves() -> list:
-    reconcile = "sum by (le, controller) (rate(testbed_reconcile_duration_seconds_bucket{}[$__rate_interval]))"
-    return [
-        graph("Work queues", "Objects that wait for their controller.",
-              query("sum by (controller) (testbed_workqueue_depth{})", "{{controller}}")),
-        graph("Reconcile time", "Quantile 0.95 of one pass, by controller.",
-              query(f"histogram_quantile(0.95, {reconcile})", "{{controller}}"), unit="s"),
+        node_conditions(12),
+        states("Alerts", "Each alert for as long as it fires. Needs the testbed's alerting rules.",
+               query(f"max by (alertname, namespace, deployment, node) ({of('ALERTS', alertstate='firing')})",
+                     "{{alertname}} {{namespace}} {{deployment}}{{node}}"),
+               texts=("off", "firing"), none="no alert has fired", span=12),
     ]

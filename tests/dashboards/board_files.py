@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -20,6 +21,8 @@ PROMTOOL = which("promtool") or next((str(path) for path in [ROOT / ".tools/bin/
 needs_promtool = pytest.mark.skipif(not PROMTOOL, reason="promtool is not here: make tools")
 every_board = pytest.mark.parametrize("board", [json.loads(file.read_text()) for file in FILES],
                                       ids=[file.stem for file in FILES])
+_SELECTOR = re.compile(r"([a-zA-Z_:][\w:]*)?\{((?:[^{}\"]|\"[^\"]*\")*)\}(\[[^\]]*\])?")
+_MATCHER = re.compile(r"(\w+)\s*(=~|!~|!=|=)\s*\"([^\"]*)\"")
 
 
 def promtool(*arguments: str) -> None:
@@ -29,19 +32,67 @@ def promtool(*arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@dataclass(frozen=True)
+class Selector:
+    """``metrics``: the names it selects. ``matchers``: label -> operator and value. ``window``: of a range, else ""."""
+
+    metrics: tuple[str, ...]
+    matchers: dict[str, tuple[str, str]]
+    window: str
+    wrapped_in: str
+
+
 def panels(board: Json) -> list[Json]:
     """All panels but rows, those of closed rows included."""
     every = [inner for panel in board["panels"] for inner in [panel, *panel.get("panels", [])]]
     return [panel for panel in every if panel["type"] != "row"]
 
 
-def expressions(board: Json) -> Iterator[str]:
+def variables(board: Json) -> list[Json]:
+    """Those whose values are asked for."""
+    return [variable for variable in board["templating"]["list"] if variable["type"] == "query"]
+
+
+def annotations(board: Json) -> list[Json]:
+    return list(board["annotations"]["list"])
+
+
+def variable_series(variable: Json) -> str:
+    """The series that have the variable's values: of ``label_values(SERIES, LABEL)``."""
+    found = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"])
+    assert found, variable["query"]
+    return found[1]
+
+
+def expressions(board: Json) -> Iterator[tuple[str, str]]:
+    """(who asks, PromQL) of everything that Prometheus is asked."""
     for panel in panels(board):
-        yield from (target["expr"] for target in panel["targets"])
-    yield from (annotation["expr"] for annotation in board["annotations"]["list"] if "expr" in annotation)
+        yield from ((f"panel {panel['title']}", target["expr"]) for target in panel["targets"])
+    yield from ((f"annotation {annotation['name']}", annotation["expr"]) for annotation in annotations(board))
+    yield from ((f"variable {variable['name']}", variable_series(variable)) for variable in variables(board))
 
 
-def plain(expression: str) -> str:
-    """With every variable at All, as Grafana would send it."""
-    text = expression.replace("$__rate_interval", "5s").replace("$__range", "15m")
-    return re.sub(r'"\$\w+"', '".+"', text)
+def selectors(expression: str) -> list[Selector]:
+    """Every selector of an expression; one without braces is said to be none."""
+    found = []
+    for match in _SELECTOR.finditer(expression):
+        matchers = {label: (operator, value) for label, operator, value in _MATCHER.findall(match[2])}
+        names = (match[1],) if match[1] else tuple(matchers.pop("__name__")[1].split("|"))
+        function = re.search(r"(\w+)\($", expression[: match.start()])
+        found.append(Selector(names, matchers, (match[3] or "").strip("[]"), function[1] if function else ""))
+    return found
+
+
+def naked(expression: str) -> list[str]:
+    """Words that can only be metrics without braces."""
+    text = re.sub(r"\"[^\"]*\"", "", _SELECTOR.sub("", expression))
+    text = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", "", text)
+    text = re.sub(r"\boffset \$__range\b", "", text)
+    return [word for word in re.findall(r"\b[a-zA-Z_:][\w:]*\b(?!\s*\()", text)
+            if word not in ("or", "and", "unless", "bool")]
+
+
+def plain(expression: str, window: str = "5s", whole: str = "15m", **chosen: str) -> str:
+    """As Grafana would send it: every variable at All, but for those ``chosen``."""
+    text = expression.replace("$__rate_interval", window).replace("$__range", whole)
+    return re.sub(r'"\$([a-z]+)"', lambda found: '"{}"'.format(chosen.get(found[1], ".+")), text)
