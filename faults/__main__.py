@@ -18,7 +18,10 @@ from pathlib import Path
 from faults.daemon import ChaosDaemon
 from faults.opening import daemon_of
 from testbed.api.instance import Instance, load_instance
+from testbed.api.process_logs import configure
 from testbed.errors import EnvironmentProblem, TestbedError
+
+log = logging.getLogger("chaos")
 
 _UNDO_WITHIN_S = 60.0
 
@@ -63,14 +66,14 @@ async def _until_told(daemon: ChaosDaemon) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _arguments(sys.argv[1:] if argv is None else argv)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    configure("chaos/undo" if options.undo else "chaos")
     try:
         return asyncio.run(_run(options))
     except TestbedError as error:
-        sys.stderr.write(f"chaos: {error}\n")
+        log.error("%s", error)
         return error.exit_code
     except TimeoutError:
-        sys.stderr.write("chaos: the undo did not end in time; the daemon and the holders go on trying\n")
+        log.error("the undo did not end in time; the daemon and the holders go on trying")
         return 8
 
 

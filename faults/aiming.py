@@ -22,6 +22,8 @@ from faults.ledger import Entry, Ledger
 from faults.protocol import SELECTED, Json, Refused, Tools
 from faults.registry import Registry, fault_name
 from faults.status import moved
+from faults.told import whom
+from testbed.api.process_logs import about
 from testbed.errors import EngineError, EngineUnavailable, EnvironmentProblem, InvalidInput, NoSuchContainer
 
 log = logging.getLogger("chaos")
@@ -77,10 +79,11 @@ class Aimer:
         held_s = fault.held_s(spec)
         held_s = refusals.duration_s(spec) if held_s is None else held_s
         deadline_ns = _now_ns() + int(held_s * 1e9) if held_s else 0
-        self._ledger.write(*(
-            Entry(f"{self._uid}-{index:04d}", self._uid, obj["kind"], metadata["namespace"], metadata["name"],
-                  fault.name, target, deadline_ns=deadline_ns)
-            for index, target in enumerate(targets)))
+        chosen = [Entry(f"{self._uid}-{index:04d}", self._uid, obj["kind"], metadata["namespace"], metadata["name"],
+                        fault.name, target, deadline_ns=deadline_ns) for index, target in enumerate(targets)]
+        self._ledger.write(*chosen)
+        for entry in chosen:
+            log.info("%s %s: is to hit %s", entry.kind, entry.name, entry.target.id, extra=about(**whom(entry)))
         return None
 
     async def look(self, obj: Json) -> tuple[list[Json], Problem | None]:
@@ -107,8 +110,10 @@ class Aimer:
         except Refused as error:
             return Followed(lost, problem=("Refused", f"it does not follow: {error}"))
         for entry, target in moves:
-            log.info("%s %s: follows from %s to %s", entry.kind, entry.name, entry.target.id, target.id)
-            self._ledger.write(moved(entry, target))
+            now = moved(entry, target)
+            log.info("%s %s: follows from %s to %s", entry.kind, entry.name, entry.target.id, target.id,
+                     extra=about(**whom(now)))
+            self._ledger.write(now)
         return Followed(lost, moved=bool(moves))
 
     async def has_ended(self, container: str, node: str = "") -> bool:

@@ -21,8 +21,10 @@ from faults.node_engines import NodeEngines, NoNodeEngines
 from faults.protocol import Json, Site, Tools
 from faults.registry import Registry
 from faults.schedule_keeper import ScheduleKeeper
+from faults.told import fault_id, whom
 from faults.worker import Worker
 from testbed.api.clock import WallClock
+from testbed.api.process_logs import about
 from testbed.api.resources import CUSTOM_RESOURCE_DEFINITIONS, NODES, PODS
 from testbed.client.events import EventRecorder
 from testbed.client.informer import Informer
@@ -88,8 +90,8 @@ class ChaosDaemon:
         """The entries as they stand afterwards; what is still ``active`` could not be taken back, and its last event
         says why. ``by_hand``: they are not injected again, although their fault object may still want them."""
 
-        def tell(reason: str, message: str, at_ns: int, warning: bool) -> None:
-            log.info("%s: %s", reason, message)
+        def tell(reason: str, message: str, at_ns: int, *, warning: bool, entry: Entry | None) -> None:
+            log.info("%s: %s", reason, message, extra=about(None, at_ns, **(whom(entry) if entry else {})))
 
         if by_hand:
             entries = [replace(entry, spent=True) for entry in entries]
@@ -154,7 +156,8 @@ class ChaosDaemon:
     def _start(self, kind: str, namespace: str, name: str, uid: str) -> None:
         resource = next((one for one in self._registry.kinds() if one.kind == kind), None)
         if resource is None:  # of a plug-in that is not installed any more
-            log.error("%s %s/%s: no fault serves this kind", kind, namespace, name)
+            log.error("%s %s/%s: no fault serves this kind", kind, namespace, name,
+                      extra=about(**fault_id(kind, namespace, name)))
             return
         worker = Worker(resource, namespace, name, uid, world=self, tools=self._tools, ledger=self._ledger,
                         surgeon=self._surgeon, registry=self._registry, recorder=self._recorder,

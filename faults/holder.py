@@ -26,6 +26,14 @@ _FREEZERS = ("/sys/fs/cgroup/freezer{0}/freezer.state", "/sys/fs/cgroup{0}/cgrou
              "/sys/fs/cgroup/unified{0}/cgroup.freeze")
 
 
+def say(message: str) -> None:
+    """A line of the log in the form of ``testbed.api.log_lines``, which must not be needed here."""
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    at = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds // 1000:06d}Z"
+    sys.stderr.write(json.dumps({"at": at, "ns": time.monotonic_ns(), "level": "WARNING", "process": "holder",
+                                 "logger": "holder", "message": message}) + "\n")
+
+
 def thaw(act: dict[str, Any]) -> None:
     """A cgroup that is gone needs no thaw. Raises: OSError when it may not."""
     for pattern in _FREEZERS:
@@ -49,7 +57,7 @@ def ask_room(act: dict[str, Any]) -> None:
     connection.sock.connect(act["socket"])
     answer = _ask(connection, act["method"], act["path"], act["body"], {"Content-Type": "application/json"})
     if answer is None:
-        sys.stderr.write(f"holder: {act['path']}: not known\n")
+        say(f"{act['path']}: not known")
 
 
 def _ask(connection: Any, method: str, path: str, body: Any, headers: dict[str, str]) -> Any:
@@ -118,7 +126,7 @@ def undo_all(spec: dict[str, Any], directory: Path) -> bool:
             except PermissionError:
                 hand_over(spec["id"], directory)
         except (OSError, ValueError, KeyError) as error:
-            sys.stderr.write(f"holder {spec['id']}: {act['do']}: {error}\n")
+            say(f"{act['do']} of {spec['id']}: {error}")
             done = False
     return done
 

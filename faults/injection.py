@@ -17,8 +17,10 @@ from faults.ledger import Entry, Ledger, Phase
 from faults.lifecycle import MAX_ATTEMPTS
 from faults.protocol import Aim, Fault, NotInEffect, Refused, Target, TargetGone, Tools
 from faults.registry import Registry
+from faults.told import Tell, whom
 from testbed.api.clock import WallClock
 from testbed.api.meta import format_time
+from testbed.api.process_logs import about
 from testbed.errors import PermissionMissing, TestbedError
 
 log = logging.getLogger("chaos")
@@ -27,8 +29,6 @@ _LOOK_S = 0.02  # between two looks whether an act has taken effect
 _UNDO_WITHIN_S = 10.0
 _UNDO_PATIENCE_S = 60.0  # of one undo; the power of a node comes back slowly
 _MOST_RETRY_S = 5.0
-
-Tell = Callable[[str, str, int, bool], None]  # reason, message, CLOCK_MONOTONIC ns, warning
 
 
 class Surgeon:
@@ -54,6 +54,7 @@ class Surgeon:
                 self._holders.end(entry.id, entry.holder)
             entry = await self._prepare(fault, entry, spec)
             entry = self._noted(entry, "Started", "Apply", "")
+            log.info("%s on %s begins", entry.injector, entry.target.id, extra=about(**whom(entry)))
             return self._injected(entry, await self._done_and_seen(fault, entry, wanted), tell)
         except (TestbedError, TimeoutError) as error:
             return await self._failed(fault, entry, error, tell)
@@ -110,7 +111,7 @@ class Surgeon:
             entry = replace(entry, deadline_ns=min(entry.deadline_ns, at_ns + int(sooner_s * 1e9)))
         entry = replace(entry, phase=Phase.INJECTED, injected_count=entry.injected_count + 1, attempts=0, retry_ns=0)
         entry = self._noted(entry, "Succeeded", "Apply", evidence, at_ns)
-        tell("Applied", f"{entry.injector} on {entry.target.id}: {evidence}", at_ns, False)
+        tell("Applied", f"{entry.injector} on {entry.target.id}: {evidence}", at_ns, warning=False, entry=entry)
         return entry
 
     async def _failed(self, fault: Fault, entry: Entry, error: Exception, tell: Tell) -> Entry:
@@ -125,7 +126,7 @@ class Surgeon:
             self._holders.end(entry.id, entry.holder)
         entry = replace(entry, attempts=attempts, spent=spent, phase=phase, retry_ns=self._retry_ns(attempts))
         entry = self._noted(entry, "Failed", "Apply", why)
-        tell("Failed", f"{entry.injector} on {entry.target.id}: {why}", self._now_ns(), True)
+        tell("Failed", f"{entry.injector} on {entry.target.id}: {why}", self._now_ns(), warning=True, entry=entry)
         return entry
 
     async def _clean(self, fault: Fault, entry: Entry) -> bool:
@@ -136,7 +137,7 @@ class Surgeon:
                 await fault.undo(self._tools, entry.plan)
                 return await fault.undone(self._tools, entry.plan)
         except (TestbedError, TimeoutError) as error:
-            log.warning("undo of %s on %s: %s", entry.injector, entry.target.id, error)
+            log.warning("undo of %s on %s: %s", entry.injector, entry.target.id, error, extra=about(**whom(entry)))
             return False
 
     # --- undoing
@@ -146,6 +147,7 @@ class Surgeon:
         if entry.phase is not Phase.UNDOING:
             entry = replace(entry, phase=Phase.UNDOING, attempts=0, retry_ns=0)
             self._ledger.write(entry)
+            log.info("undo of %s on %s begins", entry.injector, entry.target.id, extra=about(**whom(entry)))
         try:
             if not self._shared(fault, entry):
                 async with asyncio.timeout(_UNDO_PATIENCE_S):
@@ -155,14 +157,15 @@ class Surgeon:
             message = str(error) or "no answer in time"
             entry = replace(entry, attempts=entry.attempts + 1, retry_ns=self._retry_ns(entry.attempts + 1))
             entry = self._noted(entry, "Failed", "Recover", message)
-            tell("Failed", f"undo of {entry.injector} on {entry.target.id}: {message}", self._now_ns(), True)
+            tell("Failed", f"undo of {entry.injector} on {entry.target.id}: {message}", self._now_ns(), warning=True,
+                 entry=entry)
             return entry
         at_ns = self._now_ns()
         self._holders.end(entry.id, entry.holder)
         counted = entry.recovered_count + (1 if entry.injected_count > entry.recovered_count else 0)
         entry = replace(entry, phase=Phase.UNDONE, recovered_count=counted, holder=(0, 0), retry_ns=0, attempts=0)
         entry = self._noted(entry, "Succeeded", "Recover", "", at_ns)
-        tell("Recovered", f"{entry.injector} on {entry.target.id}", at_ns, False)
+        tell("Recovered", f"{entry.injector} on {entry.target.id}", at_ns, warning=False, entry=entry)
         return entry
 
     def _shared(self, fault: Fault, entry: Entry) -> bool:

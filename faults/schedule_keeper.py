@@ -16,7 +16,9 @@ from faults.crd import body_key
 from faults.kinds import SCHEDULE
 from faults.protocol import Json
 from faults.registry import Registry
+from faults.told import fault_id
 from testbed.api.clock import WallClock
+from testbed.api.process_logs import about
 from testbed.api.resources import ResourceType
 from testbed.client.events import EventRecorder
 from testbed.client.informer import Informer
@@ -64,7 +66,7 @@ class ScheduleKeeper:
                 try:
                     wait_s = min(wait_s, await self._look(item))
                 except ApiError as error:
-                    log.warning("Schedule %s: %s", item["metadata"]["name"], error)
+                    log.warning("Schedule %s: %s", item["metadata"]["name"], error, extra=about(**_id(item)))
                     wait_s = min(wait_s, _AGAIN_S)
             try:
                 async with asyncio.timeout(wait_s):
@@ -133,5 +135,8 @@ class ScheduleKeeper:
         if self._told.get(uid) == (reason, message):
             return
         self._told[uid] = (reason, message)
-        log.info("Schedule %s: %s: %s", item["metadata"]["name"], reason, message)
-        self._recorder.event(item, "Warning" if warning else "Normal", reason, message)
+        self._recorder.event(item, "Warning" if warning else "Normal", reason, message, whom=_id(item))
+
+
+def _id(item: Json) -> dict[str, str]:
+    return fault_id("Schedule", item["metadata"]["namespace"], item["metadata"]["name"])

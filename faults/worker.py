@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,8 @@ from faults.lifecycle import Act, Fault, Step
 from faults.protocol import Json, Tools
 from faults.registry import Registry
 from faults.status import status
+from faults.told import Tell, fault_id, whom
+from testbed.api.process_logs import about
 from testbed.api.resources import ResourceType
 from testbed.client.events import EventRecorder
 from testbed.errors import ApiError, NotFound, TestbedError
@@ -41,6 +43,7 @@ class Worker:
         ledger: Ledger, surgeon: Surgeon, registry: Registry, recorder: EventRecorder, abilities: Abilities,
     ) -> None:
         self.kind, self.namespace, self.name, self.uid = resource.kind, namespace, name, uid
+        self._id = fault_id(resource.kind, namespace, name)
         self._resource = resource
         self._world, self._tools, self._ledger, self._surgeon = world, tools, ledger, surgeon
         self._registry, self._recorder = registry, recorder
@@ -66,7 +69,7 @@ class Worker:
             except TimeoutError:  # a write that got no answer: meanwhile an undo has become due, which comes first
                 continue
             except (ApiError, TestbedError) as error:
-                log.warning("%s %s/%s: %s", self.kind, self.namespace, self.name, error)
+                log.warning("%s %s/%s: %s", self.kind, self.namespace, self.name, error, extra=about(**self._id))
                 until_s = min(loop.time() + _AGAIN_S, self._next_due_s() or loop.time() + _AGAIN_S)
             await self._sleep(until_s)
 
@@ -185,7 +188,7 @@ class Worker:
         tell = self._teller(found if isinstance(found, dict) else None)
         for entry in fallen:
             tell("Failed", f"{entry.injector} on {entry.target.id}: the container that held it has ended; once more",
-                 self._now_ns(), True)
+                 self._now_ns(), warning=True, entry=entry)
         if fallen:
             self._ledger.write(*(replace(entry, phase=Phase.PREPARED) for entry in fallen))
         return bool(fallen)
@@ -210,16 +213,15 @@ class Worker:
             return
         self._problem = problem
         if problem:
-            log.info("%s %s/%s: %s: %s", self.kind, self.namespace, self.name, *problem)
-            self._teller(found)(problem[0], problem[1], self._now_ns(), True)
+            self._teller(found)(problem[0], problem[1], self._now_ns(), warning=True, entry=None)
 
-    def _teller(self, found: Json | None) -> Callable[[str, str, int, bool], None]:
-        about = found or {"apiVersion": self._resource.api_version, "kind": self.kind,
-                          "metadata": {"name": self.name, "namespace": self.namespace, "uid": self.uid}}
+    def _teller(self, found: Json | None) -> Tell:
+        obj = found or {"apiVersion": self._resource.api_version, "kind": self.kind,
+                        "metadata": {"name": self.name, "namespace": self.namespace, "uid": self.uid}}
 
-        def tell(reason: str, message: str, at_ns: int, warning: bool) -> None:
-            log.info("%s %s: %s: %s", self.kind, self.name, reason, message)
-            self._recorder.event(about, "Warning" if warning else "Normal", reason, message, monotonic_ns=at_ns)
+        def tell(reason: str, message: str, at_ns: int, *, warning: bool, entry: Entry | None) -> None:
+            self._recorder.event(obj, "Warning" if warning else "Normal", reason, message, monotonic_ns=at_ns,
+                                 whom=self._id if entry is None else whom(entry))
 
         return tell
 

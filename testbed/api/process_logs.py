@@ -35,7 +35,7 @@ def configure(process: str, *, stream: TextIO | None = None, **fields: str) -> N
     sys.excepthook = _last_words
 
 
-def about(obj: Mapping[str, Any] | None = None, *, ns: int | None = None, **fields: str) -> dict[str, Any]:
+def about(obj: Mapping[str, Any] | None = None, ns: int | None = None, /, **fields: str) -> dict[str, Any]:
     """For ``extra``: whom a line is about.
 
     Args:

@@ -96,7 +96,7 @@ class EventRecorder:
                 return
             more = f" ({left_out} more of these before)" if left_out else ""
         self._log.log(logging.WARNING if grave else logging.INFO, "%s: %s%s", body["reason"], body["message"], more,
-                      extra=about(obj, ns=event.monotonic_ns, **{REASON: body["reason"], **whom}))
+                      extra=about(obj, event.monotonic_ns, **{REASON: body["reason"], **whom}))
 
     def _build(
         self, obj: Mapping[str, Any], reason: str, message: str, kind: str, field_path: str, now: datetime, at_ns: int,

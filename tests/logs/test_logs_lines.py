@@ -75,7 +75,7 @@ def test_a_record_carries_its_process_whom_it_is_about_and_its_trace() -> None:
     configure("agent/node-1", stream=stream, node="node-1")
     log = logging.getLogger("testbed.node")
     log.info("pod %s", "web-1", extra=about(POD, container_id="c1"))
-    log.info("moved", extra=about(node="node-2", ns=5))
+    log.info("moved", extra=about(None, 5, node="node-2"))
     try:
         raise ValueError("no such\nthing")
     except ValueError:
