@@ -32,12 +32,13 @@ from testbed.server.authentication import Gatekeeper
 from testbed.server.bootstrap import ensure_system_objects
 from testbed.server.http import Face
 from testbed.server.live import Live
-from testbed.server.metrics import exposition
+from testbed.server.metrics import Exposition
 from testbed.server.monitoring_paths import MonitoringPaths
 from testbed.server.own_paths import OwnPaths
 from testbed.server.page_sessions import PageSessions
 from testbed.server.picture import cluster
 from testbed.server.registry import Registry
+from testbed.server.request_counts import RequestCounts
 from testbed.server.serving import serve
 from testbed.server.tokens import signing_key
 from testbed.server.usage import Usages
@@ -81,8 +82,10 @@ async def run(instance: Instance) -> None:
     live = Live(registry, lambda: cluster(instance, registry.clock.now()))
     gatekeeper = Gatekeeper(_token(instance), [instance.kubernetes_service_address], has_session=sessions.has_session)
     own = OwnPaths(sessions, live, MonitoringPaths(registry, instance).routes)
-    face = Face(registry, gatekeeper, agents=agents, address=f"127.0.0.1:{instance.api_port}",
-                metrics=exposition(registry, control), own=own)
+    requests = RequestCounts()
+    metrics = Exposition(registry, control, requests)
+    face = Face(registry, gatekeeper, agents=agents, address=f"127.0.0.1:{instance.api_port}", metrics=metrics, own=own,
+                requests=requests)
     runner = await serve(face.handle, "127.0.0.1", instance.api_port, certificate=instance.certificate,
                          key=instance.certificate_key)
     _log.info("serving %s on 127.0.0.1:%d, revision %d", instance.name, instance.api_port, registry.store.revision)
@@ -103,6 +106,7 @@ async def run(instance: Instance) -> None:
         await recorder.close()
         await ingress_recorder.close()
         await agents.close()
+        await metrics.close()
         registry.store.close()
         _log.info("stopped")
 

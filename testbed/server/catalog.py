@@ -21,9 +21,12 @@ class Catalog:
     def __iter__(self) -> Iterator[Served]:
         return iter(self._served.values())
 
+    def get(self, group: str, version: str, plural: str) -> Served | None:
+        return self._served.get((group, version, plural))
+
     def find(self, group: str, version: str, plural: str) -> Served:
         """Raises: NotFound in the API server's words for an unknown path."""
-        served = self._served.get((group, version, plural))
+        served = self.get(group, version, plural)
         if served is None:
             raise NotFound("the server could not find the requested resource")
         return served

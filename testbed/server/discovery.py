@@ -1,4 +1,4 @@
-"""Which kinds there are, as clients ask for it: aggregated (one document) and legacy (one per group).
+"""Which kinds there are, as clients ask for it: aggregated (one document) and legacy (one per group); which version.
 
 Sources: kubernetes apiserver pkg/endpoints/discovery/aggregated, apimachinery metav1 APIResourceList.
 """
@@ -15,6 +15,12 @@ Json = dict[str, Any]
 
 VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+VERSION: Json = {
+    "major": "1", "minor": "32", "gitVersion": "v1.32.0+testbed", "gitCommit": "", "gitTreeState": "clean",
+    "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "", "platform": "linux/amd64",
+}
+
+
 @dataclass(frozen=True)
 class _Unstored:
     """A resource that is served and not stored."""
@@ -34,6 +40,7 @@ _UNSTORED = (
     _Unstored("metrics.k8s.io", "v1beta1", "nodes", "", "NodeMetrics", False, ("get", "list")),
     _Unstored("metrics.k8s.io", "v1beta1", "pods", "", "PodMetrics", True, ("get", "list")),
 )
+UNSTORED = frozenset((item.group, item.plural) for item in _UNSTORED)
 # subresource → (verbs, group, version, kind) where they are not the resource's own
 _SUBRESOURCES: dict[str, tuple[list[str], str, str, str]] = {
     "status": (["get", "patch", "update"], "", "", ""),

@@ -6,6 +6,7 @@ as a ``Status``.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +33,7 @@ from testbed.server.negotiation import parse_body, wanted_form
 from testbed.server.own_paths import LIVE, OwnPaths
 from testbed.server.paths import Target, parse_path
 from testbed.server.registry import Registry
+from testbed.server.request_counts import CLIENT_GONE, RequestCounts, resource_of, verb_of
 from testbed.server.streaming import WatchAnswer
 from testbed.server.writing import Writer
 
@@ -42,31 +44,45 @@ MAX_IN_FLIGHT = 400
 MAX_WATCHES = 1000
 MAX_STREAMS = 200  # followed logs, exec
 WATCH_TIMEOUT_S = 1800
-VERSION: Json = {
-    "major": "1", "minor": "32", "gitVersion": "v1.32.0+testbed", "gitCommit": "", "gitTreeState": "clean",
-    "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "", "platform": "linux/amd64",
-}
 
 _log = logging.getLogger(__name__)
 
 
 class Face:
     """``metrics``: makes the body of ``/metrics``; ``agents``: None where there are no nodes (tests of the API
-    alone); ``own``: the live page and what else Kubernetes' API has not."""
+    alone); ``own``: the live page and what else Kubernetes' API has not; ``requests``: where what is asked is
+    counted."""
 
     def __init__(
         self, registry: Registry, gatekeeper: Gatekeeper, *, agents: Agents | None = None, address: str = "127.0.0.1",
         metrics: Callable[[], tuple[bytes, str]] | None = None, own: OwnPaths | None = None,
+        requests: RequestCounts | None = None,
     ) -> None:
         self._registry, self._gatekeeper, self._agents, self._address = registry, gatekeeper, agents, address
         self._metrics, self._own = metrics, own
         self._writer = Writer(registry)
         self._usages = usage.Usages(registry, agents)
-        self._counts = {"request": 0, "watch": 0, "stream": 0}
+        self._requests = requests or RequestCounts()
 
     # --- one request
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        try:
+            answer = await self._answer(request)
+        except asyncio.CancelledError:  # its client has gone: so a watch ends
+            self._note(request, CLIENT_GONE if _kind_of(request)[0] == "request" else 200, None)
+            raise
+        self._note(request, answer.status, loop.time() - began_s if isinstance(answer, web.Response) else None)
+        return answer
+
+    def _note(self, request: web.BaseRequest, code: int, took_s: float | None) -> None:
+        target = parse_path(request.path.rstrip("/") or "/")
+        verb = verb_of(request.method, target, watching=_flag(request.query.get("watch")))
+        self._requests.note(verb, resource_of(self._registry.catalog, target), code, took_s)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             self._gatekeeper.check(request.method, request.path, request.headers)
             return await self._limited(request)
@@ -81,14 +97,15 @@ class Face:
 
     async def _limited(self, request: web.BaseRequest) -> web.StreamResponse:
         kind, limit = _kind_of(request)
-        if self._counts[kind] >= limit:
+        serving = self._requests.open
+        if serving[kind] >= limit:
             raise TooManyRequests(f"too many requests at once: {limit} of this sort are served", details={
                 "retryAfterSeconds": 1})
-        self._counts[kind] += 1
+        serving[kind] += 1
         try:
             return await self._route(request)
         finally:
-            self._counts[kind] -= 1
+            serving[kind] -= 1
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._own is not None and (answer := await self._own.answer(request)) is not None:
@@ -112,7 +129,7 @@ class Face:
         if path in ("/healthz", "/livez", "/readyz"):
             return text_answer("ok", content_type="text/plain; charset=utf-8")
         if path == "/version":
-            return json_answer(VERSION)
+            return json_answer(discovery.VERSION)
         if path == "/metrics" and self._metrics is not None:
             body, content_type = self._metrics()
             return web.Response(body=body, headers={"Content-Type": content_type})

@@ -1,28 +1,77 @@
-"""What all families of kube-state-metrics are made of: gauges over objects, and ways to read an object's JSON."""
+"""What the families of kube-state-metrics are made of: of one object, the samples of each family; and ways to read it.
+
+Nothing looks at more than its own object, so what is written of one stays as it is until the object changes
+(``metrics_state``). Pure.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from prometheus_client.core import GaugeMetricFamily, Metric
-
+from testbed.api.exposition import GAUGE, Family, labelled, line
 from testbed.api.meta import parse_time, quantity
 from testbed.api.resources import ResourceType
 
 Json = dict[str, Any]
-Items = Callable[[ResourceType], list[Json]]
-Sample = tuple[Sequence[str], float]
+Values = Iterable[tuple[tuple[str, ...], float]]  # of the labels after the object's own, and the number
+Read = Callable[[Json], Values]
 
+CREATED = "Unix creation timestamp"
+GENERATION = "Sequence number representing a specific generation of the desired state."
 CONDITION_STATUSES = ("true", "false", "unknown")
-UNITS = {"cpu": "core", "memory": "byte"}
+OWNER = ("owner_kind", "owner_name", "owner_is_controller")
+NAMELESS: tuple[str, ...] = ()
+_BYTES = ("memory", "storage", "ephemeral_storage")
 
 
-def gauge(name: str, text: str, labels: Sequence[str], samples: Iterable[Sample]) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=labels)
-    for values, number in samples:
-        family.add_metric(values, number)
-    return family
+@dataclass(frozen=True)
+class Row:
+    """One family of a kind. ``labels``: beside the object's own."""
+
+    name: str
+    text: str
+    read: Read
+    labels: tuple[str, ...] = ()
+    type: str = GAUGE
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The families of one kind of object. ``key``: the labels that all their samples begin with, and ``identify`` their
+    values for an object."""
+
+    resource: ResourceType
+    key: tuple[str, ...]
+    identify: Callable[[Json], tuple[str, ...]]
+    rows: tuple[Row, ...]
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        return tuple(Family(row.name, row.text, (*self.key, *row.labels), row.type) for row in self.rows)
+
+    def lines(self, obj: Json) -> tuple[str, ...]:
+        """The samples of each family, in the families' order."""
+        own = labelled(self.key, self.identify(obj))
+        return tuple([_lines(row, own, obj) for row in self.rows])
+
+
+def _lines(row: Row, own: str, obj: Json) -> str:
+    return "".join([line(row.name, f"{own},{labelled(row.labels, values)}" if values else own, value)
+                    for values, value in row.read(obj)])
+
+
+# --- reading an object
+
+
+def key_of(obj: Json) -> tuple[str, ...]:
+    """Namespace and name."""
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def name_of(obj: Json) -> tuple[str, ...]:
+    return (obj["metadata"]["name"],)
 
 
 def status_of(obj: Json) -> Json:
@@ -33,53 +82,15 @@ def spec_of(obj: Json) -> Json:
     return obj.get("spec") or {}
 
 
-def key_of(obj: Json) -> tuple[str, str]:
-    """Namespace and name."""
-    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
-
-
 def owner_of(obj: Json) -> tuple[str, str]:
     """Kind and name of its controller, both empty when it has none."""
-    owners = obj["metadata"].get("ownerReferences") or ()
-    return next(((item["kind"], item["name"]) for item in owners if item.get("controller")), ("", ""))
+    found = obj["metadata"].get("ownerReferences") or ()
+    return next(((item["kind"], item["name"]) for item in found if item.get("controller")), ("", ""))
 
 
-def owners(name: str, text: str, labels: Sequence[str], items: Iterable[Json]) -> Metric:
-    return gauge(name, text, (*labels, "owner_kind", "owner_name", "owner_is_controller"), (
-        ((*key_of(item), *owner_of(item), "true" if any(owner_of(item)) else ""), 1.0) for item in items))
-
-
-def condition_values(obj: Json, kind: str) -> list[tuple[str, float]]:
-    """One value per status of one condition; none when it is not there."""
-    found = next((item for item in status_of(obj).get("conditions") or () if item["type"] == kind), None)
-    if found is None:
-        return []
-    return [(status, float(found["status"].lower() == status)) for status in CONDITION_STATUSES]
-
-
-def all_conditions(items: Iterable[Json]) -> Iterator[tuple[Json, tuple[str, str], float]]:
-    """Each object with each of its conditions' kinds and each status, and whether it is that."""
-    return ((item, (each["type"], status), float(each["status"].lower() == status)) for item in items
-            for each in status_of(item).get("conditions") or () for status in CONDITION_STATUSES)
-
-
-def created(items: Iterable[Json]) -> Iterator[Sample]:
-    return ((key_of(item), at) for item in items for at in moment(item["metadata"].get("creationTimestamp")))
-
-
-def moments(items: Iterable[Json], field: str) -> Iterator[Sample]:
-    """A time of the status, where there is one."""
-    return ((key_of(item), at) for item in items for at in moment(status_of(item).get(field)))
-
-
-def numbers(items: Iterable[Json], part: str, field: str, default: int) -> Iterator[Sample]:
-    return ((key_of(item), float((item.get(part) or {}).get(field, default))) for item in items)
-
-
-def given_numbers(items: Iterable[Json], part: str, field: str) -> Iterator[Sample]:
-    """Only of those that have the field."""
-    return ((key_of(item), float(item[part][field])) for item in items
-            if (item.get(part) or {}).get(field) is not None)
+def text_of(obj: Json, *fields: str) -> tuple[str, ...]:
+    """Fields of one map; what is not there is empty."""
+    return tuple([str(obj.get(field) or "") for field in fields])
 
 
 def moment(text: str | None) -> list[float]:
@@ -87,8 +98,84 @@ def moment(text: str | None) -> list[float]:
 
 
 def unit(resource: str) -> tuple[str, str]:
-    return resource.replace("-", "_").replace(".", "_").replace("/", "_"), UNITS.get(resource, "integer")
+    """kube-state-metrics' name of a resource and its unit."""
+    name = resource.replace("-", "_").replace(".", "_").replace("/", "_")
+    if name == "cpu":
+        return name, "core"
+    return name, "byte" if name in _BYTES or name.startswith("hugepages_") else "integer"
 
 
-def amounts(resources: Mapping[str, Any]) -> list[tuple[str, float]]:
-    return [(name, float(quantity(value))) for name, value in resources.items()]
+def amounts(resources: Mapping[str, Any] | None) -> list[tuple[str, float]]:
+    return [(name, float(quantity(value))) for name, value in (resources or {}).items()]
+
+
+# --- what a row reads
+
+
+def created(obj: Json) -> Values:
+    return ((NAMELESS, at) for at in moment(obj["metadata"].get("creationTimestamp")))
+
+
+def deletion(obj: Json) -> Values:
+    return ((NAMELESS, at) for at in moment(obj["metadata"].get("deletionTimestamp")))
+
+
+def generation(obj: Json) -> Values:
+    return [(NAMELESS, float(obj["metadata"].get("generation", 0)))]
+
+
+def status_moment(field: str) -> Read:
+    """A time of the status, where there is one."""
+    return lambda obj: ((NAMELESS, at) for at in moment(status_of(obj).get(field)))
+
+
+def number(part: str, field: str, default: int = 0) -> Read:
+    return lambda obj: [(NAMELESS, float((obj.get(part) or {}).get(field, default)))]
+
+
+def given(part: str, field: str) -> Read:
+    """Only where it stands there."""
+    return lambda obj: [(NAMELESS, float(value))] if (value := (obj.get(part) or {}).get(field)) is not None else []
+
+
+def fact(read: Callable[[Json], tuple[str, ...]]) -> Read:
+    """1, and what it says is in the labels."""
+    return lambda obj: [(read(obj), 1.0)]
+
+
+def each(read: Callable[[Json], Iterable[tuple[str, ...]]]) -> Read:
+    """As ``fact``, several times."""
+    return lambda obj: ((values, 1.0) for values in read(obj))
+
+
+def one_of(choices: tuple[str, ...], read: Callable[[Json], str | None]) -> Read:
+    """0 or 1 for each choice; nothing where there is none yet."""
+    return lambda obj: [((choice,), float(choice == chosen)) for choice in choices] if (chosen := read(obj)) else []
+
+
+def condition(kind: str) -> Read:
+    """One value per status of one condition; none when it is not there."""
+    return lambda obj: [((status,), float(found["status"].lower() == status)) for found in conditions(obj)
+                        if found["type"] == kind for status in CONDITION_STATUSES]
+
+
+def condition_met(kind: str) -> Read:
+    """Since when a condition is true, where it is."""
+    return lambda obj: ((NAMELESS, at) for found in conditions(obj)
+                        if (found["type"], found["status"]) == (kind, "True")
+                        for at in moment(found.get("lastTransitionTime")))
+
+
+def all_conditions(obj: Json) -> Values:
+    return [((found["type"], status), float(found["status"].lower() == status)) for found in conditions(obj)
+            for status in CONDITION_STATUSES]
+
+
+def conditions(obj: Json) -> list[Json]:
+    return status_of(obj).get("conditions") or []
+
+
+def owners(obj: Json) -> Values:
+    found = obj["metadata"].get("ownerReferences") or ()
+    return [((item["kind"], item["name"], str(bool(item.get("controller"))).lower()), 1.0) for item in found] or [
+        (("", "", ""), 1.0)]

@@ -1,94 +1,127 @@
-"""PersistentVolumes, claims and StorageClasses under kube-state-metrics' names.
+"""PersistentVolumes, claims, StorageClasses and attachments, ConfigMaps and Secrets under kube-state-metrics' names.
 
-Source: kubernetes/kube-state-metrics internal/store/{persistentvolume,persistentvolumeclaim,storageclass}.go.
+Of a ConfigMap or Secret nothing is shown but that it is there. Source: kubernetes/kube-state-metrics internal/store/
+{persistentvolume,persistentvolumeclaim,storageclass,volumeattachment,configmap,secret}.go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
-from prometheus_client.core import Metric
-
 from testbed.api.meta import quantity
-from testbed.api.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, STORAGE_CLASSES
+from testbed.api.resources import (
+    CONFIG_MAPS,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    SECRETS,
+    STORAGE_CLASSES,
+    VOLUME_ATTACHMENTS,
+)
 from testbed.api.storage_v1 import PersistentVolume, PersistentVolumeClaim
-from testbed.server.metrics_pieces import Items, gauge, moment
+from testbed.server.metrics_pieces import (
+    CREATED,
+    NAMELESS,
+    Json,
+    Kind,
+    Row,
+    Values,
+    all_conditions,
+    created,
+    each,
+    fact,
+    key_of,
+    name_of,
+    one_of,
+    spec_of,
+    status_of,
+    text_of,
+)
 
 VOLUME_PHASES = ("Pending", "Available", "Bound", "Released", "Failed")
 CLAIM_PHASES = ("Lost", "Bound", "Pending")
 
 
-def storage_metrics(items: Items) -> Iterator[Metric]:
-    yield from _volumes([PersistentVolume.of(item) for item in items(PERSISTENT_VOLUMES)])
-    yield from _claims([PersistentVolumeClaim.of(item) for item in items(PERSISTENT_VOLUME_CLAIMS)])
-    yield gauge(
-        "kube_storageclass_info", "Information about storageclass.",
-        ("storageclass", "provisioner", "reclaim_policy", "volume_binding_mode"),
-        (((item["metadata"]["name"], item.get("provisioner", ""), item.get("reclaimPolicy", "Delete"),
-           item.get("volumeBindingMode", "Immediate")), 1.0) for item in items(STORAGE_CLASSES)),
-    )
-    yield gauge("kube_storageclass_created", "Unix creation timestamp", ("storageclass",), (
-        ((item["metadata"]["name"],), at) for item in items(STORAGE_CLASSES)
-        for at in moment(item["metadata"].get("creationTimestamp"))))
+def _volume_info(obj: Json) -> tuple[str, ...]:
+    volume = PersistentVolume.of(obj)
+    csi, path = volume.spec.csi, volume.spec.host_path
+    return (volume.class_name, csi.driver if csi else "", csi.volume_handle if csi else "", path.path if path else "",
+            path.type if path else "", volume.spec.persistent_volume_reclaim_policy)
 
 
-def _volumes(volumes: Sequence[PersistentVolume]) -> Iterator[Metric]:
-    name = ("persistentvolume",)
-    yield gauge(
-        "kube_persistentvolume_status_phase", "The phase indicates if a volume is available, bound to a claim, or "
-        "released by a claim.", (*name, "phase"),
-        (((item.metadata.name, phase), float(item.status.phase == phase)) for item in volumes
-         for phase in VOLUME_PHASES),
-    )
-    yield gauge(
-        "kube_persistentvolume_info", "Information about persistentvolume.",
-        (*name, "storageclass", "csi_driver", "csi_volume_handle", "host_path", "host_path_type", "reclaim_policy"),
-        (((item.metadata.name, item.class_name, item.spec.csi.driver if item.spec.csi else "",
-           item.spec.csi.volume_handle if item.spec.csi else "",
-           item.spec.host_path.path if item.spec.host_path else "",
-           item.spec.host_path.type if item.spec.host_path else "", item.spec.persistent_volume_reclaim_policy), 1.0)
-         for item in volumes),
-    )
-    yield gauge("kube_persistentvolume_capacity_bytes", "Persistentvolume capacity in bytes.", name, (
-        ((item.metadata.name,), float(quantity(item.spec.capacity.get("storage", 0)))) for item in volumes))
-    yield gauge(
-        "kube_persistentvolume_claim_ref", "Information about the Persistent Volume Claim Reference.",
-        (*name, "name", "claim_namespace"),
-        (((item.metadata.name, item.spec.claim_ref.name, item.spec.claim_ref.namespace), 1.0) for item in volumes
-         if item.spec.claim_ref is not None),
-    )
-    yield gauge("kube_persistentvolume_created", "Unix creation timestamp", name, (
-        ((item.metadata.name,), item.metadata.creation_timestamp.timestamp()) for item in volumes
-        if item.metadata.creation_timestamp is not None))
+def _claim_ref(obj: Json) -> list[tuple[str, ...]]:
+    found = spec_of(obj).get("claimRef")
+    return [text_of(found, "name", "namespace")] if found else []
 
 
-def _claims(claims: Sequence[PersistentVolumeClaim]) -> Iterator[Metric]:
-    labels = ("namespace", "persistentvolumeclaim")
+def _storage(amount: Json | None) -> Values:
+    return [(NAMELESS, float(quantity((amount or {}).get("storage", 0))))]
 
-    def key(claim: PersistentVolumeClaim) -> tuple[str, str]:
-        return claim.metadata.namespace, claim.metadata.name
 
-    yield gauge(
-        "kube_persistentvolumeclaim_info", "Information about persistent volume claim.",
-        (*labels, "storageclass", "volumename", "volumemode"),
-        (((*key(item), item.class_name or "<none>", item.spec.volume_name, item.spec.volume_mode), 1.0)
-         for item in claims),
-    )
-    yield gauge(
-        "kube_persistentvolumeclaim_status_phase", "The phase the persistent volume claim is currently in.",
-        (*labels, "phase"),
-        (((*key(item), phase), float(item.status.phase == phase)) for item in claims for phase in CLAIM_PHASES),
-    )
-    yield gauge(
-        "kube_persistentvolumeclaim_resource_requests_storage_bytes", "The capacity of storage requested by the "
-        "persistent volume claim.", labels,
-        ((key(item), float(quantity(item.spec.resources.requests.get("storage", 0)))) for item in claims),
-    )
-    yield gauge(
-        "kube_persistentvolumeclaim_access_mode", "The access mode(s) specified by the persistent volume claim.",
-        (*labels, "access_mode"),
-        (((*key(item), mode), 1.0) for item in claims for mode in item.spec.access_modes),
-    )
-    yield gauge("kube_persistentvolumeclaim_created", "Unix creation timestamp", labels, (
-        (key(item), item.metadata.creation_timestamp.timestamp()) for item in claims
-        if item.metadata.creation_timestamp is not None))
+VOLUMES_SHOWN = Kind(PERSISTENT_VOLUMES, ("persistentvolume",), name_of, (
+    Row("kube_persistentvolume_info", "Information about persistentvolume.", fact(_volume_info), (
+        "storageclass", "csi_driver", "csi_volume_handle", "host_path", "host_path_type", "reclaim_policy")),
+    Row("kube_persistentvolume_created", CREATED, created),
+    Row("kube_persistentvolume_capacity_bytes", "Persistentvolume capacity in bytes.",
+        lambda obj: _storage(spec_of(obj).get("capacity"))),
+    Row("kube_persistentvolume_claim_ref", "Information about the Persistent Volume Claim Reference.",
+        each(_claim_ref), ("name", "claim_namespace")),
+    Row("kube_persistentvolume_status_phase", "The phase indicates if a volume is available, bound to a claim, or "
+        "released by a claim.", one_of(VOLUME_PHASES, lambda obj: PersistentVolume.of(obj).status.phase), ("phase",)),
+))
+
+
+def _claim_info(obj: Json) -> tuple[str, ...]:
+    claim = PersistentVolumeClaim.of(obj)
+    return claim.class_name or "<none>", claim.spec.volume_name, claim.spec.volume_mode
+
+
+CLAIMS_SHOWN = Kind(PERSISTENT_VOLUME_CLAIMS, ("namespace", "persistentvolumeclaim"), key_of, (
+    Row("kube_persistentvolumeclaim_info", "Information about persistent volume claim.", fact(_claim_info),
+        ("storageclass", "volumename", "volumemode")),
+    Row("kube_persistentvolumeclaim_created", CREATED, created),
+    Row("kube_persistentvolumeclaim_access_mode", "The access mode(s) specified by the persistent volume claim.",
+        each(lambda obj: [(mode,) for mode in spec_of(obj).get("accessModes") or ()]), ("access_mode",)),
+    Row("kube_persistentvolumeclaim_resource_requests_storage_bytes", "The capacity of storage requested by the "
+        "persistent volume claim.",
+        lambda obj: _storage((spec_of(obj).get("resources") or {}).get("requests"))),
+    Row("kube_persistentvolumeclaim_status_phase", "The phase the persistent volume claim is currently in.",
+        one_of(CLAIM_PHASES, lambda obj: PersistentVolumeClaim.of(obj).status.phase), ("phase",)),
+    Row("kube_persistentvolumeclaim_status_condition", "Information about status of different conditions of persistent "
+        "volume claim.", all_conditions, ("condition", "status")),
+))
+
+
+def _class_info(obj: Json) -> tuple[str, ...]:
+    return (str(obj.get("provisioner", "")), str(obj.get("reclaimPolicy", "Delete")),
+            str(obj.get("volumeBindingMode", "Immediate")))
+
+
+CLASSES_SHOWN = Kind(STORAGE_CLASSES, ("storageclass",), name_of, (
+    Row("kube_storageclass_info", "Information about storageclass.", fact(_class_info),
+        ("provisioner", "reclaim_policy", "volume_binding_mode")),
+    Row("kube_storageclass_created", CREATED, created),
+))
+
+
+def _attached_volume(obj: Json) -> list[tuple[str, ...]]:
+    name = (spec_of(obj).get("source") or {}).get("persistentVolumeName")
+    return [(name,)] if name else []
+
+
+ATTACHMENTS_SHOWN = Kind(VOLUME_ATTACHMENTS, ("volumeattachment",), name_of, (
+    Row("kube_volumeattachment_info", "Information about volumeattachment.",
+        fact(lambda obj: text_of(spec_of(obj), "attacher", "nodeName")), ("attacher", "node")),
+    Row("kube_volumeattachment_created", CREATED, created),
+    Row("kube_volumeattachment_spec_source_persistentvolume", "PersistentVolume source reference.",
+        each(_attached_volume), ("volumename",)),
+    Row("kube_volumeattachment_status_attached", "Information about volumeattachment.",
+        lambda obj: [(NAMELESS, float(bool(status_of(obj).get("attached"))))]),
+))
+
+CONFIG_MAPS_SHOWN = Kind(CONFIG_MAPS, ("namespace", "configmap"), key_of, (
+    Row("kube_configmap_info", "Information about configmap.", fact(lambda obj: ())),
+    Row("kube_configmap_created", CREATED, created),
+))
+SECRETS_SHOWN = Kind(SECRETS, ("namespace", "secret"), key_of, (
+    Row("kube_secret_info", "Information about secret.", fact(lambda obj: ())),
+    Row("kube_secret_type", "Type about secret.", fact(lambda obj: text_of(obj, "type")), ("type",)),
+    Row("kube_secret_created", CREATED, created),
+))

@@ -9,7 +9,8 @@ import pytest
 from controlplane_world import World, virtual, world
 from prometheus_client.parser import text_string_to_metric_families
 
-from testbed.server.metrics import exposition
+from testbed.server.metrics import Exposition
+from testbed.server.request_counts import RequestCounts
 
 STABLE = [
     "kube_pod_info", "kube_pod_status_phase", "kube_pod_status_ready",
@@ -27,7 +28,7 @@ STABLE = [
 
 
 def scrape(w: World) -> tuple[str, dict[str, list[tuple[dict[str, str], float]]]]:
-    body, _ = exposition(w.registry, w.control_plane)()
+    body, _ = Exposition(w.registry, w.control_plane, RequestCounts())()
     text = body.decode()
     samples: dict[str, list[tuple[dict[str, str], float]]] = {}
     for family in text_string_to_metric_families(text):

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from server_world import make_registry, pod
 
 from testbed.api import resources as r
 from testbed.api.resources import ResourceType
-from testbed.server.metrics_state import state_metrics
+from testbed.server.metrics_state import StateText
 from testbed.server.registry import Registry
 
 Json = dict[str, Any]
@@ -60,21 +59,14 @@ def samples() -> Samples:
     put(registry, r.RESOURCE_QUOTAS, "all", {"spec": {"hard": {"pods": "4"}}}, {
         "hard": {"pods": "4", "requests.memory": "1Gi"}, "used": {"pods": "1"}})
     put(registry, r.LIMIT_RANGES, "all", {"spec": {"limits": [{"type": "Container", "max": {"cpu": "500m"}}]}})
-    collected = CollectorRegistry(auto_describe=False)
-    collected.register(_Collector(registry))
+    failures: list[str] = []
+    text = "".join(StateText(lambda resource: registry.list(resource).items, failures.append).text())
+    assert not failures
     found: Samples = {}
-    for family in text_string_to_metric_families(generate_latest(collected).decode()):
+    for family in text_string_to_metric_families(text):
         for sample in family.samples:
             found.setdefault(sample.name, {})[frozenset(sample.labels.items())] = sample.value
     return found
-
-
-class _Collector:
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-
-    def collect(self) -> Any:
-        return state_metrics(lambda resource: [item.value for item in self._registry.list(resource).items])
 
 
 STATEFUL, DAEMON = {"namespace": "default", "statefulset": "db"}, {"namespace": "default", "daemonset": "log"}

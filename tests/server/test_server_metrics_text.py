@@ -15,7 +15,7 @@ from testbed.api.exposition import COUNTER, HISTOGRAM, UNTYPED, Family, histogra
 from testbed.api.measures import LAG_UNSEEN_S, Histogram, LoopLag
 from testbed.simulation.loop import run_virtual
 
-LABEL = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+LABEL = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 BOUNDS = (0.1, 0.5, 2.5)
 
 
@@ -45,7 +45,8 @@ def test_a_histogram_counts_every_value_once_and_from_below(values: list[float])
         histogram.observe(value)
     expected = [(f"{bound:g}", sum(value <= bound for value in values)) for bound in BOUNDS]
     assert list(histogram.cumulative()) == [*expected, ("+Inf", len(values))]
-    assert (histogram.count, histogram.sum) == (len(values), pytest.approx(sum(values)))
+    assert histogram.count == len(values)
+    assert histogram.sum == pytest.approx(sum(values))
 
 
 def test_a_histogram_is_read_as_one() -> None:

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from testbed.api import resources as r
 from testbed.api.resources import ResourceType
 from testbed.errors import Forbidden, Invalid
 from testbed.server.bootstrap import ensure_system_objects
-from testbed.server.metrics_storage import storage_metrics
+from testbed.server.metrics_state import StateText
 from testbed.server.options import WriteOptions
 from testbed.server.registry import Registry
 from testbed.server.tables import cells
@@ -180,9 +181,9 @@ def test_a_pod_with_a_claim_is_not_warned_of(registry: Registry) -> None:
 def test_storage_is_exposed_under_kube_state_metrics_names(cluster: Registry) -> None:
     cluster.create(r.PERSISTENT_VOLUME_CLAIMS, claim(), "default")
     cluster.create(r.PERSISTENT_VOLUMES, volume())
+    text = StateText(lambda kind: cluster.list(kind).items, pytest.fail).text()
     found = {(sample.name, *sorted(sample.labels.items())): sample.value
-             for family in storage_metrics(lambda kind: [item.value for item in cluster.list(kind).items])
-             for sample in family.samples}
+             for family in text_string_to_metric_families("".join(text)) for sample in family.samples}
     here = (("namespace", "default"), ("persistentvolumeclaim", "c"))
     assert found["kube_persistentvolumeclaim_status_phase", *here, ("phase", "Pending")] == 1.0
     assert found["kube_persistentvolumeclaim_resource_requests_storage_bytes", *here] == 2**30

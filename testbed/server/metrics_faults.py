@@ -1,0 +1,80 @@
+"""Faults on ``/metrics``: which injections hold now, and how many there have been.
+
+Fault kinds come as CustomResourceDefinitions; the server knows none of them by name, and reads Chaos Mesh's status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from testbed.api.exposition import COUNTER, Family, metric
+from testbed.api.resources import CHAOS_MESH_GROUP, EXPERIMENTS, NODES, PODS, TESTBED_GROUP, ResourceType
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+    from testbed.server.catalog import Catalog
+
+Json = dict[str, Any]
+Target = tuple[str, str, str]  # fault, target, node
+
+ACTIVE = Family(
+    "testbed_fault_active", "1 while an injection is in effect, 0 while its fault object is still there.",
+    ("fault", "target", "node"))
+INJECTIONS = Family("testbed_faults_total", "Injections since this API server was first scraped.", ("fault",), COUNTER)
+FAMILIES = (ACTIVE, INJECTIONS)
+
+
+class FaultMetrics:
+    """``items``: the objects of a kind."""
+
+    def __init__(self, catalog: Catalog, items: Callable[[ResourceType], list[Json]]) -> None:
+        self._catalog, self._items = catalog, items
+        # By fault object's UID: a counter must not fall when objects are deleted.
+        self._injected: dict[str, tuple[str, int]] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        faults = [item for served in self._catalog if _is_fault(served.resource)
+                  for item in self._items(served.resource)]
+        yield metric(ACTIVE, sorted(self._holding(faults).items()))
+        self._injected.update({item["metadata"]["uid"]: (fault_name(item), _count(item)) for item in faults})
+        sums: dict[tuple[str], int] = {}
+        for name, count in self._injected.values():
+            sums[(name,)] = sums.get((name,), 0) + count
+        yield metric(INJECTIONS, sorted(sums.items()))
+
+    def _holding(self, faults: Iterable[Json]) -> dict[Target, int]:
+        places: Mapping[str, str] = {} if not faults else self._places()
+        found: dict[Target, int] = {}
+        for fault in faults:
+            for record in _records(fault):
+                target = str(record.get("id", ""))
+                place = places.get(target) or places.get("/".join(target.split("/")[:2]), "")
+                key = (fault_name(fault), target, place)
+                found[key] = max(found.get(key, 0), int(record.get("phase") == "Injected"))
+        return found
+
+    def _places(self) -> dict[str, str]:
+        """The node of each pod, by its key, and of each node."""
+        pods = {f"{pod['metadata'].get('namespace', '')}/{pod['metadata']['name']}":
+                str(pod["spec"].get("nodeName") or "") for pod in self._items(PODS)}
+        return {**pods, **{node["metadata"]["name"]: node["metadata"]["name"] for node in self._items(NODES)}}
+
+
+def fault_name(fault: Json) -> str:
+    """``PodChaos/pod-kill``: kind and action."""
+    action = (fault.get("spec") or {}).get("action")
+    return f"{fault.get('kind', '')}/{action}" if action else str(fault.get("kind", ""))
+
+
+def _is_fault(resource: ResourceType) -> bool:
+    return resource.group in (CHAOS_MESH_GROUP, TESTBED_GROUP) and resource.kind != EXPERIMENTS.kind
+
+
+def _records(fault: Json) -> list[Json]:
+    return list(((fault.get("status") or {}).get("experiment") or {}).get("containerRecords") or ())
+
+
+def _count(fault: Json) -> int:
+    return sum(int(record.get("injectedCount") or 0) for record in _records(fault))
