@@ -69,6 +69,7 @@ def down(
     lost: bool = typer.Option(False, "--lost", help="Its state directory is lost: remove what the engine has of it."),
 ) -> None:
     """Take a cluster down and remove exactly what it made."""
+    from testbed.machines.monitoring_site import kept_data
     from testbed.machines.up import take_down
 
     if everything and lost:
@@ -76,6 +77,9 @@ def down(
     for each in _known() if everything else [name]:
         take_down(each, lost=lost, progress=printing.say)
         printing.say(f"cluster {each!r} is down")
+        if kept_data(instance_directory(each)):
+            printing.say(f"  what Prometheus recorded of it stays: testbed monitor up --name {each} shows it, "
+                         f"testbed monitor down --name {each} removes it")
 
 
 def _known() -> list[str]:

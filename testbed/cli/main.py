@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "node": ("nodes", "Add, remove, replace and list nodes of a running cluster."),
     "image": ("machine", "Build, load and list images."),
     "registry": ("registry", "A registry of images for one cluster: start, push, stop."),
+    "monitor": ("monitor", "Prometheus, Alertmanager and Grafana beside a cluster: up, down, status, config."),
     "top": ("top", "What nodes or pods use."),
     "run": ("experiment", "Run an experiment and print its recovery report."),
     "load": ("load", "Load-test a Service."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,6 +9,7 @@ import typer
 
 from testbed.api.instance import Instance, instance_directory, load_instance
 from testbed.cli import output as printing
+from testbed.cli.engine import on_engine
 
 if TYPE_CHECKING:
     from testbed.runtime.protocol import Engine
@@ -57,15 +57,5 @@ def stop(name: str = printing.Name) -> None:
 
 
 def _with_engine(name: str, act: Callable[[Engine, Instance], Awaitable[T]]) -> T:
-    from testbed.runtime.factory import open_engine
-
     instance = load_instance(instance_directory(name))
-
-    async def run() -> T:
-        engine = open_engine(instance.engine_url)
-        try:
-            return await act(engine, instance)
-        finally:
-            await engine.close()
-
-    return asyncio.run(run())
+    return on_engine(instance, lambda engine: act(engine, instance))

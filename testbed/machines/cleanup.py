@@ -2,7 +2,8 @@
 
 Decides what belongs to a cluster: processes by its record and by their ``--instance DIR``, engine objects by their
 labels, cgroups and memory volumes by the id. Works with whatever is left: a half-written ``instance.json``, no machine
-room, a second time. The directory ``runs`` stays: reports outlive the cluster.
+room, a second time. The directories ``runs`` and ``monitoring`` stay: reports, and what Prometheus recorded, outlive
+the cluster.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from testbed.runtime.helper_container import HELPER_IMAGE, run_to_end
 from testbed.runtime.protocol import ContainerSpec, Engine, Host, Mount
 
 RECORD = "processes.json"
-KEPT = frozenset({"runs"})
+KEPT = frozenset({"runs", "monitoring"})
 SWEEP_WITHIN_S = 15.0
 _CLEAN_WITHIN_S = 60.0  # what then is left, the next attempt says
 _ID = re.compile(r"\b[0-9a-f]{12}\b")
@@ -106,7 +107,7 @@ async def sweep_containers(engine: Engine, wanted: dict[str, str]) -> None:
 
 
 def remove_state(directory: Path) -> None:
-    """Removes everything in ``directory`` but ``runs``; the directory too when nothing is left.
+    """Removes everything in ``directory`` but what is ``KEPT``; the directory too when nothing is left.
 
     Raises: EnvironmentProblem when a file cannot be removed.
     """
@@ -121,10 +122,9 @@ def remove_state(directory: Path) -> None:
                 shutil.rmtree(entry)
             else:
                 entry.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            (directory / "runs").rmdir()
-        with contextlib.suppress(OSError):
-            directory.rmdir()
+        for empty in (*(directory / name for name in KEPT), directory):
+            with contextlib.suppress(OSError):
+                empty.rmdir()
     except OSError as error:
         raise EnvironmentProblem(f"cannot remove {error.filename}: {error.strerror}",
                                  hint="remove it as the user who owns it, then repeat") from error

@@ -89,8 +89,9 @@ class Application:
 
 
 def argv_of(spec: ContainerSpec) -> tuple[str, ...]:
-    """The command that it was given; empty: the image's own."""
-    return (*(spec.command or ()), *(spec.args or ()))
+    """The command that it was given; empty: the image's own, which options alone are for."""
+    words = (*(spec.command or ()), *(spec.args or ()))
+    return () if spec.command is None and words and words[0].startswith("-") else words
 
 
 def behaviour_of(spec: ContainerSpec) -> Behaviour:
