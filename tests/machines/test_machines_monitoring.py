@@ -17,9 +17,10 @@ from testbed.api.instance import Instance
 from testbed.errors import EnvironmentProblem, InvalidInput, NotFound
 from testbed.machines import monitoring
 from testbed.machines.cleanup import clean
-from testbed.machines.monitoring_plan import ALERTMANAGER, GRAFANA, PARTS, PROMETHEUS, Site, Wishes
+from testbed.machines.monitoring_plan import ALERTMANAGER, GRAFANA, PARTS, PROMETHEUS, Site, Wishes, rule_path
 from testbed.machines.monitoring_seen import ALERTS, TARGETS
 from testbed.machines.monitoring_site import kept_data, site_of
+from testbed.resources import rule_files
 from testbed.runtime.protocol import ContainerSpec
 from testbed.runtime.simulated import SimulatedEngine, SimulatedHost, SimulatedMachine
 from testbed.runtime.simulated_machine import SimulatedContainer
@@ -187,7 +188,8 @@ def test_a_broken_rule_file_is_named_with_its_line_and_nothing_is_left(run: Any,
     async def body(ground: Ground) -> None:
         mine = tmp_path / "mine.yml"
         mine.write_text("groups: [")
-        ground.programs.broken[PROMETHEUS] = 'err="/etc/testbed/rules/1-mine.yml: yaml: line 1: it ends too soon"\n'
+        inside = rule_path(f"{len(rule_files())}-mine.yml")
+        ground.programs.broken[PROMETHEUS] = f'err="{inside}: yaml: line 1: it ends too soon"\n'
         with pytest.raises(InvalidInput) as caught:
             await ground.up(ground.cluster(), Wishes(rules=(mine,)))
         assert str(caught.value) == f"{mine}:1: it ends too soon"
