@@ -137,9 +137,9 @@ class Controller(ABC):
                 self.looks.observe(loop.time() - start_s)
                 self.queue.done(key)
 
-    def tell(self, obj: Mapping[str, Any], note: Note) -> None:
-        """An Event about ``obj``."""
-        self.recorder.event(obj, note.type, note.reason, note.message)
+    def tell(self, obj: Mapping[str, Any], note: Note, whom: Mapping[str, str] | None = None) -> None:
+        """An Event about ``obj``. ``whom``: who else, for the log (``EventRecorder.event``)."""
+        self.recorder.event(obj, note.type, note.reason, note.message, whom=whom)
 
 
 def deep_copy(json: Any) -> Any:

@@ -7,17 +7,22 @@ Slices go first: the gateway is fed from them, and Endpoints are only for those 
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from testbed.api.core_v1 import Pod, Service
 from testbed.api.labels import SERVICE_NAME
 from testbed.api.meta import matches_labels
+from testbed.api.process_logs import about
 from testbed.api.resources import ENDPOINT_SLICES, ENDPOINTS
 from testbed.client.informer import key_of
 from testbed.controlplane.controller import Controller, Tools
 from testbed.core import endpoints
+from testbed.core.endpoints import SlicePlan
+from testbed.core.rotation import READY, members, turned
 from testbed.errors import AlreadyExists, NotFound
 
+log = logging.getLogger(__name__)
 Json = dict[str, Any]
 _TURNS_TO_THE_GATEWAY = 4  # of the event loop, from a written slice to the message
 
@@ -74,18 +79,22 @@ class EndpointsController(Controller):
         if not endpoints.managed(service):
             return None
         pods = self._pods.by("namespace", service.metadata.namespace)
-        await self._write_slices(key, service, pods)
+        existing = self._existing(key)
+        plan = endpoints.plan_slices(service, pods, existing)
+        await self._write_slices(service, plan)
         for _ in range(_TURNS_TO_THE_GATEWAY):
             await asyncio.sleep(0)
+        _write_down(key, existing, plan)
         await self._write_endpoints(key, service, pods)
         return None
 
-    async def _write_slices(self, key: str, service: Service, pods: list[Pod]) -> None:
-        existing = [
+    def _existing(self, key: str) -> list[Json]:
+        return [
             json for each in self._slices.keys_by("service", key)
             if (json := self._slices.json(each)) is not None and _managed_by_us(json)
         ]
-        plan = endpoints.plan_slices(service, pods, existing)
+
+    async def _write_slices(self, service: Service, plan: SlicePlan) -> None:
         for item in plan.update:
             await self.tools.update(ENDPOINT_SLICES, item)
         for item in plan.create:
@@ -120,6 +129,16 @@ class EndpointsController(Controller):
             await self.client.delete(ENDPOINTS, name, namespace)
         except NotFound:
             return
+
+
+def _write_down(key: str, existing: list[Json], plan: SlicePlan) -> None:
+    """Who turned, in the log."""
+    replaced = {*plan.delete, *(item["metadata"]["name"] for item in plan.update)}
+    now = [*(item for item in existing if item["metadata"]["name"] not in replaced), *plan.update, *plan.create]
+    for member in turned(members(existing).values(), members(now).values()):
+        said = "is" if member.state == READY else "is no more"
+        log.info("%s %s a ready endpoint of Service %s (%s)", member.pod, said, key, member.state,
+                 extra=about(pod=member.pod, pod_uid=member.uid, node=member.node))
 
 
 def _managed_by_us(json: Json) -> bool:

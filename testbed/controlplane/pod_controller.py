@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from testbed.api.core_v1 import Pod
+from testbed.api.log_lines import NODE, POD, POD_UID, fields_of
 from testbed.api.meta import LabelSelector, Resource
 from testbed.api.resources import PODS, ResourceType
 from testbed.client.informer import key_of
@@ -122,7 +123,7 @@ class PodController(Controller):
                 if not namespace_ends(error):
                     self.tell(json, Note("FailedCreate", f"Error creating: {error}", "Warning"))
                 return error
-            self.tell(json, Note("SuccessfulCreate", f"Created pod: {made['metadata']['name']}"))
+            self.tell(json, Note("SuccessfulCreate", f"Created pod: {made['metadata']['name']}"), pod_fields(made))
             return None
         return Conflict(f"no free name for a pod of {json['metadata']['name']}")
 
@@ -136,6 +137,7 @@ class PodController(Controller):
 
     async def _delete_one(self, json: Json, pod: Pod) -> ApiError | None:
         meta = pod.metadata
+        whom = {POD: pod.key, POD_UID: meta.uid, NODE: pod.spec.node_name}
         self._leaving[meta.uid] = asyncio.get_running_loop().time() + EXPECTATION_TIMEOUT_S
         try:
             await self.client.delete(PODS, meta.name, meta.namespace, uid=meta.uid)
@@ -143,9 +145,9 @@ class PodController(Controller):
             return None
         except ApiError as error:
             self._leaving.pop(meta.uid, None)
-            self.tell(json, Note("FailedDelete", self.deletion_text(json, meta.name, str(error)), "Warning"))
+            self.tell(json, Note("FailedDelete", self.deletion_text(json, meta.name, str(error)), "Warning"), whom)
             return error
-        self.tell(json, Note("SuccessfulDelete", self.deletion_text(json, meta.name, "")))
+        self.tell(json, Note("SuccessfulDelete", self.deletion_text(json, meta.name, "")), whom)
         return None
 
     def deletion_text(self, json: Json, pod: str, error: str) -> str:
@@ -184,6 +186,11 @@ def pod_from(template: Json, resource: ResourceType, owner: Json, suffix: str) -
             "ownerReferences": [controlled_by(resource, owner)],
         },
     }
+
+
+def pod_fields(pod: Json) -> dict[str, str]:
+    """Of a pod that was made, for the log."""
+    return fields_of(pod | {"kind": PODS.kind})
 
 
 def namespace_ends(error: ApiError) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from testbed.api.core_v1 import Pod
+from testbed.api.log_lines import NODE
 from testbed.api.meta import LabelSelector
 from testbed.api.resources import PODS
 from testbed.client.informer import key_of
@@ -131,7 +132,7 @@ class Scheduler(Controller):
             await self._volumes.promise(volumes, node)
             return BACKOFF_MAX_S
         if await self._bind(pod, node):
-            self.tell(json, Note("Scheduled", f"Successfully assigned {key} to {node}"))
+            self.tell(json, Note("Scheduled", f"Successfully assigned {key} to {node}"), {NODE: node})
         self._waiting.pop(key, None)
         return None
 

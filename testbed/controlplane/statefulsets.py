@@ -11,7 +11,13 @@ from testbed.api.labels import CONTROLLER_REVISION_HASH, POD_INDEX, STATEFUL_POD
 from testbed.api.resources import PODS, STATEFUL_SETS
 from testbed.controlplane.controller import Tools
 from testbed.controlplane.history import History, Revisions
-from testbed.controlplane.pod_controller import PodController, in_growing_batches, namespace_ends, pod_from
+from testbed.controlplane.pod_controller import (
+    PodController,
+    in_growing_batches,
+    namespace_ends,
+    pod_fields,
+    pod_from,
+)
 from testbed.controlplane.stateful_claims import StatefulClaims
 from testbed.core import statefulsets
 from testbed.core.reasons import Note
@@ -84,13 +90,14 @@ class StatefulSetController(PodController):
         if missing is not None:
             return missing
         try:
-            await self.tools.create(PODS, identity_pod(json, template, item), json["metadata"]["namespace"])
+            made = await self.tools.create(PODS, identity_pod(json, template, item), json["metadata"]["namespace"])
         except ApiError as error:
             if not namespace_ends(error):
                 text = f"create Pod {item.name} in StatefulSet {set_name} failed error: {error}"
                 self.tell(json, Note("FailedCreate", text, "Warning"))
             return error
-        self.tell(json, Note("SuccessfulCreate", f"create Pod {item.name} in StatefulSet {set_name} successful"))
+        text = f"create Pod {item.name} in StatefulSet {set_name} successful"
+        self.tell(json, Note("SuccessfulCreate", text), pod_fields(made))
         return None
 
     def deletion_text(self, json: Json, pod: str, error: str) -> str:

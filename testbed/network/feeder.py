@@ -13,9 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from testbed.api.process_logs import about
 from testbed.api.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
 from testbed.client.informer import Informer
 from testbed.client.protocol import Client, Json
+from testbed.core.rotation import Member, members
 from testbed.errors import TestbedError
 from testbed.network.host_ports import has_host_ports, told
 from testbed.network.line import Line, feed
@@ -50,6 +52,7 @@ class GatewayFeeder:
         self._pods = Informer(client, PODS, on_change=self._pod_changed)
         self._revision = 0
         self._told: dict[str, frozenset[str]] = {}  # Service uid: endpoints that the last event named
+        self._members: dict[str, Member] = {}  # by address, also of endpoints that the last event named
 
     def _changed(self, old: Json | None, new: Json | None) -> None:
         self._dirty.set()
@@ -95,6 +98,7 @@ class GatewayFeeder:
 
     def _tell(self, services: Mapping[str, Json], state: GatewayState, applied_ns: int, *, changed: bool) -> None:
         told: dict[str, frozenset[str]] = {}
+        known = members(self._slices.items.values())
         for key, backends in state.backends.items():
             service = services[key]
             uid = str(service["metadata"].get("uid", key))
@@ -108,4 +112,21 @@ class GatewayFeeder:
                 f"revision {self._revision}: {len(addresses)} in rotation: {', '.join(addresses) or 'none'}",
                 monotonic_ns=applied_ns, annotations={ENDPOINTS_ANNOTATION: ",".join(addresses)},
             )
-        self._told = told
+            before = _addresses(self._told.get(uid, frozenset()))
+            self._write_down(key, {**self._members, **known}, set(addresses) - before, before - set(addresses),
+                             applied_ns)
+        self._told, self._members = told, known
+
+    def _write_down(
+        self, key: str, at: Mapping[str, Member], came: set[str], left: set[str], applied_ns: int
+    ) -> None:
+        """Who turned, in the log."""
+        for addresses, said in ((came, "now has"), (left, "has no more")):
+            for member in (at[address] for address in sorted(addresses) if address in at):
+                _log.info("the gateway %s %s in rotation for Service %s", said, member.pod, key, extra=about(
+                    None, applied_ns, pod=member.pod, pod_uid=member.uid, node=member.node))
+
+
+def _addresses(told: frozenset[str]) -> set[str]:
+    """Of ``<protocol>/<port> <address>:<port>``."""
+    return {text.partition(" ")[2].rpartition(":")[0] for text in told}
