@@ -27,6 +27,11 @@ def folder(name: str) -> Path:
                              hint="install it again: pip install --force-reinstall selfheal-testbed")
 
 
+def rule_files() -> list[Path]:
+    """Rules for Prometheus, one file per subject."""
+    return sorted((folder("dashboards") / "prometheus" / "rules").glob("*.yml"))
+
+
 def image_context(name: str) -> Path:
     """The build context of one of our images."""
     return folder("compose") / "images" / name

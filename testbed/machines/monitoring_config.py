@@ -102,7 +102,7 @@ def _route(access: Access) -> Json:
     return {
         "matchers": [f'instance="{access.cluster}"', f'job="{JOB}"'], "receiver": f"{JOB}-{access.cluster}",
         "group_by": ["alertname", "instance", "namespace"], "group_wait": INTERVAL, "group_interval": INTERVAL,
-        "repeat_interval": "1h",
+        "repeat_interval": "5m",
     }
 
 

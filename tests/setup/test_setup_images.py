@@ -172,7 +172,8 @@ assert testbed.__file__.startswith({str(installed)!r}), testbed.__file__
 for recipe in (*RECIPES, *ON_DEMAND):
     assert (image_context(recipe.context) / "Dockerfile").is_file()
     print(recipe.tag, source_hash(recipe))
-for name in ("dashboards/grafana/overview.json", "dashboards/prometheus/rules.yml", "compose/compose.yaml", "examples"):
+for name in ("dashboards/grafana/overview.json", "dashboards/prometheus/rules/workloads.yml", "compose/compose.yaml",
+             "examples"):
     top, _, rest = name.partition("/")
     assert (folder(top) / rest).exists(), name
     assert str(folder(top)).startswith({str(installed)!r})
