@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import re
-from pathlib import Path
-
-from board_files import FOLDER, ROOT, Json, every_board, needs_promtool, promtool
 from ruamel.yaml import YAML
+from support.boards import ROOT, Json, every_board
+
+from testbed.machines.monitoring_config import Access, alertmanager_config, prometheus_config
 
 
-@needs_promtool
-def test_composed_prometheus_reads_its_configuration(tmp_path: Path) -> None:
+def test_composed_programs_are_told_what_everybody_elses_are() -> None:
+    """One place makes configurations; what stands in the file is what it makes, with compose's variables as values."""
     composed = YAML(typ="safe").load((ROOT / "compose/compose.yaml").read_text())
-    text = re.sub(r"\$\{TESTBED_API_PORT[^}]*\}", "6443", composed["configs"]["prometheus"]["content"])
-    text = re.sub(r"\$\{TESTBED_NAME:-(\w+)\}", r"\1", text).replace("$$", "$")
-    for name in ("token", "ca.crt"):
-        (tmp_path / name).write_text("x")
-    text = text.replace("/etc/prometheus/rules.yml", str(FOLDER / "prometheus/rules.yml"))
-    configuration = YAML(typ="safe").load(text.replace("/testbed/", f"{tmp_path}/"))
-    for job in configuration["scrape_configs"]:
-        # Debian's build knows no Kubernetes; the rest of such a job is checked all the same.
-        for discovery in job.pop("kubernetes_sd_configs", ()):
-            assert discovery["role"] == "node" and discovery["api_server"] == "https://127.0.0.1:6443"
-    file = tmp_path / "prometheus.yml"
-    file.write_text(json.dumps(configuration))
-    promtool("check", "config", "--syntax-only", str(file))
+    clusters = [Access("127.0.0.1:${TESTBED_API_PORT:?the API port of the cluster}", "${TESTBED_NAME:-default}",
+                       "/testbed/token", "/testbed/ca.crt")]
+    alertmanager = "127.0.0.1:9093" if "alertmanager" in composed["services"] else ""
+    made = {"prometheus": prometheus_config(clusters, ["/etc/prometheus/rules/*.yml"], alertmanager)}
+    if alertmanager:
+        made["alertmanager"] = alertmanager_config(clusters)
+    written = {name: YAML(typ="safe").load(config["content"]) for name, config in composed["configs"].items()}
+    assert written == made
 
 
 def test_everything_that_compose_mounts_is_there() -> None:

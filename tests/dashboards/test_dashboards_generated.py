@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from board_files import FILES, FOLDER
+from support.boards import FILES, FOLDER
 
 
 def generate(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from board_files import (
+from support.boards import (
     Json,
     annotations,
     every_board,

@@ -8,7 +8,7 @@ import re
 from itertools import combinations, groupby
 from urllib.parse import urlsplit
 
-from board_files import FILES, Json, annotations, every_board, panels, variables
+from support.boards import FILES, Json, annotations, every_board, panels, variables
 
 COLUMNS = 24
 # Labels whose values are states: a graph of one series for each of them shows each in its colour.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from board_files import needs_promtool, promtool
+from support.boards import needs_promtool, promtool
 
 
 @needs_promtool
