@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 
 from testbed.api import labels
 from testbed.errors import EngineError, EngineUnavailable, HostError
+from testbed.runtime.cgroup_usage import read_interfaces, read_usage
 from testbed.runtime.host_acts import HostActs, NotOurs
 from testbed.runtime.host_channel import ContainerTransport, HelperChannel, LocalTransport
-from testbed.runtime.protocol import Engine, ExecResult, ProcessIdentity, RunResult
+from testbed.runtime.protocol import Engine, ExecResult, GroupUsage, InterfaceUsage, ProcessIdentity, RunResult
 
 Result = TypeVar("Result")
 
@@ -100,6 +101,19 @@ class LinuxHost:
 
     async def memory_in(self, cgroup: str) -> int:
         return await self._look(self._acts.memory_in, cgroup)
+
+    async def usage_in(self, cgroup: str) -> GroupUsage:
+        return await self._look(self._usage_in, cgroup)
+
+    def _usage_in(self, cgroup: str) -> GroupUsage:
+        for path in self._acts.spellings(cgroup):
+            found = read_usage(self._acts.root, path, unified=self._acts.unified)
+            if found is not None:
+                return found
+        raise HostError(f"there is no cgroup {cgroup}")
+
+    async def interfaces_of(self, process: ProcessIdentity) -> tuple[InterfaceUsage, ...]:
+        return read_interfaces(process.pid)
 
     async def create_cgroup(self, cgroup: str) -> None:
         await self._act("create_cgroup", cgroup=cgroup)

@@ -36,10 +36,10 @@ class HostActs:
 
     def __init__(self, instance_id: str, cgroup_root: str = "/sys/fs/cgroup") -> None:
         self._prefixes = (f"/testbed-{instance_id}", f"/testbed_{instance_id}.slice")
-        self._root = Path(cgroup_root)
+        self.root = Path(cgroup_root)
         self._allowed: set[str] = set()
-        self._unified = (self._root / "cgroup.controllers").exists()
-        self._procs = self._root if self._unified else self._root / "freezer"
+        self.unified = (self.root / "cgroup.controllers").exists()
+        self._procs = self.root if self.unified else self.root / "freezer"
 
     def allow(self, container: str) -> None:
         """The engine's labels say that this container is ours, whatever its cgroup."""
@@ -75,7 +75,7 @@ class HostActs:
             return False
 
     def cgroup_of(self, pid: int, ticks: int) -> str:
-        path = _cgroup_path(pid, "" if self._unified else "freezer")
+        path = _cgroup_path(pid, "" if self.unified else "freezer")
         if not self.alive(pid, ticks):
             raise HostError(f"process {pid} has ended")
         return path
@@ -115,10 +115,10 @@ class HostActs:
 
     def memory_in(self, cgroup: str) -> int:
         """Of the groups right below it, each a container: a parent's own count need not hold its children's."""
-        root, total = self._root if self._unified else self._root / "memory", 0
-        name, inactive = ("memory.current", "inactive_file") if self._unified else (
+        root, total = self.root if self.unified else self.root / "memory", 0
+        name, inactive = ("memory.current", "inactive_file") if self.unified else (
             "memory.usage_in_bytes", "total_inactive_file")
-        for spelling in self._spellings(cgroup):
+        for spelling in self.spellings(cgroup):
             for directory in (root / spelling).glob("*/"):
                 with contextlib.suppress(OSError, ValueError):
                     if directory.name == "agent":
@@ -138,7 +138,7 @@ class HostActs:
         """Whether nothing is left of it in any hierarchy."""
         gone = True
         for hierarchy in self._hierarchies():
-            for path in self._spellings(cgroup):
+            for path in self.spellings(cgroup):
                 gone = _remove_tree(hierarchy / path) and gone
         return gone
 
@@ -150,7 +150,7 @@ class HostActs:
         """
         ticks = self.identify(pid)
         now = self.cgroup_of(pid, ticks)
-        around = _CONTAINER_ID.findall(_cgroup_path(os.getpid(), "" if self._unified else "freezer"))
+        around = _CONTAINER_ID.findall(_cgroup_path(os.getpid(), "" if self.unified else "freezer"))
         foreign = not set(_CONTAINER_ID.findall(now)) <= set(around) and not self._is_ours(now)
         if pid <= 1 or foreign or _of_the_kernel(pid):
             raise NotOurs(f"process {pid}", now)
@@ -199,14 +199,14 @@ class HostActs:
     # --- where things are
 
     def _write_freezer(self, directory: Path, *, frozen: bool) -> None:
-        if self._unified:
+        if self.unified:
             (directory / "cgroup.freeze").write_text("1" if frozen else "0")
         else:
             (directory / "freezer.state").write_text("FROZEN" if frozen else "THAWED")
 
     def _is_frozen(self, directory: Path) -> bool:
         try:
-            if self._unified:
+            if self.unified:
                 return "frozen 1" in (directory / "cgroup.events").read_text()
             return (directory / "freezer.state").read_text().strip() == "FROZEN"
         except OSError:
@@ -225,7 +225,7 @@ class HostActs:
             raise NotOurs(f"cgroup {cgroup}", cgroup)
         return cgroup.strip("/")
 
-    def _spellings(self, cgroup: str) -> list[str]:
+    def spellings(self, cgroup: str) -> list[str]:
         """A cgroup under its own name, and as the slice that an engine with the systemd driver makes of it."""
         plain = self._relative(cgroup)
         if not cgroup.startswith(self._prefixes[0]):
@@ -234,7 +234,7 @@ class HostActs:
         return [plain, "/".join("-".join(parts[: depth + 1]) + ".slice" for depth in range(len(parts)))]
 
     def _existing(self, cgroup: str) -> list[Path]:
-        return [self._procs / path for path in self._spellings(cgroup) if (self._procs / path).is_dir()]
+        return [self._procs / path for path in self.spellings(cgroup) if (self._procs / path).is_dir()]
 
     def _trees(self, cgroup: str) -> Iterator[Path]:
         for top in self._existing(cgroup):
@@ -242,9 +242,9 @@ class HostActs:
                 yield Path(directory)
 
     def _hierarchies(self) -> list[Path]:
-        if self._unified:
-            return [self._root]
-        return [path for path in self._root.iterdir() if (path / "cgroup.procs").exists() and not path.is_symlink()]
+        if self.unified:
+            return [self.root]
+        return [path for path in self.root.iterdir() if (path / "cgroup.procs").exists() and not path.is_symlink()]
 
 
 def cgroup_lines(pid: int) -> list[tuple[str, str]]:

@@ -27,7 +27,7 @@ from testbed.runtime.protocol import (
 )
 from testbed.runtime.simulated_behaviour import argv_of
 from testbed.runtime.simulated_exec import SimulatedExec, run_inside, run_main
-from testbed.runtime.simulated_machine import Hiccups, SimulatedContainer, SimulatedMachine
+from testbed.runtime.simulated_machine import IDLE_CPUS, Hiccups, SimulatedContainer, SimulatedMachine
 from testbed.runtime.simulated_programs import known
 from testbed.runtime.simulated_volumes import SimulatedVolumes
 
@@ -322,7 +322,7 @@ class SimulatedEngine(SimulatedVolumes):
         if not found.running:
             return ContainerUsage(0.0, 0)
         cpus, held_bytes = self.machine.damage.load_of(found.cgroup)
-        return ContainerUsage(self.machine.age_s(found) * (0.01 + cpus), found.memory_bytes + held_bytes)
+        return ContainerUsage(self.machine.age_s(found) * (IDLE_CPUS + cpus), found.memory_bytes + held_bytes)
 
     async def written_bytes(self, container: str) -> int:
         await self._asked(container=self._id(container))

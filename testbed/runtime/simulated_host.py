@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from testbed.api import labels
 from testbed.errors import HostError
 from testbed.runtime.host_acts import NotOurs
-from testbed.runtime.protocol import ExecResult, ProcessIdentity, RunResult
+from testbed.runtime.protocol import ExecResult, GroupUsage, InterfaceUsage, ProcessIdentity, RunResult
 from testbed.runtime.simulated_exec import program_of, run_inside
-from testbed.runtime.simulated_machine import Process, SimulatedMachine
+from testbed.runtime.simulated_machine import IDLE_CPUS, Process, SimulatedMachine
 from testbed.runtime.simulated_programs import known
 
 _SIGKILL = 9
@@ -92,6 +92,23 @@ class SimulatedHost:
         own = sum(item.memory_bytes for item in self.machine.containers.values()
                   if item.running and self.machine.within(item.cgroup, cgroup))
         return own + self.machine.damage.load_of(cgroup)[1]
+
+    async def usage_in(self, cgroup: str) -> GroupUsage:
+        """Of containers that idle, and of what faults burn there."""
+        inside = [item for item in self.machine.containers.values()
+                  if item.running and self.machine.within(item.cgroup, self._guard(cgroup))]
+        if not inside:
+            raise HostError(f"there is no cgroup {cgroup}")
+        cpus, held_bytes = self.machine.damage.load_of(cgroup)
+        ages = [self.machine.age_s(item) for item in inside]
+        memory_bytes = sum(item.memory_bytes for item in inside) + held_bytes
+        return GroupUsage(
+            cpu_seconds=sum(ages) * IDLE_CPUS + max(ages) * cpus, memory_bytes=memory_bytes,
+            working_set_bytes=memory_bytes, rss_bytes=memory_bytes, threads=len(inside))
+
+    async def interfaces_of(self, process: ProcessIdentity) -> tuple[InterfaceUsage, ...]:
+        """Traffic is not counted here."""
+        return (InterfaceUsage("eth0", *[0] * 8),) if self._process(process) is not None else ()
 
     async def create_cgroup(self, cgroup: str) -> None:
         self.machine.cgroups.add(self._guard(cgroup))

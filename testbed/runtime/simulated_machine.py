@@ -39,6 +39,7 @@ from testbed.runtime.simulated_process import Program
 
 Result = TypeVar("Result")
 
+IDLE_CPUS = 0.01  # what a container that does nothing keeps busy
 EVENT_HISTORY = 256  # moby: daemon/events/events.go eventsLimit
 
 #: Seconds, lower and upper bound, tried on engine 20.10.
@@ -444,4 +445,7 @@ def hash_text(text: str) -> int:
     return value
 
 
-__all__ = ["EVENT_HISTORY", "LATENCY", "SIGTERM_CODE", "Hiccups", "Process", "SimulatedContainer", "SimulatedMachine"]
+__all__ = [
+    "EVENT_HISTORY", "IDLE_CPUS", "LATENCY", "SIGTERM_CODE", "Hiccups", "Process", "SimulatedContainer",
+    "SimulatedMachine",
+]

@@ -150,6 +150,25 @@ async def test_a_host_program_runs_in_the_containers_network(rig: Rig) -> None:
     assert (await rig.host.run_in(process, ("cat",), stdin=b"text")).stdout == b"text"
 
 
+async def test_what_a_container_and_its_node_use_is_read(rig: Rig) -> None:
+    _, process = await _process(rig)
+    own = await rig.host.usage_in(await rig.host.cgroup_of(process))
+    assert own.cpu_seconds > 0 and own.threads >= 1
+    assert own.memory_bytes >= own.working_set_bytes > 0
+    node = await rig.host.usage_in(f"{rig.cgroup}/node")
+    assert node.cpu_seconds >= own.cpu_seconds
+    with pytest.raises(HostError):
+        await rig.host.usage_in(f"{rig.cgroup}/node/gone")
+
+
+async def test_what_goes_through_a_containers_network_is_read(rig: Rig) -> None:
+    _, process = await _process(rig)
+    for interface in await rig.host.interfaces_of(process):
+        assert interface.name != "lo" and min(interface.received_bytes, interface.sent_bytes) >= 0
+    gone = replace(process, pid=2**22 + 1)
+    assert await rig.host.interfaces_of(gone) == ()
+
+
 async def test_i9_what_is_not_of_this_instance_is_left_alone(rig: Rig) -> None:
     stranger = replace(rig.spec(), labels={"testbed.io/instance": rig.id[::-1]}, cgroup_parent="")
     state = await rig.engine.start(await rig.engine.create(stranger))
