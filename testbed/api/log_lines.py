@@ -10,7 +10,7 @@ agent and the controllers all know it, and the healer is never told of a fault.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -65,6 +65,14 @@ def of_text(text: str, process: str, before: LogLine | None = None) -> LogLine:
             str(value.get("trace", "")))
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return LogLine(before.ns if before else 0, before.at if before else "", process, text)
+
+
+def of_lines(texts: Iterable[str], process: str) -> Iterator[LogLine]:
+    """``of_text`` of lines that stood below each other."""
+    before: LogLine | None = None
+    for text in texts:
+        before = of_text(text, process, before)
+        yield before
 
 
 def for_people(line: LogLine) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 from testbed.api.instance import load_instance
+from testbed.api.process_logs import configure
 from testbed.errors import TestbedError
 from testbed.machines.processes import child_environment, record_room
 from testbed.machines.room import Room, serve
@@ -33,15 +34,10 @@ class EngineWhenNeeded:
         return getattr(self._engine, name)
 
 
-def say(line: str) -> None:
-    sys.stderr.write(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {line}\n")
-    sys.stderr.flush()
-
-
 async def run(directory: Path, owner: tuple[int, int] | None) -> None:
     instance = load_instance(directory)
     host = open_host(instance.id, cast(Engine, EngineWhenNeeded(instance.engine_url)))
-    room = Room(instance, host, root=may_act_in_process(), say=say, environment=child_environment())
+    room = Room(instance, host, root=may_act_in_process(), environment=child_environment())
     try:
         await serve(room, owner=owner)
     finally:
@@ -64,11 +60,12 @@ def main() -> None:
     parser.add_argument("--instance", required=True, type=Path)
     parser.add_argument("--owner", help="PID:START_TICKS of the process with which the cluster ends")
     arguments = parser.parse_args()
+    configure("room")
     try:
         record_room(arguments.instance, os.getpid())
         asyncio.run(run(arguments.instance, remembered_owner(arguments.instance / "owner", arguments.owner)))
     except (TestbedError, OSError) as error:
-        say(f"machine room: {error}")
+        logging.getLogger("room").error("machine room: %s", error)
         sys.exit(getattr(error, "exit_code", 4))
 
 

@@ -18,6 +18,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -27,8 +28,10 @@ from pathlib import Path
 from typing import cast
 
 from testbed.api.instance import ENGINE, load_instance
+from testbed.api.process_logs import configure
 from testbed.machines.cable_state import FROM_API, TO_API, Cable
 
+log = logging.getLogger("cable")
 HIGH_WATER_BYTES = 256 * 1024
 Place = int | Path  # a port of 127.0.0.1, or a unix socket: a node of kind engine has a loopback of its own
 
@@ -255,10 +258,12 @@ def main() -> None:
     parser.add_argument("--instance", required=True, type=Path)
     parser.add_argument("--node", required=True)
     arguments = parser.parse_args()
+    configure(f"cable/{arguments.node}", node=arguments.node)
     try:
         asyncio.run(run(arguments.instance, arguments.node))
     except OSError as error:
-        sys.exit(f"cable of {arguments.node}: {error}")
+        log.error("cable of %s: %s", arguments.node, error)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+log = logging.getLogger("cable")
 TO_API, FROM_API, BOTH = "to", "from", "both"
 
 
@@ -58,6 +60,14 @@ class Cable:
     def delay_s(self, direction: str) -> float:
         return sum(hold.delay_s for hold in self.holds.values() if hold.concerns(direction))
 
+    def words(self) -> str:
+        """What is true of it, for the log."""
+        cut = [direction for direction in (TO_API, FROM_API) if self.cut_towards(direction)]
+        rate = [f"{self.rate_bytes_s()} bytes/s"] if self.rate_bytes_s() else []
+        late = [f"late by {self.delay_s(direction):g} s {direction} the API" for direction in (TO_API, FROM_API)
+                if self.delay_s(direction)]
+        return ", ".join([*(f"cut {direction} the API" for direction in cut), *late, *rate]) or "whole"
+
     def rate_bytes_s(self) -> int:
         return min((hold.rate_bytes_s for hold in self.holds.values() if hold.rate_bytes_s), default=0)
 
@@ -66,7 +76,7 @@ class Cable:
         deadline_s: float | None = None, key: str = "",
     ) -> None:
         """Makes this what ``key`` tells, until ``deadline_s`` from now when given. Repeating it is harmless."""
-        loop = asyncio.get_running_loop()
+        loop, before = asyncio.get_running_loop(), self.words()
         if key in self._timers:
             self._timers.pop(key).cancel()
         self.holds.pop(key, None)
@@ -75,6 +85,8 @@ class Cable:
             self.holds[key] = Hold(cut, direction, delay_s, rate_bytes_s, until)
             if deadline_s is not None:
                 self._timers[key] = loop.call_later(deadline_s, self.heal, key)
+        if self.words() != before:
+            log.info("the cable is %s", self.words())
         self._save()
         for end in tuple(self.ends):
             end.obey()

@@ -17,6 +17,7 @@ from typing import Any
 
 from testbed.api import labels
 from testbed.api.instance import ENGINE, Instance, load_instance, memory_directory
+from testbed.api.process_logs import configure
 from testbed.errors import HostError, NotFound, TestbedError
 from testbed.machines import node_container
 from testbed.machines.cleanup import clean, remove_tree, sweep_containers
@@ -118,6 +119,7 @@ def main() -> None:
     parser.add_argument("--spare", type=int, default=0, help="a process that `down` leaves alone")
     parser.add_argument("act", choices=[*ACTS, "down"])
     arguments = parser.parse_args()
+    configure(f"errand/{arguments.act}", node=arguments.node)
     try:
         answer = asyncio.run(run(arguments.instance, arguments.act, arguments.node, arguments.spare))
     except TestbedError as error:

@@ -6,22 +6,26 @@ Which nodes have power is decided in ``room``; what such a container is, in ``no
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from testbed.api.process_logs import about
 from testbed.errors import TestbedError
 from testbed.machines.processes import SETTLED_S, ended, pause_before_restart_s
 from testbed.machines.protocol import ProcessState
+
+log = logging.getLogger("room")
 
 Json = dict[str, Any]
 Errand = Callable[[str, str], Awaitable[Json]]
 
 
 class NodeKeeper:
-    """``errand``: does an act for a node. ``say``: the log."""
+    """``errand``: does an act for a node."""
 
-    def __init__(self, errand: Errand, say: Callable[[str], None]) -> None:
-        self._errand, self._say = errand, say
+    def __init__(self, errand: Errand) -> None:
+        self._errand = errand
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._starting: dict[str, asyncio.Future[Json]] = {}
         self._states: dict[str, ProcessState] = {}
@@ -39,11 +43,11 @@ class NodeKeeper:
             try:
                 answer = await self._started(node)
                 self._states[node] = ProcessState(f"agent-{node}", int(answer["pid"]), True, restarts)
-                self._say(f"{node}: its container runs as pid {answer['pid']}")
+                log.info("%s: its container runs as pid %s", node, answer["pid"], extra=about(node=node))
                 await ended(int(answer["pid"]), int(answer["ticks"]))
-                self._say(f"{node}: its container ended")
+                log.warning("%s: its container ended", node, extra=about(node=node))
             except TestbedError as error:
-                self._say(f"{node}: {error}")
+                log.warning("%s: %s", node, error, extra=about(node=node))
             deaths = 1 if loop.time() - began > SETTLED_S else deaths + 1
             restarts += 1
             self._states[node] = ProcessState(f"agent-{node}", 0, False, restarts)

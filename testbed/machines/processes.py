@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -18,11 +19,15 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from testbed.api.process_logs import about
 from testbed.errors import HostError
 from testbed.machines.held_down import HeldDown
 from testbed.machines.logs import bound
 from testbed.machines.protocol import ProcessState
+
+log = logging.getLogger("room")
 
 MAX_PAUSE_S = 8.0
 SETTLED_S = 20.0  # who has lived this long starts again at once
@@ -146,11 +151,11 @@ class Processes:
 
     def __init__(
         self, record: Path, log_file: Callable[[str], Path], join: Callable[[str, int], Awaitable[None]],
-        environment: Mapping[str, str], say: Callable[[str], None],
+        environment: Mapping[str, str],
     ) -> None:
         self._record, self._log_file, self._join = record, log_file, join
         self._held = HeldDown(record.with_name("held-down.json"))
-        self._environment, self._say = dict(environment), say
+        self._environment = dict(environment)
         self._kept: dict[str, Kept] = {}
         self._recorded = read_record(record)
         self._held.restore()
@@ -169,7 +174,7 @@ class Processes:
         name = kept.program.name
         deaths = 0
         if kept.alive:
-            self._say(f"{name}: adopted pid {kept.pid}")
+            log.info("%s: adopted pid %d", name, kept.pid, extra=_whose(name))
         elif kept.pid:
             kept.restarts += 1
         while True:
@@ -178,12 +183,12 @@ class Processes:
                 try:
                     await self._start(kept)
                 except (OSError, HostError) as error:
-                    self._say(f"{name}: cannot be started: {error}")
+                    log.error("%s: cannot be started: %s", name, error, extra=_whose(name))
             started_at = loop.time()
             await ended(kept.pid, kept.ticks)
             deaths = 1 if loop.time() - started_at > SETTLED_S else deaths + 1
             pause_s = pause_before_restart_s(deaths)
-            self._say(f"{name}: pid {kept.pid} ended, again in {pause_s:g} s")
+            log.warning("%s: pid %d ended, again in %g s", name, kept.pid, pause_s, extra=_whose(name))
             kept.restarts += 1
             await asyncio.sleep(pause_s)
 
@@ -194,7 +199,7 @@ class Processes:
         )
         kept.ticks = start_ticks(kept.pid) or 0
         self._save()
-        self._say(f"{program.name}: started pid {kept.pid}")
+        log.info("%s: started pid %d", program.name, kept.pid, extra=_whose(program.name))
         if program.cgroup:
             await self._join(program.cgroup, kept.pid)
 
@@ -250,6 +255,12 @@ class Processes:
         temporary = self._record.with_suffix(".json.new")
         temporary.write_text(json.dumps(self._recorded))
         temporary.replace(self._record)
+
+
+def _whose(process: str) -> dict[str, Any]:
+    """For the log: the node whose agent or cable it is."""
+    part, _, node = process.partition("-")
+    return about(node=node if part in ("agent", "cable") else "")
 
 
 def read_record(record: Path) -> dict[str, tuple[int, int, int]]:

@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import random
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from testbed.api.instance import ENGINE, NODE_KINDS, SLICE, Instance, NodeInstance, check_name
+from testbed.api.process_logs import about
 from testbed.errors import EnvironmentProblem, HostError, InvalidInput, NotFound, TestbedError
 from testbed.machines import addresses, cables, engines
 from testbed.machines.logs import keep_bounded
@@ -36,6 +37,8 @@ from testbed.machines.wire import serve as serve_socket
 from testbed.node.boots import count_boot
 from testbed.runtime.protocol import Host
 
+log = logging.getLogger("room")
+
 Json = dict[str, Any]
 MAX_NODES = 100
 API = "api"
@@ -44,20 +47,20 @@ _ERRAND_S = 170.0
 
 
 class Room:
-    """``host``: acts on this machine. ``root``: whether sandboxes can be found through ``/proc``. ``say``: the log.
-    ``command``: runs a module of ours."""
+    """``host``: acts on this machine. ``root``: whether sandboxes can be found through ``/proc``. ``command``: runs a
+    module of ours."""
 
     def __init__(
-        self, instance: Instance, host: Host, *, root: bool, say: Callable[[str], None], environment: dict[str, str],
+        self, instance: Instance, host: Host, *, root: bool, environment: dict[str, str],
         command: tuple[str, ...] = (sys.executable, "-m"),
     ) -> None:
         self.instance = instance
         self._command = command
-        self._host, self._root, self._say, self._environment = host, root, say, environment
+        self._host, self._root, self._environment = host, root, environment
         self._processes = Processes(
-            instance.directory / "processes.json", instance.log_file, host.join_cgroup, environment, say
+            instance.directory / "processes.json", instance.log_file, host.join_cgroup, environment
         )
-        self._containers = NodeKeeper(lambda act, node: self._errand(act, node), say)
+        self._containers = NodeKeeper(lambda act, node: self._errand(act, node))
         self._off: set[str] = set()
         self._gateway = ProcessState("gateway", 0, False, 0)
         self._locks: dict[str, asyncio.Lock] = {}
@@ -118,7 +121,7 @@ class Room:
         try:
             await self._host.create_cgroup(cgroup)
         except HostError as error:
-            self._say(f"cgroup {cgroup}: {error}")
+            log.warning("cgroup %s: %s", cgroup, error)
         return cgroup
 
     async def _errand(self, act: str, node: str = "") -> Json:
@@ -150,13 +153,13 @@ class Room:
             try:
                 answer = await self._errand("gateway")
                 self._gateway = ProcessState("gateway", int(answer["pid"]), True, restarts)
-                self._say(f"gateway: runs as pid {answer['pid']}")
+                log.info("gateway: runs as pid %s", answer["pid"])
                 failures = 0
                 await ended(int(answer["pid"]), int(answer["ticks"]))
-                self._say("gateway: ended")
+                log.warning("gateway: ended")
             except TestbedError as error:
                 failures += 1
-                self._say(f"gateway: {error}")
+                log.warning("gateway: %s", error)
             restarts += 1
             self._gateway = ProcessState("gateway", 0, False, restarts)
             await asyncio.sleep(pause_before_restart_s(failures + 1) if failures else 0)
@@ -218,7 +221,7 @@ class Room:
         await power_off(self._host, self.instance.node_cgroup(node.name), known)
         if agent and agent.pid:
             await ended(agent.pid, agent.ticks)
-        self._say(f"{node.name}: power off")
+        log.info("%s: power off", node.name, extra=about(node=node.name))
 
     async def _power_on(self, node: NodeInstance) -> None:
         if node.name not in self._off:
@@ -227,7 +230,7 @@ class Room:
         count_boot(self.instance.node_directory(node.name))
         self._set_off(node.name, off=False)
         await self._start_agent(node)
-        self._say(f"{node.name}: power on")
+        log.info("%s: power on", node.name, extra=about(node=node.name))
 
     async def set_cable(
         self, name: str, *, cut: bool, deadline_s: float | None = None, direction: str = "both", delay_s: float = 0.0,
@@ -237,12 +240,12 @@ class Room:
         await cables.set_cable(self.instance.cable_socket(node.name), cut=cut, deadline_s=deadline_s,
                                direction=direction, delay_s=delay_s, key=key)
         what = f"cut ({direction})" if cut else f"late by {delay_s:g} s ({direction})" if delay_s else "whole"
-        self._say(f"{name}: cable {what}{f', says {key}' if key else ''}")
+        log.info("%s: cable %s%s", name, what, f", says {key}" if key else "", extra=about(node=name))
 
     async def hold_down(self, process: str, key: str, *, deadline_s: float) -> None:
         _check_may_be_down(process)
         self._processes.hold_down(process, key, deadline_s)
-        self._say(f"{process}: held down for {deadline_s:g} s, says {key}")
+        log.info("%s: held down for %g s, says %s", process, deadline_s, key)
 
     async def let_up(self, process: str, key: str) -> None:
         _check_may_be_down(process)
@@ -250,7 +253,7 @@ class Room:
 
     async def hold_engine(self, name: str, key: str, *, act: str, deadline_s: float) -> None:
         await engines.hold(self._engine_of(name), key, act=act, deadline_s=deadline_s)
-        self._say(f"{name}: its engine: {act} for {deadline_s:g} s, says {key}")
+        log.info("%s: its engine: %s for %g s, says %s", name, act, deadline_s, key, extra=about(node=name))
 
     async def free_engine(self, name: str, key: str) -> None:
         await engines.free(self._engine_of(name), key)
@@ -265,7 +268,7 @@ class Room:
         return self.instance.node_socket(name, "control")
 
     async def stop(self) -> None:
-        self._say("taking the cluster down")
+        log.info("taking the cluster down")
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
         await self._containers.close()
@@ -276,11 +279,11 @@ class Room:
     async def follow(self, pid: int, ticks: int) -> None:
         """The cluster ends with the process it was made for."""
         await ended(pid, ticks)
-        self._say(f"process {pid}, for which this cluster was made, has ended")
+        log.info("process %d, for which this cluster was made, has ended", pid)
         try:
             await self.stop()
         except TestbedError as error:
-            self._say(f"cannot take everything down: {error}")
+            log.error("cannot take everything down: %s", error)
             self.finished.set()
 
     def follow_owner(self, pid: int, ticks: int) -> None:

@@ -29,6 +29,7 @@ from testbed.api.instance import (
     load_instance,
     memory_directory,
 )
+from testbed.api.log_lines import for_people, of_lines
 from testbed.errors import ApiError, EngineUnavailable, EnvironmentProblem, InvalidInput, NoSuchImage, TestbedError
 from testbed.machines import addresses
 from testbed.machines.cleanup import abandoned, clean, remove_instance, remove_tree
@@ -443,4 +444,4 @@ def _tail(instance: Instance, process: str, lines: int = 12) -> str:
         text = instance.log_file(process).read_text(errors="replace")
     except OSError:
         return f"(no log {instance.log_file(process)})"
-    return "\n".join(text.splitlines()[-lines:])
+    return "\n".join(for_people(line) for line in of_lines(text.splitlines()[-lines:], process))

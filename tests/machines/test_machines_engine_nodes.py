@@ -100,7 +100,7 @@ class Errands:
 
 async def test_a_node_whose_container_died_is_started_again() -> None:
     errands = Errands()
-    keeper = NodeKeeper(errands, lambda line: None)
+    keeper = NodeKeeper(errands)
     try:
         keeper.keep("node-1")
         keeper.keep("node-1")
@@ -119,7 +119,7 @@ async def test_a_node_whose_container_died_is_started_again() -> None:
 async def test_whoever_switches_the_power_off_comes_after_a_start_that_is_under_way() -> None:
     errands = Errands()
     errands.may.clear()
-    keeper = NodeKeeper(errands, lambda line: None)
+    keeper = NodeKeeper(errands)
     try:
         keeper.keep("node-1")
         await asyncio.sleep(0)

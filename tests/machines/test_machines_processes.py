@@ -41,7 +41,7 @@ def keeper(directory: Path, joined: list[tuple[str, int]] | None = None) -> Proc
             joined.append((cgroup, pid))
 
     return Processes(directory / "processes.json", lambda name: directory / "logs" / f"{name}.log", join,
-                     dict(os.environ), lambda line: None)
+                     dict(os.environ))
 
 
 def pid_of(processes: Processes) -> int:
@@ -127,12 +127,14 @@ async def test_cgroup_is_joined_after_each_start(tmp_path: Path) -> None:
     await processes.stop("a", number=signal.SIGKILL)
 
 
-async def test_what_cannot_be_started_is_tried_again_later(tmp_path: Path) -> None:
-    said: list[str] = []
-    processes = Processes(tmp_path / "p.json", lambda name: tmp_path / "x.log", _no_join, {}, said.append)
+async def test_what_cannot_be_started_is_tried_again_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    processes = Processes(tmp_path / "p.json", lambda name: tmp_path / "x.log", _no_join, {})
     processes.keep(Program("a", ("/no/such/program",)))
-    await until(lambda: len(said) >= 3)
-    assert "cannot be started" in said[0]
+    await until(lambda: len(caplog.messages) >= 3)
+    assert "cannot be started" in caplog.messages[0]
     await processes.close()
 
 

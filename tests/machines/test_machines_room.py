@@ -88,7 +88,7 @@ async def directory(tmp_path: Path) -> AsyncIterator[Path]:
 
 
 def room_in(directory: Path, host: FakeHost) -> Room:
-    return Room(load_instance(directory), host, root=True, say=lambda line: None,  # type: ignore[arg-type]
+    return Room(load_instance(directory), host, root=True,  # type: ignore[arg-type]
                 environment=dict(os.environ), command=(sys.executable, "-S", str(directory.parent / "stub.py")))
 
 
