@@ -16,6 +16,7 @@ from typing import Any
 from testbed.api.resources import DEPLOYMENTS, ENDPOINT_SLICES, EVENTS, NODES, PODS, ResourceType
 from testbed.client.protocol import Client
 from testbed.errors import ApiError, EnvironmentProblem, TestbedError
+from testbed.experiment.alert_events import is_alert, last_told
 from testbed.experiment.observations import (
     EngineSeen,
     Evidence,
@@ -236,6 +237,11 @@ class Observer:
         self.evidence.deployments.append(replace(deployment_seen(arrival.at, obj), late_s=arrival.late_s))
 
     def _event(self, arrival: Arrival, obj: Json) -> None:
+        if is_alert(obj):
+            told = (moment for moment in (last_told(obj), self.evidence.alert_told) if moment is not None)
+            self.evidence.alert_told = max(told, default=None)
+            if arrival.kind == "MODIFIED":
+                return  # an alert that is told again has not fired again
         if arrival.kind in ("ADDED", "MODIFIED"):  # what was told before the run is none of ours
             seen = replace(event_seen(arrival.at, obj, self.start_ns), late_s=arrival.late_s)
             # What a relist brought says nothing of how late a watch is.

@@ -33,6 +33,7 @@ from testbed.experiment.repetition import disruptions, ended_acts, run_result
 from testbed.experiment.result import EXIT_CODES, Disruption, Result, Verdict
 from testbed.experiment.saving import write_result
 from testbed.experiment.stopping import RunStopped
+from testbed.experiment.victims import LogKeeper
 
 Json = dict[str, Any]
 
@@ -88,6 +89,7 @@ class HeldMethod(Method):
     async def inject(self, step: Step) -> None:
         """Returns when the fault is verified. Raises: RunStopped when it has no effect; ApiError."""
         self._go_on()
+        self.keep_logs_before(step)
         act = await self.doer.do(step, self.observer.now(), 0.0)
         self.repetition.acts = ended_acts(self.repetition.acts, act)
         try:
@@ -111,6 +113,7 @@ class HeldMethod(Method):
         self.doer.journal.undone(name)
         if recover and not await self._wait(lambda: self.is_settled(step.name), step.timeout):
             self.note_timeout(step)
+        self.keep_logs_of(step)
         if recover and self.load.pulse is not None:
             await asyncio.sleep(self.spec.observe)  # for the last answers, and for latency to be seen normal
 
@@ -132,7 +135,7 @@ class HeldRepetition(RepetitionRunner):
         self.observer = Observer(platform.client, self.spec.namespace, resources, witness_of(platform))
         self.repetition.evidence, self.repetition.start_ns = self.observer.evidence, self.observer.start_ns
         self.method: HeldMethod = HeldMethod(
-            self.spec, platform, self.observer, self.doer, self.load, self.repetition, self.tell)
+            self.spec, platform, self.observer, self.doer, self.load, self.repetition, self.tell, self.method.logs)
 
 
 class HeldRun:
@@ -152,6 +155,7 @@ class HeldRun:
         self._journal = Journal(folder, folder.name, name, 0)
         self._work: asyncio.Task[Any] | None = None
         self._runner: HeldRepetition | None = None
+        self._logs = LogKeeper(platform)
 
     @property
     def runner(self) -> HeldRepetition:
@@ -163,7 +167,8 @@ class HeldRun:
         found = await self.platform.client.list(DEPLOYMENTS, self._namespace)
         self._runner = HeldRepetition(
             self._loaded, self.platform, run_id=self.folder.name, number=1, folder=self.folder, journal=self._journal,
-            interrupts=Interrupts(self._tell), tell=self._tell, deployments=tuple(map(key_of, found.items)))
+            interrupts=Interrupts(self._tell), tell=self._tell, logs=self._logs,
+            deployments=tuple(map(key_of, found.items)))
         self._work = asyncio.create_task(self._runner.run())
         begun = asyncio.create_task(self._runner.method.begun.wait())
         try:
@@ -180,6 +185,8 @@ class HeldRun:
         assert self._work is not None, "begin comes first"
         self.runner.method.release()
         run = run_result(await self._work)
+        kept = await self._logs.keep(run, self.folder)
+        run = run.model_copy(update={"logs": kept.logs, "logs_missing": kept.missing})
         result = Result(
             command="inject", run_id=self.folder.name, name=self.name, jitter=False,
             profile=self.platform.profile.name, started_at=self._started_at, ended_at=datetime.now(UTC),

@@ -20,10 +20,12 @@ from testbed.experiment.objectives import holds_now, parse_objective, say_value
 from testbed.experiment.platforms.protocol import Platform
 from testbed.experiment.repetition import Repetition, disruptions, ended_acts
 from testbed.experiment.result import Disruption, Verdict
+from testbed.experiment.scene import Group, state_at
 from testbed.experiment.steps import Doer
 from testbed.experiment.stopping import RunStopped
 from testbed.experiment.timeline import Act, disruption_of, settled
 from testbed.experiment.undoing import silences_the_api
+from testbed.experiment.victims import LogKeeper, pods_of, takes_pods_away
 from testbed.experiment.views import as_noise
 
 VERIFY_TIMEOUT_S = 20.0
@@ -42,6 +44,7 @@ class Method:
     load: RunLoad
     repetition: Repetition
     tell: Callable[[str], None]
+    logs: LogKeeper | None = None
 
     def __post_init__(self) -> None:
         self._done_waits: set[str] = set()
@@ -87,6 +90,7 @@ class Method:
             self._done_waits.add(step.name)
             return
         jitter_s = self._jitter(step)
+        self.keep_logs_before(step)
         await asyncio.sleep(jitter_s)
         self.tell(step.name)
         try:
@@ -100,11 +104,25 @@ class Method:
             await self.verify(step)
         if not await self.observer.wait(lambda: self.is_settled(step.name), step.timeout):
             self.note_timeout(step)
+        self.keep_logs_of(step)
 
     def note_timeout(self, step: Step) -> None:
         """It did not settle within its timeout; nobody waits for it any more."""
         self._not_restored.add(step.name)
         self.repetition.notes.append(f"{step.name}: not restored within {step.timeout:g} s")
+
+    def keep_logs_before(self, step: Step) -> None:
+        """Whom it will hit is not known yet, and afterwards there may be nobody left to ask."""
+        if self.logs is not None and step.fault is not None and takes_pods_away(step.fault):
+            pods = Group(self.observer.evidence, self.repetition.deployments).pods()
+            now = state_at(pods, self.observer.now()).values()
+            self.logs.take(pods_of(pod.key for pod in now), self.observer.now())
+
+    def keep_logs_of(self, step: Step) -> None:
+        """The next step may take them away."""
+        if self.logs is not None and step.fault is not None:
+            hit = self.observer.injections(self.doer.fault_name(step.name))
+            self.logs.take(pods_of(item.target for item in hit), self.observer.now())
 
     def _holds(self, name: str, condition: str) -> bool:
         """Whether a step is taken: its condition, measured now. One that cannot be measured does not hold."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from testbed.api.labels import MONOTONIC_NS, SERVICE_NAME, SUPERVISOR
 from testbed.api.meta import LabelSelector
+from testbed.experiment.alert_events import fires_since, is_alert
 from testbed.experiment.pod_probes import with_health_check
 
 Json = dict[str, Any]
@@ -89,7 +91,8 @@ class EventSeen:
     """``about``: ``Kind/namespace/name`` (namespace empty for nodes).
 
     ``addresses``: of an EndpointsProgrammed, the pods' addresses in rotation from then on; None of other Events.
-    ``lag_s``: of an exact one, how much later than ``at`` it arrived here.
+    ``lag_s``: of an exact one, how much later than ``at`` it arrived here. ``since``: of an alert's, when it began to
+    fire by its own word.
     """
 
     at: float
@@ -102,6 +105,7 @@ class EventSeen:
     addresses: frozenset[str] | None = None
     late_s: float = 0.0
     lag_s: float | None = None
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,7 @@ class Evidence:
     engine_asked: bool = False  # whether there was an engine that could be asked
     away: list[tuple[float, float]] = field(default_factory=list)  # when the API gave no answer
     bounded: dict[float, float] = field(default_factory=dict)  # how inexact the moments of a silent injector are
+    alert_told: datetime | None = None  # when any alert was last told of, before the run too
 
     @property
     def watch_lag_s(self) -> float:
@@ -258,13 +263,17 @@ def event_seen(arrived: float, obj: Mapping[str, Any], start_ns: int) -> EventSe
     annotations = obj["metadata"].get("annotations") or {}
     stamp, addresses = annotations.get(MONOTONIC_NS, ""), annotations.get(ENDPOINTS_ANNOTATION)
     exact = stamp.isdigit()
+    at = (int(stamp) - start_ns) / 1e9 if exact else arrived
+    alert = is_alert(obj)
     return EventSeen(
-        (int(stamp) - start_ns) / 1e9 if exact else arrived, str(obj.get("reason", "")),
+        at, str(obj.get("reason", "")),
         f"{about.get('kind', '')}/{about.get('namespace') or ''}/{about.get('name', '')}", str(obj.get("message", "")),
         exact, obj.get("type") == "Warning",
         str(obj.get("reportingComponent") or (obj.get("source") or {}).get("component") or ""),
         addresses=None if addresses is None else frozenset(part for part in addresses.split(",") if part),
-        lag_s=max(0.0, arrived - (int(stamp) - start_ns) / 1e9) if exact else None,
+        # An alert that is told again keeps its first moment: that says nothing of how late a watch is.
+        lag_s=max(0.0, arrived - at) if exact and not alert else None,
+        since=fires_since(obj, at) if alert else None,
     )
 
 

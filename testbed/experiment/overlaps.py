@@ -23,7 +23,7 @@ def overlapping(
 ) -> list[Disruption]:
     """``found``, each with what it shares with the others. ``until``: the end of what was watched."""
     spans = [_span(item, until) for item in found]
-    hit = [_deployments(item, evidence) for item in found]
+    hit = [hit_deployments(item, evidence) for item in found]
     shared: list[Disruption] = []
     for index, item in enumerate(found):
         others = [other for other in range(len(found)) if other != index and hit[other] & hit[index]
@@ -52,7 +52,7 @@ def _common(one: Span | None, other: Span | None) -> Span | None:
     return (begin, end) if begin < end else None
 
 
-def _deployments(item: Disruption, evidence: Evidence) -> frozenset[str]:
+def hit_deployments(item: Disruption, evidence: Evidence) -> frozenset[str]:
     """The Deployments (keys) whose pods it hit, by name or by their node; a pod that none owns stands for itself."""
     targets = item.target_keys
     named = {target.removeprefix("deployment ") for target in item.targets if target.startswith("deployment ")}

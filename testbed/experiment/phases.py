@@ -30,6 +30,7 @@ from testbed.experiment.steady_state import SteadyState
 from testbed.experiment.steps import Doer
 from testbed.experiment.stopping import RunStopped
 from testbed.experiment.undoing import undo_all
+from testbed.experiment.victims import LogKeeper
 from testbed.load.records import Record
 
 Tell = Callable[[str], None]
@@ -38,11 +39,13 @@ UNDO_TIMEOUT_S = 60.0
 
 
 class RepetitionRunner:
-    """Carries out one repetition of ``loaded`` on ``platform``; artefacts go to ``folder``."""
+    """Carries out one repetition of ``loaded`` on ``platform``; artefacts go to ``folder``. ``logs``: keeps those of
+    its victims."""
 
     def __init__(
         self, loaded: LoadedExperiment, platform: Platform, *, run_id: str, number: int, folder: Path,
         journal: Journal, interrupts: Interrupts, tell: Tell, deployments: tuple[str, ...],
+        logs: LogKeeper | None = None,
     ) -> None:
         self.loaded, self.spec, self.platform = loaded, loaded.experiment.spec, platform
         self.folder, self.journal, self.interrupts, self.tell = folder, journal, interrupts, tell
@@ -61,7 +64,7 @@ class RepetitionRunner:
         self.load = RunLoad(loaded, platform, folder, number)
         state = self.spec.state
         self.books = Bookkeeper(platform, self.spec.namespace, state, self.observer.now) if state else None
-        self.method = Method(self.spec, platform, self.observer, self.doer, self.load, self.repetition, tell)
+        self.method = Method(self.spec, platform, self.observer, self.doer, self.load, self.repetition, tell, logs)
 
     async def run(self) -> Repetition:
         """All phases. Raises nothing but cancellation: everything else is the repetition's verdict."""

@@ -19,9 +19,11 @@ Unit = Literal["s", "", "ratio", "times"]  # seconds, a count, a share, a multip
 Subject = TypeVar("Subject", bound=Disruption | RunResult)
 
 # The marks at which times since the injection end.
-_ENDS: Final = {"detection": "detected", "isolation": "isolated", "repair": "restored", "undo": "undone"}
+_ENDS: Final = {"detection": "detected", "isolation": "isolated", "repair": "restored", "undo": "undone",
+                "alerted": "alerted"}
 # Of a time: what watches arrive late by on a busy machine, and both edges of an outage at 100 requests per second.
 TIME_FLOOR_S: Final = 0.02
+ALERT_FLOOR_S: Final = 1.0  # rules are evaluated once a second at most
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Quantity(Generic[Subject]):
         primary: whether a comparison's verdict hangs on it. What is a part of another one (detection, causes) is not:
             it would only be counted twice.
         floor: differences below this, in its unit, mean nothing.
-        needs_pulse: nobody else measures it. needs_state: only an experiment with ``state`` has it.
+        needs_pulse: nobody else measures it. needs_state: only an experiment with ``state`` has it. needs_pager: only
+            where an Alertmanager was attached can it come or not come.
         whom: kinds of disruption that have it; empty: all.
     """
 
@@ -53,6 +56,7 @@ class Quantity(Generic[Subject]):
     floor: float = TIME_FLOOR_S
     needs_pulse: bool = False
     needs_state: bool = False
+    needs_pager: bool = False
     whom: frozenset[str] = field(default_factory=frozenset)
 
     @property
@@ -201,6 +205,8 @@ OF_DISRUPTION: Final[tuple[Quantity[Disruption], ...]] = (
     Quantity("outage.count", "outages", _measured(lambda item: float(len(item.outages))), "", each_run=True, floor=0.5,
              needs_pulse=True),
     Quantity("undo", "undone after", _since_injection("undone")),
+    Quantity("alerted", "paged after", _since_injection("alerted"), censored=True, floor=ALERT_FLOOR_S,
+             needs_pager=True),
     Quantity("latency.normal", "latency back to normal after", _since_injection("latency_normal"), needs_pulse=True),
     Quantity("backlog.drain", "backlog worked off after the repair", _drain, censored=True, needs_state=True),
     Quantity("backlog.peak", "longest backlog", _peak, "", each_run=True, floor=1.0, needs_state=True),
@@ -257,7 +263,7 @@ def of_run(name: str) -> Quantity[RunResult] | None:
 
 def has(item: Disruption, quantity: Quantity[Disruption]) -> bool:
     """Whether this disruption can have such a value. One of which nothing came recovered from nothing."""
-    if quantity.needs_state and item.backlog is None:
+    if (quantity.needs_state and item.backlog is None) or (quantity.needs_pager and not item.pager):
         return False
     return (item.disrupted or not quantity.censored) and (not quantity.whom or item.kind in quantity.whom)
 

@@ -18,6 +18,7 @@ from testbed.experiment.kind import SloSpec
 from testbed.experiment.load_results import Target, target_results
 from testbed.experiment.observations import Evidence
 from testbed.experiment.overlaps import overlapping
+from testbed.experiment.paging import with_alerts
 from testbed.experiment.result import (
     Disruption,
     GeneratorUse,
@@ -30,7 +31,7 @@ from testbed.experiment.result import (
     Verdict,
 )
 from testbed.experiment.result.machine import MachineLoad
-from testbed.experiment.series import make_series, shown_events
+from testbed.experiment.series import MOST_EVENTS, make_series, shown_events
 from testbed.experiment.shipping import shipping
 from testbed.experiment.timeline import Act, disruption_of
 from testbed.experiment.uninvited import uninvited
@@ -128,6 +129,7 @@ def disruptions(repetition: Repetition, clients: Clients | None, *, until: float
     found += uninvited(repetition.evidence, found, repetition.profile, until=until, clients=clients)
     found.sort(key=lambda item: math.inf if item.marks.injected is None else item.marks.injected)
     found = overlapping(found, repetition.evidence, clients, until=until)
+    found = with_alerts(found, repetition.evidence, until=until, started_at=repetition.started_at)
     return with_views(found, repetition.evidence, repetition.deployments, clients, since=repetition.method_began,
                       until=until, noise=repetition.noise, slo=repetition.slo)
 
@@ -144,6 +146,9 @@ def run_result(repetition: Repetition) -> RunResult:
                      "clients saw is no more exact than that")
     if repetition.acts and not repetition.evidence.engine_asked:
         notes.append("the container engine is no witness here: this platform gives no way to ask it")
+    events = shown_events(repetition.evidence, repetition.deployments)
+    if len(events) > MOST_EVENTS:
+        notes.append(f"the last {len(events) - MOST_EVENTS} of {len(events)} events are left out")
     return RunResult(
         number=repetition.number, verdict=repetition.verdict, reason=repetition.reason,
         void_reason=void_reason(repetition), started_at=repetition.started_at,
@@ -156,7 +161,7 @@ def run_result(repetition: Repetition) -> RunResult:
         outages=clients.outages() if clients else (),
         **({"requests": clients.requests(), "latency": clients.latency()} if clients else {}),
         send_lateness_p99_s=lateness, restarts=sum(series.restarts), series=series,
-        events=shown_events(repetition.evidence, repetition.deployments), locust=repetition.locust,
+        events=events[:MOST_EVENTS], locust=repetition.locust,
         targets=target_results(repetition.targets, repetition.start_ns, repetition.healthy_until_s),
         generator=repetition.generator, machine=repetition.machine,
         shipping=shipped(repetition), state=repetition.state, notes=tuple(notes),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from testbed.experiment.alert_events import FIRING, RESOLVED
 from testbed.experiment.clients import Clients
 from testbed.experiment.observations import Evidence
 from testbed.experiment.result import Series, TimelineEvent
@@ -11,12 +12,13 @@ from testbed.experiment.scene import Group, desired_steps, ready_steps, value_at
 from testbed.load.outage import percentile
 
 BIN_S = 0.1
+MOST_EVENTS = 400
 MAX_BINS = 3000  # five minutes of 0.1 s; longer runs get wider bins, so that the report stays small
 
-SHOWN_EVENTS = frozenset({
-    "ContainerDied", "Unhealthy", "Killing", "BackOff", "Created", "Started", "ContainerReady", "ContainerUnready",
-    "NodeNotReady", "NodeReady", "TaintManagerEviction", "Evicted", "ScalingReplicaSet", "EndpointsProgrammed",
-    "FailedScheduling", "ProgressDeadlineExceeded", "Failed", "DeploymentRollback",
+SHOWN_EVENTS = frozenset({  # and every warning
+    FIRING, RESOLVED, "ContainerDied", "Unhealthy", "Killing", "BackOff", "Created", "Started", "ContainerReady",
+    "ContainerUnready", "NodeNotReady", "NodeReady", "TaintManagerEviction", "Evicted", "ScalingReplicaSet",
+    "EndpointsProgrammed", "FailedScheduling", "ProgressDeadlineExceeded", "Failed", "DeploymentRollback",
 })
 
 
@@ -72,15 +74,15 @@ def _restarts(group: Group, count: int, bin_s: float) -> tuple[int, ...]:
     return tuple(bins)
 
 
-def shown_events(evidence: Evidence, deployments: Sequence[str], limit: int = 400) -> tuple[TimelineEvent, ...]:
+def shown_events(evidence: Evidence, deployments: Sequence[str]) -> tuple[TimelineEvent, ...]:
     """Events about the workload and the nodes that belong on a time axis."""
     keys = Group(evidence, tuple(deployments)).keys()
     found: list[TimelineEvent] = []
     for event in sorted(evidence.events, key=lambda item: item.at):
         kind, _, key = event.about.partition("/")
-        if event.reason not in SHOWN_EVENTS or (kind == "Pod" and key not in keys):
+        if not (event.reason in SHOWN_EVENTS or event.warning) or (kind == "Pod" and key not in keys):
             continue
         name = key.removeprefix("/")
         found.append(TimelineEvent(at_s=round(event.at, 4), kind=event.reason, object=f"{kind.lower()} {name}",
                                    message=event.message[:300], level="warning" if event.warning else "normal"))
-    return tuple(found[:limit])
+    return tuple(found)

@@ -29,7 +29,7 @@ from testbed.experiment.saving import keep_inputs, write_result
 from testbed.experiment.statistics import over_runs
 from testbed.experiment.turns import FINAL, Repetitions, wants_more
 from testbed.experiment.variants import Variant
-from testbed.experiment.victims import keep_logs
+from testbed.experiment.victims import LogKeeper
 from testbed.experiment.void import told
 
 Command = Literal["experiment", "load", "inject"]
@@ -125,9 +125,10 @@ class VariantRun:
             self._notes.append(f"run {number} began without node {', '.join(missing)}, which is not Ready")
         try:
             await self._interrupts.guard(apply(platform.client, self.loaded.manifests, self.spec.namespace, self._note))
+            logs = LogKeeper(platform)
             runner = RepetitionRunner(
                 self.loaded, platform, run_id=self.run_id, number=number, folder=self.folder, journal=self.journal,
-                interrupts=self._interrupts, tell=self._tell,
+                interrupts=self._interrupts, tell=self._tell, logs=logs,
                 deployments=tuple(deployments_in(self.loaded.manifests, self.spec.namespace))
                 or await self._named(platform))
             try:
@@ -136,9 +137,10 @@ class VariantRun:
             finally:
                 self._created.extend(runner.doer.created)
             repetition.machine = watch.load
-            self.runs.append(self._result_of(repetition))
-            if missing := await keep_logs(platform, self.runs[-1], self.folder):
-                self.journal.note(f"logs of run {number} that could not be kept", why=list(missing))
+            run = self._result_of(repetition)
+            self.runs.append(run)
+            kept = await logs.keep(run, self.folder)
+            self.runs[-1] = run.model_copy(update={"logs": kept.logs, "logs_missing": kept.missing})
         finally:
             if not (self._keep and self.runs and not self.wants_more):
                 await self._clean(platform)

@@ -60,7 +60,8 @@ def as_noise(item: Disruption) -> Disruption:
     """What noise brings about is no recovery: of its marks only when it was in force remains."""
     over = item.marks.undone
     marks = Marks(injected=item.marks.injected, undone=over, restored=over, first_failed=item.marks.first_failed,
-                  last_failed=item.marks.last_failed, latency_normal=item.marks.latency_normal)
+                  last_failed=item.marks.last_failed, latency_normal=item.marks.latency_normal,
+                  alerted=item.marks.alerted)
     end = item.marks.undone if item.marks.undone is not None else item.window_s[1] if item.window_s else None
     window = (item.marks.injected, end) if item.marks.injected is not None and end is not None else item.window_s
     notes = () if item.verified else item.notes

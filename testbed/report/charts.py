@@ -31,7 +31,7 @@ def waterfall() -> Spec:
     import altair as alt
 
     x = alt.X("start:Q", title="Seconds since injection", scale=alt.Scale(nice=False))
-    lanes = alt.Y("lane:N", title=None, sort=["clients", "isolation", "repair"],
+    lanes = alt.Y("lane:N", title=None, sort=["clients", "isolation", "repair", "alerts"],
                   axis=alt.Axis(domain=False, ticks=False, labelPadding=8))
     tooltip = [alt.Tooltip("label:N", title="gap"), alt.Tooltip("said:N", title="took"),
                alt.Tooltip("cause:N", title="cause")]

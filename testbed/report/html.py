@@ -20,10 +20,12 @@ from testbed.report import comparison
 from testbed.report.client_words import client_lines
 from testbed.report.html_data import GAP_TONES, run_data, spread_data, waterfall_data
 from testbed.report.load_tables import generator_line, load_tables, machine_line
+from testbed.report.log_words import logs_of, said
 from testbed.report.state_words import shipping_lines, state_lines
 from testbed.report.statistics_words import over_runs_lines, void_line
 from testbed.report.timeline_words import (
     NOTHING_CAME,
+    alert_lines,
     at_mark,
     largest,
     length,
@@ -37,6 +39,7 @@ from testbed.report.words import (
     OUTAGE_NOTE,
     QUANTITY_WORDS,
     clean,
+    columns,
     headline,
     main_run,
     passed,
@@ -58,7 +61,8 @@ def render(result: Result) -> str:
     environment.filters.update(
         seconds=say_duration, clean=clean, met=client_lines, load=load_tables, generator=generator_line,
         machine=machine_line, state=state_lines, shipping=shipping_lines,
-        mark=lambda name: MARK_WORDS.get(name, name), tone=lambda name: GAP_TONES.get(name, "@muted")[1:],
+        log=said, beside=beside, mark=lambda name: MARK_WORDS.get(name, name),
+        tone=lambda name: GAP_TONES.get(name, "@muted")[1:],
     )
     runs = detailed_runs(result)
     return environment.get_template("report.html.j2").render(
@@ -67,15 +71,21 @@ def render(result: Result) -> str:
         say_measured=say_measured, cards=[_card(result, name) for name in result.disruption_names()],
         quantity=QUANTITY_WORDS, slowest_gap=largest, outage_note=OUTAGE_NOTE, at_mark=at_mark, length=length,
         parts_line=parts_line, why_not_faster=why_not_faster, witnesses_line=witnesses_line, since=since,
-        nothing_came=NOTHING_CAME, over_runs=_over_runs(result), compared=_compared(result),
+        nothing_came=NOTHING_CAME, shown_quantities=list(columns(result)), alert_lines=alert_lines,
+        logs_of=logs_of, over_runs=_over_runs(result), compared=_compared(result),
         files=artefact_links(result),
     )
 
 
 def artefact_links(result: Result) -> list[tuple[str, str]]:
     """(name, link) of what lies beside the page, in the run's folder; nowhere else: a result may be a stranger's."""
-    return [(clean(name), "./" + quote(path)) for name, path in sorted(result.artefacts.items())
-            if path != "report.html" and not path.startswith("/") and ".." not in path.split("/")]
+    return [(clean(name), link) for name, path in sorted(result.artefacts.items())
+            if path != "report.html" and (link := beside(path))]
+
+
+def beside(path: str) -> str:
+    """The link to a file in the run's folder; empty for a path that leads out of it."""
+    return "" if path.startswith("/") or ".." in path.split("/") else "./" + quote(path)
 
 
 def _over_runs(result: Result) -> list[str]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from testbed.experiment.durations import say_duration
 from testbed.experiment.result import Disruption, Gap, Result, RunResult
-from testbed.report.timeline_words import KIND_WORDS, length
-from testbed.report.words import MARK_WORDS, QUANTITY_WORDS, clean
+from testbed.report.timeline_words import KIND_WORDS, length, since
+from testbed.report.words import COLUMNS, MARK_WORDS, QUANTITY_WORDS, clean
 
 Rows = list[dict[str, Any]]
 
@@ -30,10 +30,11 @@ EVENT_GROUPS = {
     "Unhealthy": "unhealthy", "ContainerUnready": "unhealthy", "BackOff": "unhealthy", "NodeNotReady": "node",
     "NodeReady": "node", "Created": "started", "Started": "started", "ContainerReady": "ready",
     "EndpointsProgrammed": "endpoints", "ScalingReplicaSet": "scaling",
+    "AlertFiring": "alert", "AlertResolved": "alert",
 }
 EVENT_TONES = {
-    "died": "@bad", "unhealthy": "@bad", "node": "@bad", "stopped": "@warm", "started": "@accent", "ready": "@good",
-    "endpoints": "@muted", "scaling": "@muted", "other": "@muted",
+    "alert": "@bad", "died": "@bad", "unhealthy": "@bad", "node": "@bad", "stopped": "@warm", "started": "@accent",
+    "ready": "@good", "endpoints": "@muted", "scaling": "@muted", "other": "@muted",
 }
 
 
@@ -89,6 +90,10 @@ def waterfall_data(item: Disruption) -> dict[str, Any]:
         if at is not None and at - zero <= horizon:
             marks.append({"lane": "clients", "at": round(at - zero, 4), "label": MARK_WORDS[name], "tone": tone,
                           "said": say_duration(at - zero, resolution_s)})
+    if item.marks.alerted is not None and item.marks.alerted - zero <= horizon:
+        marks.append({"lane": "alerts", "at": round(item.marks.alerted - zero, 4), "tone": "@bad",
+                      "label": f"alerted: {clean(item.alerts[0].name)}" if item.alerts else MARK_WORDS["alerted"],
+                      "said": since(item, "alerted")})
     if item.marks.undone is not None and item.marks.undone - zero <= horizon:
         marks.append({"lane": "repair", "at": round(item.marks.undone - zero, 4), "label": "fault undone",
                       "tone": "@muted", "said": say_duration(item.marks.undone - zero, item.uncertainty_of("undone"))})
@@ -116,9 +121,9 @@ def spread_data(result: Result) -> dict[str, Rows]:
     statistics: Rows = []
     values: Rows = []
     for item in result.statistics:
-        if item.unit != "s" or not item.values or item.quantity not in QUANTITY_WORDS:
+        if item.unit != "s" or not item.values or item.quantity not in COLUMNS:
             continue
-        label = f"{item.disruption}: {QUANTITY_WORDS.get(item.quantity, item.quantity)}"
+        label = f"{item.disruption}: {QUANTITY_WORDS[item.quantity]}"
         statistics.append({"label": label, "median": item.median, "low": item.ci_low, "high": item.ci_high})
         values += [{"label": label, "value": round(value, 4)} for value in item.values]
     return {"statistics": statistics, "values": values}

@@ -8,11 +8,13 @@ from testbed.experiment.result import Disruption, Result, RunResult
 from testbed.report.client_words import client_lines
 from testbed.report.comparison import markdown_lines
 from testbed.report.load_tables import generator_line, load_tables, machine_line
+from testbed.report.log_words import log_lines
 from testbed.report.state_words import shipping_lines, state_lines
 from testbed.report.statistics_words import over_runs_lines, void_line
 from testbed.report.timeline_words import (
     NOTHING_CAME,
     PATHS,
+    alert_lines,
     at_mark,
     length,
     parts_line,
@@ -23,6 +25,7 @@ from testbed.report.words import (
     MARK_WORDS,
     OUTAGE_NOTE,
     clean,
+    columns,
     headline,
     main_run,
     passed,
@@ -65,6 +68,7 @@ def _lines(result: Result) -> Iterator[str]:
     run = main_run(result)
     for disruption in run.disruptions if run else ():
         yield from _timeline(disruption)
+        yield from _alerts(disruption, run)
     yield from _clients(run)
     if run is not None:
         yield from _load(run)
@@ -76,11 +80,11 @@ def _recovery(result: Result) -> Iterator[str]:
     names = [name for name in result.disruption_names() if statistics_of(result, name)]
     if not names:
         return
-    yield "| disruption | noticed | isolated | restored | outage | failed requests |"
-    yield "|---|---|---|---|---|---|"
+    shown = columns(result)
+    yield f"| disruption | {' | '.join(shown.values())} |"
+    yield "|---|" + "---|" * len(shown)
     for name in names:
-        cells = [say_quantity(result, name, quantity)
-                 for quantity in ("detection", "isolation", "repair", "outage", "failed")]
+        cells = [say_quantity(result, name, quantity) for quantity in shown]
         yield f"| **{cell(name)}** | {' | '.join(cells)} |"
     yield ""
     yield f"<sub>{cell(OUTAGE_NOTE)}</sub>"
@@ -121,10 +125,20 @@ def _load(run: RunResult) -> Iterator[str]:
             yield ""
         yield from (f"<sub>{cell(note)}</sub>" for note in item.notes)
         yield ""
+    yield from (f"- {cell(line)}" for line in log_lines(run))
     for title, line in (("the load's own use of a core", generator_line(run)), ("this machine", machine_line(run))):
         if line:
             yield f"<sub>{title}: {cell(line)}</sub>"
             yield ""
+
+
+def _alerts(item: Disruption, run: RunResult | None) -> Iterator[str]:
+    lines = alert_lines(item, run) if run is not None else []
+    if lines:
+        yield f"**{cell(item.name)}**, alerts:"
+        yield ""
+        yield from (f"- {cell(line)}" for line in lines)
+        yield ""
 
 
 def _timeline(item: Disruption) -> Iterator[str]:

@@ -12,11 +12,13 @@ from testbed.report import comparison
 from testbed.report.client_words import client_lines
 from testbed.report.load_tables import Table as LoadTable
 from testbed.report.load_tables import generator_line, load_tables, machine_line
+from testbed.report.log_words import log_lines
 from testbed.report.state_words import shipping_lines, state_lines
 from testbed.report.statistics_words import over_runs_lines, void_line
 from testbed.report.timeline_words import (
     NOTHING_CAME,
     PATHS,
+    alert_lines,
     at_mark,
     length,
     parts_line,
@@ -27,6 +29,7 @@ from testbed.report.words import (
     MARK_WORDS,
     OUTAGE_NOTE,
     clean,
+    columns,
     headline,
     main_run,
     passed,
@@ -99,12 +102,11 @@ def _recovery(console: Console, result: Result) -> None:
     if not names:
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("disruption", "noticed", "isolated", "restored", "outage", "failed"):
+    shown = columns(result)
+    for title in ("disruption", *shown.values()):
         table.add_column(title, justify="left")
     for name in names:
-        table.add_row(Text(name, style="bold"), *(
-            Text(say_quantity(result, name, quantity))
-            for quantity in ("detection", "isolation", "repair", "outage", "failed")))
+        table.add_row(Text(name, style="bold"), *(Text(say_quantity(result, name, quantity)) for quantity in shown))
     console.print(table)
     console.print(Text(OUTAGE_NOTE, style="dim"))
     for line in over_runs_lines(result):
@@ -136,6 +138,7 @@ def _timelines(console: Console, result: Result, run: RunResult) -> None:
         for path in PATHS if item.disrupted else ():
             _path(console, item, path)
         _sentences(console, "witnesses", [line] if (line := witnesses_line(item)) else [])
+        _sentences(console, "alerts", alert_lines(item, run))
         _sentences(console, "clients", client_lines(item))
         _sentences(console, "state", state_lines(item))
         for note in item.notes:
@@ -203,6 +206,8 @@ def _clients(console: Console, run: RunResult) -> None:
         console.print(Text(f"the load's own use of a core: {used}", style="dim"))
     if went := machine_line(run):
         console.print(Text(f"this machine: {went}", style="dim"))
+    for line in log_lines(run):
+        console.print(Text(line, style="dim"))
     for state in run.steady_states:
         if not state.met:
             console.print(Text(f"steady state {state.when}: {clean(state.what)}: {clean(state.message)}", style="red"))

@@ -3,10 +3,13 @@ path went, and who saw what."""
 
 from __future__ import annotations
 
+import math
+
 from testbed.experiment.durations import say_duration
-from testbed.experiment.result import Disruption, Gap
+from testbed.experiment.quantities import watched_s
+from testbed.experiment.result import Alert, Disruption, Gap, RunResult
 from testbed.experiment.result.timeline import Kind, Path, causes_of
-from testbed.report.words import MARK_WORDS, clean
+from testbed.report.words import MARK_WORDS, NOT_PAGED, clean
 
 KIND_WORDS: dict[Kind, str] = {
     "probe": "probe", "eviction-timeout": "eviction timeout", "noticing": "noticing", "control": "control loop",
@@ -93,6 +96,25 @@ def why_not_faster(item: Disruption, path: Path) -> str:
 def _whole_u(item: Disruption, path: Path) -> float:
     gaps = [gap for gap in item.gaps if gap.path == path]
     return item.uncertainty_of(gaps[-1].end_mark) if gaps else 0.0
+
+
+def alert_lines(item: Disruption, run: RunResult) -> list[str]:
+    """Whether somebody would have been paged, and by what; nothing where no Alertmanager was attached."""
+    if not item.pager or item.marks.injected is None:
+        return []
+    if not item.alerts:
+        watched = watched_s(run, item)
+        within = f" within the {say_duration(watched)} that it was watched" if math.isfinite(watched) else ""
+        return [f"{NOT_PAGED}: no alert fired{within}"]
+    zero, (first, *others) = item.marks.injected, item.alerts
+    told = [f"paged after {since(item, 'alerted')}: {_alert(first)}"]
+    if others:
+        told.append("then " + ", ".join(f"{_alert(other)} after {say_duration(other.at_s - zero)}" for other in others))
+    return [clean(line) for line in told]
+
+
+def _alert(alert: Alert) -> str:
+    return f"{alert.name} ({alert.object})"
 
 
 def witnesses_line(item: Disruption) -> str:

@@ -13,12 +13,16 @@ MARK_WORDS = {
     "injected": "injected", "detected": "detected", "unready": "unready", "isolated": "isolated", "acted": "acted",
     "running": "running", "ready": "ready", "in_rotation": "in rotation", "restored": "restored", "undone": "undone",
     "stalled": "stalled", "first_failed": "first failed request", "last_failed": "last failed request",
-    "latency_normal": "latency back to normal",
+    "latency_normal": "latency back to normal", "alerted": "alerted",
 }
 QUANTITY_WORDS = {
     "detection": "noticed after", "isolation": "isolated after", "repair": "restored after",
-    "outage": "outage for users", "failed": "failed requests",
+    "outage": "outage for users", "failed": "failed requests", "alerted": "paged after",
 }
+COLUMNS = {"detection": "noticed", "isolation": "isolated", "repair": "restored", "outage": "outage",
+           "failed": "failed"}
+PAGED = {"alerted": "paged"}  # a column where an Alertmanager was attached
+NOT_PAGED = "not paged"
 OUTAGE_NOTE = ("outage: from the first request that failed or took longer than is normal to the first normal answer; "
                "an outage without failed requests was slowness")
 WHOLE_RUN = "whole run"  # where a disruption would be named
@@ -54,6 +58,12 @@ def say_statistic(item: Statistic, uncertainty_s: float = 0.0) -> str:
     return f"{middle} ({low} – {high}{tail})"
 
 
+def columns(*results: Result) -> dict[str, str]:
+    """Quantities that the tables of these results show, with their titles."""
+    known = {item.quantity for result in results for item in result.statistics}
+    return COLUMNS | (PAGED if "alerted" in known else {})
+
+
 def say_quantity(result: Result, disruption: str, quantity: str) -> str:
     """A cell of a table: the statistic, or that a rollout stalled where it was never restored."""
     found = statistics_of(result, disruption).get(quantity)
@@ -63,6 +73,8 @@ def say_quantity(result: Result, disruption: str, quantity: str) -> str:
     if quantity == "repair" and found.n == 0 and stalled:
         marks = stalled[-1].marks
         return f"stalled after {say_duration((marks.stalled or 0.0) - (marks.injected or 0.0))}"
+    if quantity in PAGED and found.n == 0:
+        return NOT_PAGED
     return say_statistic(found, uncertainty_s(quantity, result.disruptions(disruption)))
 
 

@@ -15,12 +15,13 @@ from testbed.experiment.result.clients import (
 )
 from testbed.experiment.result.detector import Detector, FalseAct
 from testbed.experiment.result.load import GeneratorUse, LocustEntry, LocustResult, TargetResult
-from testbed.experiment.result.run import Phase, RunResult, Series, SteadyStateResult
+from testbed.experiment.result.run import KeptLog, Phase, RunResult, Series, SteadyStateResult
 from testbed.experiment.result.shipping import Shipping
 from testbed.experiment.result.state import Backlog, BacklogSample, Reached, StateView, Writes
 from testbed.experiment.result.statistics import ObjectiveResult, Outlier, Statistic
 from testbed.experiment.result.study import STUDY_VERSION, Study, Turn, VariantResult
 from testbed.experiment.result.timeline import (
+    Alert,
     Cause,
     Disruption,
     Gap,
@@ -37,9 +38,9 @@ from testbed.experiment.result.verdict import EXIT_CODES, Verdict
 from testbed.experiment.result.whole import SCHEMA_VERSION, Environment, Result, result_schema
 
 __all__ = [
-    "EXIT_CODES", "SCHEMA_VERSION", "STUDY_VERSION", "Backlog", "BacklogSample", "Burn", "BurnAlert", "Cause",
-    "ClientView", "Detector", "Disruption", "Environment", "FalseAct", "Gap", "GeneratorUse", "Kind", "Latency",
-    "LocustEntry", "LocustResult", "Marks", "ObjectiveResult", "Outage", "Outlier", "Part", "Path", "Phase",
+    "EXIT_CODES", "SCHEMA_VERSION", "STUDY_VERSION", "Alert", "Backlog", "BacklogSample", "Burn", "BurnAlert", "Cause",
+    "ClientView", "Detector", "Disruption", "Environment", "FalseAct", "Gap", "GeneratorUse", "KeptLog", "Kind",
+    "Latency", "LocustEntry", "LocustResult", "Marks", "ObjectiveResult", "Outage", "Outlier", "Part", "Path", "Phase",
     "Reached", "Requests", "Result", "RunResult", "Series", "Shipping", "Sighting", "StateView", "Statistic",
     "SteadyStateResult", "Study", "TargetResult", "TimelineEvent", "Turn", "Value", "VariantResult", "Verdict",
     "Witness", "Writes", "result_schema",

@@ -59,6 +59,21 @@ class Series(Value):
     restarts: tuple[int, ...] = ()
 
 
+class KeptLog(Value):
+    """The end of one container's log, in the run's folder.
+
+    Attributes:
+        pod: namespace/name. of: the container's attempt when it was read, or the one before that.
+        read_at_s: before the end of the run where the pod was gone by then.
+    """
+
+    pod: str
+    container: str
+    of: Literal["current", "previous"] = "current"
+    read_at_s: float
+    file: str
+
+
 class RunResult(Value):
     """One repetition. ``void_reason``: why its measurement cannot be trusted (then it enters no statistics)."""
 
@@ -87,6 +102,8 @@ class RunResult(Value):
     generator: tuple[GeneratorUse, ...] = ()  # every process that sent requests
     shipping: Shipping | None = None  # where something was shipped
     state: StateView | None = None  # of a system that keeps what is written to it
+    logs: tuple[KeptLog, ...] = ()  # of what was disrupted
+    logs_missing: tuple[str, ...] = ()  # of whom they could not be kept, and why
     notes: tuple[str, ...] = ()
 
     @property

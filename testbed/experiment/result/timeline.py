@@ -27,7 +27,8 @@ Witness = Literal["api", "engine", "clients", "injector"]
 
 
 class Marks(Value):
-    """When each thing was first true. ``latency_normal``: from then on latency stays in the band of before."""
+    """When each thing was first true. ``latency_normal``: from then on latency stays in the band of before.
+    ``alerted``: the first alert reached us: when somebody would have been paged. It belongs to neither path."""
 
     injected: float | None = None
     detected: float | None = None
@@ -42,6 +43,7 @@ class Marks(Value):
     first_failed: float | None = None
     last_failed: float | None = None
     latency_normal: float | None = None
+    alerted: float | None = None
 
     def get(self, name: str) -> float | None:
         value = getattr(self, name)
@@ -102,6 +104,15 @@ class Sighting(Value):
     what: str = ""
 
 
+class Alert(Value):
+    """One alert that concerns a disruption. ``at_s``: when it reached us; ``object``: what it is about."""
+
+    name: str
+    at_s: float
+    object: str = ""
+    message: str = ""
+
+
 class TimelineEvent(Value):
     """Something worth a mark on the time axis."""
 
@@ -133,6 +144,7 @@ class Disruption(Value):
         sightings: what each witness saw of the marks.
         shared_with: disruptions at the same time whose marks or failures are in part the same.
         shared_failed: requests, of those counted here or there, that failed while two were under way: either's.
+        pager: whether an Alertmanager was attached: where it was and ``alerts`` is empty, nobody was paged.
     """
 
     name: str
@@ -157,6 +169,8 @@ class Disruption(Value):
     sightings: tuple[Sighting, ...] = ()
     shared_with: tuple[str, ...] = ()
     shared_failed: int = 0
+    pager: bool = False
+    alerts: tuple[Alert, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

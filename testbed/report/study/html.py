@@ -6,7 +6,7 @@ from typing import Any
 
 from testbed.experiment.result import Study
 from testbed.report.html import library, page_environment, script_json
-from testbed.report.study.rows import TITLES, disruption_names, judged_badly, rows, say_timing, whole_runs
+from testbed.report.study.rows import disruption_names, judged_badly, rows, say_timing, titles, whole_runs
 from testbed.report.words import OUTAGE_NOTE, clean
 
 CHARTED = (("isolation", "isolated after"), ("repair", "restored after"), ("outage", "outage for users"))
@@ -20,7 +20,7 @@ def render(study: Study) -> str:
     environment.filters.update(clean=clean, timing=say_timing)
     names = disruption_names(study)
     return environment.get_template("study/study.html.j2").render(
-        study=study, titles=TITLES, outage_note=OUTAGE_NOTE, bad=list(judged_badly(study)),
+        study=study, titles=titles(study), outage_note=OUTAGE_NOTE, bad=list(judged_badly(study)),
         whole=list(whole_runs(study)), library=library(),
         tables=[{"name": clean(name), "rows": list(rows(study, name))} for name in names],
         data=script_json({"spec": charts.spread(), "charts": {clean(name): chart_data(study, name) for name in names}}),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from testbed.experiment.result import Study
 from testbed.report.markdown import cell
-from testbed.report.study.rows import TITLES, disruption_names, judged_badly, rows, say_timing, whole_runs
+from testbed.report.study.rows import disruption_names, judged_badly, rows, say_timing, titles, whole_runs
 from testbed.report.words import OUTAGE_NOTE
 
 
@@ -20,8 +20,8 @@ def _lines(study: Study) -> Iterator[str]:
     for name in disruption_names(study):
         yield f"### {cell(name)}"
         yield ""
-        yield f"| variant | runs | {' | '.join(TITLES)} | restored, against the first |"
-        yield "|---" * (len(TITLES) + 3) + "|"
+        yield f"| variant | runs | {' | '.join(titles(study))} | restored, against the first |"
+        yield "|---" * (len(titles(study)) + 3) + "|"
         for row in rows(study, name):
             yield f"| **{cell(row.variant)}** | {row.runs} | {' | '.join(row.cells)} | {row.against} |"
         yield ""

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 
 from testbed.experiment.result import Study, VariantResult
 from testbed.report.statistics_words import whole_run_lines
-from testbed.report.words import clean, say_quantity, statistics_of
-
-QUANTITIES = ("detection", "isolation", "repair", "outage", "failed")
-TITLES = ("noticed", "isolated", "restored", "outage", "failed")
+from testbed.report.words import clean, columns, say_quantity, statistics_of
 
 
 @dataclass(frozen=True)
 class Row:
-    """``cells``: one for each of ``QUANTITIES``. ``against``: how its repair compares with the first variant's, as
-    ``× 1.52, worse``; "" for the first one."""
+    """``cells``: one for each of the study's ``titles``. ``against``: how its repair compares with the first variant's,
+    as ``× 1.52, worse``; "" for the first one."""
 
     variant: str
     runs: str
@@ -30,10 +27,19 @@ def disruption_names(study: Study) -> tuple[str, ...]:
                                if statistics_of(item.result, name)))
 
 
+def titles(study: Study) -> tuple[str, ...]:
+    return tuple(_shown(study).values())
+
+
+def _shown(study: Study) -> dict[str, str]:
+    return columns(*(item.result for item in study.variants))
+
+
 def rows(study: Study, disruption: str) -> Iterator[Row]:
+    shown = _shown(study)
     for item in study.variants:
         yield Row(clean(item.name), say_runs(item),
-                  tuple(say_quantity(item.result, disruption, quantity) for quantity in QUANTITIES),
+                  tuple(say_quantity(item.result, disruption, quantity) for quantity in shown),
                   _against(item, disruption))
 
 

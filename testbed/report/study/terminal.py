@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 from testbed.experiment.result import Study
-from testbed.report.study.rows import TITLES, disruption_names, judged_badly, rows, say_timing, whole_runs
+from testbed.report.study.rows import disruption_names, judged_badly, rows, say_timing, titles, whole_runs
 from testbed.report.terminal import MINIMUM_WIDTH
 from testbed.report.words import OUTAGE_NOTE, clean
 
@@ -44,7 +44,7 @@ def _table(console: Console, study: Study, disruption: str) -> None:
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", title=clean(disruption), title_justify="left",
                   title_style="bold")
-    for column in ("variant", "runs", *TITLES, "restored, against the first"):
+    for column in ("variant", "runs", *titles(study), "restored, against the first"):
         table.add_column(column, justify="left")
     for row in rows(study, disruption):
         table.add_row(Text(row.variant, style="bold"), row.runs, *row.cells, row.against)
