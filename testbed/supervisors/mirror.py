@@ -16,7 +16,9 @@ from typing import Any
 from testbed.api import labels
 from testbed.api.clock import WallClock
 from testbed.api.instance import Instance
+from testbed.api.log_lines import CONTAINER_ID
 from testbed.api.meta import parse_time
+from testbed.api.process_logs import about
 from testbed.api.resources import DEPLOYMENTS, ENDPOINT_SLICES, NODES, PODS, ResourceType
 from testbed.client.events import EventRecorder
 from testbed.client.protocol import Client, PatchType
@@ -163,7 +165,7 @@ class Mirror:
         try:
             return await self.make_pod(deployment, task.name, task.node)
         except ApiError as error:
-            log.info("pod %s not shown yet: %s", task.key, error.message)
+            log.info("pod %s not shown yet: %s", task.key, error.message, extra=about(pod=task.key))
             return None
 
     async def _show_pod(self, pod: Json, task: Task, host_ip: str) -> Json:
@@ -175,7 +177,7 @@ class Mirror:
         if restarted(before, task):
             self._attempts[uid] += 1
         for told in changes(before, task):
-            self._event(pod, told, task.container)
+            self._event(pod, told, task.container, task.id)
         self._seen[uid] = task
         known = self._statuses.get(uid)
         current = {**pod, "status": known if known is not None else pod.get("status") or {}}
@@ -188,10 +190,11 @@ class Mirror:
             except NotFound:
                 self._made.pop(task.key, None)
             except ApiError as error:
-                log.info("status of pod %s not written yet: %s", task.key, error.message)
+                log.info("status of pod %s not written yet: %s", task.key, error.message,
+                         extra=about(pod | {"kind": "Pod"}))
         return {**pod, "status": status}
 
-    def _event(self, pod: Json, told: Told, container: str) -> None:
+    def _event(self, pod: Json, told: Told, container: str, container_id: str = "") -> None:
         """With the moment on the monotonic clock; the engine tells it on the wall's."""
         loop_ns, now = int(asyncio.get_running_loop().time() * 1e9), self._clock.now()
         ago_ns = int((now - told.at).total_seconds() * 1e9) if told.at is not None else 0
@@ -199,7 +202,7 @@ class Mirror:
             {**pod, "apiVersion": pod.get("apiVersion", "v1"), "kind": pod.get("kind", "Pod")},
             "Warning" if told.warning else "Normal", told.reason, told.message,
             monotonic_ns=max(0, loop_ns - max(0, ago_ns)),
-            field_path=f"spec.containers{{{container}}}" if container else "")
+            field_path=f"spec.containers{{{container}}}" if container else "", whom={CONTAINER_ID: container_id})
 
     async def _forget(self, key: str, pod: Json) -> None:
         """Its container is gone."""
