@@ -102,7 +102,7 @@ def compare(
     b: str = typer.Argument(..., metavar="B", help="What is held against it."),
     fail_on: list[str] = typer.Option([], "--fail-on", metavar="JUDGEMENT", help="End with 1 when it is worse, or "
                                       "'cannot tell'; may be given twice."),
-    format: str = typer.Option("terminal", "-o", "--output", help="terminal, json, yaml or markdown."),
+    format: str = typer.Option("terminal", "-o", "--output", help="terminal, html, json, yaml or markdown."),
 ) -> int:
     """Compare two results: improved, same, worse, or cannot tell."""
     from testbed.cli.finish import terminal_form
@@ -111,14 +111,18 @@ def compare(
     from testbed.experiment.gate import check_same_results
     from testbed.report import comparison as words
 
-    if format not in ("terminal", "json", "yaml", "markdown"):
-        raise UsageError(f"-o {format!r} is not a format", hint="one of: terminal, json, yaml, markdown")
+    if format not in ("terminal", "html", "json", "yaml", "markdown"):
+        raise UsageError(f"-o {format!r} is not a format", hint="one of: terminal, html, json, yaml, markdown")
     judgements = check_fail_on(fail_on)
     (name_a, one), (name_b, other) = find_baseline(state_root(), a), find_baseline(state_root(), b)
     check_same_results(one, other)
     found = held_against(one, other, name_a=name_a, name_b=name_b)
     if format == "terminal":
         printing.out(words.render(found, **terminal_form(120)).rstrip("\n"))
+    elif format == "html":
+        from testbed.report import comparison_page
+
+        printing.out(comparison_page.render(found).rstrip("\n"))
     elif format == "markdown":
         printing.out("\n".join(words.markdown_lines(found)).rstrip("\n"))
     else:

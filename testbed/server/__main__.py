@@ -39,6 +39,7 @@ from testbed.server.page_sessions import PageSessions
 from testbed.server.picture import cluster
 from testbed.server.registry import Registry
 from testbed.server.request_counts import RequestCounts
+from testbed.server.run_paths import RunPaths
 from testbed.server.serving import serve
 from testbed.server.tokens import signing_key
 from testbed.server.usage import Usages
@@ -81,7 +82,7 @@ async def run(instance: Instance) -> None:
     sessions = PageSessions(_token(instance), f"testbed-page-{instance.id}", SystemClock(), secrets.token_bytes)
     live = Live(registry, lambda: cluster(instance, registry.clock.now()))
     gatekeeper = Gatekeeper(_token(instance), [instance.kubernetes_service_address], has_session=sessions.has_session)
-    own = OwnPaths(sessions, live, MonitoringPaths(registry, instance).routes)
+    own = OwnPaths(sessions, live, MonitoringPaths(registry, instance).routes, RunPaths(instance.runs).routes)
     requests = RequestCounts()
     metrics = Exposition(registry, control, requests)
     face = Face(registry, gatekeeper, agents=agents, address=f"127.0.0.1:{instance.api_port}", metrics=metrics, own=own,

@@ -52,9 +52,9 @@ class OwnPaths:
     @staticmethod
     def refusal(request: web.BaseRequest, error: ApiError) -> web.Response:
         """To a person's browser in words, to everybody else as a Status."""
-        if isinstance(error, Unauthorized) and page.is_looked_at(request):
-            return page.closed(request)
-        return error_answer(error)
+        if not page.is_looked_at(request):
+            return error_answer(error)
+        return page.closed(request) if isinstance(error, Unauthorized) else page.words(error.message, error.code)
 
     def _page(self, request: web.BaseRequest, name: str) -> web.StreamResponse:
         if request.method not in ("GET", "HEAD"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from html import escape
 from pathlib import Path
 
 from aiohttp import web
@@ -25,7 +26,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 _AGAIN = '<meta http-equiv="refresh" content="0">'
-_CLOSED = """<!doctype html>
+_WORDS = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>testbed</title>
 {again}</head><body><p>{words}</p></body></html>
 """
@@ -54,13 +55,18 @@ def is_looked_at(request: web.BaseRequest) -> bool:
         request.path.startswith(OWN) and request.headers.get("Sec-Fetch-Dest") == "document")
 
 
-def closed(request: web.BaseRequest, words: str = CLOSED) -> web.Response:
+def words(text: str, status: int, *, again: bool = False) -> web.Response:
+    """A page that says one thing. ``again``: it asks for its address once more, at once."""
+    body = _WORDS.format(words=escape(text), again=_AGAIN if again else "")
+    return web.Response(status=status, text=body, headers=HEADERS, content_type="text/html", charset="utf-8")
+
+
+def closed(request: web.BaseRequest, told: str = CLOSED) -> web.Response:
     """What is shown without a session. A browser that was sent here by another page (a report, whose scripts are shut
     in) has kept the cookie back (SameSite=Strict); then this page asks once more, by itself."""
     sent_here = request.method == "GET" and request.headers.get("Sec-Fetch-Dest") == "document" and \
         request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site")
-    text = _CLOSED.format(words=words, again=_AGAIN if sent_here and words == CLOSED else "")
-    return web.Response(status=401, text=text, headers=HEADERS, content_type="text/html", charset="utf-8")
+    return words(told, 401, again=sent_here and told == CLOSED)
 
 
 def enter(request: web.BaseRequest, sessions: PageSessions) -> web.Response:

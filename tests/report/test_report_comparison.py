@@ -11,7 +11,7 @@ from report_sample import HOSTILE, sample_result, sample_run
 from testbed.experiment.compare import compare
 from testbed.experiment.result import Result, RunResult, Verdict
 from testbed.experiment.statistics import over_runs
-from testbed.report import comparison, html, junit, markdown, terminal
+from testbed.report import comparison, comparison_page, html, junit, markdown, terminal
 
 
 def slowed(run: RunResult, factor: float) -> RunResult:
@@ -50,6 +50,14 @@ def test_each_report_tells_it(compared: Result) -> None:
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert any(len(re.findall(r"(?<!\\)\|", row)) == len(comparison.TITLES) + 1 for row in rows)
     assert not re.search(r"<(?!/?(sub|details|summary|br)\b)[a-z]", text)
+
+
+def test_a_comparison_is_a_page_of_its_own_that_needs_nothing_else(compared: Result) -> None:
+    assert compared.comparison is not None
+    page = comparison_page.render(compared.comparison)
+    assert page.count("<tr>") == 1 + len(list(comparison.rows(compared.comparison)))
+    assert '<span class="pill bad" id="verdict">worse</span>' in page and "restored after" in page
+    assert "<script" not in page and not re.search(r"(src|href)=(?!\"data:)", page)
 
 
 def test_what_the_run_was_told_to_fail_on_fails_in_junit(compared: Result) -> None:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,11 @@ import aiohttp
 sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
 
 from http_world import make_instance
-from server_world import deployment, make_registry, service
+from server_world import HandClock, deployment, make_registry, service
 
 from faults.crd import definitions
 from faults.registry import Registry as Faults
 from testbed.api import resources as r
-from testbed.api.clock import SystemClock
 from testbed.api.instance import Instance
 from testbed.api.labels import SERVICE_NAME
 from testbed.api.meta import format_time
@@ -39,11 +39,25 @@ from testbed.server.own_paths import OwnPaths
 from testbed.server.page_sessions import PageSessions
 from testbed.server.picture import cluster
 from testbed.server.registry import Registry
+from testbed.server.run_paths import RunPaths
 from testbed.server.serving import serve
 
 Json = dict[str, Any]
 POD_CHAOS = r.ResourceType(r.CHAOS_MESH_GROUP, "v1alpha1", "podchaos", "PodChaos")
 NODE_CHAOS = r.ResourceType(r.TESTBED_GROUP, "v1alpha1", "nodechaos", "NodeChaos")
+
+
+class Clock(HandClock):
+    """The real one, which tests can put forward."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def advance(self, seconds: float) -> None:
+        self.ahead += timedelta(seconds=seconds)
 
 
 class PageWorld:
@@ -52,8 +66,8 @@ class PageWorld:
     def __init__(self, directory: Path, *, port: int = 0) -> None:
         instance = make_instance(directory)
         self.instance: Instance = replace(instance, api_port=port) if port else instance
-        self.clock = SystemClock()
-        self.registry: Registry = make_registry(self.clock)  # type: ignore[arg-type]
+        self.clock = Clock()
+        self.registry: Registry = make_registry(self.clock)
         for definition in (*definitions(Faults().faults()), experiment_definition()):
             self.registry.create(r.CUSTOM_RESOURCE_DEFINITIONS, definition)
         self.url = f"https://127.0.0.1:{self.instance.api_port}"
@@ -67,7 +81,8 @@ class PageWorld:
         live = Live(self.registry, lambda: cluster(self.instance, self.clock.now()))
         sessions = PageSessions(self.token, "testbed-page-t", self.clock, secrets.token_bytes)
         face = Face(self.registry, Gatekeeper(self.token, has_session=sessions.has_session),
-                    own=OwnPaths(sessions, live, MonitoringPaths(self.registry, self.instance).routes))
+                    own=OwnPaths(sessions, live, MonitoringPaths(self.registry, self.instance).routes,
+                                 RunPaths(self.instance.runs).routes))
         runner = await serve(face.handle, "127.0.0.1", self.instance.api_port, certificate=self.instance.certificate,
                              key=self.instance.certificate_key)
         following = asyncio.create_task(live.run())
@@ -80,11 +95,14 @@ class PageWorld:
 
     async def entrance(self) -> str:
         """An address that opens the page, once."""
-        tls = ssl.create_default_context(cafile=str(self.instance.ca_certificate))
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session, \
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self.tls())) as session, \
                 session.post(f"{self.url}/testbed/v1/sessions",
                              headers={"Authorization": f"Bearer {self.token}"}) as answer:
             return self.url + str((await answer.json())["path"])
+
+    def tls(self) -> ssl.SSLContext:
+        """That trusts this cluster."""
+        return ssl.create_default_context(cafile=str(self.instance.ca_certificate))
 
     # --- what is in the cluster
 

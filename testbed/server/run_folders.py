@@ -1,0 +1,145 @@
+"""What earlier runs of this cluster have left, at a glance: read from the heads of their files, never written.
+
+A run's folder belongs to its runner, which may be writing it right now, may have been killed, or may be of another
+version: what cannot be read is told as a problem of that one run. The same files are read by ``testbed runs``
+(``experiment/archive.py``), which this server may not import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from pathlib import Path
+from typing import Any, TypedDict
+
+Json = dict[str, Any]
+
+MAX_RUNS = 200  # the newest are listed
+MAX_FILES = 500  # of one run
+HEAD_BYTES = 64 * 1024
+REPORT = "report.html"
+PRIVATE = "manifests"  # a run's inputs as they were, with the Secrets in them
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+_WHOLE = ("study.json", "result.json")
+_JOURNAL = "journal.json"
+
+
+class RunEntry(TypedDict):
+    """``report``: its file, "" where there is none yet. ``variants``: their folders, where there are several."""
+
+    id: str
+    experiment: str
+    started: str
+    verdict: str  # as a result has it; "running", "broken off" of one without
+    problem: str  # why nothing is known of it
+    running: bool
+    report: str
+    variants: list[str]
+
+
+def is_name(text: str) -> bool:
+    """Whether a run, or a file in it that is shown, can have that name. None begins with a dot."""
+    return text != PRIVATE and _NAME.fullmatch(text) is not None
+
+
+def head(text: str) -> Json:
+    """The first members of a JSON object whose end may be missing: all that are there whole."""
+    decoder, found = json.JSONDecoder(), {}
+    at = text.find("{") + 1
+    with contextlib.suppress(ValueError, IndexError, RecursionError):
+        while at:
+            key, at = decoder.raw_decode(text, _visible(text, at))
+            value, at = decoder.raw_decode(text, _visible(text, _visible(text, at) + 1))  # behind the colon
+            at = _visible(text, at)
+            if text[at] not in ",}":  # where the text ends there, a number may have gone on
+                break
+            found[str(key)] = value
+            at = at + 1 if text[at] == "," else 0
+    return found
+
+
+def _visible(text: str, at: int) -> int:
+    """Where white space ends."""
+    while text[at:at + 1].isspace():
+        at += 1
+    return at
+
+
+class RunFolders:
+    """``root``: the instance's ``runs`` folder. What has not changed since the last time is not read again."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._known: dict[str, tuple[tuple[int, ...], RunEntry]] = {}
+
+    def newest(self) -> list[RunEntry]:
+        """The newest first."""
+        try:
+            folders = [path for path in self.root.iterdir() if is_name(path.name) and not path.is_symlink()]
+        except OSError:
+            return []
+        stamped = sorted(((_stamp(path), path) for path in folders), reverse=True)
+        kept = {path.name: (stamp, self._entry(path, stamp)) for stamp, path in stamped[:MAX_RUNS] if stamp}
+        self._known = kept
+        return [_as_of_now(entry, self.root) for _, entry in kept.values()]
+
+    def find(self, run: str) -> RunEntry | None:
+        return next((entry for entry in self.newest() if entry["id"] == run), None)
+
+    def files(self, run: str) -> list[Json]:
+        """Name (with its folder, ``logs/web.log``) and size of each plain file of a run, two folders deep."""
+        found: list[Json] = []
+        for path in sorted((self.root / run).rglob("*")):
+            name = path.relative_to(self.root / run)
+            if len(found) >= MAX_FILES:
+                break
+            if len(name.parts) <= 3 and all(is_name(part) for part in name.parts) and path.is_file() \
+                    and not path.is_symlink():
+                found.append({"name": name.as_posix(), "bytes": path.stat().st_size})
+        return found
+
+    def _entry(self, folder: Path, stamp: tuple[int, ...]) -> RunEntry:
+        known = self._known.get(folder.name)
+        return known[1] if known is not None and known[0] == stamp else read_entry(folder)
+
+
+def read_entry(folder: Path) -> RunEntry:
+    """Of a run's folder, as it is."""
+    name = next((name for name in (*_WHOLE, _JOURNAL) if (folder / name).is_file()), _JOURNAL)
+    try:
+        with (folder / name).open(encoding="utf-8", errors="replace") as stream:
+            value = head(stream.read(HEAD_BYTES))
+    except OSError:
+        value = {}
+    entry: RunEntry = {
+        "id": folder.name, "experiment": str(value.get("name") or value.get("experiment") or ""),
+        "started": str(value.get("startedAt") or ""), "verdict": str(value.get("verdict") or ""), "problem": "",
+        "running": False, "report": REPORT if (folder / REPORT).is_file() else "",
+        "variants": [item["folder"] for item in value.get("variants") or ()
+                     if isinstance(item, dict) and is_name(str(item.get("folder") or ""))],
+    }
+    if not value:
+        return {**entry, "problem": f"{name} cannot be read"}
+    if name == _JOURNAL:
+        running = value.get("state") == "running" and _is_alive(value.get("pid"))
+        return {**entry, "running": running, "verdict": "running" if running else "broken off"}
+    return entry
+
+
+def _as_of_now(entry: RunEntry, root: Path) -> RunEntry:
+    """A runner may have died since its journal was read."""
+    return read_entry(root / entry["id"]) if entry["running"] else entry
+
+
+def _stamp(folder: Path) -> tuple[int, ...]:
+    """When its files were last written, and the folder itself; empty of what is no run's folder."""
+    try:
+        written = [path.stat().st_mtime_ns for name in (*_WHOLE, _JOURNAL) if (path := folder / name).is_file()]
+        return (max(written), folder.stat().st_mtime_ns) if written else ()
+    except OSError:
+        return ()
+
+
+def _is_alive(pid: Any) -> bool:
+    return isinstance(pid, int) and pid > 0 and Path(f"/proc/{pid}").exists()

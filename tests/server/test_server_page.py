@@ -1,0 +1,293 @@
+"""The live page's entrance and its walls, over the real HTTP face: who has no session sees nothing, and who has one may
+do little."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yarl
+from support.page_world import PageWorld, page_world
+
+from testbed.server.sessions import SESSION_LIFETIME_S, TOKEN_LIFETIME_S
+
+Json = dict[str, Any]
+PODCHAOS = "/apis/chaos-mesh.org/v1alpha1/namespaces/default/podchaos"
+NODECHAOS = "/apis/testbed.io/v1alpha1/namespaces/default/nodechaos"
+KILL = {"apiVersion": "chaos-mesh.org/v1alpha1", "kind": "PodChaos", "metadata": {"generateName": "page-"},
+        "spec": {"action": "pod-kill", "mode": "one", "selector": {"pods": {"default": ["web-1"]}}}}
+CUT = {"apiVersion": "testbed.io/v1alpha1", "kind": "NodeChaos", "metadata": {"generateName": "page-"},
+       "spec": {"action": "kill", "mode": "one", "selector": {"nodes": ["node-1"]}, "duration": "20s"}}
+SEES_NOTHING = ("node-1", "web-1", "script", "fast")
+
+
+class Browser:
+    """A cookie jar of its own and nothing else: what a person's browser would send, and what it gets."""
+
+    def __init__(self, world: PageWorld, session: aiohttp.ClientSession) -> None:
+        self.world, self.session = world, session
+
+    async def ask(self, method: str, path: str, *, headers: Json | None = None, **more: Any) -> tuple[
+            int, str, aiohttp.ClientResponse]:
+        url = path if path.startswith("http") else self.world.url + path
+        async with self.session.request(method, url, headers=headers, allow_redirects=False, **more) as answer:
+            return answer.status, await answer.text(), answer
+
+    async def enter(self) -> None:
+        status, _, answer = await self.ask("GET", await self.world.entrance())
+        assert (status, answer.headers["Location"]) == (303, "/ui/")
+
+    async def post(self, path: str, body: Json, **headers: str) -> tuple[int, str]:
+        """As the page does it; a header that is "" is left out."""
+        sent = {"Origin": self.world.url, "X-Testbed-Page": "1", **{key.replace("_", "-"): value
+                                                                    for key, value in headers.items()}}
+        status, text, _ = await self.ask("POST", path, json=body, headers={
+            key: value for key, value in sent.items() if value})
+        return status, text
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[PageWorld]:
+    async with page_world(tmp_path) as world:
+        yield world
+
+
+@asynccontextmanager
+async def browsing(world: PageWorld) -> AsyncIterator[Browser]:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=world.tls()),
+                                     cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+        yield Browser(world, session)
+
+
+@pytest.fixture
+async def browser(world: PageWorld) -> AsyncIterator[Browser]:
+    async with browsing(world) as browser:
+        yield browser
+
+
+# --- the entrance
+
+
+async def test_a_one_time_token_opens_the_page_and_is_not_in_the_address_after(browser: Browser) -> None:
+    await browser.enter()
+    status, text, answer = await browser.ask("GET", "/ui/")
+    assert status == 200 and "<html" in text
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'self'; ")
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    assert (answer.headers["X-Frame-Options"], answer.headers["Referrer-Policy"], answer.headers["Cache-Control"]) == (
+        "DENY", "no-referrer", "no-store")
+
+
+async def test_the_cookie_is_kept_from_scripts_other_sites_and_plain_http(browser: Browser) -> None:
+    _, _, answer = await browser.ask("GET", await browser.world.entrance())
+    [cookie] = answer.headers.getall("Set-Cookie")
+    value, *attributes = cookie.split("; ")
+    assert value.startswith("testbed-page-t=")
+    assert sorted(attributes) == ["HttpOnly", f"Max-Age={SESSION_LIFETIME_S}", "Path=/", "SameSite=Strict", "Secure"]
+
+
+async def test_without_a_session_nothing_is_shown_but_how_to_get_one(browser: Browser) -> None:
+    for path in ("/ui/", "/ui/main.js", "/ui/nothing", "/testbed/v1/live", "/testbed/v1/runs"):
+        status, text, _ = await browser.ask("GET", path)
+        assert status == 401, path
+        assert not any(word in text for word in SEES_NOTHING), text
+    assert "run: testbed ui" in (await browser.ask("GET", "/ui/"))[1]
+
+
+async def _spent(browser: Browser) -> str:
+    address = await browser.world.entrance()
+    await browser.ask("GET", address)
+    browser.session.cookie_jar.clear()
+    return address
+
+
+async def _old(browser: Browser) -> str:
+    address = await browser.world.entrance()
+    browser.world.clock.advance(TOKEN_LIFETIME_S)
+    return address
+
+
+async def _wrong(browser: Browser) -> str:
+    return (await browser.world.entrance())[:-1] + "x"
+
+
+async def _none(browser: Browser) -> str:
+    return browser.world.url + "/ui/enter"
+
+
+@pytest.mark.parametrize("address", [_spent, _old, _wrong, _none])
+async def test_a_token_that_is_spent_old_wrong_or_missing_shows_nothing(browser: Browser, address: Any) -> None:
+    status, text, answer = await browser.ask("GET", await address(browser))
+    assert status == 401 and "testbed ui" in text and "Set-Cookie" not in answer.headers
+    assert not any(word in text for word in SEES_NOTHING)
+    assert (await browser.ask("GET", "/ui/"))[0] == 401
+
+
+async def test_only_opening_an_address_spends_its_token(browser: Browser) -> None:
+    address = await browser.world.entrance()
+    assert (await browser.ask("HEAD", address))[0] == 401
+    assert (await browser.ask("POST", address))[0] == 405
+    assert (await browser.ask("GET", address))[0] == 303
+
+
+async def test_the_bearers_token_is_no_one_time_token(browser: Browser) -> None:
+    assert (await browser.ask("GET", f"/ui/enter?token={browser.world.token}"))[0] == 401
+
+
+async def test_only_the_bearer_gets_one_time_tokens(browser: Browser) -> None:
+    assert (await browser.ask("POST", "/testbed/v1/sessions"))[0] == 401
+    await browser.enter()
+    assert (await browser.post("/testbed/v1/sessions", {}))[0] == 403
+
+
+async def test_a_session_ends_after_twelve_hours(browser: Browser) -> None:
+    await browser.enter()
+    browser.world.clock.advance(SESSION_LIFETIME_S - 2)
+    assert (await browser.ask("GET", "/ui/"))[0] == 200
+    browser.world.clock.advance(2)
+    assert (await browser.ask("GET", "/ui/"))[0] == 401
+
+
+async def test_any_number_of_sessions_cost_nothing_and_all_are_good(browser: Browser) -> None:
+    await browser.enter()
+    for _ in range(200):
+        await browser.ask("GET", await browser.world.entrance())
+    assert (await browser.ask("GET", "/ui/"))[0] == 200
+
+
+async def test_a_cookie_that_another_server_of_this_machine_has_set_beside_ours_locks_nobody_out(
+    browser: Browser,
+) -> None:
+    await browser.enter()
+    [mine] = [cookie.value for cookie in browser.session.cookie_jar]
+    browser.session.cookie_jar.clear()
+    headers = {"Cookie": f"testbed-page-t=1.x.y; testbed-page-t={mine}; other=1"}
+    assert (await browser.ask("GET", "/ui/", headers=headers))[0] == 200
+
+
+# --- what a session may do
+
+
+async def test_the_two_buttons_of_the_page_work(browser: Browser) -> None:
+    await browser.enter()
+    assert (await browser.post(PODCHAOS, KILL))[0] == 201
+    assert (await browser.post(NODECHAOS, CUT))[0] == 201
+
+
+@pytest.mark.parametrize("headers", [
+    {"X_Testbed_Page": ""}, {"X_Testbed_Page": "0"}, {"Origin": ""}, {"Origin": "https://evil.example"},
+    {"Origin": "null"}, {"Origin": "https://127.0.0.1:1"}, {"Sec_Fetch_Site": "cross-site"},
+    {"Sec_Fetch_Site": "same-site"},
+])
+async def test_a_post_that_is_not_the_pages_own_is_refused(browser: Browser, headers: dict[str, str]) -> None:
+    await browser.enter()
+    status, _ = await browser.post(PODCHAOS, KILL, **headers)
+    assert status in (401, 403)
+    assert browser.world.registry.store.count("podchaos.chaos-mesh.org") == 0
+
+
+@pytest.mark.parametrize("method, path", [
+    ("GET", "/api/v1/secrets"), ("GET", "/api/v1/namespaces/default/secrets"), ("GET", "/api/v1/pods"),
+    ("GET", "/metrics"), ("GET", "/version"), ("GET", PODCHAOS), ("GET", "/api/v1/pods?watch=1"),
+    ("DELETE", "/api/v1/namespaces/default/pods/web-1"), ("POST", "/api/v1/namespaces/default/pods"),
+    ("PUT", "/api/v1/nodes/node-1"), ("PATCH", "/apis/apps/v1/namespaces/default/deployments/web"),
+    ("DELETE", PODCHAOS), ("POST", "/apis/testbed.io/v1alpha1/namespaces/default/experiments"),
+    ("POST", "/testbed/v1/alerts"), ("GET", "/testbed/v1/../../api/v1/secrets"), ("GET", "//api/v1/secrets"),
+    ("GET", "/testbed/v1/%2e%2e/%2e%2e/api/v1/secrets"), ("GET", "/ui/..%2f..%2fapi/v1/secrets"),
+])
+async def test_a_session_may_nothing_else(browser: Browser, method: str, path: str) -> None:
+    await browser.enter()
+    url = yarl.URL(browser.world.url + path, encoded=True)
+    headers = {"Origin": browser.world.url, "X-Testbed-Page": "1"}
+    async with browser.session.request(method, url, headers=headers, json={} if method != "GET" else None) as answer:
+        text = await answer.text()
+    assert answer.status in (403, 404), text
+    assert "web-1" not in text
+
+
+async def test_who_names_a_token_is_judged_by_it_alone(browser: Browser) -> None:
+    await browser.enter()
+    assert (await browser.ask("GET", "/ui/", headers={"Authorization": "Bearer wrong"}))[0] == 401
+    headers = {"Authorization": f"Bearer {browser.world.token}"}
+    assert (await browser.ask("GET", "/api/v1/pods", headers=headers))[0] == 200
+
+
+# --- pages of others
+
+
+@pytest.mark.parametrize("headers", [
+    {"Host": "evil.example"}, {"Host": "127.0.0.1.evil.example"}, {"Host": "rebound.example:443"},
+    {"Origin": "https://evil.example"}, {"Origin": "http://127.0.0.1"}, {"Origin": "null"},
+    {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"},
+])
+@pytest.mark.parametrize("path", ["/ui/", "/testbed/v1/live", "/testbed/v1/runs"])
+async def test_other_pages_and_other_names_of_this_machine_see_nothing(
+    browser: Browser, path: str, headers: dict[str, str],
+) -> None:
+    await browser.enter()
+    status, text, _ = await browser.ask("GET", path, headers=headers)
+    assert status in (401, 403)
+    assert not any(word in text for word in SEES_NOTHING)
+
+
+async def test_a_token_is_not_taken_under_another_name_of_this_machine(browser: Browser) -> None:
+    address = await browser.world.entrance()
+    assert (await browser.ask("GET", address, headers={"Host": "evil.example"}))[0] == 403
+    assert (await browser.ask("GET", address))[0] == 303
+
+
+async def test_a_browser_that_was_sent_here_asks_once_more_by_itself(browser: Browser) -> None:
+    """SameSite=Strict: it keeps the cookie back when another page sends it, until our own page does."""
+    sent = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "document"}
+    assert 'http-equiv="refresh"' in (await browser.ask("GET", "/ui/", headers=sent))[1]
+    again = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "document"}
+    assert "refresh" not in (await browser.ask("GET", "/ui/", headers=again))[1]
+
+
+async def test_a_person_is_answered_in_words(browser: Browser) -> None:
+    await browser.enter()
+    person = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "document"}
+    status, text, answer = await browser.ask("GET", "/testbed/v1/runs/<b>x", headers=person)
+    assert (status, answer.content_type) == (404, "text/html") and "there is no such run" in text
+    status, text, answer = await browser.ask("GET", "/testbed/v1/compare?a=<b>x", headers=person)
+    assert (status, answer.content_type) == (400, "text/html") and "names no run" in text and "<b>" not in text
+    assert (await browser.ask("GET", "/testbed/v1/runs/x"))[2].content_type == "application/json"
+
+
+# --- the rest
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "../server.py", "..%2fserver.py", ".hidden", "main.js/", "sub/main.js"])
+async def test_only_the_pages_own_files_are_there(browser: Browser, name: str) -> None:
+    await browser.enter()
+    assert (await browser.ask("GET", f"/ui/{name}"))[0] in (403, 404)
+
+
+async def test_a_control_plane_that_was_started_again_knows_its_pages(tmp_path: Path) -> None:
+    world = PageWorld(tmp_path)
+    async with browsing(world) as browser:
+        async with world.serving():
+            await browser.enter()
+        with pytest.raises(aiohttp.ClientError):
+            await browser.ask("GET", "/ui/")
+        async with world.serving():
+            assert (await browser.ask("GET", "/ui/"))[0] == 200
+
+
+async def test_neither_tokens_nor_cookies_are_logged(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    address = await browser.world.entrance()
+    token = address.rpartition("=")[2]
+    await browser.ask("GET", address)
+    await browser.ask("GET", address)
+    [cookie] = [cookie.value for cookie in browser.session.cookie_jar]
+    await browser.ask("GET", "/ui/")
+    said = caplog.text
+    assert token not in said and cookie not in said and browser.world.token not in said
+
+

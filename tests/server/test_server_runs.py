@@ -1,0 +1,257 @@
+"""Earlier runs over HTTP: what is listed of whole, half-written and strange folders, and that nothing beside a run's
+own plain files is handed out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yarl
+from hypothesis import given
+from hypothesis import strategies as st
+from support.page_world import PageWorld
+
+from testbed.errors import ApiUnavailable, BadRequest, TooManyRequests
+from testbed.server import comparing
+from testbed.server.comparing import Comparer
+from testbed.server.run_files import open_inside
+from testbed.server.run_folders import MAX_RUNS, RunFolders, head
+
+Json = dict[str, Any]
+VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3)
+                      | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8)
+SECRET = "a secret that lies beside"
+
+
+def keep(root: Path, run: str, file: str = "result.json", **value: Any) -> Path:
+    folder = root / run
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / file).write_text(json.dumps(value))
+    return folder
+
+
+def listed(root: Path) -> dict[str, Any]:
+    return {entry["id"]: entry for entry in RunFolders(root).newest()}
+
+
+# --- heads of files
+
+
+@given(st.dictionaries(st.text(), VALUES), st.integers(0, 400), st.sampled_from([None, 1]))
+def test_the_head_of_a_file_tells_what_is_in_it_whole(value: Json, length: int, indent: int | None) -> None:
+    text = json.dumps(value, indent=indent)
+    assert head(text) == value
+    told = head(text[:length])
+    assert told.items() <= value.items()
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "nothing", "{", "[" * 100_000, '{"a":' + "[" * 100_000, '{"a" 1'])
+def test_what_is_no_object_tells_nothing(text: str) -> None:
+    assert head(text) == {}
+
+
+def test_a_number_that_may_go_on_is_not_told() -> None:
+    assert head('{"a": 1, "b": 12') == {"a": 1}
+
+
+# --- the list
+
+
+def test_the_newest_run_comes_first_with_its_verdict_and_report(tmp_path: Path) -> None:
+    old = keep(tmp_path, "old", name="crash", startedAt="2026-01-01T12:00:00Z", verdict="passed", runs=[1] * 100_000)
+    keep(tmp_path, "new", name="crash", startedAt="2026-01-02T12:00:00Z", verdict="objective missed")
+    os.utime(old / "result.json", (1, 1))
+    (old / "report.html").write_text("<p>")
+    first, second = RunFolders(tmp_path).newest()
+    assert (first["id"], first["verdict"], first["report"]) == ("new", "objective missed", "")
+    assert second == {"id": "old", "experiment": "crash", "started": "2026-01-01T12:00:00Z", "verdict": "passed",
+                      "problem": "", "running": False, "report": "report.html", "variants": []}
+
+
+def test_a_study_names_its_variants_folders_and_no_other(tmp_path: Path) -> None:
+    keep(tmp_path, "s", "study.json", name="ways", verdict="passed", variants=[
+        {"name": "a", "folder": "1-a"}, {"name": "b", "folder": "../../b"}, {"folder": ""}, "c", {}])
+    assert listed(tmp_path)["s"]["variants"] == ["1-a"]
+
+
+@pytest.mark.parametrize("journal, running, verdict", [
+    ({"state": "running", "pid": os.getpid()}, True, "running"),
+    ({"state": "running", "pid": 2**31 - 1}, False, "broken off"),
+    ({"state": "running", "pid": "1"}, False, "broken off"), ({"state": "running"}, False, "broken off"),
+    ({"state": "finished", "pid": os.getpid()}, False, "broken off"),
+])
+def test_a_run_without_a_result_still_runs_or_was_broken_off(
+    tmp_path: Path, journal: Json, running: bool, verdict: str,
+) -> None:
+    keep(tmp_path, "r", "journal.json", experiment="crash", startedAt="2026-01-01T12:00:00Z", **journal)
+    entry = listed(tmp_path)["r"]
+    assert (entry["experiment"], entry["running"], entry["verdict"]) == ("crash", running, verdict)
+
+
+def test_a_runner_that_dies_is_seen_though_its_files_stay_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keep(tmp_path, "r", "journal.json", state="running", pid=os.getpid())
+    folders = RunFolders(tmp_path)
+    assert folders.newest()[0]["running"]
+    keep(tmp_path, "r", "journal.json", state="running", pid=2**31 - 1)
+    assert not folders.newest()[0]["running"]
+
+
+def test_half_written_and_strange_folders_are_told_or_left_out(tmp_path: Path) -> None:
+    (keep(tmp_path, "half") / "result.json").write_text('{"schemaVersion": "x", "na')
+    (keep(tmp_path, "binary") / "result.json").write_bytes(bytes(range(256)))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(keep(tmp_path.parent, "elsewhere"))
+    entries = listed(tmp_path)
+    assert set(entries) == {"half", "binary"}
+    assert entries["half"]["experiment"] == "" and entries["binary"]["problem"] == "result.json cannot be read"
+
+
+def test_a_result_that_comes_later_is_seen(tmp_path: Path) -> None:
+    folder = keep(tmp_path, "r", "journal.json", state="running", pid=os.getpid())
+    folders = RunFolders(tmp_path)
+    assert folders.newest()[0]["verdict"] == "running"
+    keep(tmp_path, "r", name="crash", verdict="passed")
+    assert folders.newest()[0]["verdict"] == "passed"
+    (folder / "report.html").write_text("<p>")
+    assert folders.newest()[0]["report"] == "report.html"
+
+
+def test_the_list_has_an_end_and_a_missing_folder_is_an_empty_one(tmp_path: Path) -> None:
+    assert RunFolders(tmp_path / "none").newest() == []
+    for number in range(MAX_RUNS + 5):
+        keep(tmp_path, f"run-{number}", name="x")
+    assert len(RunFolders(tmp_path).newest()) == MAX_RUNS
+
+
+# --- files
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[PageWorld]:
+    world = PageWorld(tmp_path)
+    root = world.instance.runs
+    folder = keep(root, "r", name="crash", verdict="passed")
+    (folder / "report.html").write_text("<script>1</script>")
+    (folder / "logs").mkdir()
+    (folder / "logs" / "run-1-web.log").write_text("<b>text")
+    (folder / "manifests").mkdir()
+    (folder / "manifests" / "web.yaml").write_text(SECRET)
+    (folder / ".env").write_text(SECRET)
+    (tmp_path / "beside").write_text(SECRET)
+    (folder / "link.log").symlink_to(tmp_path / "beside")
+    (folder / "way").symlink_to(tmp_path)
+    os.mkfifo(folder / "pipe.log")
+    async with world.serving():
+        yield world
+
+
+async def get(world: PageWorld, path: str, method: str = "GET") -> tuple[int, str, aiohttp.ClientResponse]:
+    headers = {"Authorization": f"Bearer {world.token}"}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=world.tls())) as session, session.request(
+            method, yarl.URL(f"{world.url}/testbed/v1/{path}", encoded=True), headers=headers) as answer:
+        return answer.status, await answer.text(), answer
+
+
+async def test_a_run_is_told_with_its_files(world: PageWorld) -> None:
+    status, text, _ = await get(world, "runs/r")
+    assert status == 200
+    assert json.loads(text)["files"] == [
+        {"name": "logs/run-1-web.log", "bytes": 7}, {"name": "report.html", "bytes": 18},
+        {"name": "result.json", "bytes": 38}]
+    assert [entry["id"] for entry in json.loads((await get(world, "runs"))[1])] == ["r"]
+    assert (await get(world, "runs/none"))[0] == 404
+
+
+async def test_a_report_is_shut_in_so_that_its_scripts_cannot_act_for_the_page(world: PageWorld) -> None:
+    status, text, answer = await get(world, "runs/r/report.html")
+    assert (status, text, answer.content_type) == (200, "<script>1</script>", "text/html")
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("sandbox allow-scripts") and "allow-same-origin" not in policy
+    assert "default-src 'none'" in policy and answer.headers["X-Frame-Options"] == "DENY"
+    assert (await get(world, "runs/r/report.html", "HEAD"))[:2] == (200, "")
+
+
+async def test_a_log_is_text_whatever_is_in_it(world: PageWorld) -> None:
+    status, text, answer = await get(world, "runs/r/logs/run-1-web.log")
+    assert (status, text, answer.content_type) == (200, "<b>text", "text/plain")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", [
+    "../instance.json", "..", "r/..", "r/../../token", "%2e%2e/token", "r/%2e%2e/%2e%2e/token", "r%2f..%2f..%2ftoken",
+    "..%5ctoken", "r//etc/passwd", "r/", "r/logs", "r/logs/", "r/link.log", "r/way/beside", "r/pipe.log", "r/.env",
+    "r/manifests/web.yaml", "r/none.log", "r/report.html/x", "r/report.html%00.log", "/etc/passwd", "r/" + "a" * 300,
+    "r/" + "a/" * 200 + "b",
+])
+async def test_nothing_else_is_handed_out(world: PageWorld, path: str) -> None:
+    async with asyncio.timeout(5):
+        status, text, _ = await get(world, f"runs/{path}")
+    assert status in (400, 404), text
+    assert SECRET not in text and world.token not in text and "root:" not in text
+
+
+@given(st.lists(st.text(max_size=8) | st.sampled_from(["..", ".", "", "r", "/", "manifests"]), max_size=5))
+def test_no_name_leads_out_of_the_folder(parts: list[str]) -> None:
+    found = open_inside(Path(__file__).parent, parts)
+    if found is not None:
+        path = Path(f"/proc/self/fd/{found}").readlink()
+        os.close(found)
+        assert path.is_relative_to(Path(__file__).parent)
+
+
+async def test_a_large_file_comes_whole(world: PageWorld) -> None:
+    text = "0123456789" * 300_000
+    (world.instance.runs / "r" / "pulse-1.csv").write_text(text)
+    assert (await get(world, "runs/r/pulse-1.csv"))[:2] == (200, text)
+
+
+# --- comparing
+
+
+@pytest.mark.parametrize("query", ["", "?a=r", "?a=r&b=none", "?a=r&b=../r", "?a=r&b=r/../r", "?a=r&b=/etc",
+                                   "?a=-o&b=r", "?a=r&b=r/x/y", "?a=r&b=%2e%2e"])
+async def test_only_runs_with_a_result_are_compared(world: PageWorld, query: str) -> None:
+    status, text, _ = await get(world, f"compare{query}")
+    assert status == 400 and "names no run with a result" in text
+
+
+async def test_what_cannot_be_compared_is_told_in_the_words_of_the_command_line(world: PageWorld) -> None:
+    status, text, _ = await get(world, "compare?a=r&b=r")
+    assert status == 400
+    assert "is not a result of this version" in json.loads(text)["message"], text
+
+
+def program(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(comparing, "LOWEST_PRIORITY", (sys.executable, "-c", text))
+
+
+async def test_a_comparison_is_a_page_made_by_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    program(monkeypatch, "import sys; print(sys.argv[1:])")
+    argv = (await Comparer().page(Path("/a"), Path("/b"))).decode()
+    assert argv.strip() == str([sys.executable, "-m", "testbed", "compare", "/a", "/b", "-o", "html"])
+
+
+async def test_comparisons_come_one_at_a_time_and_have_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    program(monkeypatch, "import time; time.sleep(60)")
+    monkeypatch.setattr(comparing, "DEADLINE_S", 0.3)
+    comparer = Comparer()
+    first = asyncio.create_task(comparer.page(Path("/a"), Path("/b")))
+    await asyncio.sleep(0)
+    with pytest.raises(TooManyRequests):
+        await comparer.page(Path("/a"), Path("/b"))
+    with pytest.raises(ApiUnavailable, match="not done within"):
+        await first
+    program(monkeypatch, "import sys; sys.exit('error: no')")
+    with pytest.raises(BadRequest, match="^no$"):
+        await comparer.page(Path("/a"), Path("/b"))
