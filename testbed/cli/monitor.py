@@ -145,6 +145,7 @@ def _document(site: Site, seen: Seen) -> dict[str, Any]:
 def config(
     name: str = printing.Name,
     alertmanager: bool = typer.Option(False, "--alertmanager", help="What your own Alertmanager is to be told."),
+    compose: bool = typer.Option(False, "--compose", help="The variables that compose/compose.yaml needs."),
 ) -> None:
     """Print what your own Prometheus is to be told: the scrape job with TLS and token, and where the rules are.
 
@@ -158,6 +159,11 @@ def config(
 
     instance, boards = load_instance(instance_directory(name)), folder("dashboards")
     clusters = [access_to(instance, str(instance.token_file), str(instance.ca_certificate))]
+    if compose:
+        owner = instance.directory.stat().st_uid
+        for variable, said in compose_variables(name, instance.api_port, str(instance.directory), owner).items():
+            printing.out(f"{variable}={said}")
+        return
     more = "" if name == "default" else f" --name {name}"
     if alertmanager:
         value = monitoring_config.own_alertmanager(clusters)
@@ -172,6 +178,12 @@ def config(
     for line in words:
         printing.out(f"# {line}")
     printing.out(printing.yaml_text(value))
+
+
+def compose_variables(name: str, api_port: int, directory: str, owner: int) -> dict[str, str]:
+    """By what compose.yaml knows a cluster. ``directory``: its state; ``owner``: whose it is."""
+    return {"TESTBED_NAME": name, "TESTBED_API_PORT": str(api_port), "TESTBED_STATE": directory,
+            "TESTBED_UID": str(owner)}
 
 
 def _what(target: ScrapeTarget) -> str:

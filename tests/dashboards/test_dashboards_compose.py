@@ -11,7 +11,7 @@ from testbed.machines.monitoring_config import Access, alertmanager_config, prom
 def test_composed_programs_are_told_what_everybody_elses_are() -> None:
     """One place makes configurations; what stands in the file is what it makes, with compose's variables as values."""
     composed = YAML(typ="safe").load((ROOT / "compose/compose.yaml").read_text())
-    clusters = [Access("127.0.0.1:${TESTBED_API_PORT:?the API port of the cluster}", "${TESTBED_NAME:-default}",
+    clusters = [Access("127.0.0.1:${TESTBED_API_PORT:-unset}", "${TESTBED_NAME:-default}",
                        "/testbed/token", "/testbed/ca.crt")]
     alertmanager = "127.0.0.1:9093" if "alertmanager" in composed["services"] else ""
     made = {"prometheus": prometheus_config(clusters, ["/etc/prometheus/rules/*.yml"], alertmanager)}
@@ -24,8 +24,8 @@ def test_composed_programs_are_told_what_everybody_elses_are() -> None:
 def test_everything_that_compose_mounts_is_there() -> None:
     composed = YAML(typ="safe").load((ROOT / "compose/compose.yaml").read_text())
     for service in composed["services"].values():
-        for volume in service["volumes"]:
-            source = volume.split(":")[0]
+        for volume in service.get("volumes", ()):
+            source = volume["source"] if isinstance(volume, dict) else volume.split(":")[0]
             if source.startswith("."):
                 assert (ROOT / "compose" / source).exists(), source
 
