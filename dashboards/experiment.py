@@ -10,7 +10,7 @@ from typing import Any
 
 from boards import board
 from grafana_foundation_sdk.models import dashboard
-from panels import GOOD_WHEN_FULL, GOOD_WHEN_ZERO, NO_COLOUR, bars, graph, heat_map, listing, number, states
+from panels import GOOD_WHEN_FULL, GOOD_WHEN_ZERO, NO_COLOUR, alerted, bars, graph, heat_map, listing, number, states
 from queries import EXPERIMENT, appeared, of, quantile, query, rate
 from shared import NO_LOAD, OUTCOMES, endpoints_by_state, failed_probes, replicas, requests_by_outcome, restarts
 
@@ -63,7 +63,8 @@ def now() -> list[Any]:
 def load() -> list[Any]:
     return [
         requests_by_outcome(12, EXPERIMENT),
-        graph("Errors", "Share of requests that were not answered well, by outcome.",
+        graph("Errors", alerted("Share of requests that were not answered well, by outcome.", "ErrorBudgetBurnFast",
+                                "ErrorBudgetBurnSlow"),
               *(query(_share(f'outcome="{name}"'), name) for name in OUTCOMES[1:]), unit="percentunit", none=NO_LOAD,
               states=OUTCOMES[1:], most=1),
         graph("Latency", "Quantiles of the time from when a request was due to its answer.",
@@ -80,7 +81,7 @@ def faults() -> list[Any]:
         states("Phases", "What each experiment was doing.",
                query(f"max by (experiment) ({_phase()})", "{{experiment}}"), texts=("between runs", *PHASES),
                none=NO_RUN, height=4),
-        states("Fault windows", "Each injection for as long as it holds.",
+        states("Fault windows", alerted("Each injection for as long as it holds.", "FaultNotUndone", "FaultLeftActive"),
                query(f"max by (fault, target) ({of('testbed_fault_active')})", "{{fault}} {{target}}"),
                texts=("off", "in force"), none="nothing was broken"),
         replicas(12), endpoints_by_state(12), restarts(12), failed_probes(12),
@@ -107,7 +108,7 @@ def recovery() -> list[Any]:
 
 def outcome() -> list[Any]:
     return [
-        states("Objectives", "Whether each objective holds in what was measured so far.",
+        states("Objectives", alerted("Whether each objective holds in what was measured so far.", "ObjectiveMissed"),
                query(f"max by (experiment, objective) ({of('testbed_objective_met', EXPERIMENT)})",
                      "{{experiment}}: {{objective}}"), texts=("missed", "met"), none=NO_OBJECTIVE, span=16, height=8),
         graph("Finished runs by verdict", "Runs that have ended, by how they were judged.",

@@ -6,19 +6,20 @@ from typing import Any
 
 from boards import board
 from grafana_foundation_sdk.models import dashboard
-from panels import GOOD_WHEN_ZERO, NO_COLOUR, graph, names, number, states
+from panels import GOOD_WHEN_ZERO, NO_COLOUR, alerted, graph, names, number, states
 from queries import increase, of, quantile, query, rate
 
 CONTROLLER = 'controller=~"$controller"'
 NO_API, NO_TARGET = "the control plane is not scraped", "nothing is scraped"
 NO_INGRESS = "no Ingress: HAProxy does not run"
 TARGET = "{{part}} {{node}}"
-LATE_S, TOO_LATE_S = 0.1, 1.0
+LATE_S, TOO_LATE_S = 0.1, 0.5  # of a loop
+SLOW_S, WAITS_S, SCRAPE_S = 0.5, 1.0, 1.0  # of a look, in a queue, for a scrape
 
 
 def internals() -> dashboard.Dashboard:
     return board(
-        "testbed-internals", "Testbed internals", "Reconcile loops, queues, store, API, event loops, gateway, and how "
+        "testbed-internals", "Internals", "Reconcile loops, queues, store, API, event loops, gateway, and how "
         "well all of it is scraped.", ("controller",),
         (("Now", now()), ("Controllers", controllers()), ("API", api()), ("Store", store()),
          ("Event loops and scraping", loops()), ("Gateway and HAProxy", gateway())))
@@ -46,13 +47,14 @@ def now() -> list[Any]:
 def controllers() -> list[Any]:
     by, look = "{{controller}}", "testbed_reconcile_duration_seconds"
     return [
-        graph("Work queues", "Objects that wait for their controller.",
+        graph("Work queues", alerted("Objects that wait for their controller.", "TestbedQueueLate"),
               query(f"sum by (controller) ({of('testbed_workqueue_depth', CONTROLLER)})", by), none=NO_API),
         graph("Time in the queue", "Quantile 0.95 of how long an object waits for its controller.",
               query(quantile(0.95, "testbed_queue_wait_seconds", CONTROLLER, by="controller"), by), unit="s",
-              none=NO_API),
-        graph("Time of a look", "Quantile 0.95 of how long one look of a controller takes.",
-              query(quantile(0.95, look, CONTROLLER, by="controller"), by), unit="s", none=NO_API),
+              none=NO_API, limit=WAITS_S),
+        graph("Time of a look", alerted("Quantile 0.95 of how long one look of a controller takes.",
+                                        "TestbedReconcileSlow"),
+              query(quantile(0.95, look, CONTROLLER, by="controller"), by), unit="s", none=NO_API, limit=SLOW_S),
         graph("Looks", "Looks per second, by controller.",
               query(f"sum by (controller) ({rate(f'{look}_count', CONTROLLER)})", by), unit="ops", stacked=True,
               none=NO_API),
@@ -88,14 +90,16 @@ def store() -> list[Any]:
 
 def loops() -> list[Any]:
     return [
-        states("Scraped", "Whether Prometheus can read each process. A node that is down or cut off cannot be read.",
+        states("Scraped", alerted("Whether Prometheus can read each process. A node that is down or cut off cannot be "
+                                  "read.", "TargetDown"),
                query(f"max by (part, node) ({of('up')})", TARGET), texts=("down", "up"), none=NO_TARGET),
-        graph("Loop lag", "How late each event loop came, at worst in the last 10 s: late loops act late.",
+        graph("Loop lag", alerted("How late each event loop came, at worst in the last 10 s: late loops act late.",
+                                  "TestbedLoopLate"),
               query(f"max by (process) ({of('testbed_loop_lag_seconds')})", "{{process}}"), unit="s", span=8,
               none=NO_API, limit=TOO_LATE_S),
         graph("Time of a scrape", "How long each process takes to tell its metrics; above 1 s looks are missed.",
               query(f"max by (part, node) ({of('scrape_duration_seconds')})", TARGET), unit="s", span=8,
-              none=NO_TARGET, limit=1),
+              none=NO_TARGET, limit=SCRAPE_S),
         graph("Size of a scrape", "Samples that each process tells.",
               query(f"max by (part, node) ({of('scrape_samples_scraped')})", TARGET), span=8, none=NO_TARGET),
     ]

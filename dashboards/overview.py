@@ -9,12 +9,25 @@ from typing import Any
 
 from boards import board, to_board
 from grafana_foundation_sdk.models import dashboard
-from panels import GOOD_WHEN_FULL, GOOD_WHEN_ZERO, NO_COLOUR, WORTH_A_LOOK, graph, listing, number, states
+from panels import (
+    GOOD_WHEN_FULL,
+    GOOD_WHEN_ZERO,
+    NO_COLOUR,
+    RUNBOOKS,
+    WORTH_A_LOOK,
+    alerted,
+    graph,
+    listing,
+    number,
+    states,
+)
 from queries import (
     ASKED_FOR,
     NAMESPACE,
     READY,
     UPDATED,
+    by_service,
+    firing,
     increase,
     of,
     query,
@@ -41,8 +54,8 @@ def now() -> list[Any]:
                steps=NO_COLOUR, link=experiment),
         number("Faults in force", "Injections that hold at this moment.", f"sum({of('testbed_fault_active')})",
                steps=WORTH_A_LOOK, link=experiment),
-        number("Alerts firing", "Alerts of the testbed's rules; what each means is in the runbooks.",
-               f"sum({of('ALERTS', alertstate='firing')})", steps=GOOD_WHEN_ZERO),
+        number("Alerts firing", f"Alerts of the testbed's rules; what to do then is in {RUNBOOKS}.",
+               f"sum({firing()})", steps=GOOD_WHEN_ZERO),
         number("Ready replicas", "Ready replicas of all workloads, as part of those asked for.",
                f"sum({of(READY, NAMESPACE)}) / sum({of(ASKED_FOR, NAMESPACE)})", unit="percentunit",
                steps=GOOD_WHEN_FULL, none=NO_WORKLOAD,
@@ -57,8 +70,9 @@ def now() -> list[Any]:
 def of_workloads() -> list[Any]:
     ready, asked_for = workloads(READY), f"({workloads(ASKED_FOR)} > 0)"
     return [
-        states("Health of workloads", "Whether all, some or none of the replicas asked for are ready. Workloads scaled "
-               "to zero are left out.",
+        states("Health of workloads", alerted(
+            "Whether all, some or none of the replicas asked for are ready. Workloads scaled to zero are left out.",
+            "DeploymentDown", "KubeDeploymentReplicasMismatch", "KubeStatefulSetReplicasMismatch"),
                query(f"({ready} >= bool {asked_for}) + ({ready} > bool 0)", "{{namespace}} {{workload}}"),
                texts=("none ready", "some ready", "all ready"), none=NO_WORKLOAD, height=8),
         listing("All workloads", "Deployments, StatefulSets and DaemonSets. Restarts are those of the time shown, of "
@@ -73,13 +87,11 @@ def of_workloads() -> list[Any]:
 
 
 def services() -> list[Any]:
-    by = "by (namespace, endpointslice)"
-    answering = of("kube_endpointslice_endpoints", NAMESPACE, ready="true")
-    known = of("kube_endpointslice_info", NAMESPACE)
+    answering, known = by_service("kube_endpointslice_endpoints", ready="true"), by_service("kube_endpointslice_info")
     return [
-        states("Services that can answer", "Whether an EndpointSlice has at least one ready endpoint.",
-               query(f"(count {by} ({answering}) or 0 * count {by} ({known})) > bool 0",
-                     "{{namespace}} {{endpointslice}}"),
+        states("Services that can answer", alerted("Whether a Service has at least one ready endpoint.",
+                                                   "ServiceWithoutEndpoints"),
+               query(f"({answering} or 0 * {known}) > bool 0", "{{namespace}} {{service}}"),
                texts=("no ready endpoint", "answers"), none="no Service"),
         endpoints_by_state(8), requests_by_outcome(8), failed_probes(8),
     ]
@@ -88,7 +100,8 @@ def services() -> list[Any]:
 def healing() -> list[Any]:
     return [
         restarts(8),
-        graph("Waiting containers", "Containers that do not run, by reason: CrashLoopBackOff, ContainerCreating, ...",
+        graph("Waiting containers", alerted(
+            "Containers that do not run, by reason: CrashLoopBackOff, ContainerCreating, ...", "KubePodCrashLooping"),
               query(f"sum by (reason) ({of('kube_pod_container_status_waiting_reason', NAMESPACE)})", "{{reason}}"),
               span=8, none="no container waits"),
         graph("Pods by phase", "All pods, by phase.",
@@ -101,7 +114,7 @@ def nodes_and_alerts() -> list[Any]:
     return [
         node_conditions(12),
         states("Alerts", "Each alert for as long as it fires. Needs the testbed's alerting rules.",
-               query(f"max by (alertname, namespace, deployment, node) ({of('ALERTS', alertstate='firing')})",
+               query(f"max by (alertname, namespace, deployment, node) ({firing()})",
                      "{{alertname}} {{namespace}} {{deployment}}{{node}}"),
                texts=("off", "firing"), none="no alert has fired", span=12),
     ]

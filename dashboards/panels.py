@@ -14,6 +14,7 @@ from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models import heatmap as heatmap_models
 from queries import SOURCE, at_end, column, heat, query
 
+RUNBOOKS = "docs/runbooks.md"
 SCRAPE = "1s"  # how often Prometheus looks: a shorter outage than two looks cannot be seen in a graph
 Steps = Sequence[tuple[float | None, str]]
 NO_COLOUR: Steps = ((None, NEUTRAL),)
@@ -25,6 +26,12 @@ GOOD_WHEN_FULL: Steps = ((None, BAD), (1e-9, DOUBTFUL), (1.0, GOOD))
 def thresholds(steps: Steps) -> builders.ThresholdsConfig:
     return builders.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(
         [dashboard.Threshold(value=value, color=color) for value, color in steps])
+
+
+def alerted(description: str, *alerts: str) -> str:
+    """With the alerts that tell of what the panel shows, and where it is written what to do then."""
+    places = ", ".join(f"{alert} ({RUNBOOKS}#{alert.lower()})" for alert in alerts)
+    return f"{description} {'Alerts' if len(alerts) > 1 else 'Alert'}: {places}."
 
 
 def _common(panel: Any, title: str, description: str, unit: str, none: str, height: int, span: int) -> Any:
@@ -147,7 +154,8 @@ def listing(
         reference = chr(ord("A") + number_)
         renamed[f"Value #{reference}"] = name
         panel = panel.with_target(column(expression).ref_id(reference))
-        properties = [dashboard.DynamicConfigValue(id_val="unit", value=unit)]
+        properties = [dashboard.DynamicConfigValue(id_val="unit", value=unit),
+                      dashboard.DynamicConfigValue(id_val="noValue", value="–")]  # of one cell, not of the table
         if steps is not None:
             properties += [
                 dashboard.DynamicConfigValue(id_val="thresholds", value={"mode": "absolute", "steps": [

@@ -86,6 +86,17 @@ def workloads(names: str) -> str:
     return by_workload(of(names, NAMESPACE))
 
 
+def by_service(metric: str, **labels: str) -> str:
+    """Slices are called after their Service, with five letters behind."""
+    return (f"count by (namespace, service) (label_replace({of(metric, NAMESPACE, **labels)}, "
+            '"service", "$1", "endpointslice", "(.+)-[^-]+"))')
+
+
+def firing() -> str:
+    """Alerts; the one that always fires is none (severity ``none``)."""
+    return of("ALERTS", 'severity!="none"', alertstate="firing")
+
+
 def restarts_by_workload() -> str:
     """Restarts within the time shown, of pods that are there at its end."""
     of_replica_sets = of("kube_pod_owner", owner_kind="ReplicaSet")

@@ -6,7 +6,7 @@ from typing import Any
 
 from boards import board
 from grafana_foundation_sdk.models import dashboard
-from panels import GOOD_WHEN_FULL, GOOD_WHEN_ZERO, NO_COLOUR, WORTH_A_LOOK, graph, number, states
+from panels import GOOD_WHEN_FULL, GOOD_WHEN_ZERO, NO_COLOUR, WORTH_A_LOOK, alerted, graph, number, states
 from queries import DEPLOYMENT, NAMESPACE, of, query
 from shared import requests_by_outcome
 
@@ -52,8 +52,9 @@ def progress() -> list[Any]:
     old_left = f"({_of('status_replicas')} > bool {_of('status_replicas_updated')})"
     stalled = f"2 * {_of('status_condition', condition='Progressing', status='false')}"
     return [
-        states("Rollouts", "Rolling out: not all replicas are of the newest version, or old ones are left. Stalled: no "
-               "progress within progressDeadlineSeconds.",
+        states("Rollouts", alerted(
+            "Rolling out: not all replicas are of the newest version, or old ones are left. Stalled: no progress "
+            "within progressDeadlineSeconds.", "KubeDeploymentRolloutStuck"),
                query(f"max {BY} ({stalled} or clamp_max({behind} + {old_left}, 1))", SHOWN),
                texts=("settled", "rolling out", "stalled"), none=NONE, span=12),
         states("Availability", "Condition Available: at least the smallest number of replicas that the update strategy "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.builders import stat, statetimeline, timeseries
-from panels import GOOD_WHEN_FULL, graph, number, states
+from panels import GOOD_WHEN_FULL, alerted, graph, number, states
 from queries import ASKED_FOR, NAMESPACE, READY, of, query, rate, workloads
 
 OUTCOMES = ("ok", "late", "failed", "unsent")
@@ -59,6 +59,7 @@ def node_conditions(span: int, *matchers: str) -> statetimeline.Panel:
         selector = of("kube_node_status_condition", *matchers, condition="Ready", status=status)
         return f"max by (node) ({selector})"
 
-    return states("Condition of nodes", "Ready of each node: unknown means that nothing is heard of it.",
+    return states("Condition of nodes", alerted("Ready of each node: unknown means that nothing is heard of it.",
+                                               "KubeNodeNotReady"),
                   query(f"{condition('true')} + 2 * {condition('unknown')}", "{{node}}"),
                   texts=("not ready", "ready", "unknown"), none=NO_NODE, span=span)
