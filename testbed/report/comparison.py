@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from testbed.experiment.durations import say_duration
 from testbed.experiment.objectives import say_value
@@ -100,6 +100,11 @@ def notes(comparison: Comparison) -> Iterator[str]:
     if first is not None:
         yield (f"B / A: ratio of the medians (of counts, of the means per run) with its {first.level:.0%} interval; p: "
                "Mann-Whitney, Holm-adjusted; B larger in: of all pairs of a run of A and one of B")
+
+
+def as_table(comparison: Comparison) -> dict[str, Any]:
+    """What ``comparison_table.html.j2`` shows."""
+    return {"titles": TITLES, "rows": list(rows(comparison)), "notes": list(notes(comparison))}
 
 
 def render(comparison: Comparison, *, width: int = 100, color: bool = False) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from testbed.experiment.result.comparison import Comparison
-from testbed.report import comparison as words
+from testbed.report.comparison import as_table
 from testbed.report.html import page_environment
 from testbed.report.words import clean
 
@@ -16,9 +14,4 @@ def render(comparison: Comparison) -> str:
     """The whole page. It has no script."""
     return page_environment().get_template("comparison.html.j2").render(
         a=clean(comparison.a), b=clean(comparison.b), verdict=comparison.verdict, reason=clean(comparison.reason),
-        tone=_TONES.get(comparison.verdict, ""), compared=table(comparison))
-
-
-def table(comparison: Comparison) -> dict[str, Any]:
-    """What ``comparison_table.html.j2`` shows."""
-    return {"titles": words.TITLES, "rows": list(words.rows(comparison)), "notes": list(words.notes(comparison))}
+        tone=_TONES.get(comparison.verdict, ""), compared=as_table(comparison))

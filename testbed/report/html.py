@@ -95,11 +95,8 @@ def _over_runs(result: Result) -> list[str]:
 
 
 def _compared(result: Result) -> dict[str, Any]:
-    """What the page's comparison with a baseline is made of; empty without one."""
-    if result.comparison is None:
-        return {}
-    return {"titles": comparison.TITLES, "rows": list(comparison.rows(result.comparison)),
-            "notes": list(comparison.notes(result.comparison))}
+    """The comparison with a baseline; empty without one."""
+    return {} if result.comparison is None else comparison.as_table(result.comparison)
 
 
 def page_environment() -> Environment:
