@@ -81,6 +81,8 @@ def _status() -> Json:
             "id": _STRING, "selectorKey": _STRING, "phase": _STRING, "injectedCount": {"type": "integer"},
             "recoveredCount": {"type": "integer"}, "events": {"type": "array", "items": event},
             "node": _STRING, "podUID": _STRING, "containerID": _STRING,
+            "deadlineNs": {"type": "integer", "format": "int64",
+                           "description": "CLOCK_MONOTONIC of the machine: by then it is taken back, whatever dies."},
         },
     }
     found = {

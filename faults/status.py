@@ -2,7 +2,7 @@
 
 Source: chaos-mesh api/v1alpha1/status.go. Ours beside it: events carry ``monotonicNs``, one of type ``Started`` is
 written just before the act, conditions have a ``message``, and records tell the target's ``node``, ``podUID`` and
-``containerID``.
+``containerID``, and while the injection is in effect its ``deadlineNs``.
 """
 
 from __future__ import annotations
@@ -73,11 +73,12 @@ def _identity(target: Target, container_id: str = "") -> Json:
 
 
 def _record(entry: Entry) -> Json:
+    in_effect = entry.phase in (Phase.INJECTED, Phase.UNDOING)
     return {
-        "id": entry.target.id, "selectorKey": entry.target.key,
-        "phase": "Injected" if entry.phase in (Phase.INJECTED, Phase.UNDOING) else "Not Injected",
+        "id": entry.target.id, "selectorKey": entry.target.key, "phase": "Injected" if in_effect else "Not Injected",
         "injectedCount": entry.injected_count, "recoveredCount": entry.recovered_count, "events": list(entry.events),
         **_identity(entry.target, str(entry.plan.get("container_id") or "")),
+        **({"deadlineNs": entry.deadline_ns} if in_effect and entry.deadline_ns else {}),
     }
 
 

@@ -5,6 +5,7 @@ Fault kinds come as CustomResourceDefinitions; the server knows none of them by 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,44 +23,67 @@ Target = tuple[str, str, str]  # fault, target, node
 ACTIVE = Family(
     "testbed_fault_active", "1 while an injection is in effect, 0 while its fault object is still there.",
     ("fault", "target", "node"))
+OVERDUE = Family(
+    "testbed_fault_overdue_seconds", "How long an injection has been in effect beyond its deadline; 0 before it.",
+    ACTIVE.labels)
 INJECTIONS = Family("testbed_faults_total", "Injections since this API server was first scraped.", ("fault",), COUNTER)
-FAMILIES = (ACTIVE, INJECTIONS)
+FAMILIES = (ACTIVE, OVERDUE, INJECTIONS)
+
+
+def _now_ns() -> int:
+    return int(asyncio.get_running_loop().time() * 1e9)
 
 
 class FaultMetrics:
-    """``items``: the objects of a kind."""
+    """``items``: the objects of a kind. ``now_ns``: CLOCK_MONOTONIC, on which deadlines are."""
 
-    def __init__(self, catalog: Catalog, items: Callable[[ResourceType], list[Json]]) -> None:
-        self._catalog, self._items = catalog, items
+    def __init__(
+        self, catalog: Catalog, items: Callable[[ResourceType], list[Json]], now_ns: Callable[[], int] = _now_ns,
+    ) -> None:
+        self._catalog, self._items, self._now_ns = catalog, items, now_ns
         # By fault object's UID: a counter must not fall when objects are deleted.
         self._injected: dict[str, tuple[str, int]] = {}
 
     def collect(self) -> Iterator[Metric]:
         faults = [item for served in self._catalog if _is_fault(served.resource)
                   for item in self._items(served.resource)]
-        yield metric(ACTIVE, sorted(self._holding(faults).items()))
+        targets = list(self._targets(faults))
+        yield metric(ACTIVE, sorted(_most((key, float(_holds(record))) for key, record in targets).items()))
+        yield metric(OVERDUE, sorted(_most(
+            (key, max(0.0, (self._now_ns() - int(record["deadlineNs"])) / 1e9)) for key, record in targets
+            if _holds(record) and record.get("deadlineNs")).items()))
         self._injected.update({item["metadata"]["uid"]: (fault_name(item), _count(item)) for item in faults})
         sums: dict[tuple[str], int] = {}
         for name, count in self._injected.values():
             sums[(name,)] = sums.get((name,), 0) + count
         yield metric(INJECTIONS, sorted(sums.items()))
 
-    def _holding(self, faults: Iterable[Json]) -> dict[Target, int]:
+    def _targets(self, faults: Iterable[Json]) -> Iterator[tuple[Target, Json]]:
+        """Each injection and its record."""
         places: Mapping[str, str] = {} if not faults else self._places()
-        found: dict[Target, int] = {}
         for fault in faults:
             for record in _records(fault):
                 target = str(record.get("id", ""))
                 place = places.get(target) or places.get("/".join(target.split("/")[:2]), "")
-                key = (fault_name(fault), target, place)
-                found[key] = max(found.get(key, 0), int(record.get("phase") == "Injected"))
-        return found
+                yield (fault_name(fault), target, place), record
 
     def _places(self) -> dict[str, str]:
         """The node of each pod, by its key, and of each node."""
         pods = {f"{pod['metadata'].get('namespace', '')}/{pod['metadata']['name']}":
                 str(pod["spec"].get("nodeName") or "") for pod in self._items(PODS)}
         return {**pods, **{node["metadata"]["name"]: node["metadata"]["name"] for node in self._items(NODES)}}
+
+
+def _most(samples: Iterable[tuple[Target, float]]) -> dict[Target, float]:
+    """Several objects may do the same to the same target."""
+    found: dict[Target, float] = {}
+    for key, value in samples:
+        found[key] = max(found.get(key, 0.0), value)
+    return found
+
+
+def _holds(record: Json) -> bool:
+    return record.get("phase") == "Injected"
 
 
 def fault_name(fault: Json) -> str:

@@ -46,11 +46,14 @@ async def test_freeze_is_verified_and_undone_at_its_deadline(bench: Bench) -> No
     await bench.fault(FREEZE_CHAOS, {"mode": "one", "selector": WEB, "duration": "1s"})
     await bench.until_condition(FREEZE_CHAOS, "AllInjected")
     assert len(bench.world.frozen_cgroups) == 1
+    (held,) = await bench.records(FREEZE_CHAOS)
     await bench.until_condition(FREEZE_CHAOS, "AllRecovered")
     assert not bench.world.frozen_cgroups
     (record,) = await bench.records(FREEZE_CHAOS)
     applied = record["events"][1]["monotonicNs"]
     recovered = record["events"][-1]
+    assert abs(held["deadlineNs"] - record["events"][0]["monotonicNs"] - 1e9) < 0.5e9
+    assert "deadlineNs" not in record, "it is over"
     assert (recovered["operation"], recovered["type"], record["recoveredCount"]) == ("Recover", "Succeeded", 1)
     assert 0.3e9 < recovered["monotonicNs"] - applied < 5e9
 
