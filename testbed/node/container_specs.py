@@ -84,7 +84,6 @@ def container_spec(
     wanted = security.capabilities if security and security.capabilities else None
     add = tuple(_capability(name) for name in (wanted.add if wanted else ()))
     drop = tuple(_capability(name) for name in (wanted.drop if wanted else ()))
-    memory = int(quantity(facts.memory))
     spec = ContainerSpec(
         name=container_name(facts, pod, container.name, attempt), image=container.image,
         labels=_labels(facts, pod, labels.ROLE_CONTAINER, container.name, attempt)
@@ -92,13 +91,9 @@ def container_spec(
         command=command, args=args, env=env, working_dir=container.working_dir,
         user=_user(user, group, image_user),
         groups=tuple(str(item) for item in sorted(extra)), network=f"container:{sandbox}", mounts=mounts,
-        cgroup_parent=facts.cgroup,
-        limits=Limits(
-            cpu_shares=cpu_shares(container),
-            cpu_quota_us=cpu_quota_us(container, quantity(facts.cpu) if facts.limited else Decimal(0)),
-            memory_bytes=memory_limit_bytes(container, memory), pids=PIDS_LIMIT,
-        ),
-        oom_score_adj=max(oom_score_adj(pod.spec, container, memory), lowest_oom_score), cap_add=add,
+        cgroup_parent=facts.cgroup, limits=container_limits(facts, container),
+        oom_score_adj=max(oom_score_adj(pod.spec, container, int(quantity(facts.memory))), lowest_oom_score),
+        cap_add=add,
         cap_drop=tuple(sorted({*DROPPED, *drop} - set(add))),
         read_only_root=bool(security and security.read_only_root_filesystem),
         privileged=bool(security and security.privileged),
@@ -107,6 +102,15 @@ def container_spec(
         init=pod.metadata.annotations.get(INIT) == "true",
     )
     return replace(spec, labels={**spec.labels, CREATE_HASH: create_hash(spec)})
+
+
+def container_limits(facts: NodeFacts, container: Container) -> Limits:
+    """What the kernel holds it to."""
+    return Limits(
+        cpu_shares=cpu_shares(container),
+        cpu_quota_us=cpu_quota_us(container, quantity(facts.cpu) if facts.limited else Decimal(0)),
+        memory_bytes=memory_limit_bytes(container, int(quantity(facts.memory))), pids=PIDS_LIMIT,
+    )
 
 
 def check_allowed(pod: Pod, container: Container, image_user: str, *, privileged: bool = False) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from testbed.api import labels
 from testbed.api.clock import WallClock
+from testbed.api.measures import Histogram
 from testbed.api.process_logs import about
 from testbed.core.pod_seen import ContainerSeen, Life, PodSeen, SandboxSeen
 from testbed.errors import EngineError, EngineUnavailable, HostError, NoSuchContainer
@@ -26,6 +27,7 @@ log = logging.getLogger("testbed.node")
 CREATE_HASH = "testbed.io/create-hash"  # of everything asked of the engine, to know a container made in advance
 SANDBOX_ID = "testbed.io/sandbox-id"  # whose network a container lives in
 _ROLES = (labels.ROLE_SANDBOX, labels.ROLE_CONTAINER)  # a fault's holder in a pod is not the agent's business
+LISTS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _EVENTS = frozenset({"start", "die", "destroy", "pause", "unpause", "restart", "create"})
 
 
@@ -82,7 +84,8 @@ class Record:
 
 
 class EngineView:
-    """``wake(uid)``: something of that pod changed. ``on_death(record)``: called once, at the moment it is seen."""
+    """``wake(uid)``: something of that pod changed. ``on_death(record)``: called once, at the moment it is seen.
+    ``lists``, ``list_gaps``: how long the engine's lists took, and how far apart they were begun, in seconds."""
 
     def __init__(
         self, engine: Engine, host: Host, clock: WallClock, selector: Mapping[str, str],
@@ -96,6 +99,7 @@ class EngineView:
         self._watchers: dict[str, asyncio.Task[None]] = {}
         self._looks: set[asyncio.Task[None]] = set()
         self.listed_s: float | None = None
+        self.lists, self.list_gaps = Histogram(LISTS_S), Histogram(LISTS_S)
 
     # --- learning
 
@@ -103,6 +107,9 @@ class EngineView:
         """Raises: EngineUnavailable; then nothing has changed."""
         begun = now_s()
         states = await self.engine.list(self._selector)
+        self.lists.observe(now_s() - begun)
+        if self.listed_s is not None:
+            self.list_gaps.observe(begun - self.listed_s)
         present = {state.id for state in states}
         for state in states:
             if state.labels.get(labels.ROLE) in _ROLES:

@@ -75,7 +75,12 @@ class Evictor:
                 continue
             use = await self._meter.measure(worker.context)
             if use is not None and (text := over_limit(worker.pod.spec, use)):
-                worker.evict(text)
+                self._evict(worker, "ephemeralpodfs.limit", text)
+
+    def _evict(self, worker: PodWorker, signal: str, text: str, disruption: Waiting | None = None) -> None:
+        """``signal``: kubelet's word for what asks for it (kubernetes: pkg/kubelet/eviction/api/types.go)."""
+        self._shared.measures.evictions[signal] += 1
+        worker.evict(text, disruption=disruption)
 
     async def _free_disk(self) -> None:
         """One pod at most: what lies in this agent's directory is the node's; its containers' own files are not."""
@@ -96,7 +101,7 @@ class Evictor:
             worker = self._workers.get(uid)
             if worker is not None:
                 text = disk_message(available, threshold)
-                worker.evict(text, disruption=Waiting("TerminationByKubelet", text))
+                self._evict(worker, "nodefs.available", text, Waiting("TerminationByKubelet", text))
                 await self._ended(worker)
                 empty_volumes(shared.facts, uid)
                 return
@@ -118,7 +123,7 @@ class Evictor:
             worker = self._workers.get(use.uid)
             if worker is not None:
                 text = message(use, available, threshold)
-                worker.evict(text, disruption=Waiting("TerminationByKubelet", text))
+                self._evict(worker, "memory.available", text, Waiting("TerminationByKubelet", text))
                 await self._ended(worker)
                 return
 

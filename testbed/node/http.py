@@ -17,7 +17,8 @@ from testbed.node.engine_view import Record
 from testbed.node.http_exec import serve_exec
 from testbed.node.http_guard import guard
 from testbed.node.http_logs import serve_logs
-from testbed.node.metrics import collect_usage, metrics_text, summary
+from testbed.node.metrics import AgentExposition
+from testbed.node.usage import collect_usage, summary
 
 MAX_BODY = 64 * 1024
 
@@ -28,6 +29,7 @@ class KubeletServer:
     def __init__(self, agent: Agent, token: str, *, certificate: Path, key: Path, port: int) -> None:
         self._agent, self._token, self._port = agent, token.encode(), port
         self._certificate, self._key = certificate, key
+        self._exposition = AgentExposition(agent)
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -41,6 +43,7 @@ class KubeletServer:
     async def close(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
+        await self._exposition.close()
 
     def application(self) -> web.Application:
         application = web.Application(middlewares=[guard(self._token, {"/healthz"})], client_max_size=MAX_BODY)
@@ -57,8 +60,7 @@ class KubeletServer:
         return web.Response(text="ok" if healthy else "a loop of the agent has ended", status=200 if healthy else 500)
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
-        usages = await collect_usage(self._agent)
-        body, kind = metrics_text(self._agent, usages)
+        body, kind = self._exposition.text(await collect_usage(self._agent))
         return web.Response(body=body, headers={"Content-Type": kind})
 
     async def _summary(self, request: web.Request) -> web.StreamResponse:

@@ -6,32 +6,24 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from probes.protocol import Outcome, Sample
+from testbed.api.measures import Histogram
 from testbed.core.probing import ProbeType
 
-BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-
-
-@dataclass
-class Histogram:
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
-    total_s: float = 0.0
-
-    def add(self, value_s: float) -> None:
-        self.total_s += value_s
-        self.counts[next((i for i, bound in enumerate(BUCKETS_S) if value_s <= bound), len(BUCKETS_S))] += 1
+PROBES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 @dataclass
 class Measures:
-    """Keys: (probe type, outcome)."""
+    """``durations`` of probes, in seconds: by type and outcome. ``evictions``: by the signal that asked for them."""
 
     durations: dict[tuple[str, str], Histogram] = field(default_factory=dict)
     failures: Counter[str] = field(default_factory=Counter)
     cpu: dict[str, tuple[float, float]] = field(default_factory=dict)  # container id: when, CPU seconds until then
+    evictions: Counter[str] = field(default_factory=Counter)
     restarts: int = 0
     spares_used: int = 0
 
     def probed(self, kind: ProbeType, sample: Sample) -> None:
-        self.durations.setdefault((kind.value, sample.outcome.value), Histogram()).add(sample.duration_s)
+        self.durations.setdefault((kind.value, sample.outcome.value), Histogram(PROBES_S)).observe(sample.duration_s)
         if sample.outcome is Outcome.FAILURE:
             self.failures[kind.value] += 1

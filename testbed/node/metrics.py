@@ -1,145 +1,108 @@
-"""What an agent shows of its node: cAdvisor's metric names for containers, ours for probes; and ``/stats/summary``.
+"""``/metrics`` of an agent: its containers under cAdvisor's names, itself under kubelet's, probes under ours.
 
-The Prometheus client is imported only when somebody asks. Source of names: google/cadvisor docs/storage/prometheus.md.
+Sources of names: ``metrics_containers``; kubernetes pkg/kubelet/metrics/metrics.go, pkg/kubelet/metrics/collectors/
+resource_metrics.go.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-from testbed.api import labels
-from testbed.api.meta import format_time, quantity
-from testbed.errors import TestbedError
+from testbed.api.exposition import CONTENT_TYPE, COUNTER, HISTOGRAM, UNTYPED, Family, histogram_metric, metric
+from testbed.api.meta import quantity
+from testbed.api.scrape import Page
 from testbed.node.agent import Agent
+from testbed.node.container_specs import container_limits
 from testbed.node.engine_view import Record
-from testbed.node.facts import now_s
-from testbed.node.measures import BUCKETS_S
+from testbed.node.metrics_containers import ContainerText
+from testbed.node.usage import NodeUsage
+from testbed.runtime.protocol import Limits
 
-Json = dict[str, Any]
-_AT_ONCE = 4
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
+CORES = Family("machine_cpu_cores", "Number of logical CPU cores.")
+MEMORY = Family("machine_memory_bytes", "Amount of memory installed on the machine.")
+NODE_CPU = Family("node_cpu_usage_seconds_total", "Cumulative cpu time consumed by the node in core-seconds", (),
+                  COUNTER)
+NODE_MEMORY = Family("node_memory_working_set_bytes", "Current working set of the node in bytes")
+NODE_NAME = Family("kubelet_node_name", "The node's name. The count is always 1.", ("node",))
+PODS = Family("kubelet_running_pods", "Number of pods that have a running pod sandbox")
+CONTAINERS = Family("kubelet_running_containers", "Number of containers, by their state", ("container_state",))
+LISTS = Family("kubelet_pleg_relist_duration_seconds", "Duration in seconds for relisting pods in PLEG.", (), HISTOGRAM)
+LIST_GAPS = Family("kubelet_pleg_relist_interval_seconds", "Interval in seconds between relisting in PLEG.", (),
+                   HISTOGRAM)
+EVICTIONS = Family("kubelet_evictions", "Cumulative number of pod evictions by eviction signal", ("eviction_signal",),
+                   UNTYPED)
+PROBES = Family("testbed_probe_duration_seconds", "How long probes took.", ("probe", "result"), HISTOGRAM)
+PROBE_FAILURES = Family("testbed_probe_failures_total", "Probes that failed.", ("probe",), COUNTER)
+RESTARTS = Family("testbed_container_restarts_total", "Containers started again by this agent.", (), COUNTER)
 
-@dataclass(frozen=True)
-class Usage:
-    """``cores``: mean use since the sample before, or since the start."""
+FAMILIES = (CORES, MEMORY, NODE_CPU, NODE_MEMORY, NODE_NAME, PODS, CONTAINERS, LISTS, LIST_GAPS, EVICTIONS, PROBES,
+            PROBE_FAILURES, RESTARTS)
 
-    record: Record
-    cpu_seconds: float
-    memory_bytes: int
-    cores: float
-
-
-async def collect_usage(agent: Agent) -> list[Usage]:
-    """Of all running containers; one that does not answer is left out."""
-    places = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(record: Record) -> Usage | None:
-        try:
-            async with places:
-                usage = await agent.engine.usage(record.id)
-        except TestbedError:
-            return None
-        moment = now_s()
-        before = agent.measures.cpu.get(record.id, (record.started_s or moment, 0.0))
-        agent.measures.cpu[record.id] = (moment, usage.cpu_seconds)
-        passed_s = max(moment - before[0], 1e-3)
-        cores = max(0.0, usage.cpu_seconds - before[1]) / passed_s
-        return Usage(record, usage.cpu_seconds, usage.memory_bytes, cores)
-
-    running = [item for item in agent.view.records.values() if item.running and not item.sandbox]
-    found = await asyncio.gather(*(one(item) for item in running))
-    for forgotten in set(agent.measures.cpu) - {item.id for item in running}:
-        del agent.measures.cpu[forgotten]
-    return [item for item in found if item is not None]
+_STATES = {"created": "created", "running": "running", "paused": "running"}  # any other has ended
 
 
-def summary(agent: Agent, usages: list[Usage]) -> Json:
-    """kubernetes: staging kubelet/pkg/apis/stats/v1alpha1."""
-    now = format_time(agent.shared.clock.now())
-    pods: dict[str, Json] = {}
-    for usage in usages:
-        tags = usage.record.state.labels
-        pod = pods.setdefault(usage.record.uid, {
-            "podRef": {"name": tags.get(labels.POD_NAME, ""), "namespace": tags.get(labels.POD_NAMESPACE, ""),
-                       "uid": usage.record.uid},
-            "containers": [],
+class AgentExposition:
+    """Keeps what is written of a container for as long as it lives."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._containers = ContainerText(partial(_limits_of, agent))
+        self._usage = NodeUsage()
+        self.page = Page(f"agent/{agent.facts.name}", {
+            "node": lambda: _node(agent, self._usage), "kubelet": lambda: _kubelet(agent),
+            "probes": lambda: _probes(agent),
         })
-        pod["containers"].append({
-            "name": usage.record.name,
-            "cpu": {"time": now, "usageNanoCores": int(usage.cores * 1e9),
-                    "usageCoreNanoSeconds": int(usage.cpu_seconds * 1e9)},
-            "memory": {"time": now, "workingSetBytes": usage.memory_bytes, "usageBytes": usage.memory_bytes},
-        })
-    memory = sum(item.memory_bytes for item in usages)
-    node = {
-        "nodeName": agent.facts.name,
-        "cpu": {"time": now, "usageNanoCores": int(sum(item.cores for item in usages) * 1e9),
-                "usageCoreNanoSeconds": int(sum(item.cpu_seconds for item in usages) * 1e9)},
-        "memory": {"time": now, "workingSetBytes": memory, "usageBytes": memory,
-                   "availableBytes": max(0, int(quantity(agent.facts.memory)) - memory)},
-    }
-    return {"node": node, "pods": list(pods.values())}
+
+    def text(self, usage: NodeUsage) -> tuple[bytes, str]:
+        """The body of ``/metrics`` and its content type."""
+        self._usage = usage
+        now = self._agent.shared.clock.now().timestamp()
+        records = self._agent.view.records
+        shown = self.page.whole("containers", lambda: self._containers.text(usage, records, now))
+        return self.page.text() + "".join(shown).encode(), CONTENT_TYPE
+
+    async def close(self) -> None:
+        await self.page.close()
 
 
-def metrics_text(agent: Agent, usages: list[Usage]) -> tuple[bytes, str]:
-    """Body and content type of /metrics."""
-    from prometheus_client import CollectorRegistry
-    from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-
-    class Collector:
-        def collect(self) -> Iterator[Any]:
-            yield from _containers(agent, usages)
-            yield from _probes(agent)
-
-    registry = CollectorRegistry()
-    registry.register(Collector())
-    return generate_latest(registry), CONTENT_TYPE_LATEST
+def _limits_of(agent: Agent, record: Record) -> Limits | None:
+    worker = agent.workers.get(record.uid)
+    if worker is None:
+        return None
+    spec = worker.pod.spec
+    found = next((item for item in (*spec.containers, *spec.init_containers) if item.name == record.name), None)
+    return None if found is None else container_limits(agent.facts, found)
 
 
-def _containers(agent: Agent, usages: list[Usage]) -> Iterator[Any]:
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
-    names = ("namespace", "pod", "container", "node")
-    cpu = CounterMetricFamily("container_cpu_usage_seconds", "Cumulative CPU time consumed in seconds.", labels=names)
-    used = GaugeMetricFamily("container_memory_working_set_bytes", "Current working set.", labels=names)
-    total = GaugeMetricFamily("container_memory_usage_bytes", "Current memory usage.", labels=names)
-    started = GaugeMetricFamily("container_start_time_seconds", "Start time since unix epoch.", labels=names)
-    seen = GaugeMetricFamily("container_last_seen", "Last time the container was seen.", labels=names)
-    now = agent.shared.clock.now().timestamp()
-    for usage in usages:
-        tags = usage.record.state.labels
-        pod = (tags.get(labels.POD_NAMESPACE, ""), tags.get(labels.POD_NAME, ""))
-        values = (*pod, usage.record.name, agent.facts.name)
-        cpu.add_metric(values, usage.cpu_seconds)
-        used.add_metric(values, usage.memory_bytes)
-        total.add_metric(values, usage.memory_bytes)
-        if usage.record.state.started_at is not None:
-            started.add_metric(values, usage.record.state.started_at.timestamp())
-        seen.add_metric(values, now)
-    yield from (cpu, used, total, started, seen)
+def _node(agent: Agent, usage: NodeUsage) -> Iterator[Metric]:
+    yield metric(CORES, [((), float(quantity(agent.facts.cpu)))])
+    yield metric(MEMORY, [((), float(quantity(agent.facts.memory)))])
+    if usage.whole is not None:
+        yield metric(NODE_CPU, [((), usage.whole.cpu_seconds)])
+    yield metric(NODE_MEMORY, [((), sum(item.group.working_set_bytes for item in usage.containers))])
 
 
-def _probes(agent: Agent) -> Iterator[Any]:
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+def _kubelet(agent: Agent) -> Iterator[Metric]:
+    records, measures = agent.view.records.values(), agent.measures
+    yield metric(NODE_NAME, [((agent.facts.name,), 1)])
+    yield metric(PODS, [((), sum(item.sandbox and item.running for item in records))])
+    states = dict.fromkeys(("created", "exited", "running"), 0)
+    for item in records:
+        if not item.sandbox:
+            states["exited" if item.died_ns is not None else _STATES.get(item.state.status, "exited")] += 1
+    yield metric(CONTAINERS, [((state,), count) for state, count in states.items()])
+    yield histogram_metric(LISTS, [((), agent.view.lists)])
+    yield histogram_metric(LIST_GAPS, [((), agent.view.list_gaps)])
+    yield metric(EVICTIONS, [((signal,), count) for signal, count in sorted(measures.evictions.items())])
 
+
+def _probes(agent: Agent) -> Iterator[Metric]:
     measures = agent.measures
-    durations = HistogramMetricFamily(
-        "testbed_probe_duration_seconds", "How long probes took.", labels=("probe", "result")
-    )
-    for (kind, result), histogram in sorted(measures.durations.items()):
-        running, buckets = 0, []
-        for bound, count in zip((*(str(item) for item in BUCKETS_S), "+Inf"), histogram.counts, strict=True):
-            running += count
-            buckets.append((bound, float(running)))
-        durations.add_metric((kind, result), buckets, histogram.total_s)
-    failures = CounterMetricFamily("testbed_probe_failures", "Probes that failed.", labels=("probe",))
-    for kind in ("liveness", "readiness", "startup"):
-        failures.add_metric((kind,), measures.failures[kind])
-    restarts = CounterMetricFamily("testbed_container_restarts", "Containers started again by this agent.")
-    restarts.add_metric((), measures.restarts)
-    pods = GaugeMetricFamily("kubelet_running_pods", "Pods with a running sandbox.")
-    pods.add_metric((), sum(1 for item in agent.view.records.values() if item.sandbox and item.running))
-    yield from (durations, failures, restarts, pods)
+    yield histogram_metric(PROBES, [(key, measures.durations[key]) for key in sorted(measures.durations)])
+    yield metric(PROBE_FAILURES, [((kind,), measures.failures[kind]) for kind in ("liveness", "readiness", "startup")])
+    yield metric(RESTARTS, [((), measures.restarts)])

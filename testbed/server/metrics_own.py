@@ -1,4 +1,4 @@
-"""What the control plane shows of itself: its controllers, its store, what it is asked, how late its loop is."""
+"""What the control plane shows of itself: its controllers, its store, what it is asked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import testbed
 from testbed.api.exposition import COUNTER, HISTOGRAM, Family, histogram_metric, metric
-from testbed.api.measures import LoopLag
 from testbed.api.resources import ENDPOINT_SLICES, ResourceType
 from testbed.controlplane.controller import Controller
 from testbed.server.discovery import VERSION
@@ -41,11 +40,9 @@ REQUESTS = Family(
 LATENCIES = Family(
     "testbed_api_request_duration_seconds", "How long an answer takes, without watches and other streams.", ("verb",),
     HISTOGRAM)
-LAG = Family(
-    "testbed_loop_lag_seconds", "How late the process' event loop was at worst in the last 10 s.", ("process",))
 
 FAMILIES = (BUILD, KUBERNETES_BUILD, ENDPOINTS, DEPTH, QUEUE_WAIT, LOOKS, FAILED_LOOKS, OBJECTS, BYTES, WRITES, WATCHES,
-            REQUESTS, LATENCIES, LAG)
+            REQUESTS, LATENCIES)
 
 
 def build_metrics() -> Iterator[Metric]:
@@ -78,17 +75,6 @@ def request_metrics(requests: RequestCounts) -> Iterator[Metric]:
     yield metric(WATCHES, [((), requests.open["watch"])])
     yield metric(REQUESTS, sorted(requests.total.items()))
     yield histogram_metric(LATENCIES, [((verb,), requests.durations[verb]) for verb in sorted(requests.durations)])
-
-
-def lag_metrics(lag: LoopLag) -> Iterator[Metric]:
-    yield metric(LAG, [(("api",), lag.worst_s())])
-
-
-def process_metrics() -> Iterator[Metric]:
-    """``process_*``, as every client library of Prometheus has them."""
-    from prometheus_client import ProcessCollector
-
-    yield from ProcessCollector(registry=None).collect()
 
 
 def _endpoint_state(conditions: Json) -> str:

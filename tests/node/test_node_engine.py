@@ -13,6 +13,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from engine_world import engine_world
 from node_world import World, pod, until
+from prometheus_client.parser import text_string_to_metric_families
 
 from testbed.api.resources import CONFIG_MAPS, PODS, SECRETS
 from testbed.node.agent import Agent
@@ -150,7 +151,7 @@ async def test_row26_a_thousand_orphans_of_exec_probes_leave_no_zombie(w: World)
 
 
 def probes_done(agent: Agent) -> int:
-    return sum(agent.measures.durations[("readiness", "success")].counts)
+    return agent.measures.durations[("readiness", "success")].count
 
 
 def zombies_of(parent: int) -> int:
@@ -213,7 +214,11 @@ async def test_kubelets_http(w: World) -> None:
         assert (await http.get(f"{logs}?tailLines=x", headers=auth)).status == 400
         assert (await http.get("/containerLogs/default/none/app", headers=auth)).status == 404
         text = await (await http.get("/metrics", headers=auth)).text()
-        assert 'container_cpu_usage_seconds_total{container="app",namespace="default",node="n1",pod="web"}' in text
+        (used,) = (item for family in text_string_to_metric_families(text) for item in family.samples
+                   if item.name == "container_cpu_usage_seconds_total")
+        assert used.value > 0
+        assert used.labels.items() >= {"container": "app", "namespace": "default", "pod": "web", "cpu": "total"}.items()
+        assert used.labels["id"].startswith("/testbed-") and used.labels["image"] and used.labels["name"]
         assert "testbed_probe_failures_total" in text
         summary = await (await http.get("/stats/summary", headers=auth)).json()
         assert summary["pods"][0]["containers"][0]["memory"]["workingSetBytes"] > 0
