@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
 from aiohttp import web
 
 from testbed.api.instance import Instance
+from testbed.api.log_lines import REASON
+from testbed.api.process_logs import about
 from testbed.api.resources import EVENTS, INGRESSES, NODES, ResourceType
 from testbed.errors import AlreadyExists, ApiError, NotFound
 from testbed.server.alerts import Alert, Json, alerts_of, concerned, event_of, told_again
 from testbed.server.answers import json_answer
 from testbed.server.bodies import read_body
 from testbed.server.negotiation import parse_body
+from testbed.server.own_paths import Routes, not_found
 from testbed.server.registry import MERGE_PATCH, Registry
 from testbed.server.targets import targets
 
 MAX_BODY_BYTES = 1024 * 1024
-Answer = Callable[[web.BaseRequest, tuple[str, ...]], Awaitable[web.Response]]
 
 _log = logging.getLogger(__name__)
 
@@ -33,8 +34,7 @@ class MonitoringPaths:
         self._registry, self._instance = registry, instance
 
     @property
-    def routes(self) -> Mapping[tuple[str, str], Answer]:
-        """By method and first word below ``/testbed/v1/``; an answer gets the words after that."""
+    def routes(self) -> Routes:
         return {("GET", "targets"): self._targets, ("POST", "alerts"): self._alerts}
 
     async def _targets(self, request: web.BaseRequest, rest: tuple[str, ...]) -> web.Response:
@@ -60,21 +60,29 @@ class MonitoringPaths:
     def _tell(self, alert: Alert, at: datetime, arrived_ns: int) -> bool:
         """Of the best object that takes it: a namespace that is being deleted takes nothing."""
         for obj in concerned(alert, self._find):
+            event = event_of(alert, obj, at=at, monotonic_ns=arrived_ns)
             try:
-                self._write(event_of(alert, obj, at=at, monotonic_ns=arrived_ns), at)
-                return True
+                new = self._write(event, at)
             except ApiError as error:
                 _log.info("the alert %s was not told of %s %s: %s", alert.message, obj["kind"],
                           obj["metadata"]["name"], error.message)
+                continue
+            if new:
+                _log.info("%s: %s", event["reason"], event["message"],
+                          extra=about(obj, arrived_ns, **{REASON: event["reason"]}))
+            return True
         return False
 
-    def _write(self, event: Json, at: datetime) -> None:
+    def _write(self, event: Json, at: datetime) -> bool:
+        """True when it was not there; else it is counted up."""
         name, namespace = event["metadata"]["name"], event["metadata"]["namespace"]
         try:
             self._registry.create(EVENTS, event, namespace)
         except AlreadyExists:
             stored = self._registry.get(EVENTS, name, namespace).value
             self._registry.patch(EVENTS, name, told_again(stored, at=at), namespace, patch_type=MERGE_PATCH)
+            return False
+        return True
 
     def _find(self, resource: ResourceType, namespace: str, name: str) -> Json | None:
         try:
@@ -86,4 +94,4 @@ class MonitoringPaths:
 
 def _nothing_below(rest: tuple[str, ...]) -> None:
     if rest:
-        raise NotFound("the server could not find the requested resource")
+        raise not_found()

@@ -17,6 +17,7 @@ from support.page_world import PageWorld
 from support.prometheus import free_port, running
 
 from testbed.api import resources as r
+from testbed.api.process_logs import JsonLines
 from testbed.machines.monitoring_config import Access, alertmanager_config, text
 
 Json = dict[str, Any]
@@ -97,6 +98,18 @@ async def test_an_alert_that_is_told_again_is_one_event_counted_up(cluster: Clus
     assert again["eventTime"] == first["eventTime"] and again["lastTimestamp"] > first["lastTimestamp"]
     await cluster.notify(firing(startsAt="2026-11-29T13:00:00Z"))
     assert sorted(item["count"] for item in cluster.events()) == [1, 2], "another firing is another event"
+
+
+async def test_the_log_tells_an_alert_once_with_whom_it_is_about(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture,
+) -> None:
+    cluster.world.registry.create(r.DEPLOYMENTS, deployment(), "default")
+    with caplog.at_level("INFO", "testbed.server.monitoring_paths"):
+        await cluster.notify(firing())
+        await cluster.notify(firing())
+    (line,) = [json.loads(JsonLines("api", {}).format(record)) for record in caplog.records]
+    assert line["message"] == "AlertFiring: DeploymentDown: No replica of default/web is ready"
+    assert line["object"] == "Deployment/default/web" and line["reason"] == "AlertFiring"
 
 
 async def test_an_alert_about_what_is_going_away_is_told_of_what_stays(cluster: Cluster) -> None:
