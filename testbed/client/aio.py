@@ -7,9 +7,10 @@ Retrying is the caller's affair, because only it knows whether a repeat is harml
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,18 +74,35 @@ class HttpClient:
     ) -> AsyncIterator[WatchEvent]:
         query = _query(label_selector, field_selector) | {
             "watch": "true", "resourceVersion": resource_version, "allowWatchBookmarks": "true"}
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_DEADLINE_S, sock_read=self._watch_silence_s)
+        async with contextlib.aclosing(self._lines(resource.path(namespace), query, self._watch_silence_s)) as lines:
+            async for line in lines:
+                try:
+                    event = json.loads(line)
+                except ValueError as error:
+                    raise _unavailable(self._url, error) from error
+                if event["type"] == "ERROR":
+                    raise api_error(event["object"])
+                yield WatchEvent(event["type"], event["object"])
+
+    async def _lines(
+        self, path: str, query: Mapping[str, str], silence_s: float | None
+    ) -> AsyncGenerator[bytes, None]:
+        """An answer as it comes, line by line, until the server ends it.
+
+        Args:
+            silence_s: so long without a byte, and it counts as broken off; None: for ever.
+
+        Raises: ApiError.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_DEADLINE_S, sock_read=silence_s)
         try:
             async with (await self._open()).get(
-                    self._url + resource.path(namespace), params=query, timeout=timeout,
-                    headers=await self._authorization(), server_hostname=self._server_name) as answer:
+                    self._url + path, params=query, timeout=timeout, headers=await self._authorization(),
+                    server_hostname=self._server_name) as answer:
                 if answer.status >= 400:
                     raise _error(answer.status, await answer.read())
                 while line := await answer.content.readline():
-                    event = json.loads(line)
-                    if event["type"] == "ERROR":
-                        raise api_error(event["object"])
-                    yield WatchEvent(event["type"], event["object"])
+                    yield line
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise _unavailable(self._url, error) from error
 
@@ -141,6 +159,13 @@ class HttpClient:
         if container:
             query["container"] = container
         return (await self._send("GET", PODS.path(namespace, name, "log"), query)).decode("utf-8", "replace")
+
+    def log_lines(self, name: str, namespace: str, options: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
+        """A container's log, line by line, with the options of the API (``follow``, ``container``, ``sinceTime``, ...).
+
+        Raises: ApiError, also when it breaks off.
+        """
+        return self._lines(PODS.path(namespace, name, "log"), options, None)
 
     async def look(self, path: str) -> Json:
         """What is no object: ``/version``, the kinds of a group. Raises: NotFound, ApiUnavailable."""
