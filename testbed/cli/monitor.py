@@ -55,8 +55,8 @@ def up(
         had = have_images(monitoring_plan.PARTS, source, narrator())
     for line in had.left_out:
         printing.say(line)
-    seen = on_engine(instance, lambda engine: monitoring.start(
-        engine, site, instance, had.images, wishes, ask=monitoring.http_ask, say=printing.say))
+    order = monitoring_plan.Order(site, instance, had.images, wishes)
+    seen = on_engine(instance, lambda engine: monitoring.start(engine, order, monitoring.http_ask, printing.say))
     _tell_up(name, seen, gone=instance is None)
 
 

@@ -19,7 +19,7 @@ from testbed.errors import EnvironmentProblem, InvalidInput, NoSuchContainer, No
 from testbed.machines import monitoring_plan as plan
 from testbed.machines.addresses import choose_ports, is_free
 from testbed.machines.cleanup import remove_tree
-from testbed.machines.monitoring_plan import PARTS, PROMETHEUS, Ground, Site, Wishes
+from testbed.machines.monitoring_plan import PARTS, PROMETHEUS, Order, Site
 from testbed.machines.monitoring_seen import ALERTS, TARGETS, Alert, ScrapeTarget, alerts, mistakes, targets, telling
 from testbed.machines.monitoring_site import identities, identity_of, read_rules, write
 from testbed.resources import folder
@@ -87,29 +87,34 @@ async def find(engine: Engine, site: Site) -> dict[str, Running]:
 # --- starting
 
 
-async def start(
-    engine: Engine, site: Site, instance: Instance | None, images: Mapping[str, str], wishes: Wishes, *, ask: Ask,
-    say: Say,
-) -> Seen:
+async def start(engine: Engine, order: Order, ask: Ask, say: Say) -> Seen:
     """Makes what is missing or has changed, leaves the rest alone, and waits until all is ready and scraped.
-
-    Args:
-        instance: None: the cluster is gone, what it left is only shown.
-        images: part to image; parts without one are left out.
 
     Raises: EnvironmentProblem (port taken, image gone, a program that does not start), InvalidInput (a rule file),
         EngineError, EngineUnavailable. What was made is taken away again then.
     """
-    texts, known = read_rules(wishes.rules, ours=True) if instance else ({}, {})
+    try:
+        return await _start(engine, order, ask, say)
+    except _PortTaken as error:
+        say(f"{error.message.splitlines()[0]} somebody took its port; once more")
+        return await _start(engine, order, ask, say)
+
+
+class _PortTaken(EnvironmentProblem):
+    """Somebody took a port after it was looked at and before it was listened on."""
+
+
+async def _start(engine: Engine, order: Order, ask: Ask, say: Say) -> Seen:
+    site, instance = order.site, order.instance
+    texts, known = read_rules(order.wishes.rules, ours=True) if instance else ({}, {})
     found = await find(engine, site)
-    ports = plan.settle_ports(_parts(images, instance), wishes.ports, _ports_of(found.values()), is_free,
+    ports = plan.settle_ports(order.parts, order.wishes.ports, _ports_of(found.values()), is_free,
                               _another_port(instance))
     for note in ports.notes:
         say(note)
     written = plan.files(instance, ports.chosen, texts)
     identity = identity_of(site, instance)
-    wanted = plan.specs(Ground(site, identity, instance, images, folder("dashboards") / "grafana"), ports.chosen,
-                        written, wishes)
+    wanted = plan.specs(order, identity, folder("dashboards") / "grafana", ports.chosen, written)
     current = {each.part for each in found.values() if each.state.running and each.made_of in _made_of(wanted)}
     await _remove(engine, [each for each in found.values() if each.part not in current])
     write(site, written, ports.chosen, identity)
@@ -125,11 +130,6 @@ async def start(
         await asyncio.shield(asyncio.gather(*(engine.remove(container) for container in made)))
         raise
     return await _scraped(engine, site, ask, wait=instance is not None)
-
-
-def _parts(images: Mapping[str, str], instance: Instance | None) -> list[plan.Part]:
-    """Of a cluster that is gone nothing new will be alerted of."""
-    return [part for part in PARTS if part.name in images and (instance or part.name != plan.ALERTMANAGER)]
 
 
 def _ports_of(running: Iterable[Running]) -> dict[str, int]:
@@ -175,7 +175,8 @@ async def _why(engine: Engine, container: str, title: str, known: Mapping[str, s
     wrong = mistakes(said, known)
     if wrong:
         return InvalidInput(wrong)
-    return EnvironmentProblem(f"{title} does not start:\n{telling(said.splitlines())}")
+    kind = _PortTaken if "address already in use" in said else EnvironmentProblem
+    return kind(f"{title} does not start:\n{telling(said.splitlines())}")
 
 
 async def _scraped(engine: Engine, site: Site, ask: Ask, *, wait: bool) -> Seen:

@@ -100,6 +100,27 @@ class Wishes:
 
 
 @dataclass(frozen=True)
+class Order:
+    """What is to be.
+
+    Attributes:
+        instance: the cluster; None when it is gone, and what it left is only shown.
+        images: part to image; parts without one are left out.
+    """
+
+    site: Site
+    instance: Instance | None
+    images: Mapping[str, str]
+    wishes: Wishes = field(default_factory=Wishes)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Of a cluster that is gone nothing new will be alerted of."""
+        return tuple(part for part in PARTS
+                     if part.name in self.images and (self.instance is not None or part.name != ALERTMANAGER))
+
+
+@dataclass(frozen=True)
 class Ports:
     """``chosen``: part to port. ``notes``: what to tell about those that are not the usual ones."""
 
@@ -168,26 +189,17 @@ def files(instance: Instance | None, ports: Mapping[str, int], rules: Mapping[st
     return found
 
 
-@dataclass(frozen=True)
-class Ground:
-    """What the containers stand on.
+def specs(
+    order: Order, identity: str, boards: Path, ports: Mapping[str, int], written: Mapping[str, str]
+) -> list[ContainerSpec]:
+    """One container for each part, in the order in which they start.
 
-    Attributes:
-        instance: the cluster; None when it is gone.
-        images: part to image; only those that can be had.
+    Args:
+        identity: the id that they carry.
         boards: folder of the dashboards on this machine.
+        written: what ``files`` said; a container whose files have changed is another one (its label ``SPEC_HASH``).
     """
-
-    site: Site
-    identity: str
-    instance: Instance | None
-    images: Mapping[str, str]
-    boards: Path
-
-
-def specs(ground: Ground, ports: Mapping[str, int], written: Mapping[str, str], wishes: Wishes) -> list[ContainerSpec]:
-    """One container for each part that has an image, in the order in which they start. ``written``: what ``files``
-    said; a container whose files have changed is another one (its label ``SPEC_HASH``)."""
+    wishes = order.wishes
     arguments = {
         PROMETHEUS: (
             f"--config.file={_FILES}/prometheus.yml", f"--storage.tsdb.path={_DATA}",
@@ -200,37 +212,40 @@ def specs(ground: Ground, ports: Mapping[str, int], written: Mapping[str, str], 
             "--cluster.listen-address="),  # it has no peers, and by default listens for them on every address
         GRAFANA: None,
     }
-    order = [ALERTMANAGER, PROMETHEUS, GRAFANA]
-    return [_with_hash(_spec(ground, part, ports, arguments[part]), _read_by(part, written))
-            for part in order if part in ports]
+    return [_with_hash(_spec(order, identity, boards, part, address(ports, part), arguments[part]),
+                       _read_by(part, written))
+            for part in (ALERTMANAGER, PROMETHEUS, GRAFANA) if part in ports]
 
 
-def _spec(ground: Ground, part: str, ports: Mapping[str, int], arguments: tuple[str, ...] | None) -> ContainerSpec:
-    site, instance = ground.site, ground.instance
-    carried = {labels.INSTANCE: ground.identity, labels.ROLE: labels.ROLE_MONITORING, labels.MONITORING: part,
-               labels.ADDRESS: address(ports, part)}
+def _spec(
+    order: Order, identity: str, boards: Path, part: str, where: str, arguments: tuple[str, ...] | None
+) -> ContainerSpec:
+    site, instance = order.site, order.instance
+    carried = {labels.INSTANCE: identity, labels.ROLE: labels.ROLE_MONITORING, labels.MONITORING: part,
+               labels.ADDRESS: where}
     mounts = [Mount("/tmp", tmpfs_size_bytes=_TMP_BYTES)]
     if instance is not None:
         carried[labels.INSTANCE_NAME] = instance.name
     if part == GRAFANA:
         mounts += [Mount("/etc/grafana/provisioning", str(site.files / "grafana"), read_only=True),
-                   Mount(_BOARDS, str(ground.boards), read_only=True), Mount("/var/lib/grafana", str(site.data(part)))]
+                   Mount(_BOARDS, str(boards), read_only=True), Mount("/var/lib/grafana", str(site.data(part)))]
     else:
         mounts += [Mount(_FILES, str(site.files), read_only=True), Mount(_DATA, str(site.data(part)))]
         if instance is not None:
             mounts += [Mount(f"{_CREDENTIALS}/token", str(instance.token_file), read_only=True),
                        Mount(f"{_CREDENTIALS}/ca.crt", str(instance.ca_certificate), read_only=True)]
     return ContainerSpec(
-        name=f"testbed-{site.name}-{part}", image=ground.images[part], labels=carried, args=arguments,
-        env=_grafana_environment(ports[part]) if part == GRAFANA else (), network="host",
+        name=f"testbed-{site.name}-{part}", image=order.images[part], labels=carried, args=arguments,
+        env=_grafana_environment(where) if part == GRAFANA else (), network="host",
         user="{}:{}".format(*site.owner), mounts=tuple(mounts), cap_drop=("ALL",), read_only_root=True,
     )
 
 
-def _grafana_environment(port: int) -> tuple[tuple[str, str], ...]:
+def _grafana_environment(where: str) -> tuple[tuple[str, str], ...]:
     """Whoever is on this machine may look; nobody logs in, so there is no password to know."""
+    host, _, port = where.partition(":")
     return (
-        ("GF_SERVER_HTTP_ADDR", HOST), ("GF_SERVER_HTTP_PORT", str(port)),
+        ("GF_SERVER_HTTP_ADDR", host), ("GF_SERVER_HTTP_PORT", port),
         ("GF_AUTH_ANONYMOUS_ENABLED", "true"), ("GF_AUTH_ANONYMOUS_ORG_ROLE", "Viewer"),
         ("GF_AUTH_DISABLE_LOGIN_FORM", "true"), ("GF_AUTH_BASIC_ENABLED", "false"),
         ("GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH", f"{_BOARDS}/overview.json"),

@@ -17,7 +17,16 @@ from testbed.api.instance import Instance
 from testbed.errors import EnvironmentProblem, InvalidInput, NotFound
 from testbed.machines import monitoring
 from testbed.machines.cleanup import clean
-from testbed.machines.monitoring_plan import ALERTMANAGER, GRAFANA, PARTS, PROMETHEUS, Site, Wishes, rule_path
+from testbed.machines.monitoring_plan import (
+    ALERTMANAGER,
+    GRAFANA,
+    PARTS,
+    PROMETHEUS,
+    Order,
+    Site,
+    Wishes,
+    rule_path,
+)
 from testbed.machines.monitoring_seen import ALERTS, TARGETS
 from testbed.machines.monitoring_site import kept_data, site_of
 from testbed.resources import rule_files
@@ -84,9 +93,8 @@ class Ground:
                     lambda step: None)
 
     async def up(self, instance: Instance | None, wishes: Wishes | None = None, **images: str) -> monitoring.Seen:
-        return await monitoring.start(
-            self.engine, self.site, instance, {**IMAGES, **images}, wishes or Wishes(), ask=self.programs.ask,
-            say=self.said.append)
+        order = Order(self.site, instance, {**IMAGES, **images}, wishes or Wishes())
+        return await monitoring.start(self.engine, order, self.programs.ask, self.said.append)
 
     def containers(self) -> dict[str, SimulatedContainer]:
         return {item.spec.labels[labels.MONITORING]: item for item in self.machine.containers.values()
@@ -176,10 +184,32 @@ def test_a_port_asked_for_that_is_taken_is_refused_before_anything_is_made(run: 
 
 def test_a_program_that_does_not_start_is_told_with_its_log_and_nothing_is_left(run: Any) -> None:
     async def body(ground: Ground) -> None:
-        ground.programs.broken[ALERTMANAGER] = 'level=error err="bind: address already in use"\n'
-        with pytest.raises(EnvironmentProblem, match=r"Alertmanager does not start:\n.*already in use"):
+        ground.programs.broken[ALERTMANAGER] = 'level=error err="no space left on device"\n'
+        with pytest.raises(EnvironmentProblem, match=r"Alertmanager does not start:\n.*no space left"):
             await ground.up(ground.cluster())
         assert not ground.containers()
+
+    run(body)
+
+
+def test_a_port_that_somebody_takes_in_the_last_moment_is_given_up_for_another(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(ground: Ground) -> None:
+        ground.programs.broken[ALERTMANAGER] = 'level=error err="bind: address already in use"\n'
+        looks = iter([*[True] * len(IMAGES), True, False])
+
+        def is_free(port: int) -> bool:
+            if not next(looks, True):
+                ground.programs.broken.clear()
+                return False
+            return True
+
+        monkeypatch.setattr(monitoring, "is_free", is_free)
+        seen = await ground.up(ground.cluster())
+        assert [each.address for each in seen.parts][0] == "127.0.0.1:9090"
+        assert seen.parts[1].address not in ("127.0.0.1:9090", "127.0.0.1:9093")
+        assert any("somebody took its port" in line for line in ground.said)
 
     run(body)
 

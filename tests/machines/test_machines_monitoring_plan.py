@@ -16,7 +16,7 @@ from testbed.api.instance import Instance
 from testbed.errors import EnvironmentProblem, Mistake
 from testbed.machines import monitoring_plan as plan
 from testbed.machines.monitoring_images import have_images
-from testbed.machines.monitoring_plan import ALERTMANAGER, GRAFANA, PARTS, PROMETHEUS, Ground, Site, Wishes
+from testbed.machines.monitoring_plan import ALERTMANAGER, GRAFANA, PARTS, PROMETHEUS, Order, Site, Wishes
 from testbed.machines.monitoring_seen import alerts, mistakes, targets, telling
 from testbed.machines.narration import Silent
 from testbed.runtime.images import Progress, silent
@@ -83,10 +83,11 @@ def test_no_two_parts_get_one_port_and_none_a_strangers(
 
 
 def planned(instance: Instance | None = INSTANCE, rules: str = "groups: []", **wishes: str) -> dict[str, ContainerSpec]:
-    ports = USUAL if instance else {part: port for part, port in USUAL.items() if part != ALERTMANAGER}
+    ports = {part.name: USUAL[part.name] for part in Order(SITE, instance, IMAGES).parts}
     written = plan.files(instance, ports, {"0-rules.yml": rules})
-    ground = Ground(SITE, INSTANCE.id, instance, IMAGES, Path("/share/boards"))
-    return {spec.labels[labels.MONITORING]: spec for spec in plan.specs(ground, ports, written, Wishes(**wishes))}
+    order = Order(SITE, instance, IMAGES, Wishes(**wishes))
+    return {spec.labels[labels.MONITORING]: spec
+            for spec in plan.specs(order, INSTANCE.id, Path("/share/boards"), ports, written)}
 
 
 @pytest.mark.parametrize("part", sorted(USUAL))
