@@ -51,7 +51,9 @@ class Access:
 
     @property
     def credentials(self) -> Json:
-        return {"authorization": {"credentials_file": self.token_file}, "tls_config": {"ca_file": self.ca_file}}
+        """``type`` is the default, but Prometheus 2.42 does not know that in its discovery, and is turned away."""
+        return {"authorization": {"type": "Bearer", "credentials_file": self.token_file},
+                "tls_config": {"ca_file": self.ca_file}}
 
 
 def scrape_job(access: Access) -> Json:

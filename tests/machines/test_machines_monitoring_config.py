@@ -92,7 +92,8 @@ def test_jobs_of_several_clusters_have_names_of_their_own_and_secrets_stay_in_fi
     for job, access in zip(config["scrape_configs"], clusters, strict=True):
         (discovery,) = job["http_sd_configs"]
         assert discovery["url"] == f"https://{access.api}/testbed/v1/targets"
-        assert job["authorization"] == discovery["authorization"] == {"credentials_file": access.token_file}
+        assert job["authorization"] == discovery["authorization"] == {
+            "type": "Bearer", "credentials_file": access.token_file}
         assert job["tls_config"] == discovery["tls_config"] == {"ca_file": access.ca_file}
         assert job["scrape_interval"] == "1s", "also where the Prometheus' own is longer"
     assert "credentials\"" not in json.dumps([config, alertmanager_config(clusters)])
