@@ -14,6 +14,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
+from testbed.cli.monitor import compose_variables
+from testbed.machines.monitoring_config import dashboard_provider, data_source
 from testbed.machines.monitoring_plan import PARTS
 from testbed.runtime.contexts import context_files
 
@@ -86,6 +88,15 @@ def test_nobody_but_this_machine_reaches_what_listens(composed: Json) -> None:
     assert [words[words.index(flag) + 1] for flag in ("--web-host", "--master-bind-host")] == ["127.0.0.1"] * 2
 
 
+def test_grafana_is_provisioned_as_monitor_up_does_it() -> None:
+    def read(name: str) -> Json:
+        found: Json = YAML(typ="safe").load((ROOT / "compose/grafana/provisioning" / name).read_text())
+        return found
+
+    assert read("datasources/prometheus.yaml") == data_source("127.0.0.1:9090")
+    assert read("dashboards/testbed.yaml") == dashboard_provider("/dashboards")
+
+
 def test_without_its_variables_monitoring_does_not_start_and_says_what_is_missing(composed: Json) -> None:
     assert composed["secrets"] == {"token": {"file": "/unset/token"}, "ca": {"file": "/unset/ca.crt"}}
     assert "https://127.0.0.1:unset/" in composed["configs"]["prometheus"]["content"]
@@ -94,8 +105,6 @@ def test_without_its_variables_monitoring_does_not_start_and_says_what_is_missin
 def test_the_variables_that_monitor_config_prints_are_all_that_monitoring_needs() -> None:
     text = FILE.read_text()
     named = {name for name in re.findall(r"\$\{(TESTBED_\w+)", text)} - {"TESTBED_IMAGE", "TESTBED_VOLUME"}
-    from testbed.cli.monitor import compose_variables
-
     assert named == set(compose_variables("default", 6443, "/state/default", 1000))
     found = interpolated(text, compose_variables("shop", 6443, "/state/shop", 1000))
     assert found["secrets"]["token"]["file"] == "/state/shop/token"
