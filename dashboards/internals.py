@@ -11,7 +11,7 @@ from queries import increase, of, quantile, query, rate
 
 CONTROLLER = 'controller=~"$controller"'
 NO_API, NO_TARGET = "the control plane is not scraped", "nothing is scraped"
-NO_INGRESS = "no Ingress: HAProxy does not run"
+NO_GATEWAY, NO_INGRESS = "the gateway is not scraped", "no Ingress: HAProxy does not run"
 TARGET = "{{part}} {{node}}"
 LATE_S, TOO_LATE_S = 0.1, 0.5  # of a loop
 SLOW_S, WAITS_S, SCRAPE_S = 0.5, 1.0, 1.0  # of a look, in a queue, for a scrape
@@ -22,7 +22,7 @@ def internals() -> dashboard.Dashboard:
         "testbed-internals", "Internals", "Reconcile loops, queues, store, API, event loops, gateway, and how "
         "well all of it is scraped.", ("controller",),
         (("Now", now()), ("Controllers", controllers()), ("API", api()), ("Store", store()),
-         ("Event loops and scraping", loops()), ("Gateway and HAProxy", gateway())))
+         ("Processes and scraping", processes()), ("Gateway and HAProxy", gateway())))
 
 
 def now() -> list[Any]:
@@ -88,7 +88,7 @@ def store() -> list[Any]:
     ]
 
 
-def loops() -> list[Any]:
+def processes() -> list[Any]:
     return [
         states("Scraped", alerted("Whether Prometheus can read each process. A node that is down or cut off cannot be "
                                   "read.", "TargetDown"),
@@ -97,23 +97,40 @@ def loops() -> list[Any]:
                                   "TestbedLoopLate"),
               query(f"max by (process) ({of('testbed_loop_lag_seconds')})", "{{process}}"), unit="s", span=8,
               none=NO_API, limit=TOO_LATE_S),
+        graph("CPU of our processes", "Cores that each uses.",
+              query(f"sum by (part, node) ({rate('process_cpu_seconds_total')})", TARGET), span=8, none=NO_TARGET),
+        graph("Memory of our processes", "Resident memory of each.",
+              query(f"max by (part, node) ({of('process_resident_memory_bytes')})", TARGET), unit="bytes", span=8,
+              none=NO_TARGET),
         graph("Time of a scrape", "How long each process takes to tell its metrics; above 1 s looks are missed.",
-              query(f"max by (part, node) ({of('scrape_duration_seconds')})", TARGET), unit="s", span=8,
+              query(f"max by (part, node) ({of('scrape_duration_seconds')})", TARGET), unit="s",
               none=NO_TARGET, limit=SCRAPE_S),
         graph("Size of a scrape", "Samples that each process tells.",
-              query(f"max by (part, node) ({of('scrape_samples_scraped')})", TARGET), span=8, none=NO_TARGET),
+              query(f"max by (part, node) ({of('scrape_samples_scraped')})", TARGET), none=NO_TARGET),
     ]
 
 
 def gateway() -> list[Any]:
+    proxy = 'proxy!="metrics"'  # what we ask it ourselves
     return [
+        graph("Programming of Services", "Quantile 0.95 of how long a change takes until it holds for new connections.",
+              query(quantile(0.95, "kubeproxy_sync_proxy_rules_duration_seconds"), "p95"), unit="s", span=8,
+              none=NO_GATEWAY, states=("p95",)),
+        graph("DNS answers", "Answers of the cluster's DNS per second, by code.",
+              query(f"sum by (rcode) ({rate('testbed_gateway_dns_answers_total')})", "{{rcode}}"), unit="reqps",
+              stacked=True, span=8, none="no name has been asked for yet"),
+        graph("Connections followed", "As part of those that the gateway's kernel can follow; more are refused.",
+              query(f"sum({of('testbed_gateway_conntrack_entries')}) / "
+                    f"sum({of('testbed_gateway_conntrack_entries_limit')})", "followed"), unit="percentunit", span=8,
+              none=NO_GATEWAY, limit=1),
         graph("HAProxy requests", "Requests per second through the Ingresses.",
-              query(f"sum by (proxy) ({rate('haproxy_frontend_http_requests_total')})", "{{proxy}}"), unit="reqps",
+              query(f"sum by (proxy) ({rate('haproxy_frontend_http_requests_total', proxy)})", "{{proxy}}"),
+              unit="reqps",
               span=8, none=NO_INGRESS),
         graph("HAProxy answers", "Answers per second of each backend, by class of status code.",
-              query(f"sum by (proxy, code) ({rate('haproxy_backend_http_responses_total')})", "{{proxy}} {{code}}"),
-              unit="reqps", stacked=True, span=8, none=NO_INGRESS),
+              query(f"sum by (proxy, code) ({rate('haproxy_backend_http_responses_total', proxy)})",
+                    "{{proxy}} {{code}}"), unit="reqps", stacked=True, span=8, none=NO_INGRESS),
         graph("HAProxy sessions", "Sessions that are open.",
-              query(f"sum by (proxy) ({of('haproxy_frontend_current_sessions')})", "{{proxy}}"), span=8,
+              query(f"sum by (proxy) ({of('haproxy_frontend_current_sessions', proxy)})", "{{proxy}}"), span=8,
               none=NO_INGRESS),
     ]

@@ -7,12 +7,12 @@ from typing import Any
 from boards import board
 from grafana_foundation_sdk.models import dashboard
 from panels import GOOD_WHEN_ZERO, NO_COLOUR, WORTH_A_LOOK, graph, number, states
-from queries import NODE, POD, increase, of, quantile, query, rate
+from queries import CONTAINER, NODE, POD, increase, of, quantile, query, rate
 from shared import NO_AGENT, NO_CONTAINER, NO_NODE, node_conditions, ready_nodes
 
 BY_CONTAINER = "by (namespace, pod, container)"
-CONTAINER = "{{pod}} {{container}}"
-CPU = "container_cpu_usage_seconds_total"
+SHOWN = "{{pod}} {{container}}"
+CPU, MEMORY = "container_cpu_usage_seconds_total", "container_memory_working_set_bytes"
 
 
 def nodes() -> dashboard.Dashboard:
@@ -30,11 +30,11 @@ def now() -> list[Any]:
                steps=WORTH_A_LOOK, none=NO_NODE),
         number("Running pods", "Pods whose sandbox runs, as the agents count them.",
                f"sum({of('kubelet_running_pods', NODE)})", steps=NO_COLOUR, none=NO_AGENT),
-        number("CPU", "Cores that containers use.", f"sum({rate(CPU, POD)})", steps=NO_COLOUR, none=NO_CONTAINER),
-        number("Memory", "Working set of all containers.", f"sum({of('container_memory_working_set_bytes', POD)})",
+        number("CPU", "Cores that containers use.", f"sum({rate(CPU, CONTAINER)})", steps=NO_COLOUR, none=NO_CONTAINER),
+        number("Memory", "Working set of all containers.", f"sum({of(MEMORY, CONTAINER)})",
                unit="bytes", steps=NO_COLOUR, none=NO_CONTAINER),
         number("Out of memory", "Containers killed for want of memory within the time shown.",
-               f"sum({increase('container_oom_events_total', POD)})", steps=GOOD_WHEN_ZERO, whole_range=True),
+               f"sum({increase('container_oom_events_total', CONTAINER)})", steps=GOOD_WHEN_ZERO, whole_range=True),
     ]
 
 
@@ -62,17 +62,24 @@ def of_nodes() -> list[Any]:
 
 
 def use() -> list[Any]:
-    memory = f"max {BY_CONTAINER} ({of('container_memory_working_set_bytes', POD)})"
-    limit = f"max {BY_CONTAINER} ({of('container_spec_memory_limit_bytes', POD)})"
+    memory = f"max {BY_CONTAINER} ({of(MEMORY, CONTAINER)})"
+    limit = f"max {BY_CONTAINER} ({of('container_spec_memory_limit_bytes', CONTAINER)})"
     return [
         graph("CPU by node", "Cores that the containers of each node use.",
-              query(f"sum by (node) ({rate(CPU, POD)})", "{{node}}"), stacked=True, none=NO_CONTAINER),
+              query(f"sum by (node) ({rate(CPU, CONTAINER)})", "{{node}}"), stacked=True, span=8,
+              none=NO_CONTAINER),
         graph("CPU by container", "Cores that each container uses.",
-              query(f"sum {BY_CONTAINER} ({rate(CPU, POD)})", CONTAINER), stacked=True, none=NO_CONTAINER),
-        graph("Memory by container", "Working set of each container.", query(memory, CONTAINER), unit="bytes",
-              stacked=True, none=NO_CONTAINER),
+              query(f"sum {BY_CONTAINER} ({rate(CPU, CONTAINER)})", SHOWN), stacked=True, span=8, none=NO_CONTAINER),
+        graph("Throttled", "Seconds per second that each container waited because it had used up its CPU limit.",
+              query(f"sum {BY_CONTAINER} ({rate('container_cpu_cfs_throttled_seconds_total', CONTAINER)})", SHOWN),
+              unit="percentunit", span=8, none=NO_CONTAINER),
+        graph("Memory by node", "Working set of each node's containers.",
+              query(f"sum by (node) ({of('node_memory_working_set_bytes', NODE)})", "{{node}}"), unit="bytes",
+              stacked=True, span=8, none=NO_AGENT),
+        graph("Memory by container", "Working set of each container.", query(memory, SHOWN), unit="bytes",
+              stacked=True, span=8, none=NO_CONTAINER),
         graph("Memory, as part of the limit", "Working set of each container that has a limit; at 100 % it is killed.",
-              query(f"{memory} / ({limit} > 0)", CONTAINER), unit="percentunit",
+              query(f"{memory} / ({limit} > 0)", SHOWN), unit="percentunit", span=8,
               none="no container has a memory limit", limit=1),
     ]
 
@@ -81,7 +88,7 @@ def network_and_deaths() -> list[Any]:
     def flow(what: str, way: str) -> str:
         return f"sum by (namespace, pod) ({rate(f'container_network_{way}_{what}_total', POD)})"
 
-    started = of("container_start_time_seconds", POD)
+    started = of("container_start_time_seconds", CONTAINER)
     return [
         graph("Network", "Bytes per second that each pod receives and sends.",
               query(flow("bytes", "receive"), "{{pod}} received"), query(flow("bytes", "transmit"), "{{pod}} sent"),
@@ -93,7 +100,7 @@ def network_and_deaths() -> list[Any]:
               query(f"sum by (node) ({rate('testbed_container_restarts_total', NODE)})", "{{node}}"), unit="ops",
               none=NO_AGENT),
         graph("Age of containers", "Seconds since each container's start: a fall to zero is a restart.",
-              query(f"time() - max {BY_CONTAINER} ({started})", CONTAINER), unit="s", none=NO_CONTAINER),
+              query(f"time() - max {BY_CONTAINER} ({started})", SHOWN), unit="s", none=NO_CONTAINER),
     ]
 
 

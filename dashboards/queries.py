@@ -15,6 +15,7 @@ NAMESPACE = 'namespace=~"$namespace"'
 EXPERIMENT = 'experiment=~"$experiment"'
 NODE = 'node=~"$node"'
 POD = f'{NAMESPACE}, {NODE}, pod=~"$pod"'
+CONTAINER = f'{POD}, container!=""'  # a whole pod's groups have no container, and are not to be counted twice
 DEPLOYMENT = f'{NAMESPACE}, deployment=~"$deployment"'
 
 ASKED_FOR = "kube_deployment_spec_replicas|kube_statefulset_replicas|kube_daemonset_status_desired_number_scheduled"

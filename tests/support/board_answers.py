@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from support.boards import Json, annotations, panels, plain, variables
+from support.boards import Json, annotations, panels, plain, variable_source, variables
 from support.prometheus import Prometheus, Series
 
 RATE_INTERVAL = "4s"  # as Grafana computes $__rate_interval for a look a second: four of them
@@ -29,7 +29,13 @@ def answer(prometheus: Prometheus, target: Json, span: Span) -> list[Series]:
     return [series for series in found if series.samples]
 
 
-def unanswered(prometheus: Prometheus, board: Json, span: Span) -> Iterator[str]:
+def offered(prometheus: Prometheus, variable: Json, span: Span) -> list[str]:
+    """The values of a variable, as Grafana asks for them."""
+    series, label = variable_source(variable)
+    return sorted(prometheus.values(span.query(series), label, span.start, span.end))
+
+
+def unanswered(prometheus: Prometheus, span: Span, board: Json) -> Iterator[str]:
     """Queries of panels, annotations and variables that have nothing to show."""
     for panel in panels(board):
         for target in panel["targets"]:
@@ -39,6 +45,5 @@ def unanswered(prometheus: Prometheus, board: Json, span: Span) -> Iterator[str]
         if not answer(prometheus, annotation, span):
             yield f"{board['title']}: annotation {annotation['name']}: {annotation['expr']}"
     for variable in variables(board):
-        series, label = variable["query"].removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
-        if not prometheus.values(span.query(series), label, span.start, span.end):
+        if not offered(prometheus, variable, span):
             yield f"{board['title']}: variable {variable['name']}: {variable['query']}"

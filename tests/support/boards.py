@@ -57,11 +57,11 @@ def annotations(board: Json) -> list[Json]:
     return list(board["annotations"]["list"])
 
 
-def variable_series(variable: Json) -> str:
-    """The series that have the variable's values: of ``label_values(SERIES, LABEL)``."""
+def variable_source(variable: Json) -> tuple[str, str]:
+    """The series and the label that have its values: of ``label_values(SERIES, LABEL)``."""
     found = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"])
     assert found, variable["query"]
-    return found[1]
+    return found[1], found[2]
 
 
 def expressions(board: Json) -> Iterator[tuple[str, str]]:
@@ -69,7 +69,7 @@ def expressions(board: Json) -> Iterator[tuple[str, str]]:
     for panel in panels(board):
         yield from ((f"panel {panel['title']}", target["expr"]) for target in panel["targets"])
     yield from ((f"annotation {annotation['name']}", annotation["expr"]) for annotation in annotations(board))
-    yield from ((f"variable {variable['name']}", variable_series(variable)) for variable in variables(board))
+    yield from ((f"variable {variable['name']}", variable_source(variable)[0]) for variable in variables(board))
 
 
 def selectors(expression: str) -> list[Selector]:
