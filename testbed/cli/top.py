@@ -1,19 +1,34 @@
-"""``testbed top``: what nodes and pods use, asked of the agents through the API."""
+"""``testbed top``: the cluster live on a terminal; ``top nodes|pods``: what they use, asked of the agents through the
+API."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import typer
 
+from testbed.api.instance import instance_directory
 from testbed.api.resources import NODES
 from testbed.cli import output as printing
 from testbed.cli.connection import Api, connect
 from testbed.errors import ApiError
 
 app = typer.Typer()
-top = typer.Typer(no_args_is_help=True, help="What nodes or pods use.")
+top = typer.Typer(help="The cluster live on this terminal; or what nodes or pods use.")
 app.add_typer(top, name="top")
+
+
+@top.callback(invoke_without_command=True)
+def live(
+    context: typer.Context, name: str = printing.Name,
+    once: bool = typer.Option(False, "--once", help="Print one picture and end; so does a pipe."),
+) -> None:
+    """Watch nodes, pods, Services, faults, the running experiment and events, live. q ends it."""
+    if context.invoked_subcommand is None:
+        from testbed.cli.top_live import show
+
+        show(instance_directory(name), once=once or not sys.stdout.isatty())
 
 
 def summaries(api: Api) -> dict[str, dict[str, Any] | None]:

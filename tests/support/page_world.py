@@ -279,7 +279,8 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="where to listen; a free one")
     with tempfile.TemporaryDirectory() as name:
-        world = PageWorld(Path(name), port=parser.parse_args().port)
+        world = PageWorld(Path(name) / "testbed", port=parser.parse_args().port)
+        print(f"XDG_STATE_HOME={name} testbed top --name instance", file=sys.stderr)  # noqa: T201
         world.fill()
         async with world.serving():
             print(await world.entrance(), flush=True)  # noqa: T201

@@ -1,0 +1,99 @@
+"""A run as ``testbed top`` tells it: where it is, its load of the last minute, its disruptions with their marks. Pure:
+the status that its runner publishes in, lines with their tone out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from testbed.cli.output import plain
+from testbed.cli.top_rows import BAD, GOOD, PLAIN, QUIET, WARN
+from testbed.experiment.durations import say_duration
+from testbed.server.human import since
+
+Json = Mapping[str, Any]
+Line = tuple[str, str]  # words and tone
+
+BARS = " ▁▂▃▄▅▆▇█"
+SECONDS_SHOWN = 60
+DISRUPTIONS_SHOWN = 4
+NO_OUTCOME_S = 300.0  # for so long a run that has ended is still shown
+
+
+def shown_runs(picture: Json, now: datetime) -> list[tuple[str, Json]]:
+    """Those that run; else the one that has ended last, for a while."""
+    runs = [(key.split("/", 1)[-1], status) for key, status in picture.get("experiments", {}).items() if status]
+    running = [item for item in runs if item[1].get("phase") == "Running"]
+    if running:
+        return running[-2:]
+    ended = [item for item in runs if _age_s(item[1].get("endedAt"), now) < NO_OUTCOME_S]
+    return sorted(ended, key=lambda item: str(item[1]["endedAt"]))[-1:]
+
+
+def run_lines(name: str, status: Json, now: datetime) -> Iterator[Line]:
+    yield _heading(name, status, now)
+    for target in status.get("load") or ():
+        yield from _load(target)
+    yield from ((f"  {plain(item['text'])}: {_judged(item)}", {True: GOOD, False: BAD}.get(item.get("met"), QUIET))
+                for item in status.get("objectives") or ())
+    disruptions: Sequence[Json] = status.get("disruptions") or ()
+    yield from (disruption_line(item) for item in disruptions[-DISRUPTIONS_SHOWN:])
+
+
+def _heading(name: str, status: Json, now: datetime) -> Line:
+    title = plain(f"{status.get('experiment', '')} ({name})")
+    if status.get("phase") != "Running":
+        passed = status.get("exitCode") == 0
+        reason = f": {status['reason']}" if status.get("reason") else ""
+        return f"{title}  {plain(status.get('verdict', 'ended'))}{plain(reason)}", GOOD if passed else BAD
+    run = status.get("run") or {}
+    place = " · ".join(part for part in (
+        f"run {run.get('number', 0)} of {run.get('of', 0)}", run.get("phase", ""), run.get("step", ""),
+        f"for {since(status.get('startedAt'), now)}") if part)
+    done = ", ".join(f"{count} {verdict}" for verdict, count in (status.get("verdicts") or {}).items())
+    return f"{title}  {plain(place)}{f'  so far: {plain(done)}' if done else ''}", PLAIN
+
+
+def _load(target: Json) -> Iterator[Line]:
+    """How much of it went wrong; the last seconds as bars, their height the slowest requests' latency."""
+    wrong = [f"{target.get(what, 0)} {what}" for what in ("failed", "late", "unsent") if target.get(what)]
+    recent = list(target.get("recent") or ())[-SECONDS_SHOWN:]
+    last = f"  p50 {_ms(recent[-1][4])}, p99 {_ms(recent[-1][5])}" if recent else ""
+    yield (f"  {plain(target.get('target', ''))} {target.get('rate', 0):g}/s: {target.get('sent', 0)} sent, "
+           f"{', '.join(wrong) or 'none failed'}{last}", BAD if target.get("failed") else WARN if wrong else GOOD)
+    if recent:
+        yield f"  p99    {bars([second[5] for second in recent])}", QUIET
+        if any(second[2] or second[3] for second in recent):
+            yield f"  failed {bars([second[2] + second[3] for second in recent])}", BAD
+
+
+def bars(values: Sequence[float | None]) -> str:
+    """One character a value; the highest fills it, and what is more than nothing shows."""
+    top = max((value for value in values if value), default=0.0)
+    return "".join(BARS[0] if not value or not top else BARS[max(1, round(8 * value / top))] for value in values)
+
+
+def disruption_line(item: Json) -> Line:
+    marks = [f"{plain(name.replace('_', ' '))} {say_duration(seconds)}"
+             for name, seconds in sorted((item.get("marks") or {}).items(), key=lambda mark: float(mark[1]))]
+    failed = f"{item['failed']} failed" if item.get("failed") else ""
+    told = " · ".join((*marks, *([failed] if failed else []))) or "injected"
+    where = plain(f"{item.get('step', '')} {item.get('target', '')}")
+    return f"  {where} (run {item.get('run', 0)}): {told}", GOOD if item.get("restored") else WARN
+
+
+def _judged(objective: Json) -> str:
+    met = "not judged yet" if objective.get("met") is None else "met" if objective["met"] else "missed"
+    return f"{met}, {plain(objective['measured'])}" if objective.get("measured") else met
+
+
+def _ms(value: float | None) -> str:
+    return say_duration(None if value is None else value / 1000)
+
+
+def _age_s(text: Any, now: datetime) -> float:
+    try:
+        return (now - datetime.fromisoformat(str(text))).total_seconds()
+    except ValueError:
+        return float("inf")
