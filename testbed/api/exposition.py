@@ -11,7 +11,7 @@ Source: prometheus.io/docs/instrumenting/exposition_formats (text format 0.0.4).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -98,6 +98,19 @@ def histogram_metric(family: Family, histograms: Iterable[tuple[Sequence[str], H
         made.add_sample(f"{family.name}_sum", labels, histogram.sum)
         made.add_sample(f"{family.name}_count", labels, histogram.count)
     return made
+
+
+def client_text(collect: Callable[[], Iterable[Metric]]) -> bytes:
+    """What prometheus-client writes of ``collect``'s metrics."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    class Collector:
+        def collect(self) -> Iterable[Metric]:
+            return collect()
+
+    collected = CollectorRegistry(auto_describe=False)
+    collected.register(Collector())
+    return generate_latest(collected)
 
 
 def _base(family: Family) -> str:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from testbed.api.exposition import COUNTER, Family, metric
+from testbed.api.exposition import COUNTER, Family, client_text, metric
 from testbed.api.measures import LoopLag
 
 if TYPE_CHECKING:
@@ -39,14 +39,9 @@ class Page:
 
     def text(self) -> bytes:
         """All parts."""
-        from prometheus_client import CollectorRegistry, generate_latest
+        return client_text(self._collect)
 
-        collected = CollectorRegistry(auto_describe=False)
-        collected.register(self)
-        return generate_latest(collected)
-
-    def collect(self) -> Iterator[Metric]:
-        """For prometheus-client."""
+    def _collect(self) -> Iterator[Metric]:
         for name, part in self.parts.items():
             yield from self.whole(name, part)
         yield metric(FAILURES, [((name,), count) for name, count in sorted(self._failures.items())])

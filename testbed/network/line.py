@@ -61,6 +61,23 @@ class Line(asyncio.Protocol):
         return await self._answer
 
 
+async def ask_once(socket: Path, message: Json, timeout_s: float) -> Json:
+    """The answer to one question, over a connection of its own.
+
+    Raises: OSError (TimeoutError too) when nobody answers, ValueError for an answer that is none.
+    """
+    async with asyncio.timeout(timeout_s):
+        transport, line = await asyncio.get_running_loop().create_unix_connection(
+            lambda: Line(lambda: None), str(socket))
+        try:
+            answer = await line.ask(message)
+        finally:
+            transport.close()
+    if not isinstance(answer, dict):
+        raise ValueError("the gateway's answer is no object")
+    return answer
+
+
 async def feed(socket: Path, changed: asyncio.Event, send: Callable[[Line], Awaitable[None]]) -> None:
     """Calls ``send`` for each new gateway at ``socket``, and whenever ``changed`` is set. Runs until cancelled.
 

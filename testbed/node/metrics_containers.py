@@ -83,9 +83,11 @@ LimitsOf = Callable[[Record], Limits | None]
 
 @dataclass(frozen=True)
 class _Fixed:
-    """What does not change of a container: the labels, and the lines of each family that follows from its spec."""
+    """What does not change of a container: the labels, and the lines of each family that follows from its spec.
+    ``whole``: nothing is to come; an agent that has just begun does not know its pods."""
 
     cgroup: str
+    whole: bool
     labels: str
     lines: tuple[str, ...]
 
@@ -120,7 +122,7 @@ class ContainerText:
 
     def _of(self, record: Record) -> _Fixed:
         known = self._fixed.get(record.id)
-        if known is None or known.cgroup != record.cgroup:
+        if known is None or not known.whole or known.cgroup != record.cgroup:
             known = self._fixed[record.id] = _fixed(record, self._limits_of(record))
         return known
 
@@ -132,7 +134,8 @@ def _fixed(record: Record, limits: Limits | None) -> _Fixed:
         tags.get(keys.POD_NAMESPACE, ""), tags.get(keys.POD_NAME, "")))
     started = "" if state.started_at is None else line(_STARTED.name, own, state.started_at.timestamp())
     values = [(family, None if limits is None else read(limits)) for family, read in _SPEC]
-    return _Fixed(record.cgroup, own, (started, *(
+    whole = limits is not None or record.sandbox or not record.running
+    return _Fixed(record.cgroup, whole, own, (started, *(
         "" if value is None else line(family.name, own, value) for family, value in values)))
 
 

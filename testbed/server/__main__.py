@@ -30,6 +30,7 @@ from testbed.network.ingress_feeder import IngressFeeder
 from testbed.server.agents import Agents
 from testbed.server.authentication import Gatekeeper
 from testbed.server.bootstrap import ensure_system_objects
+from testbed.server.gateway_paths import GatewayPaths
 from testbed.server.http import Face
 from testbed.server.live import Live
 from testbed.server.metrics import Exposition
@@ -82,7 +83,8 @@ async def run(instance: Instance) -> None:
     sessions = PageSessions(_token(instance), f"testbed-page-{instance.id}", SystemClock(), secrets.token_bytes)
     live = Live(registry, lambda: cluster(instance, registry.clock.now()))
     gatekeeper = Gatekeeper(_token(instance), [instance.kubernetes_service_address], has_session=sessions.has_session)
-    own = OwnPaths(sessions, live, MonitoringPaths(registry, instance).routes, RunPaths(instance.runs).routes)
+    gateway = GatewayPaths(instance.gateway_directory / "control.sock").routes if instance.routed else {}
+    own = OwnPaths(sessions, live, MonitoringPaths(registry, instance).routes, RunPaths(instance.runs).routes, gateway)
     requests = RequestCounts()
     metrics = Exposition(registry, control, requests)
     face = Face(registry, gatekeeper, agents=agents, address=f"127.0.0.1:{instance.api_port}", metrics=metrics, own=own,

@@ -159,6 +159,10 @@ async def test_pods_resolve_names_through_the_gateway(world: World) -> None:
     assert await world.inside("p2", RESOLVE, "web.default") == service["address"]
     assert "error" in await world.inside("p2", RESOLVE, "nobody")
     assert (await world.inside("p2", FETCH, "http://web/")).startswith("p1 ")
+    counts = (await tell(world.instance, {"op": "metrics"}))["metrics"]
+    assert counts["dns"]["answers"]["NOERROR"] >= 3 and counts["dns"]["answers"]["NXDOMAIN"] >= 1
+    assert counts["states"]["applied"] >= 1 and counts["endpoints"] == 1
+    assert 0 < counts["conntrack"]["entries"] < counts["conntrack"]["limit"]
 
 
 async def test_gateway_that_was_killed_is_started_and_programmed_anew(world: World) -> None:

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from gateway_modules import INGRESS_CONFIG as config
 from hypothesis import given
 from hypothesis import strategies as st
 
 Json = dict[str, Any]
-
-
-def _load() -> ModuleType:
-    file = Path(__file__).parents[2] / "compose" / "images" / "gateway" / "ingress_config.py"
-    spec = importlib.util.spec_from_file_location("gateway_ingress_config", file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-config = _load()
 ADDRESSES = st.integers(1, 30).map(lambda number: (f"10.0.0.{number}", 8080))
 
 

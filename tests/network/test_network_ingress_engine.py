@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from gateway_world import open_gateway, tell
+from prometheus_client.parser import text_string_to_metric_families
 from support.certificates import self_signed
 
 from testbed.api import labels
@@ -121,6 +122,21 @@ def haproxies_beside(gateway: int) -> list[int]:
             if (folder / "comm").read_text() == "haproxy\n" and (folder / "ns" / "net").readlink() == network:
                 found.append(int(folder.name))
     return sorted(found)
+
+
+async def test_haproxys_own_statistics_come_through_the_gateway(world: World) -> None:
+    await world.program(world.pool("stats", "p1", "p2"))
+    assert (await world.many("stats.com", 10)) == {200: 10}
+    text = (await tell(world.instance, {"op": "haproxy"}))["haproxy"]
+    found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    answered = sum(item.value for item in found if item.name == "haproxy_server_http_responses_total"
+                   and item.labels["proxy"] == "stats" and item.labels["code"] == "2xx")
+    assert answered == 10
+    servers = {item.labels["server"] for item in found
+               if item.name == "haproxy_server_status" and item.labels["proxy"] == "stats"}
+    assert servers == {"s1", "s2"}, "slots that are free are none"
+    counts = (await tell(world.instance, {"op": "metrics"}))["metrics"]
+    assert counts["ingress"]["running"] and counts["ingress"]["programs"]
 
 
 async def test_nothing_runs_without_an_ingress_and_routes_are_obeyed_with_one(world: World) -> None:

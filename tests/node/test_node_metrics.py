@@ -197,6 +197,19 @@ def test_what_is_written_of_a_container_goes_with_it(tmp_path: Path) -> None:
     simulated(tmp_path, story)
 
 
+def test_an_agent_that_does_not_know_its_pods_yet_shows_their_limits_later(tmp_path: Path) -> None:
+    async def story(w: SimulatedWorld) -> None:
+        exposition = await running(w, LIMITED)
+        workers, exposition._agent.workers = exposition._agent.workers, {}
+        _, found = await scrape(exposition)
+        assert "container_spec_memory_limit_bytes" not in found and found["container_memory_usage_bytes"]
+        exposition._agent.workers = workers
+        _, found = await scrape(exposition)
+        assert found["container_spec_memory_limit_bytes"][0][1] == 64 * 2**20
+
+    simulated(tmp_path, story)
+
+
 def test_promtool_has_nothing_to_say(tmp_path: Path) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:

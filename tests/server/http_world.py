@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -17,8 +18,14 @@ from testbed.client.aio import HttpClient
 from testbed.server.agents import Agents
 from testbed.server.authentication import Gatekeeper
 from testbed.server.certificates import write_credentials
+from testbed.server.gateway_paths import GatewayPaths
 from testbed.server.http import Face
+from testbed.server.live import Live
+from testbed.server.own_paths import OwnPaths
+from testbed.server.page_sessions import PageSessions
+from testbed.server.picture import cluster
 from testbed.server.registry import Registry
+from testbed.server.request_counts import RequestCounts
 from testbed.server.serving import serve
 
 Json = dict[str, Any]
@@ -39,8 +46,10 @@ def make_instance(directory: Path, *, nodes: tuple[NodeInstance, ...] = ()) -> I
 
 
 class World:
-    def __init__(self, instance: Instance, registry: Registry, session: aiohttp.ClientSession) -> None:
-        self.instance, self.registry, self.session = instance, registry, session
+    def __init__(
+        self, instance: Instance, registry: Registry, session: aiohttp.ClientSession, requests: RequestCounts,
+    ) -> None:
+        self.instance, self.registry, self.session, self.requests = instance, registry, session, requests
         self.url = f"https://127.0.0.1:{instance.api_port}"
         self.token = instance.token_file.read_text()
         self.client = HttpClient.of_instance(instance)
@@ -63,12 +72,17 @@ async def http_world(directory: Path, *, nodes: tuple[NodeInstance, ...] = ()) -
     instance = make_instance(directory, nodes=nodes)
     registry = make_registry()
     agents = Agents(instance)
-    face = Face(registry, Gatekeeper(instance.token_file.read_text()), agents=agents)
+    requests = RequestCounts()
+    token = instance.token_file.read_text()
+    own = OwnPaths(PageSessions(token, "testbed-page-t", registry.clock, secrets.token_bytes),
+                   Live(registry, lambda: cluster(instance, registry.clock.now())),
+                   GatewayPaths(instance.gateway_directory / "control.sock").routes)
+    face = Face(registry, Gatekeeper(token), agents=agents, own=own, requests=requests)
     runner = await serve(face.handle, "127.0.0.1", instance.api_port, certificate=instance.certificate,
                          key=instance.certificate_key)
     tls = ssl.create_default_context(cafile=str(instance.ca_certificate))
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls, limit=0)) as session:
-        world = World(instance, registry, session)
+        world = World(instance, registry, session, requests)
         try:
             yield world
         finally:

@@ -8,10 +8,18 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from testbed.api.exposition import COUNTER, HISTOGRAM, UNTYPED, Family, histogram_metric, metric, written
+from testbed.api.exposition import (
+    COUNTER,
+    HISTOGRAM,
+    UNTYPED,
+    Family,
+    client_text,
+    histogram_metric,
+    metric,
+    written,
+)
 from testbed.api.measures import LAG_UNSEEN_S, Histogram, LoopLag
 from testbed.simulation.loop import run_virtual
 
@@ -34,7 +42,7 @@ def test_what_is_written_is_read_back(first: str, second: str, value: float) -> 
 def test_both_ways_of_writing_say_the_same(family: Family) -> None:
     samples = [(("x",), 3.0), (("y",), 0.25)]
     mine = next(iter(text_string_to_metric_families(written(family, samples))))
-    theirs = next(iter(text_string_to_metric_families(exposed([metric(family, samples)]))))
+    theirs = next(iter(text_string_to_metric_families(client_text(lambda: [metric(family, samples)]).decode())))
     assert (mine.name, mine.type, mine.samples) == (theirs.name, theirs.type, theirs.samples)
 
 
@@ -53,7 +61,8 @@ def test_a_histogram_is_read_as_one() -> None:
     histogram = Histogram(BOUNDS)
     histogram.observe(0.5)
     family = Family("took_seconds", "How long.", ("what",), HISTOGRAM)
-    (read,) = text_string_to_metric_families(exposed([histogram_metric(family, [(("a",), histogram)])]))
+    text = client_text(lambda: [histogram_metric(family, [(("a",), histogram)])]).decode()
+    (read,) = text_string_to_metric_families(text)
     assert read.type == "histogram"
     assert {item.labels["le"]: item.value for item in read.samples if item.name.endswith("_bucket")} == {
         "0.1": 0, "0.5": 1, "2.5": 1, "+Inf": 1}
@@ -85,13 +94,3 @@ def test_lag_is_watched_only_while_somebody_asks() -> None:
         await lag.close()
 
     run_virtual(story)
-
-
-def exposed(metrics: list[object]) -> str:
-    class Collector:
-        def collect(self) -> list[object]:
-            return metrics
-
-    registry = CollectorRegistry()
-    registry.register(Collector())  # type: ignore[arg-type]
-    return generate_latest(registry).decode()

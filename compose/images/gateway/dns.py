@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 A, CNAME, SOA, PTR, AAAA, SRV, ANY = 1, 5, 6, 12, 28, 33, 255
@@ -212,10 +212,11 @@ async def ask_upstream(query: bytes, servers: list[str], timeout_s: float = 1.0)
 
 
 class DnsServer(asyncio.DatagramProtocol):
-    """UDP and TCP on port 53."""
+    """UDP and TCP on port 53. ``answered``: told of each answer, with its transport."""
 
     def __init__(self, zone: Zone, servers: list[str]) -> None:
         self.zone, self._servers = zone, servers
+        self.answered: Callable[[str, bytes], None] = lambda transport, answer: None
         self._transport: Any = None
         self._asking: set[asyncio.Task[None]] = set()
 
@@ -230,11 +231,14 @@ class DnsServer(asyncio.DatagramProtocol):
             task = asyncio.ensure_future(self._forward(data, addr))
             self._asking.add(task)
             task.add_done_callback(self._asking.discard)
-        elif self._transport:
-            self._transport.sendto(answer, addr)
+        else:
+            self._send(answer, addr)
 
     async def _forward(self, query: bytes, addr: Any) -> None:
-        answer = await self.answer(query, 512)
+        self._send(await self.answer(query, 512), addr)
+
+    def _send(self, answer: bytes, addr: Any) -> None:
+        self.answered("udp", answer)
         if self._transport:
             self._transport.sendto(answer, addr)
 
@@ -253,6 +257,7 @@ class DnsServer(asyncio.DatagramProtocol):
                     size = struct.unpack("!H", await reader.readexactly(2))[0]
                     query = await reader.readexactly(size)
                 answer = await self.answer(query, 65535)
+                self.answered("tcp", answer)
                 writer.write(struct.pack("!H", len(answer)) + answer)
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError, TimeoutError):

@@ -3,7 +3,7 @@
 It decides nothing. Whoever feeds it sends the *whole* wanted state as one line of JSON over the unix socket
 ``control.sock``; it is applied in one nftables transaction, only where it differs from what is in force, and answered
 with the CLOCK_MONOTONIC nanoseconds of the moment it took effect. Rules are ``rules``, names are ``dns``, HAProxy for
-Ingresses is ``ingress``. Standard library and python3-nftables only.
+Ingresses is ``ingress``, what is counted of it all ``counts``. Standard library and python3-nftables only.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from counts import Counts
 from dns import DnsServer, Zone, upstream_servers
 from ingress import Ingress
 from rules import Ruleset, Settings
@@ -29,6 +30,8 @@ class Gateway:
         self._services: list[dict[str, Any]] | None = None
         self._records: dict[str, Any] | None = None
         self._ingress = Ingress(log)
+        self._counts = Counts()
+        dns.answered = self._counts.answered
         self.revision = 0
         self.programmed = False
 
@@ -43,24 +46,45 @@ class Gateway:
         return True
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
-        if request.get("op") == "program":
-            started = time.monotonic_ns()
-            changed = self.program(request["services"])
-            if request.get("records") != self._records:
-                self._records = request.get("records")
-                self._dns.zone = Zone(self._settings.domain, self._records)
-            self.revision, self.programmed = int(request["revision"]), True
-            now = time.monotonic_ns()
-            return {"revision": self.revision, "changed": changed, "applied_ns": now, "took_ns": now - started}
+        match request.get("op"):
+            case "program":
+                try:
+                    return self._programmed(request)
+                except (RuntimeError, ValueError, KeyError, TypeError) as error:
+                    self._counts.refused(error)
+                    raise
+            case "metrics":
+                return {"metrics": {**self._counts.json(), "ingress": self._ingress.json(), **self._sizes()}}
         return {"revision": self.revision, "programmed": self.programmed}
+
+    def _programmed(self, request: dict[str, Any]) -> dict[str, Any]:
+        started = time.monotonic_ns()
+        changed = self.program(request["services"])
+        if request.get("records") != self._records:
+            self._records = request.get("records")
+            self._dns.zone = Zone(self._settings.domain, self._records)
+        self.revision, self.programmed = int(request["revision"]), True
+        now = time.monotonic_ns()
+        self._counts.programmed((now - started) / 1e9, changed=changed)
+        return {"revision": self.revision, "changed": changed, "applied_ns": now, "took_ns": now - started}
+
+    def _sizes(self) -> dict[str, Any]:
+        services = self._services or []
+        return {"service_ports": len(services), "endpoints": sum(len(item["endpoints"]) for item in services)}
+
+    async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        match request.get("op"):
+            case "ingress":
+                return await self._ingress.program(request)
+            case "haproxy":
+                return {"haproxy": await self._ingress.metrics()}
+        return self.handle(request)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while line := await reader.readline():
                 try:
-                    request = json.loads(line)
-                    answer = (await self._ingress.program(request) if request.get("op") == "ingress"
-                              else self.handle(request))
+                    answer = await self._answer(json.loads(line))
                 except (RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
                     answer = {"error": f"{type(error).__name__}: {error}"}
                     log(answer["error"])

@@ -13,11 +13,12 @@ import hashlib
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ingress_config import ADMIN, CERTIFICATES, Slots, changes, fill, render
+from ingress_config import ADMIN, CERTIFICATES, METRICS, Slots, changes, fill, render
 
 Json = dict[str, Any]
 
@@ -27,6 +28,7 @@ END_S = 5.0
 POLL_S = 0.005
 PAUSES_S = (0.0, 0.2, 1.0, 5.0)  # before it is started again, by failures in a row
 HEALTHY_S = 10.0
+METRICS_QUESTION = b"GET /metrics?no-maint HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n"
 
 
 async def _spawn() -> asyncio.subprocess.Process:
@@ -46,6 +48,17 @@ class Ingress:
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self.restarts = 0
+        self._programs: Counter[str] = Counter()
+
+    def json(self) -> Json:
+        return {"running": self._process is not None, "restarts": self.restarts, "programs": dict(self._programs)}
+
+    async def metrics(self) -> str | None:
+        """What HAProxy's own Prometheus exporter says, without slots that are free; None while it need not run.
+        Raises: OSError, ValueError."""
+        if self._process is None:
+            return None
+        return read_http(await asked(METRICS, METRICS_QUESTION))
 
     async def program(self, request: Json) -> Json:
         """Brings a plan into force; null ends HAProxy. Answers when it is in force. Raises: RuntimeError, ValueError,
@@ -53,10 +66,14 @@ class Ingress:
         async with self._lock:
             started, plan = time.monotonic_ns(), request["plan"]
             bad: list[str] = []
-            if plan is None:
-                how = await self._stop()
-            else:
-                how, bad = await self._apply(plan)
+            how = "refused"
+            try:
+                if plan is None:
+                    how = await self._stop()
+                else:
+                    how, bad = await self._apply(plan)
+            finally:
+                self._programs[how] += 1
             now = time.monotonic_ns()
             return {"revision": int(request["revision"]), "how": how, "bad_certificates": bad, "applied_ns": now,
                     "took_ns": now - started, "restarts": self.restarts}
@@ -181,13 +198,34 @@ def write_certificates(certificates: list[Json]) -> tuple[list[str], list[str]]:
 
 async def ask(line: str) -> str:
     """One line of commands to the admin socket, and its answer. Raises: OSError."""
-    reader, writer = await asyncio.open_unix_connection(ADMIN)
+    return (await asked(ADMIN, line.encode() + b"\n")).decode("utf-8", "replace")
+
+
+async def asked(socket: str, question: bytes) -> bytes:
+    """All that is answered until the end. Raises: OSError."""
+    reader, writer = await asyncio.open_unix_connection(socket)
     try:
-        writer.write(line.encode() + b"\n")
+        writer.write(question)
         async with asyncio.timeout(BEGIN_S):
-            return (await reader.read()).decode("utf-8", "replace")
+            return await reader.read()
     finally:
         writer.close()
+
+
+def read_http(answer: bytes) -> str:
+    """The body of an HTTP answer that is whole, in pieces or not. Raises: ValueError for any other."""
+    head, found, rest = answer.partition(b"\r\n\r\n")
+    if not found or head.split()[1:2] != [b"200"]:
+        raise ValueError(f"haproxy answered {head.splitlines()[:1]}")
+    if b"transfer-encoding: chunked" not in head.lower():
+        return rest.decode("utf-8", "replace")
+    body = b""
+    while True:
+        size, _, rest = rest.partition(b"\r\n")
+        length = int(size, 16)
+        if not length:
+            return body.decode("utf-8", "replace")
+        body, rest = body + rest[:length], rest[length + 2:]
 
 
 async def command(commands: list[str]) -> bool:

@@ -18,6 +18,7 @@ Slots = dict[str, list["Endpoint | None"]]  # by pool
 
 LEAST_SLOTS = 4
 ADMIN = "/run/ingress/admin.sock"
+METRICS = "/run/ingress/metrics.sock"
 CERTIFICATES = "/run/ingress/certificates"
 LUA = "/opt/testbed/ingress.lua"
 WITHOUT_RETRIES = ":once"  # the twin of a pool with a retry budget, for when the budget is spent
@@ -49,6 +50,11 @@ frontend ingress
  http-request set-var(txn.draw) rand(100)
  http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
  http-request set-header X-Forwarded-Proto http unless {{ ssl_fc }}
+"""
+EXPORTER = """\
+frontend metrics
+ bind unix@{socket} mode 600
+ http-request use-service prometheus-exporter
 """
 NOBODY = """\
 backend nobody
@@ -126,8 +132,8 @@ def _text(plan: Json, slots: Slots, certificates: list[str]) -> str:
     lua = f" lua-load {LUA}\n" if watched else ""
     parts = [HEAD.format(admin=ADMIN, lua=lua.rstrip("\n"), tls=_tls(certificates))]
     parts += [_route(route, pools) for route in plan["routes"]]
-    parts += [_use(plan["default"], "", pools), " default_backend nobody\n", NOBODY] if plan["default"] else [
-        " default_backend nobody\n", NOBODY]
+    parts += [*([_use(plan["default"], "", pools)] if plan["default"] else []), " default_backend nobody\n",
+              EXPORTER.format(socket=METRICS), NOBODY]
     parts += [_limit_table(pool) for pool in _limited(plan["pools"])]
     for pool in plan["pools"]:
         parts += [_backend(pool, twin, slots[pool["name"]]) for twin in twins(pool)]
