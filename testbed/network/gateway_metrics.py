@@ -17,7 +17,7 @@ Json = dict[str, Any]
 STATES = Family("testbed_gateway_states_total", "Whole states that the gateway was told, by what came of them.",
                 ("result",), COUNTER)
 ERRORS = Family("testbed_gateway_nftables_errors_total", "States that nftables refused.", (), COUNTER)
-AGE = Family("testbed_gateway_state_age_seconds", "Since a whole state was told last; one is told when something changes.")
+AGE = Family("testbed_gateway_state_age_seconds", "Since a whole state was told last; one is told at a change.")
 APPLIES = Family("kubeproxy_sync_proxy_rules_duration_seconds", "How long a changed state takes to come into force.",
                  (), HISTOGRAM)
 PORTS = Family("testbed_gateway_service_ports", "Ports of Services that are translated.")

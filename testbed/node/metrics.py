@@ -34,14 +34,16 @@ CONTAINERS = Family("kubelet_running_containers", "Number of containers, by thei
 LISTS = Family("kubelet_pleg_relist_duration_seconds", "Duration in seconds for relisting pods in PLEG.", (), HISTOGRAM)
 LIST_GAPS = Family("kubelet_pleg_relist_interval_seconds", "Interval in seconds between relisting in PLEG.", (),
                    HISTOGRAM)
+WORKERS = Family("kubelet_pod_worker_duration_seconds", "Duration in seconds to sync a single pod.",
+                 ("operation_type",), HISTOGRAM)
 EVICTIONS = Family("kubelet_evictions", "Cumulative number of pod evictions by eviction signal", ("eviction_signal",),
                    UNTYPED)
 PROBES = Family("testbed_probe_duration_seconds", "How long probes took.", ("probe", "result"), HISTOGRAM)
 PROBE_FAILURES = Family("testbed_probe_failures_total", "Probes that failed.", ("probe",), COUNTER)
 RESTARTS = Family("testbed_container_restarts_total", "Containers started again by this agent.", (), COUNTER)
 
-FAMILIES = (CORES, MEMORY, NODE_CPU, NODE_MEMORY, NODE_NAME, PODS, CONTAINERS, LISTS, LIST_GAPS, EVICTIONS, PROBES,
-            PROBE_FAILURES, RESTARTS)
+FAMILIES = (CORES, MEMORY, NODE_CPU, NODE_MEMORY, NODE_NAME, PODS, CONTAINERS, LISTS, LIST_GAPS, WORKERS, EVICTIONS,
+            PROBES, PROBE_FAILURES, RESTARTS)
 
 _STATES = {"created": "created", "running": "running", "paused": "running"}  # any other has ended
 
@@ -98,6 +100,7 @@ def _kubelet(agent: Agent) -> Iterator[Metric]:
     yield metric(CONTAINERS, [((state,), count) for state, count in states.items()])
     yield histogram_metric(LISTS, [((), agent.view.lists)])
     yield histogram_metric(LIST_GAPS, [((), agent.view.list_gaps)])
+    yield histogram_metric(WORKERS, [(("sync",), measures.looks)])
     yield metric(EVICTIONS, [((signal,), count) for signal, count in sorted(measures.evictions.items())])
 
 

@@ -139,11 +139,13 @@ class PodWorker:
         await self.shared.config.ready(self.pod)
         while not self.finished:
             self._wake.clear()
+            begun_s = now_s()
             try:
                 again_s = await self._step()
             except (EngineUnavailable, EngineError, HostError, EnvironmentProblem, InvalidInput) as error:
                 log.warning("pod %s: %s", self.pod.key, error.message, extra=about(self.json))
                 again_s = now_s() + self.shared.retry_s()
+            self.shared.measures.looks.observe(now_s() - begun_s)
             if not self.finished:
                 await self._wait(again_s)
 

@@ -43,7 +43,7 @@ def _targets(part: str, field: str, key: str) -> Read:
             for target, kind in TARGETS.items():
                 value = (source.get(key) or {}).get(target)
                 if value is not None:
-                    yield (name, kind), float(quantity(value))
+                    yield (name, kind, source.get("container", "")), float(quantity(value))
 
     return read
 
@@ -61,10 +61,10 @@ AUTOSCALERS_SHOWN = Kind(AUTOSCALERS, ("namespace", "horizontalpodautoscaler"), 
         "autoscaler, default 1.", number("spec", "minReplicas", 1)),
     Row("kube_horizontalpodautoscaler_spec_target_metric", "The metric specifications used by this autoscaler when "
         "calculating the desired replica count.", _targets("spec", "metrics", "target"),
-        ("metric_name", "metric_target_type")),
+        ("metric_name", "metric_target_type", "container")),
     Row("kube_horizontalpodautoscaler_status_target_metric", "The current metric status used by this autoscaler when "
         "calculating the desired replica count.", _targets("status", "currentMetrics", "current"),
-        ("metric_name", "metric_target_type")),
+        ("metric_name", "metric_target_type", "container")),
     Row("kube_horizontalpodautoscaler_status_current_replicas", "Current number of replicas of pods managed by this "
         "autoscaler.", number("status", "currentReplicas")),
     Row("kube_horizontalpodautoscaler_status_desired_replicas", "Desired number of replicas of pods managed by this "

@@ -40,10 +40,11 @@ CLAIM_PHASES = ("Lost", "Bound", "Pending")
 
 
 def _volume_info(obj: Json) -> tuple[str, ...]:
-    volume = PersistentVolume.of(obj)
-    csi, path = volume.spec.csi, volume.spec.host_path
-    return (volume.class_name, csi.driver if csi else "", csi.volume_handle if csi else "", path.path if path else "",
-            path.type if path else "", volume.spec.persistent_volume_reclaim_policy)
+    """Of the other sources of upstream none can be used here: their labels would always be empty."""
+    spec, volume = spec_of(obj), PersistentVolume.of(obj)
+    return (volume.class_name, *text_of(spec.get("csi") or {}, "driver", "volumeHandle"),
+            *text_of(spec.get("hostPath") or {}, "path", "type"), *text_of(spec.get("local") or {}, "path", "fsType"),
+            *text_of(spec.get("nfs") or {}, "server", "path"), volume.spec.persistent_volume_reclaim_policy)
 
 
 def _claim_ref(obj: Json) -> list[tuple[str, ...]]:
@@ -57,7 +58,8 @@ def _storage(amount: Json | None) -> Values:
 
 VOLUMES_SHOWN = Kind(PERSISTENT_VOLUMES, ("persistentvolume",), name_of, (
     Row("kube_persistentvolume_info", "Information about persistentvolume.", fact(_volume_info), (
-        "storageclass", "csi_driver", "csi_volume_handle", "host_path", "host_path_type", "reclaim_policy")),
+        "storageclass", "csi_driver", "csi_volume_handle", "host_path", "host_path_type", "local_path", "local_fs",
+        "nfs_server", "nfs_path", "reclaim_policy")),
     Row("kube_persistentvolume_created", CREATED, created),
     Row("kube_persistentvolume_capacity_bytes", "Persistentvolume capacity in bytes.",
         lambda obj: _storage(spec_of(obj).get("capacity"))),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from testbed.api.meta import scaled
 from testbed.api.resources import DAEMON_SETS, DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS
 from testbed.server.metrics_pieces import (
+    CONDITION_STATUSES,
     CREATED,
     GENERATION,
     NAMELESS,
@@ -18,7 +19,7 @@ from testbed.server.metrics_pieces import (
     Read,
     Row,
     Values,
-    all_conditions,
+    conditions,
     created,
     deletion,
     each,
@@ -29,6 +30,18 @@ from testbed.server.metrics_pieces import (
     spec_of,
     status_of,
 )
+
+REASONS = frozenset({
+    "", "ReplicaSetUpdated", "ReplicaSetCreateError", "NewReplicaSetCreated", "FoundNewReplicaSet",
+    "NewReplicaSetAvailable", "ProgressDeadlineExceeded", "DeploymentPaused", "DeploymentResumed",
+    "MinimumReplicasAvailable", "MinimumReplicasUnavailable"})
+
+
+def _conditions(deployment: Json) -> Values:
+    """With their reasons; those that upstream's controller does not give are ``unknown``."""
+    return [((reason if (reason := item.get("reason", "")) in REASONS else "unknown", item["type"], status),
+             float(item["status"].lower() == status)) for item in conditions(deployment)
+            for status in CONDITION_STATUSES]
 
 
 def _rolling(field: str, *, up: bool) -> Read:
@@ -67,8 +80,8 @@ DEPLOYMENTS_SHOWN = Kind(DEPLOYMENTS, ("namespace", "deployment"), key_of, (
         ("replicas_updated", "updatedReplicas", "The number of updated replicas per deployment."),
         ("observed_generation", "observedGeneration", "The generation observed by the deployment controller."),
     ),
-    Row("kube_deployment_status_condition", "The current status conditions of a deployment.", all_conditions,
-        ("condition", "status")),
+    Row("kube_deployment_status_condition", "The current status conditions of a deployment.", _conditions,
+        ("reason", "condition", "status")),
 ))
 
 REPLICA_SETS_SHOWN = Kind(REPLICA_SETS, ("namespace", "replicaset"), key_of, (

@@ -99,6 +99,8 @@ def test_the_agent_tells_of_itself(tmp_path: Path) -> None:
         assert ({"container_state": "running"}, 1) in found["kubelet_running_containers"]
         assert found["kubelet_evictions"] == [({"eviction_signal": "memory.available"}, 1)]
         assert found["kubelet_pleg_relist_duration_seconds_count"][0][1] >= 1
+        assert found["kubelet_pod_worker_duration_seconds_count"][0][0] == {"operation_type": "sync"}
+        assert found["kubelet_pod_worker_duration_seconds_count"][0][1] >= 1
         assert found["testbed_loop_lag_seconds"] == [({"process": "agent/n1"}, 0)]
         assert found["testbed_probe_duration_seconds_count"][0][1] >= 1
         assert found["process_resident_memory_bytes"][0][1] > 0
