@@ -62,6 +62,10 @@ class PulseProcess:
         self._follower.poll()
         return self._follower.data
 
+    def read_some(self, most_bytes: int) -> bool:
+        """Reads what is new, at most so much; whether anything was. Raises: InvalidInput."""
+        return bool(self._follower.poll(most_bytes))
+
     async def start(self) -> None:
         """Returns when it has begun. Raises: EnvironmentProblem with its own words when it does not."""
         self._run = await self._platform.start_pulse(self.arguments())
@@ -103,6 +107,10 @@ class RunLoad:
         return self._pulses[0] if self._pulses else None
 
     @property
+    def pulses(self) -> tuple[PulseProcess, ...]:
+        return tuple(self._pulses)
+
+    @property
     def ramp_s(self) -> float:
         """How long Locust takes to have all its users."""
         locust = self._spec.load.locust
@@ -136,6 +144,10 @@ class RunLoad:
             raise EnvironmentProblem("locust has no target", hint="give load.locust.service")
         port = locust.port or (pulse.port if pulse else None)
         return f"http://{await self._platform.address(self._spec.namespace, service, port)}"
+
+    def known(self) -> tuple[Target, ...]:
+        """Every pulse target with what was read of its records."""
+        return tuple(Target(pulse.spec, pulse.data) for pulse in self._pulses)
 
     def targets(self) -> tuple[Target, ...]:
         """Every pulse target with all that it has recorded by now."""

@@ -17,10 +17,11 @@ from testbed.experiment.jitter import injection_jitter, longest_period
 from testbed.experiment.kind import ExperimentSpec, Step
 from testbed.experiment.loads import RunLoad
 from testbed.experiment.objectives import holds_now, parse_objective, say_value
+from testbed.experiment.paging import with_alerts
 from testbed.experiment.platforms.protocol import Platform
 from testbed.experiment.repetition import Repetition, disruptions, ended_acts
 from testbed.experiment.result import Disruption, Verdict
-from testbed.experiment.scene import Group, state_at
+from testbed.experiment.scene import Group, last, state_at
 from testbed.experiment.steps import Doer
 from testbed.experiment.stopping import RunStopped
 from testbed.experiment.timeline import Act, disruption_of, settled
@@ -49,11 +50,13 @@ class Method:
     def __post_init__(self) -> None:
         self._done_waits: set[str] = set()
         self._not_restored: set[str] = set()  # steps whose timeout is over
+        self._over: dict[str, Disruption] = {}  # by step: those that are settled
 
     async def run(self) -> None:
         """All steps, each at its time, until everything is settled and was watched a little longer."""
         found = self.repetition
         found.method_began = self.observer.now()
+        found.enter("inject")
         began = found.method_began
         await self.load.begin_stages()
         tasks = [asyncio.create_task(self._step(index, step), name=step.name)
@@ -66,6 +69,7 @@ class Method:
                 for task in done:
                     task.result()
                 waiting -= done
+            found.enter("observe")
             await asyncio.sleep(self.spec.observe)
         finally:
             for task in (*tasks, budget):
@@ -93,6 +97,7 @@ class Method:
         self.keep_logs_before(step)
         await asyncio.sleep(jitter_s)
         self.tell(step.name)
+        self.repetition.enter("inject", step.name)
         try:
             act = await self.doer.do(step, self.observer.now(), jitter_s)
         except InvalidInput as error:
@@ -102,6 +107,7 @@ class Method:
         self.repetition.acts = ended_acts(self.repetition.acts, act)
         if step.fault is not None:
             await self.verify(step)
+        self.repetition.enter("observe", step.name)
         if not await self.observer.wait(lambda: self.is_settled(step.name), step.timeout):
             self.note_timeout(step)
         self.keep_logs_of(step)
@@ -216,9 +222,28 @@ class Method:
         act: Act | None = next((item for item in self.repetition.acts if item.name == name), None)
         if act is None:
             return None
-        found = disruption_of(act, self.observer.evidence, self.platform.profile, until=self.observer.now(),
-                              attributed=False)
-        return as_noise(found) if name in self.repetition.noise else found
+        return self._marked(act, self.observer.now())
+
+    def _marked(self, act: Act, until: float) -> Disruption:
+        found = disruption_of(act, self.observer.evidence, self.platform.profile, until=until, attributed=False)
+        return as_noise(found) if act.name in self.repetition.noise else found
+
+    def so_far(self) -> list[Disruption]:
+        """Every step that was begun as it is known now: its marks alone, and its alerts."""
+        self.refresh()
+        until = self.observer.now()
+        found = [self._known(act, until) for act in self.repetition.acts]
+        self._over.update({item.name: item for item in found if settled(item.marks)})
+        return with_alerts(found, self.observer.evidence, until=until, started_at=self.repetition.started_at)
+
+    def _known(self, act: Act, until: float) -> Disruption:
+        """What is settled is not looked for again; only that its fault is taken back may still come."""
+        known, undone = self._over.get(act.name), last(item.recovered for item in act.injections)
+        if known is None:
+            return self._marked(act, until)
+        if undone == known.marks.undone:
+            return known
+        return known.model_copy(update={"marks": known.marks.model_copy(update={"undone": undone})})
 
     def is_settled(self, name: str) -> bool:
         """Whether nothing more is to be waited for after this step."""

@@ -174,6 +174,7 @@ class RepetitionRunner:
     async def _phase(self, name: str) -> AsyncIterator[None]:
         start = self.observer.now()
         self.journal.note(f"phase {name}")
+        self.repetition.enter(name)
         try:
             yield
         finally:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -76,6 +76,14 @@ class Repetition:
     machine: MachineLoad | None = None  # what it went through meanwhile
     state: StateView | None = None
     notes: list[str] = field(default_factory=list)
+    phase: str = "steady"  # where it is now, of `testbed.api.experiment_status.PHASES`
+    step: str = ""
+    entered: Callable[[], None] = lambda: None  # told of each change of these
+
+    def enter(self, phase: str, step: str = "") -> None:
+        """It comes to another phase, or to another step of the method."""
+        self.phase, self.step = phase, step
+        self.entered()
 
     def note_phase(self, name: str, start: float, end: float) -> None:
         """Moments of the run."""

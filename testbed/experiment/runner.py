@@ -130,7 +130,8 @@ class ExperimentRun:
             folder=self.folder if alone else self.folder / folder_name(index, variant.name),
             started_at=self.started_at, interrupts=interrupts, tell=self.tell, repetitions=wanted,
             keep=self.keep and alone,  # what one variant leaves standing would be changed, not made, by the next
-            command=self.command, gate=self.gate) for index, variant in enumerate(self.variants, start=1)]
+            command=self.command, gate=self.gate, called="" if alone else variant.name)
+            for index, variant in enumerate(self.variants, start=1)]
 
     async def _begin(self, runs: Sequence[VariantRun], stack: AsyncExitStack, interrupts: Interrupts) -> None:
         """Opens every platform before anything is applied anywhere. Variants of one platform share its cluster."""

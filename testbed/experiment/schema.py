@@ -35,7 +35,8 @@ def experiment_definition() -> dict[str, Any]:
                 "additionalPrinterColumns": [
                     {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
                     {"name": "Verdict", "type": "string", "jsonPath": ".status.verdict"},
-                    {"name": "Runs", "type": "integer", "jsonPath": ".spec.runs"},
+                    {"name": "Run", "type": "integer", "jsonPath": ".status.run.number"},
+                    {"name": "Step", "type": "string", "jsonPath": ".status.run.step"},
                     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
                 ],
                 "schema": {"openAPIV3Schema": {

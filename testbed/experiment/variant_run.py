@@ -21,7 +21,8 @@ from testbed.experiment.journal import Journal
 from testbed.experiment.machine_watch import MachineWatch
 from testbed.experiment.objectives import judge
 from testbed.experiment.phases import RepetitionRunner
-from testbed.experiment.platforms.protocol import Platform, RunsAlone
+from testbed.experiment.platforms.protocol import Platform, RunsAlone, folder_in
+from testbed.experiment.published_status import Heading
 from testbed.experiment.publishing import PublishedRun
 from testbed.experiment.repetition import Repetition, run_result
 from testbed.experiment.result import EXIT_CODES, Environment, ObjectiveResult, Result, RunResult, Verdict
@@ -37,13 +38,15 @@ Command = Literal["experiment", "load", "inject"]
 
 class VariantRun:
     """``folder``: where its files go. ``keep``: leave the workload in the cluster after the last repetition. ``gate``:
-    the baseline that its result is held against."""
+    the baseline that its result is held against. ``called``: what tells it from the others of its command, where there
+    are any."""
 
     def __init__(
         self, variant: Variant, *, run_id: str, folder: Path, started_at: datetime, interrupts: Interrupts,
         tell: Callable[[str], None], repetitions: Repetitions, keep: bool, command: Command,
-        gate: Gate | None = None,
+        gate: Gate | None = None, called: str = "",
     ) -> None:
+        self._called = called
         self.variant, self.loaded, self.spec = variant, variant.loaded, variant.loaded.experiment.spec
         self.run_id, self.folder, self.started_at = run_id, folder, started_at
         self.runs: list[RunResult] = []
@@ -72,8 +75,12 @@ class VariantRun:
             self._nodes = nodes or frozenset()
             self._notes.extend([NOT_LISTED] if nodes is None else [])
         if platform.ours and not isinstance(platform, RunsAlone):
-            self._published = PublishedRun(platform.client, self.loaded.experiment, self.run_id)
-            await self._published.begin(self.started_at)
+            heading = Heading(self.loaded.experiment.metadata.name, self._called or platform.name,
+                              folder_in(platform, self.folder), self.started_at)
+            self._published = PublishedRun(
+                platform.client, self.loaded.experiment, self.run_id, heading, wanted=self.repetitions.runs,
+                objectives=self.loaded.objectives, now=datetime.now(UTC), note=self.journal.note)
+            self._published.begin()
 
     # --- repetitions
 
@@ -101,11 +108,8 @@ class VariantRun:
             verdict, exit_code = Verdict.BUG, EXIT_CODES[Verdict.BUG]
             reason = f"{verdict.value}: {error!r}"
         self.journal.finish(reason, exit_code)
-        await self._show_end(verdict, reason)
-
-    async def _show_end(self, verdict: Verdict, reason: str) -> None:
         if self._published is not None:
-            await self._published.end(verdict.value, reason)
+            await self._published.end(verdict.value, reason, exit_code)
 
     @property
     def wants_more(self) -> bool:
@@ -131,6 +135,8 @@ class VariantRun:
                 interrupts=self._interrupts, tell=self._tell, logs=logs,
                 deployments=tuple(deployments_in(self.loaded.manifests, self.spec.namespace))
                 or await self._named(platform))
+            if self._published is not None:
+                self._published.follow(runner)
             try:
                 async with MachineWatch() as watch:
                     repetition = await runner.run()
@@ -141,6 +147,8 @@ class VariantRun:
             self.runs.append(run)
             kept = await logs.keep(run, self.folder)
             self.runs[-1] = run.model_copy(update={"logs": kept.logs, "logs_missing": kept.missing})
+            if self._published is not None:
+                self._published.measured(run, self.runs)
         finally:
             if not (self._keep and self.runs and not self.wants_more):
                 await self._clean(platform)
@@ -204,7 +212,8 @@ class VariantRun:
                 result = result.model_copy(update={
                     "verdict": Verdict.ENVIRONMENT, "exit_code": error.exit_code, "reason": error.message})
         self.journal.finish(result.verdict.value, result.exit_code)
-        await self._show_end(result.verdict, result.reason)
+        if self._published is not None:
+            await self._published.end(result.verdict.value, result.reason, result.exit_code, result.objectives)
         return result
 
     def _result(self, verdict: Verdict, reason: str) -> Result:

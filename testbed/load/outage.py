@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from testbed.load.pace import Pace
 from testbed.load.records import Outcome, Record
@@ -188,19 +190,18 @@ def _came_back(answers: Sequence[int], begin_ns: int, end_ns: int, band: Band, p
     return end_ns
 
 
+def became(record: Record, deadline_s: float) -> Literal["ok", "late", "failed", "unsent"]:
+    """How a request is counted: right within ``deadline_s``, right but late, failed, unsent."""
+    if record.outcome is Outcome.UNSENT:
+        return "unsent"
+    if not record.ok:
+        return "failed"
+    return "late" if record.latency_s > deadline_s else "ok"
+
+
 def count(records: Sequence[Record], *, deadline_s: float) -> Counts:
-    """How requests are counted: right within ``deadline_s``, right but late, failed, unsent."""
-    ok = late = failed = unsent = 0
-    for record in records:
-        if record.outcome is Outcome.UNSENT:
-            unsent += 1
-        elif not record.ok:
-            failed += 1
-        elif record.latency_s > deadline_s:
-            late += 1
-        else:
-            ok += 1
-    return Counts(len(records), ok, late, failed, unsent)
+    found = Counter(became(record, deadline_s) for record in records)
+    return Counts(len(records), found["ok"], found["late"], found["failed"], found["unsent"])
 
 
 def failures(records: Sequence[Record]) -> list[Record]:

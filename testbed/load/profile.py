@@ -74,6 +74,11 @@ class Profile:
         since_s = at_s - piece.begin_s
         return piece.before + (piece.rate + piece.slope * since_s / 2) * since_s
 
+    def rate_at(self, at_s: float) -> float:
+        """Requests per second that are asked for at this moment."""
+        piece = self._at(at_s)
+        return piece.rate + piece.slope * max(0.0, at_s - piece.begin_s)
+
     def due_s(self, number: float) -> float:
         """When arrival ``number`` (from 0) is due; infinite when it never is, because the rate has come to 0."""
         piece = self._pieces[max(0, bisect_right(self._counts, number) - 1)]

@@ -101,22 +101,29 @@ class Follower:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
+        self._broken: InvalidInput | None = None
         self.data = PulseData()
 
-    def poll(self) -> Sequence[Record]:
-        """Reads what is new; returns the new records. No file yet is nothing new.
+    def poll(self, most_bytes: int = -1) -> Sequence[Record]:
+        """Reads what is new, at most so much of it; returns the new records. No file yet is nothing new.
 
-        Raises: InvalidInput when the file is not a pulse's.
+        Raises: InvalidInput when the file is not a pulse's, at this look and every later one.
         """
+        if self._broken is not None:
+            raise self._broken
         try:
             with self._path.open("rb") as stream:
                 stream.seek(self._offset)
-                block = stream.read()
+                block = stream.read(most_bytes)
         except FileNotFoundError:
             return ()
         whole = block.rfind(b"\n") + 1
         self._offset += whole
-        fresh = self._take(block[:whole].decode("utf-8", "replace").splitlines())
+        try:
+            fresh = self._take(block[:whole].decode("utf-8", "replace").splitlines())
+        except InvalidInput as error:
+            self._broken = error
+            raise
         self.data.records.extend(fresh)
         return fresh
 

@@ -98,5 +98,21 @@ class RunsAlone(Protocol):
         ...
 
 
+@runtime_checkable
+class KeepsRuns(Protocol):
+    """A platform that keeps what runs leave, and shows it. ``runs_folder``: where."""
+
+    @property
+    def runs_folder(self) -> Path: ...
+
+
+def folder_in(platform: Platform, folder: Path) -> str:
+    """A run's folder as the platform knows it; "" when it lies elsewhere."""
+    if not isinstance(platform, KeepsRuns):
+        return ""
+    home, found = platform.runs_folder.resolve(), folder.resolve()
+    return found.relative_to(home).as_posix() if found.is_relative_to(home) else ""
+
+
 # Gives the cluster for a run: one that is up already, or one that is brought up and taken down with the run.
 ClusterSource = Callable[[ClusterSpec], AbstractAsyncContextManager[Platform]]

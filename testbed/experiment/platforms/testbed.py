@@ -7,6 +7,7 @@ instance's own file.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, Protocol
 
 from testbed.api.instance import ENGINE, Instance
@@ -46,6 +47,10 @@ class TestbedPlatform(FromHere):
     @property
     def profile(self) -> Profile:
         return PROFILES[self.instance.profile]
+
+    @property
+    def runs_folder(self) -> Path:
+        return self.instance.directory / "runs"
 
     def timing(self) -> Timing:
         return timing_of(self.profile)
