@@ -45,10 +45,10 @@ def ours(cluster: BenchCluster) -> list[int]:
 
 def cpu_shares(processes: list[int], seconds: float) -> dict[int, float]:
     """Per cent of one core that each used in the coming ``seconds``."""
-    before, started = {pid: _cpu_s(pid) for pid in processes}, time.monotonic()
+    before, started = {pid: cpu_s(pid) for pid in processes}, time.monotonic()
     time.sleep(seconds)
     took = time.monotonic() - started
-    return {pid: 100 * (_cpu_s(pid) - used) / took for pid, used in before.items()}
+    return {pid: 100 * (cpu_s(pid) - used) / took for pid, used in before.items()}
 
 
 def pss_mb(pid: int) -> float:
@@ -75,7 +75,7 @@ def _command(pid: int) -> str:
         return ""
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """Seconds of processor time, by the scheduler's own account (ns), which sees what ticks of 10 ms do not."""
     total = 0
     for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
