@@ -68,6 +68,8 @@ class OwnPaths:
     async def _feed(self, request: web.BaseRequest, rest: tuple[str, ...]) -> web.StreamResponse:
         if rest:
             raise not_found()
+        if request.method != "GET":  # HEAD has no end to wait for
+            raise _not_allowed()
         return await self._live.answer(request)
 
     async def _issue(self, request: web.BaseRequest, rest: tuple[str, ...]) -> web.StreamResponse:

@@ -7,6 +7,7 @@ runs) is shown as the newest so many.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from testbed.server.registry import Registry
 from testbed.store import Stored, Subscription
 
 Json = dict[str, Any]
+_log = logging.getLogger(__name__)
 
 LIMITS = {picture.EVENTS: picture.MAX_EVENTS, picture.FAULTS: picture.MAX_FAULTS,
           picture.EXPERIMENTS: picture.MAX_EXPERIMENTS}
@@ -111,7 +113,11 @@ class Sketch:
             if service is None:
                 return
             obj, gone = service.value, False
-        key, value = self._shown(part, obj, gone)
+        try:
+            key, value = self._shown(part, obj, gone)
+        except (LookupError, TypeError, ValueError, AttributeError):  # one odd object must not hide all others
+            _log.exception("a bug of ours: %s %s/%s cannot be shown", kind, stored.namespace, stored.name)
+            return
         values = self._parts[part]
         if gone:
             if values.pop(key, None) is not None:

@@ -140,6 +140,14 @@ async def test_a_batch_has_its_id_at_the_end_so_that_none_is_half_seen(world: Pa
         assert (first.id, second.id) == ("", str(world.registry.store.revision))
 
 
+async def test_only_reading_it_opens_a_feed(world: PageWorld) -> None:
+    headers = {"Authorization": f"Bearer {world.token}"}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=world.tls()), headers=headers) as session:
+        for method, path, expected in (("HEAD", "live", 405), ("POST", "live", 405), ("GET", "live/x", 404)):
+            async with session.request(method, f"{world.url}/testbed/v1/{path}") as answer:
+                assert answer.status == expected
+
+
 async def test_a_run_that_grows_is_followed(world: PageWorld) -> None:
     async with reading(world) as reader:
         await reader.next()

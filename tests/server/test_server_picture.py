@@ -221,6 +221,21 @@ def test_a_look_after_very_much_has_happened_is_a_whole_one(registry: Registry) 
     assert sketch.look() == []
 
 
+def test_an_object_that_cannot_be_shown_hides_no_other(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:
+    from testbed.server import sketch as module
+
+    def odd(obj: Json, owner: Any) -> Any:
+        return {"name": obj["metadata"]["labels"]["app"]} if obj["metadata"]["name"] != "odd" else obj["nothing"]
+
+    monkeypatch.setattr(module, "pod", odd)
+    registry.create(r.PODS, pod("odd"), "default")
+    registry.create(r.PODS, pod("a"), "default")
+    assert list(Sketch(registry).whole()["pods"]) == ["default/a"]
+    assert "pods default/odd cannot be shown" in caplog.text
+
+
 def test_nothing_is_followed_any_more_once_it_is_closed(registry: Registry) -> None:
     sketch = Sketch(registry)
     sketch.close()
