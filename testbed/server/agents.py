@@ -20,6 +20,7 @@ Json = dict[str, Any]
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 ANSWER_DEADLINE_S = 5.0  # until an agent begins to answer
+KEEP_S = 30.0  # that a connection to an agent waits for the next question
 FRESH_S = 2.0  # how long a node's summary is used
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 _AGENT_DOCUMENTS = frozenset({"healthz", "metrics", "stats/summary"})
@@ -158,11 +159,12 @@ class Agents:
             self._seen = seen
 
     def _open(self) -> aiohttp.ClientSession:
+        """Connections are kept: a scrape a second of every node would else be a handshake a second."""
         if self._session is None:
             tls = ssl.create_default_context(cafile=str(self._instance.ca_certificate))
             token = self._instance.agent_token_file.read_text().strip()
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=tls, limit=0, force_close=True), trust_env=False,
+                connector=aiohttp.TCPConnector(ssl=tls, limit=0, keepalive_timeout=KEEP_S), trust_env=False,
                 headers={"Authorization": f"Bearer {token}"}, timeout=aiohttp.ClientTimeout(total=None),
             )
         return self._session
