@@ -1,9 +1,9 @@
 """What Alertmanager tells, as Events of the objects that it is about. Pure: a notification in, Events out.
 
 An alert is about the object that its labels name: the first of Pod, Deployment, StatefulSet, DaemonSet, Service and
-Node that there is, else its namespace. Each firing of an alert, and its end, is one Event, whose name follows from it:
-the same told again is counted up, whoever told it and whenever this process was started. Its moment is that of its
-first arrival.
+Node that there is, else its namespace, or that of the experiment that it names. Each firing of an alert, and its end, is
+one Event, whose name follows from it: the same told again is counted up, whoever told it and whenever this process was
+started. Its moment is that of its first arrival.
 
 Source: Alertmanager's webhook, version 4 (prometheus.io/docs/alerting/latest/configuration/#webhook_config).
 """
@@ -34,6 +34,7 @@ from testbed.client.event_body import event_body
 from testbed.errors import BadRequest, InvalidInput
 
 Json = dict[str, Any]
+Home = Callable[[str], str]  # an experiment's name; the namespace of its newest run, "" where there is none
 Find = Callable[[ResourceType, str, str], Json | None]  # kind, namespace ("" for what is cluster-wide), name
 
 VERSION = "4"
@@ -93,9 +94,9 @@ def alerts_of(payload: Any) -> tuple[Alert, ...]:
     return tuple({alert.digest: alert for alert in alerts}.values())
 
 
-def concerned(alert: Alert, find: Find) -> Iterator[Json]:
+def concerned(alert: Alert, find: Find, home_of: Home) -> Iterator[Json]:
     """Objects that it can be told of, the best first; the last is always there."""
-    namespace = alert.labels.get("namespace", "")
+    namespace = alert.labels.get("namespace") or home_of(alert.labels.get("experiment", ""))
     for label, resource in _NAMED_BY:
         place = namespace if resource.namespaced else ""
         name = alert.labels.get(label, "")

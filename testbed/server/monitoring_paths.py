@@ -14,7 +14,7 @@ from aiohttp import web
 from testbed.api.instance import Instance
 from testbed.api.log_lines import REASON
 from testbed.api.process_logs import about
-from testbed.api.resources import EVENTS, INGRESSES, NODES, ResourceType
+from testbed.api.resources import EVENTS, EXPERIMENTS, INGRESSES, NODES, ResourceType
 from testbed.errors import AlreadyExists, ApiError, NotFound
 from testbed.server.alerts import Alert, Json, alerts_of, concerned, event_of, told_again
 from testbed.server.answers import json_answer
@@ -59,7 +59,7 @@ class MonitoringPaths:
 
     def _tell(self, alert: Alert, at: datetime, arrived_ns: int) -> bool:
         """Of the best object that takes it: a namespace that is being deleted takes nothing."""
-        for obj in concerned(alert, self._find):
+        for obj in concerned(alert, self._find, self._home_of):
             event = event_of(alert, obj, at=at, monotonic_ns=arrived_ns)
             try:
                 new = self._write(event, at)
@@ -90,6 +90,15 @@ class MonitoringPaths:
                     **self._registry.get(resource, name, namespace or None).value}
         except NotFound:
             return None
+
+    def _home_of(self, experiment: str) -> str:
+        try:
+            runs = [item for item in self._registry.list(EXPERIMENTS).items
+                    if experiment and (item.value.get("status") or {}).get("experiment") == experiment]
+        except NotFound:  # no run has registered the kind yet
+            return ""
+        newest = max(runs, key=lambda item: str(item.value["status"].get("startedAt", "")), default=None)
+        return newest.namespace if newest is not None else ""
 
 
 def _nothing_below(rest: tuple[str, ...]) -> None:

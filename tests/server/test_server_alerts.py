@@ -80,6 +80,10 @@ CLUSTER = Objects(
     (STATEFUL_SETS, "shop", "store"), (SERVICES, "shop", "web"), (NODES, "", "node-1"))
 
 
+def home_of(experiment: str) -> str:
+    return {"crash": "shop"}.get(experiment, "")
+
+
 def test_a_notification_is_read_alert_by_alert() -> None:
     firing, resolved = alerts_of(NOTIFICATION)
     assert (firing.status, resolved.status) == ("firing", "resolved")
@@ -134,17 +138,20 @@ def test_an_alert_that_a_notification_holds_twice_is_one() -> None:
     ({"namespace": "shop"}, "Namespace", "shop"),
     ({"pod": "web-1"}, "Namespace", "default"),
     ({"namespace": "gone", "pod": "web-1"}, "Namespace", "default"),
-    ({"experiment": "crash"}, "Namespace", "default"),
+    ({"experiment": "crash"}, "Namespace", "shop"),
+    ({"experiment": "crash", "namespace": "default"}, "Namespace", "default"),
+    ({"experiment": "crash", "deployment": "web"}, "Deployment", "web"),
+    ({"experiment": "another"}, "Namespace", "default"),
     ({"namespace": "", "pod": "", "node": ""}, "Namespace", "default"),
 ])
 def test_an_alert_is_about_the_narrowest_object_that_there_is(labels: dict[str, str], kind: str, name: str) -> None:
-    best = next(iter(concerned(alert(**labels), CLUSTER)))
+    best = next(iter(concerned(alert(**labels), CLUSTER, home_of)))
     assert (best["kind"], best["metadata"]["name"]) == (kind, name)
 
 
 @given(st.dictionaries(st.sampled_from(["namespace", "pod", "deployment", "service", "node", "x"]), st.text()))
 def test_whatever_its_labels_are_there_is_somebody_to_tell_it_of(labels: dict[str, str]) -> None:
-    *_, last = concerned(alert(**labels), CLUSTER)
+    *_, last = concerned(alert(**labels), CLUSTER, home_of)
     assert (last["kind"], last["metadata"]["name"]) == ("Namespace", "default")
 
 

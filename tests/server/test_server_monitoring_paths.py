@@ -18,6 +18,7 @@ from support.prometheus import free_port, running
 
 from testbed.api import resources as r
 from testbed.api.process_logs import JsonLines
+from testbed.experiment.schema import EXPERIMENTS
 from testbed.machines.monitoring_config import Access, alertmanager_config, text
 
 Json = dict[str, Any]
@@ -98,6 +99,21 @@ async def test_an_alert_that_is_told_again_is_one_event_counted_up(cluster: Clus
     assert again["eventTime"] == first["eventTime"] and again["lastTimestamp"] > first["lastTimestamp"]
     await cluster.notify(firing(startsAt="2026-11-29T13:00:00Z"))
     assert sorted(item["count"] for item in cluster.events()) == [1, 2], "another firing is another event"
+
+
+async def test_a_burnt_error_budget_is_told_of_the_namespace_of_the_newest_run(cluster: Cluster) -> None:
+    registry = cluster.world.registry
+    for namespace, hour in (("shop", 12), ("default", 11)):
+        if namespace != "default":
+            registry.create(r.NAMESPACES, {"metadata": {"name": namespace}})
+        registry.create(EXPERIMENTS, {"metadata": {"name": f"crash-{hour}"}, "spec": {}}, namespace)
+        registry.patch(EXPERIMENTS, f"crash-{hour}", {"status": {
+            "phase": "Running", "experiment": "crash", "startedAt": f"2026-11-29T{hour}:00:00Z"}}, namespace,
+            subresource="status")
+    await cluster.notify(*(firing(labels={"alertname": experiment, "experiment": experiment}, annotations={})
+                           for experiment in ("crash", "hang")))
+    assert {event["message"]: event["involvedObject"]["name"] for event in cluster.events()} == {
+        "crash": "shop", "hang": "default"}
 
 
 async def test_the_log_tells_an_alert_once_with_whom_it_is_about(
