@@ -1,9 +1,9 @@
 """What Alertmanager tells, as Events of the objects that it is about. Pure: a notification in, Events out.
 
 An alert is about the object that its labels name: the first of Pod, Deployment, StatefulSet, DaemonSet, Service and
-Node that there is, else its namespace, or that of the experiment that it names. Each firing of an alert, and its end, is
-one Event, whose name follows from it: the same told again is counted up, whoever told it and whenever this process was
-started. Its moment is that of its first arrival.
+Node that there is, else its namespace, or that of the experiment that it names. Each firing of an alert is one Event,
+and so is its end. Its name follows from what it tells: the same told again is counted up, whoever told it and whenever
+this process was started. Its moment is that of its first arrival.
 
 Source: Alertmanager's webhook, version 4 (prometheus.io/docs/alerting/latest/configuration/#webhook_config).
 """
