@@ -11,7 +11,7 @@ from benchmarks.cluster import bench_cluster
 from benchmarks.rows import Row
 
 SUBJECTS = ("crash", "service", "pulse", "idle", "rolling", "reconcile", "size", "faults", "network", "cost")
-ALONE = ("truth", "load", "page")  # need no cluster
+ALONE = ("truth", "load", "page", "metrics")  # need no cluster
 
 
 def main() -> None:
