@@ -13,6 +13,7 @@ from testbed.api.resources import ResourceType
 from testbed.api.scrape import Page
 from testbed.controlplane.manager import ControlPlane
 from testbed.server import metrics_own as own
+from testbed.server.metrics_experiments import ExperimentMetrics
 from testbed.server.metrics_faults import FaultMetrics
 from testbed.server.metrics_state import StateText
 from testbed.server.registry import Registry
@@ -26,6 +27,7 @@ class Exposition:
 
     def __init__(self, registry: Registry, control_plane: ControlPlane, requests: RequestCounts) -> None:
         self._registry = registry
+        experiments = ExperimentMetrics(self._items, registry.clock, lambda: self.page.failed("experiments"))
         self.page = Page("api", {
             "build": own.build_metrics,
             "api": lambda: own.request_metrics(requests),
@@ -33,6 +35,7 @@ class Exposition:
             "controllers": lambda: own.controller_metrics(control_plane.controllers),
             "endpoints": lambda: own.endpoint_metrics(self._items),
             "faults": FaultMetrics(registry.catalog, self._items).collect,
+            "experiments": experiments.collect,
         })
         self.state = StateText(lambda resource: registry.list(resource).items, self.page.failed)
 

@@ -31,6 +31,7 @@ from testbed.experiment.result import Verdict
 from testbed.experiment.run_picture import MOST_SLICES
 from testbed.experiment.schema import EXPERIMENTS, experiment_definition
 from testbed.load.records import FRESH, Outcome, PulseData, Record
+from testbed.server.metrics_experiments import counts_of
 from testbed.simulation.loop import run_virtual
 
 Json = dict[str, Any]
@@ -416,6 +417,9 @@ async def test_load_in_the_object_is_that_of_the_report(world: RunnerWorld, tmp_
     due = sum(run.requests.due for run in result.runs)
     assert (load["target"], load["rate"], load["ok"], load["sent"]) == ("web", 100, due, due) and due > 100
     assert load["latency"]["buckets"]["+Inf"] == due
+    counted = counts_of(seen[-1])
+    assert counted["testbed_requests_total", "", ("small", "web", "ok")] == due, "and what /metrics makes of it"
+    assert counted["testbed_runs_total", "", ("small", "passed")] == 2
     grown = [status["load"][0]["sent"] for status in seen if status["load"]]
     assert grown == sorted(grown) and len(set(grown)) > 2, "it grows while the run goes on, and never falls"
 
