@@ -4,6 +4,7 @@ does not take down."""
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -16,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from simulated_world import SimulatedWorld, simulated
 
 from testbed.api.resources import PODS
+from testbed.api.scrape import FAMILIES as PAGE_FAMILIES
 from testbed.errors import EngineUnavailable
 from testbed.node.metrics import FAMILIES, AgentExposition
 from testbed.node.metrics_containers import FAMILIES as CONTAINER_FAMILIES
@@ -54,6 +56,9 @@ def test_a_container_has_cadvisors_series_with_cadvisors_labels(tmp_path: Path) 
         text, found = await scrape(exposition)
         for family in (*FAMILIES, *CONTAINER_FAMILIES):
             assert f"# TYPE {family.name} {family.type}\n" in text
+        declared = {family.name for family in (*FAMILIES, *CONTAINER_FAMILIES, *PAGE_FAMILIES)}
+        exposed = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
+        assert {name for name in exposed - declared if not name.startswith("process_")} == set()
         (record,) = (item for item in exposition._agent.view.records.values() if item.name == "app" and item.running)
         own = {"container": "app", "id": record.cgroup, "image": "sample:v1", "name": record.state.name,
                "namespace": "default", "pod": "web"}
