@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import typer
@@ -10,6 +11,7 @@ from testbed.api.labels import LAST_APPLIED
 from testbed.api.resources import EVENTS, ResourceType
 from testbed.cli import output as printing
 from testbed.cli.connection import Api, connect
+from testbed.cli.event_rows import in_order, when
 from testbed.cli.get import wanted
 
 app = typer.Typer()
@@ -119,35 +121,12 @@ def _events(api: Api, obj: dict[str, Any]) -> list[str]:
     events = api.json("GET", EVENTS.path(metadata.get("namespace")), query=query)["items"]
     if not events:
         return ["Events:            <none>"]
-    events.sort(key=lambda event: (event.get("lastTimestamp") or "", event.get("eventTime") or ""))
-    rows = [(event.get("type", ""), event.get("reason", ""), _age(event), _source(event), event.get("message", ""))
-            for event in events]
+    now = datetime.now(UTC)
+    rows = [(event.get("type", ""), event.get("reason", ""), when(event, now), _source(event), event.get("message", ""))
+            for _, event in in_order(events)]
     table = printing.columns(("TYPE", "REASON", "AGE", "FROM", "MESSAGE"), rows)
     return ["Events:"] + ["  " + line for line in table.split("\n")]
 
 
 def _source(event: dict[str, Any]) -> str:
     return str(event.get("reportingComponent") or (event.get("source") or {}).get("component", ""))
-
-
-def _age(event: dict[str, Any]) -> str:
-    from datetime import UTC, datetime
-
-    last = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp")
-    if not last:
-        return ""
-    text = short_age((datetime.now(UTC) - datetime.fromisoformat(last.replace("Z", "+00:00"))).total_seconds())
-    count = event.get("count") or 1
-    return f"{text} (x{count})" if count > 1 else text
-
-
-def short_age(age_s: float) -> str:
-    """``5s``, ``2m10s``, ``3h``, ``4d`` (kubernetes: apimachinery/pkg/util/duration HumanDuration)."""
-    value = int(age_s)
-    if value < 120:
-        return f"{max(value, 0)}s"
-    if value < 600:
-        return f"{value // 60}m{value % 60}s" if value % 60 else f"{value // 60}m"
-    if value < 3 * 3600:
-        return f"{value // 60}m"
-    return f"{value // 3600}h" if value < 48 * 3600 else f"{value // 86400}d"

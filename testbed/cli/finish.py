@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -119,8 +118,7 @@ def study_text(study: Study) -> str:
 
 def terminal_form(unknown: int = 100) -> dict[str, Any]:
     """Its width, ``unknown`` columns when it does not tell, and whether it has colours."""
-    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    return {"width": shutil.get_terminal_size((unknown, 24)).columns, "color": color}
+    return {"width": shutil.get_terminal_size((unknown, 24)).columns, "color": printing.coloured()}
 
 
 def write(path: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -31,6 +32,11 @@ def say(message: str) -> None:
 def out(text: str) -> None:
     """Data, on stdout."""
     print(text, flush=True)  # noqa: T201
+
+
+def coloured() -> bool:
+    """Whether stdout is a terminal, and colours are not switched off."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def plain(value: Any) -> str:

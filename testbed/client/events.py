@@ -71,8 +71,8 @@ class EventRecorder:
         """Tells about ``obj`` (JSON with kind, apiVersion and metadata).
 
         ``type``: Normal or Warning. ``monotonic_ns``: CLOCK_MONOTONIC of what is told (default now). ``field_path``:
-        the part that is meant, as ``spec.containers{web}``. ``whom``: more fields of the log's line
-        (``process_logs.about``): the pod that a controller made, the container that died.
+        the part that is meant, as ``spec.containers{web}``. ``whom``: who else it is about (``log_lines``), for the
+        log and as ``related``: the pod that a controller made, the container that died.
         """
         loop = asyncio.get_running_loop()
         now = self._clock.now()
@@ -80,7 +80,7 @@ class EventRecorder:
         if len(self._pending) >= MAX_PENDING:
             self._pending.popleft()
             self.dropped += 1
-        event = self._build(obj, reason, message, type, field_path, now, at_ns, annotations or {})
+        event = self._build(obj, reason, message, type, field_path, now, at_ns, annotations or {}, whom or {})
         self._pending.append(event)
         self._write_down(obj, event, loop.time(), whom or {})
         if self._task is None or self._task.done():
@@ -100,11 +100,11 @@ class EventRecorder:
 
     def _build(
         self, obj: Mapping[str, Any], reason: str, message: str, kind: str, field_path: str, now: datetime, at_ns: int,
-        annotations: Mapping[str, str],
+        annotations: Mapping[str, str], whom: Mapping[str, str],
     ) -> _Pending:
         body = event_body(obj, kind, reason, message, name=f"{obj['metadata']['name']}.{at_ns:x}",
                           component=self._component, host=self._host, at=now, monotonic_ns=at_ns,
-                          field_path=field_path, annotations=annotations)
+                          field_path=field_path, annotations=annotations, whom=whom)
         involved, namespace = body["involvedObject"], body["metadata"]["namespace"]
         key = (involved.get("uid", ""), involved["name"], namespace, involved["kind"], field_path, reason, message,
                kind)
