@@ -1,4 +1,4 @@
-"""Each alert is found on a dashboard: a panel that shows what it is about names it, and where it is written what to do."""
+"""Each alert is found on a dashboard: a panel that shows what it is about names it, and where it says what to do."""
 
 from __future__ import annotations
 

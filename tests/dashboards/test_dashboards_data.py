@@ -1,0 +1,145 @@
+"""Every query of every dashboard has something to show: asked of a real Prometheus that has a simulated cluster's
+metrics. What only a real cluster has is left to ``tests/e2e/test_monitor_check.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from recorded_world import Recorder
+from support.board_answers import Span, unanswered
+from support.boards import Json, every_board
+from support.prometheus import Prometheus, free_port, running
+
+from faults.kinds import NODE_CHAOS, POD_CHAOS
+from testbed.api.meta import format_time
+from testbed.api.resources import (
+    AUTOSCALERS,
+    CUSTOM_RESOURCE_DEFINITIONS,
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    DISRUPTION_BUDGETS,
+    SECRETS,
+    SERVICES,
+    STATEFUL_SETS,
+    ResourceType,
+)
+from testbed.experiment.published_status import Heading, Place, Told, finished
+from testbed.experiment.published_status import running as running_status
+from testbed.experiment.result import ObjectiveResult
+from testbed.experiment.schema import EXPERIMENTS, experiment_definition
+from testbed.simulation.loop import VirtualLoop, run_virtual
+from testbed.simulation.workloads import deployment, flaky, service
+from testbed.simulation.world import World, open_world
+
+# Alerts are Prometheus' own, HAProxy and the gateway are containers of a real cluster.
+ELSEWHERE = re.compile(r"\b(ALERTS|haproxy_\w+|testbed_gateway_\w+|kubeproxy_\w+)\b")
+RUN = "crash-1"
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Prometheus, Span]]:
+    """A minute or so in which much happens."""
+    directory = tmp_path_factory.mktemp("recorded")
+    recorder = run_virtual(story)
+    span = recorder.write(directory)
+    (directory / "prometheus.yml").write_text("{}")
+    with running("prometheus", directory, free_port(), f"--config.file={directory}/prometheus.yml",
+                 f"--storage.tsdb.path={directory}/data") as address:
+        yield Prometheus(address), span
+
+
+@every_board
+def test_every_query_has_something_to_show(board: Json, recorded: tuple[Prometheus, Span]) -> None:
+    found = [line for line in unanswered(*recorded, board) if not ELSEWHERE.search(line)]
+    assert not found, "\n".join(found)
+
+
+# --- the story
+
+
+async def story(loop: VirtualLoop) -> Recorder:
+    """A container dies, a node loses its power, a new version is shipped; something crashes all the time."""
+    async with open_world(loop, seed=1) as world:
+        await populate(world)
+        await world.until_settled()
+        recorder = Recorder(world)
+        looking = asyncio.create_task(recorder.run())
+        await experiment(world, "steady", 0)
+        await asyncio.sleep(3)
+        await break_(world, POD_CHAOS, "kill", action="container-kill", containerNames=["web"], mode="one",
+                     selector={"labelSelectors": {"app": "web"}})
+        await experiment(world, "inject", 3)
+        await asyncio.sleep(3)
+        await experiment(world, "observe", 6)
+        await break_(world, NODE_CHAOS, "power", action="kill", mode="one", duration="6s", selector={"nodes": ["n2"]})
+        await asyncio.sleep(8)
+        await experiment(world, "converge", 14)
+        await world.patch(DEPLOYMENTS, "web", {"spec": {"template": {"metadata": {"labels": {"version": "v2"}}}}})
+        await asyncio.sleep(15)
+        await experiment(world, "", 29)
+        await asyncio.sleep(2)
+        looking.cancel()
+        await recorder.close()
+        return recorder
+
+
+async def populate(world: World) -> None:
+    await world.create(SECRETS, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "vault"},
+                                 "stringData": {"word": "x"}})
+    await world.create(SERVICES, service("web"))
+    web = deployment("web", 4)
+    web["spec"]["template"]["spec"]["containers"][0]["resources"] = {
+        "requests": {"cpu": "50m", "memory": "48Mi"}, "limits": {"memory": "128Mi"}}
+    await world.create(DEPLOYMENTS, web)
+    await world.create(DEPLOYMENTS, flaky())
+    for resource, name, spec in (
+        (STATEFUL_SETS, "db", {"serviceName": "db", "replicas": 1}), (DAEMON_SETS, "log", {}),
+    ):
+        container = {"name": name, "image": "sample:v1", "ports": [{"containerPort": 8080}]}
+        template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}}
+        await put(world, resource, name, {"selector": {"matchLabels": {"app": name}}, "template": template, **spec})
+    await put(world, AUTOSCALERS, "web", {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}, "minReplicas": 4,
+        "maxReplicas": 6, "metrics": [{"type": "Resource", "resource": {
+            "name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]})
+    await put(world, DISRUPTION_BUDGETS, "web", {"minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}})
+    await world.create(CUSTOM_RESOURCE_DEFINITIONS, experiment_definition(), None)
+    await put(world, EXPERIMENTS, RUN, {"workload": ["web.yaml"], "method": []})
+
+
+async def put(world: World, resource: ResourceType, name: str, spec: Json, **meta: Any) -> None:
+    await world.create(resource, {"apiVersion": resource.api_version, "kind": resource.kind,
+                                  "metadata": {"name": name, **meta}, "spec": spec})
+
+
+async def break_(world: World, resource: ResourceType, name: str, **spec: Any) -> None:
+    await put(world, resource, name, spec, annotations={"testbed.io/max-nodes": "2"})
+
+
+async def experiment(world: World, phase: str, second: int) -> None:
+    """As the runner tells it: ``phase`` of its only run, "" when it is over."""
+    now = world.clock.now()
+    status = running_status(
+        Heading("crash", "testbed", RUN, now), Place(1, 1, phase or "converge", "crash"), at=now,
+        load=[load(second)], told=Told(), fresh=[disruption(world)], verdicts={"passed": 1},
+        objectives=[ObjectiveResult(text="crash.repair.median < 4s", met=True, measured=1.3, unit="s")])
+    if not phase:
+        status = finished(status, verdict="passed", reason="", exit_code=0, at=now)
+    await world.client.patch(EXPERIMENTS, RUN, {"status": status}, "default", subresource="status")
+
+
+def load(second: int) -> Json:
+    return {"target": "pulse", "rate": 100, "sent": 102 * second, "ok": 100 * second, "failed": second,
+            "late": second, "unsent": second // 3, "recent": [], "latency": {
+                "buckets": {"0.005": 60 * second, "0.05": 90 * second, "+Inf": 101 * second}, "sum_s": 0.4 * second}}
+
+
+def disruption(world: World) -> Json:
+    return {"run": 1, "step": "crash", "fault": "PodChaos/container-kill", "target": "default/web-1/web", "targets": 1,
+            "injectedAt": format_time(world.clock.now(), micro=True), "restored": True, "outage_s": 0.2, "failed": 3,
+            "marks": {"detected": 0.1, "isolated": 0.2, "ready": 1.1, "restored": 1.3}, "counted": True}
