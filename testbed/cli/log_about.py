@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from testbed.api.log_lines import CONTAINER_ID, FAULT, NODE, OBJECT, OWNER, POD, POD_UID, REASON, LogLine
 
-_LOST = frozenset({"Killing", "Evicted", "TaintManagerEviction", "NodeNotReady", "Preempted", "SuccessfulDelete"})
+_LOST = frozenset({"Killing", "Evicted", "TaintManagerEviction", "NodeNotReady", "Preempted", "SuccessfulDelete",
+                   "EndpointTerminating", "EndpointGone"})
 _MADE = "SuccessfulCreate"
 _SHORTEST_ID = 6  # characters of a uid or a container's id that stand for all of it
 _KINDS = {"pod": POD, "pods": POD, "po": POD, "node": NODE, "nodes": NODE, "no": NODE, "fault": FAULT}

@@ -136,9 +136,10 @@ def _write_down(key: str, existing: list[Json], plan: SlicePlan) -> None:
     replaced = {*plan.delete, *(item["metadata"]["name"] for item in plan.update)}
     now = [*(item for item in existing if item["metadata"]["name"] not in replaced), *plan.update, *plan.create]
     for member in turned(members(existing).values(), members(now).values()):
-        said = "is" if member.state == READY else "is no more"
-        log.info("%s %s a ready endpoint of Service %s (%s)", member.pod, said, key, member.state,
-                 extra=about(pod=member.pod, pod_uid=member.uid, node=member.node))
+        said = "a ready endpoint" if member.state == READY else f"no ready endpoint any more ({member.state})"
+        log.info("%s is %s of Service %s", member.pod, said, key,
+                 extra=about(pod=member.pod, pod_uid=member.uid, node=member.node,
+                             reason=f"Endpoint{member.state.capitalize()}"))
 
 
 def _managed_by_us(json: Json) -> bool:
