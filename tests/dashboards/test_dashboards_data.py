@@ -5,14 +5,16 @@ metrics. What only a real cluster has is left to ``tests/e2e/test_monitor_check.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 import pytest
 from recorded_world import Recorder
-from support.board_answers import Span, unanswered
-from support.boards import Json, every_board
+from support.board_answers import Span, answer, unanswered
+from support.boards import FILES, Json, every_board, panels
 from support.prometheus import Prometheus, free_port, running
 
 from faults.kinds import NODE_CHAOS, POD_CHAOS
@@ -57,6 +59,57 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Prometh
 def test_every_query_has_something_to_show(board: Json, recorded: tuple[Prometheus, Span]) -> None:
     found = [line for line in unanswered(*recorded, board) if not ELSEWHERE.search(line)]
     assert not found, "\n".join(found)
+
+
+# --- and it is what happened
+
+
+def shown(recorded: tuple[Prometheus, Span], board: str, title: str) -> dict[str, list[int]]:
+    """What a panel shows: each series by its labels' values, and its values one after the other, each run of equal
+    ones once."""
+    (file,) = [file for file in FILES if file.stem == board]
+    (panel,) = [panel for panel in panels(json.loads(file.read_text())) if panel["title"] == title]
+    return {" ".join(series.labels.values()): [int(value) for value, _ in groupby(value for _, value in series.samples)]
+            for target in panel["targets"] for series in answer(recorded[0], target, recorded[1])}
+
+
+def test_a_run_goes_through_its_phases_and_is_over(recorded: tuple[Prometheus, Span]) -> None:
+    steady, inject, observe, converge, over = 1, 2, 3, 5, 0
+    assert shown(recorded, "experiment", "Phases") == {"crash": [steady, inject, observe, converge, over]}
+    assert list(shown(recorded, "overview", "Experiments running").values()) == [[1, 0]]
+
+
+def test_each_fault_is_a_window_and_is_counted_once(recorded: tuple[Prometheus, Span]) -> None:
+    windows = shown(recorded, "experiment", "Fault windows")
+    assert windows.pop("NodeChaos/kill n2")[-2:] == [1, 0]
+    ((crash, values),) = windows.items()
+    assert crash.startswith("PodChaos/container-kill default/web-") and 1 in values
+    assert list(shown(recorded, "experiment", "Injections").values()) == [[2]]
+
+
+def test_a_node_without_power_is_unknown_and_not_scraped(recorded: tuple[Prometheus, Span]) -> None:
+    ready, unknown = 1, 2
+    assert shown(recorded, "nodes", "Condition of nodes") == {
+        "n1": [ready], "n2": [ready, unknown, ready], "n3": [ready]}
+    assert shown(recorded, "internals", "Scraped") == {
+        "api": [1], "n1 agent": [1], "n2 agent": [1, 0, 1], "n3 agent": [1]}
+
+
+def test_a_rollout_is_seen_to_begin_and_to_end(recorded: tuple[Prometheus, Span]) -> None:
+    settled, rolling_out = 0, 1
+    found = shown(recorded, "rollouts", "Rollouts")
+    assert found["web default"] == [settled, rolling_out, settled]
+    versions = shown(recorded, "rollouts", "Replicas by ReplicaSet")
+    assert len([name for name in versions if "web-" in name]) == 2
+
+
+def test_what_crashes_for_ever_is_never_well(recorded: tuple[Prometheus, Span]) -> None:
+    none_ready, some_ready, all_ready = 0, 1, 2
+    found = shown(recorded, "overview", "Health of workloads")
+    assert none_ready in found["default Deployment/flaky"]
+    assert {some_ready, all_ready} <= set(found["default Deployment/web"]) and found["default Deployment/web"][-1] == 2
+    assert found["default StatefulSet/db"][-1] == all_ready
+    assert "CrashLoopBackOff" in shown(recorded, "overview", "Waiting containers")
 
 
 # --- the story
