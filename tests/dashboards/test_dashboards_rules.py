@@ -1,5 +1,5 @@
 """Recording and alerting rules, judged by Prometheus' own tool: each alert has a case that fires and one that does not,
-says what it is about, and leads to what is to be done."""
+says what it is about, and leads to what is to be done. They ask for nothing that nobody exposes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 from support.boards import FOLDER, ROOT, Json, needs_promtool, promtool
+from support.exposed import is_exposed
 
 from testbed.machines.monitoring_config import INHIBITED
 from testbed.resources import rule_files
@@ -36,6 +37,7 @@ def rules() -> Iterator[Json]:
 
 
 ALERTS = {rule["alert"]: rule for rule in rules() if "alert" in rule}
+RECORDED = {rule["record"] for rule in rules() if "record" in rule}
 every_alert = pytest.mark.parametrize("name", ALERTS)
 
 
@@ -45,6 +47,13 @@ def cases() -> Iterator[tuple[str, bool]]:
         for test in loaded(file)["tests"]:
             for case in test.get("alert_rule_test", ()):
                 yield case["alertname"], bool(case["exp_alerts"])
+
+
+def names(expression: str) -> set[str]:
+    """Of the series that it asks for."""
+    text = re.sub(r"\{[^}]*\}|\"[^\"]*\"|\[\w+\]", "", expression)
+    text = re.sub(r"\b(by|on|group_left)\s*\([^)]*\)", "", text)
+    return set(re.findall(r"\b[a-z_:][\w:]*_[\w:]*\b(?!\s*\()", text)) | set(re.findall(r"\bup\b", text))
 
 
 @needs_promtool
@@ -108,6 +117,13 @@ def test_only_our_own_job_is_judged() -> None:
     for rule in rules():
         for name, matchers in re.findall(r"\b(kube_\w+|container_\w+|up)\b(\{[^}]*\})?", rule["expr"]):
             assert 'job="testbed"' in matchers or 'part' in matchers, f"{name}{matchers}"
+
+
+def test_every_metric_is_exposed_by_the_control_plane_or_an_agent_and_every_record_made() -> None:
+    asked = {name for rule in rules() for name in names(rule["expr"])}
+    assert {"kube_deployment_spec_replicas", "testbed_requests_total", "up"} <= asked
+    assert {name for name in asked if ":" in name} <= RECORDED
+    assert not {name for name in asked - {"up"} if ":" not in name and name not in LABELS and not is_exposed(name)}
 
 
 def test_what_keeps_other_alerts_quiet_is_an_alert() -> None:

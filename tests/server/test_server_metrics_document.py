@@ -6,8 +6,8 @@ import random
 import re
 from collections import Counter
 
-from metrics_document import PAGE, every_family, written
 from server_world import make_registry
+from support.metrics_document import PAGE, every_family, written
 
 from testbed.client.inprocess import InProcessClient
 from testbed.controlplane.manager import ControlPlane
@@ -18,7 +18,7 @@ from testbed.server.request_counts import RequestCounts
 
 def test_the_tables_are_what_is_declared() -> None:
     page = PAGE.read_text()
-    assert written(page) == page, "PYTHONPATH=tests/server python tests/server/metrics_document.py writes them"
+    assert written(page) == page, "python tests/support/metrics_document.py writes them"
 
 
 def test_every_family_is_listed_once() -> None:

@@ -1,5 +1,5 @@
-"""Writes the tables of ``docs/metrics.md`` from what is declared: ``PYTHONPATH=tests/server python tests/server/
-metrics_document.py``. A family that is not declared in a ``FAMILIES`` of its module is found by the tests."""
+"""Every family of metrics that our processes declare, and the tables of ``docs/metrics.md`` that are written from it:
+``python tests/support/metrics_document.py``. One that is in no ``FAMILIES`` of its module is found by the tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from testbed.node import metrics_containers
 from testbed.server.metrics_state import KINDS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
-BEGIN, END = "<!-- written by tests/server/metrics_document.py -->\n", "<!-- to here -->\n"
+BEGIN, END = "<!-- written by tests/support/metrics_document.py -->\n", "<!-- to here -->\n"
 HEAD = "| name | type | labels | meaning |\n| --- | --- | --- | --- |\n"
 
 
