@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,15 +13,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from support.prometheus import free_port, running
 
 from testbed.api.autoscaling_v2 import Autoscaler
 from testbed.controlplane.usage import QueryFailed
 from testbed.core import promql
 from testbed.server import prometheus
 
-ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = shutil.which("prometheus") or next(
-    (str(path) for path in [ROOT / ".tools/bin/prometheus"] if path.exists()), "")
 PAGE = """# TYPE load gauge
 load{pod="web-1",namespace="ns"} 3
 load{pod="web-2",namespace="ns"} 4.5
@@ -109,40 +105,28 @@ def test_an_address_where_nobody_is(address: str, told: str) -> None:
 # --- a real one
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 @pytest.fixture
 def real(tmp_path: Path) -> Iterator[str]:
     """The address of a Prometheus that reads a page of ours every 200 ms."""
-    if not PROGRAM:
-        pytest.skip("prometheus is not here: make tools")
-    port, pages = _free_port(), tmp_path / "pages"
-    pages.mkdir()
     (tmp_path / "prometheus.yml").write_text(json.dumps({
         "global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"},
         "scrape_configs": [{"job_name": "page", "honor_labels": True, "metrics_path": "/page",
                             "static_configs": [{"targets": ["127.0.0.1:PAGE"]}]}]}).replace(
-                                "PAGE", str(_page_port := _free_port())))
+                                "PAGE", str(page_port := free_port())))
     page = subprocess.Popen(  # a counter that grows by 10 a second
         ["python3", "-c", f"import http.server, time\nstart = time.time()\n"
          f"class H(http.server.BaseHTTPRequestHandler):\n"
          f"    def do_GET(self):\n        self.send_response(200); self.end_headers()\n"
          f"        self.wfile.write(({PAGE!r} % ((time.time() - start) * 10)).encode())\n"
          f"    def log_message(self, *a): pass\n"
-         f"http.server.HTTPServer(('127.0.0.1', {_page_port}), H).serve_forever()"], stderr=subprocess.DEVNULL)
-    process = subprocess.Popen(
-        [PROGRAM, f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data",
-         f"--web.listen-address=127.0.0.1:{port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+         f"http.server.HTTPServer(('127.0.0.1', {page_port}), H).serve_forever()"], stderr=subprocess.DEVNULL)
     try:
-        yield f"http://127.0.0.1:{port}"
+        with running("prometheus", tmp_path, free_port(), f"--config.file={tmp_path}/prometheus.yml",
+                     f"--storage.tsdb.path={tmp_path}/data") as address:
+            yield f"http://{address}"
     finally:
-        for child in (process, page):
-            child.terminate()
-            child.wait(20)
+        page.terminate()
+        page.wait(20)
 
 
 def _eventually(address: str, query: str) -> Any:
