@@ -1,4 +1,5 @@
-"""The kind ``Experiment`` (``testbed.io/v1alpha1``): its fields, strict, and nothing else.
+"""The kind ``Experiment`` (``testbed.io/v1alpha1``): its fields, strict, and nothing else. Those of the load are in
+``kind_load.py``, those of the steady state in ``kind_steady.py``.
 
 ``loading.py`` reads it from files and collects all mistakes; ``runner.py`` carries it out.
 """
@@ -12,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from faults.blast_radius import LIMIT, MAX_NODES, MAX_PODS, what_is_wrong
 from testbed.experiment.durations import Duration, Ratio, Span
 from testbed.experiment.kind_load import LoadSpec
+from testbed.experiment.kind_steady import Condition
 from testbed.experiment.kind_strict import NAME_PATTERN, Aim, Strict
 
 API_VERSION = "testbed.io/v1alpha1"
@@ -34,93 +36,6 @@ class ClusterSpec(Strict):
     node_kind: Literal["slice", "engine"] = Field(
         default="slice", description="engine: each node has a container engine of its own (docs/engine-nodes.md).")
     zones: int = Field(default=0, ge=0, le=50, description="Over how many zones the nodes are spread; 0: none.")
-
-
-# --- steady state
-
-
-class HttpCondition(Aim):
-    port: int | None = Field(default=None, ge=1, le=65535)
-    path: str = Field(default="/", pattern=r"^/")
-    status: int = Field(default=200, ge=100, le=599)
-    body: str = Field(default="", description="Text that the answer must contain.")
-    timeout: Duration = 1.0
-
-
-class TcpCondition(Strict):
-    service: str
-    port: int | None = Field(default=None, ge=1, le=65535)
-    timeout: Duration = 1.0
-
-
-class ReadyCondition(Strict):
-    """All desired pods are ready, and the rollout is complete."""
-
-    deployment: str
-
-
-class PromqlCondition(Strict):
-    url: str = Field(default="http://127.0.0.1:9090", pattern=r"^https?://")
-    query: str
-    expect: str = Field(default="> 0", pattern=r"^\s*(<=|>=|==|!=|<|>)\s*-?[0-9.eE+-]+\s*$")
-    timeout: Duration = 5.0
-
-
-class JsonCondition(Aim):
-    """A value inside a JSON answer: ``at`` is a dotted path, e.g. ``status.items[0].name``."""
-
-    port: int | None = Field(default=None, ge=1, le=65535)
-    path: str = Field(default="/", pattern=r"^/")
-    at: str
-    equals: Any
-    timeout: Duration = 1.0
-
-
-class LogCondition(Strict):
-    """The last lines of every pod of a Deployment contain, or must not contain, a text."""
-
-    deployment: str
-    contains: str = ""
-    absent: str = ""
-    lines: int = Field(default=50, ge=1, le=10_000)
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if bool(self.contains) == bool(self.absent):
-            raise ValueError("needs exactly one of contains, absent")
-        return self
-
-
-class ProbeCondition(Strict):
-    """Any installed probe kind (entry points ``testbed.probes``), asked of every pod of a Deployment."""
-
-    kind: str
-    deployment: str
-    port: int | str
-    action: dict[str, Any] = Field(default_factory=dict, description="The probe's own fields, as in a manifest.")
-    timeout: Duration = 1.0
-
-
-class Condition(Strict):
-    """One of the kinds. It must hold ``consecutive`` times before and, within ``within``, again at the end."""
-
-    http: HttpCondition | None = None
-    tcp: TcpCondition | None = None
-    ready: ReadyCondition | None = None
-    promql: PromqlCondition | None = None
-    json_: JsonCondition | None = Field(default=None, alias="json")
-    log: LogCondition | None = None
-    probe: ProbeCondition | None = None
-    within: Duration = Field(default=60.0, description="How long it may take to hold.")
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        self.one_of(("http", "tcp", "ready", "promql", "json_", "log", "probe"))
-        return self
-
-    @property
-    def kind(self) -> str:
-        return self.one_of(("http", "tcp", "ready", "promql", "json_", "log", "probe")).rstrip("_")
 
 
 # --- method

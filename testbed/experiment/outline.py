@@ -11,14 +11,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from testbed.experiment.kind import (
-    Condition,
-    Experiment,
-    ExperimentMetadata,
-    ExperimentSpec,
-    Step,
-)
+from testbed.experiment.kind import Experiment, ExperimentMetadata, ExperimentSpec, Step
 from testbed.experiment.kind_load import LoadSpec, LocustSpec, PulseSpec
+from testbed.experiment.kind_steady import Condition
 
 Part = TypeVar("Part", bound=BaseModel)
 MANY_RUNS = 1000  # supports every quantile, where the number of runs is itself a mistake

@@ -19,7 +19,7 @@ from testbed.experiment.engine_witness import witness_of
 from testbed.experiment.evidence import Observer
 from testbed.experiment.interrupts import Interrupted, Interrupts
 from testbed.experiment.journal import Journal
-from testbed.experiment.kind import Condition
+from testbed.experiment.kind_steady import Condition
 from testbed.experiment.loading import LoadedExperiment
 from testbed.experiment.loads import RunLoad
 from testbed.experiment.method import Method

@@ -15,7 +15,7 @@ from typing import Any
 from testbed.api.meta import LabelSelector
 from testbed.api.resources import DEPLOYMENTS, PODS
 from testbed.errors import ApiError, NotFound
-from testbed.experiment.kind import (
+from testbed.experiment.kind_steady import (
     Condition,
     HttpCondition,
     JsonCondition,

@@ -21,7 +21,7 @@ from testbed.experiment.applying import Created, apply, deployments_in, remove
 from testbed.experiment.durations import parse_duration
 from testbed.experiment.held import HeldRun, fault_step
 from testbed.experiment.inject import named_fault
-from testbed.experiment.kind import Condition
+from testbed.experiment.kind_steady import Condition
 from testbed.experiment.platforms.protocol import Platform
 from testbed.experiment.result import EXIT_CODES, Requests, Result, Verdict
 from testbed.experiment.runner import new_run_id

@@ -13,7 +13,7 @@ from runner_world import FakePlatform, RunnerWorld, write_experiment
 
 from testbed.api.resources import PODS
 from testbed.experiment.applying import apply
-from testbed.experiment.kind import Condition
+from testbed.experiment.kind_steady import Condition
 from testbed.experiment.steady_state import SteadyState, pick, say
 
 BODIES = {
