@@ -21,10 +21,11 @@ from testbed.experiment.documents import Document
 from testbed.experiment.embedded import check_fault, fault_kinds, fault_resource
 from testbed.experiment.engine_witness import witness_of
 from testbed.experiment.evidence import Observer
+from testbed.experiment.field_mistakes import pydantic_mistakes
 from testbed.experiment.interrupts import Interrupts
 from testbed.experiment.journal import Journal
 from testbed.experiment.kind import API_VERSION, KIND, Experiment, Step
-from testbed.experiment.loading import LoadedExperiment, pydantic_mistakes
+from testbed.experiment.loading import LoadedExperiment
 from testbed.experiment.method import Method
 from testbed.experiment.observations import key_of
 from testbed.experiment.phases import RepetitionRunner

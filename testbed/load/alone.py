@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from testbed.errors import InvalidInput, Mistake
 from testbed.experiment.documents import Document
 from testbed.experiment.embedded import check_fault
+from testbed.experiment.field_mistakes import pydantic_mistakes
 from testbed.experiment.kind import API_VERSION, KIND, Experiment
-from testbed.experiment.loading import LoadedExperiment, pydantic_mistakes
+from testbed.experiment.loading import LoadedExperiment
 from testbed.experiment.objectives_asked import objectives_of
 from testbed.load.locustfiles import examine_locustfile
 from testbed.load.profile import parse_stage
