@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from benchmarks.reconcile import open_registry
 from benchmarks.rows import Row, spread
 from testbed.api import labels
 from testbed.api.clock import SystemClock
@@ -28,11 +29,9 @@ from testbed.node.metrics_containers import ContainerText
 from testbed.node.usage import NodeUsage, Traffic, Usage
 from testbed.runtime.cgroup_usage import read_interfaces, read_usage
 from testbed.runtime.protocol import ContainerState, GroupUsage, Limits
-from testbed.server.bootstrap import ensure_system_objects
 from testbed.server.metrics import Exposition
 from testbed.server.registry import Registry
 from testbed.server.request_counts import RequestCounts
-from testbed.store import Store
 
 Json = dict[str, Any]
 PODS_WANTED, FEW, SCRAPES = 200, 10, 15
@@ -48,12 +47,7 @@ def measure_alone() -> Iterator[Row]:
 
 
 async def _control_plane(folder: Path) -> list[Row]:
-    store = Store(folder / "store.sqlite")
-    registry = Registry(
-        store, clock=SystemClock(), random=Random(1), profile=KUBERNETES, service_range="10.96.0.0/16",
-        node_ports=tuple(range(30000, 30016)),
-    )
-    ensure_system_objects(registry, "10.96.0.1")
+    registry = open_registry(folder)
     plane = ControlPlane(InProcessClient(registry), profile=KUBERNETES, clock=SystemClock(), random=Random(2))
     exposed = Exposition(registry, plane, RequestCounts())
     for number in range(PODS_WANTED):
@@ -64,7 +58,7 @@ async def _control_plane(folder: Path) -> list[Row]:
         size = len(exposed()[0])
     finally:
         await exposed.close()
-        store.close()
+        registry.store.close()
     return [_row(f"a scrape of {PODS_WANTED} pods, all of which have changed", every),
             _row(f"the same, {FEW} of which have changed", few, f"; {size / 1e6:.1f} MB")]
 

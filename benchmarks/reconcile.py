@@ -34,13 +34,18 @@ def measure(cluster: BenchCluster) -> list[Row]:
         return asyncio.run(_measure(Path(folder)))
 
 
-async def _measure(folder: Path) -> list[Row]:
-    store = Store(folder / "store.sqlite")
+def open_registry(folder: Path) -> Registry:
+    """One in this process, over a database in ``folder``."""
     registry = Registry(
-        store, clock=SystemClock(), random=Random(1), profile=KUBERNETES, service_range="10.96.0.0/16",
-        node_ports=tuple(range(30000, 30016)),
+        Store(folder / "store.sqlite"), clock=SystemClock(), random=Random(1), profile=KUBERNETES,
+        service_range="10.96.0.0/16", node_ports=tuple(range(30000, 30016)),
     )
     ensure_system_objects(registry, "10.96.0.1")
+    return registry
+
+
+async def _measure(folder: Path) -> list[Row]:
+    registry = open_registry(folder)
     client = InProcessClient(registry)
     plane = ControlPlane(client, profile=KUBERNETES, clock=SystemClock(), random=Random(2))
     running = asyncio.get_running_loop().create_task(plane.run())
@@ -62,7 +67,7 @@ async def _measure(folder: Path) -> list[Row]:
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        store.close()
+        registry.store.close()
     return [
         _row(f"one look at a Deployment of {REPLICAS} pods, at rest", at_rest),
         _row("the same, after a pod has changed", changed),
