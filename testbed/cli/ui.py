@@ -1,8 +1,8 @@
 """``testbed ui``: opens the live page in a browser, or says how to get there.
 
 The page is on the control plane's own address. Its certificate is the cluster's own, so a browser asks once whether to
-trust it; the fingerprint to compare is told. Plain HTTP would not ask, but browsers send the cookies of one server of
-this machine to all others of its address, whatever their port, and only ``Secure`` keeps ours from those.
+trust it; the fingerprint to compare is told. Plain HTTP would not ask, but a control plane is killed on purpose here,
+and whoever takes its port meanwhile would be handed the session.
 """
 
 from __future__ import annotations

@@ -82,9 +82,10 @@ async def run(instance: Instance) -> None:
                               instance.gateway_address)
     sessions = PageSessions(_token(instance), f"testbed-page-{instance.id}", SystemClock(), secrets.token_bytes)
     live = Live(registry, lambda: cluster(instance, registry.clock.now()))
-    gatekeeper = Gatekeeper(_token(instance), [instance.kubernetes_service_address], has_session=sessions.has_session)
+    gatekeeper = Gatekeeper(_token(instance), [instance.kubernetes_service_address], sessions=sessions)
     gateway = GatewayPaths(instance.gateway_directory / "control.sock").routes if instance.routed else {}
-    own = OwnPaths(sessions, live, MonitoringPaths(registry, instance).routes, RunPaths(instance.runs).routes, gateway)
+    own = OwnPaths(sessions, live, MonitoringPaths(registry, instance).routes,
+                   RunPaths(instance.runs, sessions).routes, gateway)
     requests = RequestCounts()
     metrics = Exposition(registry, control, requests)
     face = Face(registry, gatekeeper, agents=agents, address=f"127.0.0.1:{instance.api_port}", metrics=metrics, own=own,

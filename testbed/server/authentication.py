@@ -8,10 +8,11 @@ a cookie alone does nothing: what it asks for must come from the page itself.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from testbed.errors import Forbidden, Unauthorized
-from testbed.server.sessions import PAGE, PAGE_HEADER, session_may
+from testbed.server.page_sessions import PageSessions
+from testbed.server.sessions import FILES, PAGE, PAGE_HEADER, session_may
 
 HEALTH_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
 ENTER = f"{PAGE}enter"  # judges its one-time token itself
@@ -21,17 +22,15 @@ _OWN_SITES = (None, "none", "same-origin")  # Sec-Fetch-Site: servers on other p
 
 
 class Gatekeeper:
-    """``addresses``: more hosts this API is known by (the ``kubernetes`` Service's address). ``has_session``: whether
-    a Cookie header opens the page; without it nothing but the token does."""
+    """``addresses``: more hosts this API is known by (the ``kubernetes`` Service's address). ``sessions``: of the live
+    page; None where there is none."""
 
-    def __init__(
-        self, token: str, addresses: Iterable[str] = (), *, has_session: Callable[[str], bool] = lambda cookies: False,
-    ) -> None:
+    def __init__(self, token: str, addresses: Iterable[str] = (), *, sessions: PageSessions | None = None) -> None:
         if len(token) < 16:
             raise ValueError("a token has at least 16 characters")
         self._token = token.encode()
         self._hosts = frozenset((*_OWN_NAMES, *addresses))
-        self._has_session = has_session
+        self._sessions = sessions
 
     def check(self, method: str, path: str, headers: Mapping[str, str]) -> None:
         """Raises: Forbidden (host, origin, what a page may not do), Unauthorized (neither token nor session)."""
@@ -43,10 +42,11 @@ class Gatekeeper:
             raise Forbidden("requests from other origins are refused")
         if path in HEALTH_PATHS or path == ENTER:
             return
-        if "Authorization" in headers or not self._has_session(headers.get("Cookie", "")):
+        session = self._sessions.find(headers.get("Cookie", "")) if self._sessions is not None else None
+        if "Authorization" in headers or self._sessions is None or session is None:
             self._check_token(headers.get("Authorization", ""))
         else:
-            _check_session(method, path, headers)
+            _check_session(self._sessions, session, method, path, headers)
 
     def _check_token(self, authorization: str) -> None:
         scheme, _, given = authorization.partition(" ")
@@ -54,12 +54,22 @@ class Gatekeeper:
             raise Unauthorized("Unauthorized")
 
 
-def _check_session(method: str, path: str, headers: Mapping[str, str]) -> None:
+def _check_session(
+    sessions: PageSessions, session: str, method: str, path: str, headers: Mapping[str, str],
+) -> None:
     if headers.get("Sec-Fetch-Site") not in _OWN_SITES:
         raise Unauthorized("Unauthorized")  # as if the browser had not sent the cookie
     if not session_may(method, path):
         raise Forbidden("the live page may look, kill a pod and cut a node's power, nothing else")
-    if method == "POST" and (headers.get(PAGE_HEADER) != "1" or headers.get("Origin") is None):
+    if path.startswith(PAGE):  # its code, which tells nothing
+        return
+    if path.startswith(FILES):
+        given, wanted = path.removeprefix(FILES).partition("/")[0], sessions.files_key(session)
+    else:
+        given, wanted = headers.get(PAGE_HEADER, ""), sessions.page_key(session)
+    if not hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode()):
+        raise Unauthorized("Unauthorized")
+    if method == "POST" and headers.get("Origin") is None:
         raise Forbidden("only the live page itself may ask for that")
 
 

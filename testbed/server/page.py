@@ -6,8 +6,10 @@ for. No inline script or style is needed, so none is allowed.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
+from hashlib import sha256
 from html import escape
 from pathlib import Path
 
@@ -29,6 +31,17 @@ _AGAIN = '<meta http-equiv="refresh" content="0">'
 _WORDS = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>testbed</title>
 {again}</head><body><p>{words}</p></body></html>
+"""
+# The one script that is not a file: a second request might not arrive (Chromium drops requests whenever an address of
+# the machine changes), and the token is spent.
+_KEEP_KEY = ('localStorage.setItem("testbed-key", document.querySelector("meta[name=key]").content); '
+             f'location.replace("{PAGE}")')
+_ENTERED_POLICY = ("default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+                   f"script-src 'sha256-{b64encode(sha256(_KEEP_KEY.encode()).digest()).decode()}'")
+_ENTERED = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>testbed</title><meta name="key" content="{key}"></head>
+<body><p>The page needs scripts, and to store something for this address; your browser does not allow that.</p>
+<script>{script}</script></body></html>
 """
 CLOSED, SPENT = "run: testbed ui", "this link was used already, or is older than a minute; run: testbed ui"
 
@@ -70,10 +83,14 @@ def closed(request: web.BaseRequest, told: str = CLOSED) -> web.Response:
 
 
 def enter(request: web.BaseRequest, sessions: PageSessions) -> web.Response:
-    """A one-time token becomes a session's cookie, and is not in the address any more."""
+    """A one-time token becomes a session: a cookie, and the page's key, which the browser keeps for this origin alone.
+    Neither is in the address; nor is the token any more."""
     if request.method != "GET" or not sessions.spend(request.query.get("token", "")):
         return closed(request, SPENT)
-    answer = web.Response(status=303, headers={**HEADERS, "Location": PAGE})
-    answer.set_cookie(sessions.cookie, sessions.new_session(), max_age=SESSION_LIFETIME_S, path="/", secure=True,
-                      httponly=True, samesite="Strict")
+    session = sessions.begin()
+    answer = web.Response(
+        text=_ENTERED.format(key=sessions.page_key(session), script=_KEEP_KEY), content_type="text/html",
+        charset="utf-8", headers={**HEADERS, "Content-Security-Policy": _ENTERED_POLICY})
+    answer.set_cookie(sessions.cookie, session, max_age=SESSION_LIFETIME_S, path="/", secure=True, httponly=True,
+                      samesite="Strict")
     return answer

@@ -1,4 +1,4 @@
-"""Who looks at the live page of this cluster: one-time tokens given out and spent, sessions begun and known again.
+"""Who looks at the live page of this cluster: one-time tokens given out and spent, sessions begun and found again.
 
 What makes one good is ``sessions``; here it meets the clock and chance.
 """
@@ -20,14 +20,20 @@ class PageSessions:
         self._seal, self._clock, self._chance = SessionSeal(secret), clock, chance
         self._tokens = OneTimeTokens()
 
-    def has_session(self, cookies: str) -> bool:
-        """Whether a Cookie header holds one that is good."""
+    def find(self, cookies: str) -> str | None:
+        """The session that a Cookie header holds; None when it holds none that is good."""
         now_s = self._now_s()
-        return any(self._seal.holds(value, now_s) for value in cookie_values(cookies, self.cookie))
+        return next((value for value in cookie_values(cookies, self.cookie) if self._seal.holds(value, now_s)), None)
 
-    def new_session(self) -> str:
-        """The value of its cookie."""
+    def begin(self) -> str:
+        """A new session: the value of its cookie."""
         return self._seal.seal(self._chance(SECRET_BYTES), self._now_s())
+
+    def page_key(self, session: str) -> str:
+        return self._seal.page_key(session)
+
+    def files_key(self, session: str) -> str:
+        return self._seal.files_key(session)
 
     def issue(self) -> str:
         """A new one-time token."""

@@ -1,9 +1,13 @@
-"""Sessions of the live page: one-time tokens, cookies, and what a page may do. Pure; chance and time come in.
+"""Sessions of the live page: one-time tokens, cookies, keys, and what a page may do. Pure; chance and time come in.
 
 A cookie is a sealed statement (when it ends, 256 random bits, and a MAC under a key of this cluster), so nothing is
 kept of it: a control plane that was killed and started again knows its pages still, and there is no table that could
 be filled. It ends after twelve hours, or with the cluster. A one-time token is kept, as a digest, until it is spent or
 a minute has passed; a control plane that is started again knows none.
+
+Browsers send a cookie to every server of 127.0.0.1, whatever its port and whoever's it is, ``Secure`` ones too (tried:
+Chromium). So a cookie alone opens nothing but the page's own code. The page also has a key, which it keeps where only
+its own origin can read it, and links to files of runs hold another one, because links cannot send headers.
 """
 
 from __future__ import annotations
@@ -20,7 +24,8 @@ SESSION_LIFETIME_S = 12 * 3600
 MAX_TOKENS = 16  # that wait to be spent; the oldest goes first
 SECRET_BYTES = 32
 OWN, PAGE = "/testbed/v1/", "/ui/"
-PAGE_HEADER = "X-Testbed-Page"  # another origin cannot send it without being asked first, and it is refused then
+FILES = f"{OWN}files/"  # behind it a key, then what is handed out to whoever follows a link
+PAGE_HEADER = "X-Testbed-Page"  # holds the page's key
 
 _SEALED = re.compile(r"([0-9]{1,12})\.([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{43})", re.ASCII)
 _NAMESPACE = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
@@ -30,7 +35,7 @@ _MAY_CREATE = re.compile(
 
 
 def session_may(method: str, path: str) -> bool:
-    """Look at the page and its feeds, kill a pod, cut a node's power: nothing else."""
+    """Look at the page and its feeds, kill a pod, cut a node's power: nothing else. With the page's key, that is."""
     if method in ("GET", "HEAD"):
         return path.startswith((PAGE, OWN))
     return method == "POST" and _MAY_CREATE.fullmatch(path) is not None
@@ -75,6 +80,15 @@ class SessionSeal:
             return False
         body, _, mac = cookie.rpartition(".")
         return hmac.compare_digest(_text(self._mac(body)), mac) and now_s < int(match[1])
+
+    def page_key(self, cookie: str) -> str:
+        """What a page with that cookie sends as ``PAGE_HEADER``."""
+        return _text(self._mac(f"page {cookie}"))
+
+    def files_key(self, cookie: str) -> str:
+        """What is in the addresses of files that such a page links to. It is not the page's: reports have scripts, and
+        may read their own address."""
+        return _text(self._mac(f"files {cookie}"))
 
     def _mac(self, body: str) -> bytes:
         return hmac.digest(self._key, body.encode(), hashlib.sha256)

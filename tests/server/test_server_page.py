@@ -3,7 +3,9 @@ do little."""
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,10 +29,10 @@ SEES_NOTHING = ("node-1", "web-1", "script", "fast")
 
 
 class Browser:
-    """A cookie jar of its own and nothing else: what a person's browser would send, and what it gets."""
+    """A cookie jar of its own, and the key that the page keeps: what a person's browser sends, and what it gets."""
 
     def __init__(self, world: PageWorld, session: aiohttp.ClientSession) -> None:
-        self.world, self.session = world, session
+        self.world, self.session, self.key = world, session, ""
 
     async def ask(self, method: str, path: str, *, headers: Json | None = None, **more: Any) -> tuple[
             int, str, aiohttp.ClientResponse]:
@@ -39,16 +41,25 @@ class Browser:
             return answer.status, await answer.text(), answer
 
     async def enter(self) -> None:
-        status, _, answer = await self.ask("GET", await self.world.entrance())
-        assert (status, answer.headers["Location"]) == (303, "/ui/")
+        status, text, _ = await self.ask("GET", await self.world.entrance())
+        assert status == 200 and 'location.replace("/ui/")' in text
+        self.key = re.search(r'<meta name="key" content="([^"]+)">', text)[1]  # type: ignore[index]
+
+    async def look(self, path: str, **headers: str) -> tuple[int, str]:
+        """As the page does it; a header that is "" is left out."""
+        status, text, _ = await self.ask("GET", path, headers=self._headers({"X-Testbed-Page": self.key}, headers))
+        return status, text
 
     async def post(self, path: str, body: Json, **headers: str) -> tuple[int, str]:
         """As the page does it; a header that is "" is left out."""
-        sent = {"Origin": self.world.url, "X-Testbed-Page": "1", **{key.replace("_", "-"): value
-                                                                    for key, value in headers.items()}}
-        status, text, _ = await self.ask("POST", path, json=body, headers={
-            key: value for key, value in sent.items() if value})
+        usual = {"Origin": self.world.url, "X-Testbed-Page": self.key}
+        status, text, _ = await self.ask("POST", path, json=body, headers=self._headers(usual, headers))
         return status, text
+
+    @staticmethod
+    def _headers(usual: dict[str, str], others: dict[str, str]) -> dict[str, str]:
+        sent = usual | {key.replace("_", "-"): value for key, value in others.items()}
+        return {key: value for key, value in sent.items() if value}
 
 
 @pytest.fixture
@@ -74,7 +85,9 @@ async def browser(world: PageWorld) -> AsyncIterator[Browser]:
 
 
 async def test_a_one_time_token_opens_the_page_and_is_not_in_the_address_after(browser: Browser) -> None:
-    await browser.enter()
+    _, text, answer = await browser.ask("GET", await browser.world.entrance())
+    assert "script-src 'sha256-" in answer.headers["Content-Security-Policy"]  # its one script, and no other
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     status, text, answer = await browser.ask("GET", "/ui/")
     assert status == 200 and "<html" in text
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'self'; ")
@@ -132,7 +145,7 @@ async def test_only_opening_an_address_spends_its_token(browser: Browser) -> Non
     address = await browser.world.entrance()
     assert (await browser.ask("HEAD", address))[0] == 401
     assert (await browser.ask("POST", address))[0] == 405
-    assert (await browser.ask("GET", address))[0] == 303
+    assert (await browser.ask("GET", address))[0] == 200
 
 
 async def test_the_bearers_token_is_no_one_time_token(browser: Browser) -> None:
@@ -170,6 +183,44 @@ async def test_a_cookie_that_another_server_of_this_machine_has_set_beside_ours_
     assert (await browser.ask("GET", "/ui/", headers=headers))[0] == 200
 
 
+async def test_a_cookie_alone_shows_the_pages_code_and_nothing_of_the_cluster(browser: Browser) -> None:
+    """Browsers send it to every server of this machine, so others may come to have it."""
+    await browser.enter()
+    mine, first = browser.key, [cookie.value for cookie in browser.session.cookie_jar]
+    assert (await browser.look("/testbed/v1/runs"))[0] == 200
+    await browser.enter()
+    for key in ("", "1", mine, browser.key[:-1], browser.world.token, "ü"):
+        for path in ("/testbed/v1/live", "/testbed/v1/runs", "/testbed/v1/targets", "/testbed/v1/files/x/r/a.html"):
+            status, text = await browser.look(path, X_Testbed_Page=key)
+            assert status == 401 and not any(word in text for word in SEES_NOTHING), (key, path)
+        assert (await browser.post(PODCHAOS, KILL, X_Testbed_Page=key))[0] == 401
+    assert first != [cookie.value for cookie in browser.session.cookie_jar]
+
+
+async def test_a_key_without_its_cookie_opens_nothing(browser: Browser) -> None:
+    await browser.enter()
+    browser.session.cookie_jar.clear()
+    assert (await browser.look("/testbed/v1/runs"))[0] == 401
+
+
+async def test_files_of_runs_are_linked_to_with_a_key_of_their_own(browser: Browser) -> None:
+    folder = browser.world.instance.runs / "crash-1"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text('{"name": "crash"}')
+    (folder / "report.html").write_text("the report")
+    await browser.enter()
+    [entry] = json.loads((await browser.look("/testbed/v1/runs"))[1])
+    link = f"{entry['base']}crash-1/report.html"
+    assert browser.key not in link
+    assert (await browser.ask("GET", link))[:2] == (200, "the report")
+    assert (await browser.ask("GET", f"{entry['base']}crash-1/none"))[0] == 404
+    assert (await browser.ask("GET", f"{entry['base']}compare?a=crash-1&b=none"))[0] == 400
+    assert (await browser.look("/testbed/v1/live", X_Testbed_Page=entry["base"].split("/")[4]))[0] == 401
+    assert (await browser.ask("POST", link, headers={"Origin": browser.world.url}))[0] == 403
+    browser.session.cookie_jar.clear()
+    assert (await browser.ask("GET", link))[0] == 401
+
+
 # --- what a session may do
 
 
@@ -180,7 +231,7 @@ async def test_the_two_buttons_of_the_page_work(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("headers", [
-    {"X_Testbed_Page": ""}, {"X_Testbed_Page": "0"}, {"Origin": ""}, {"Origin": "https://evil.example"},
+    {"X_Testbed_Page": ""}, {"X_Testbed_Page": "1"}, {"Origin": ""}, {"Origin": "https://evil.example"},
     {"Origin": "null"}, {"Origin": "https://127.0.0.1:1"}, {"Sec_Fetch_Site": "cross-site"},
     {"Sec_Fetch_Site": "same-site"},
 ])
@@ -203,7 +254,7 @@ async def test_a_post_that_is_not_the_pages_own_is_refused(browser: Browser, hea
 async def test_a_session_may_nothing_else(browser: Browser, method: str, path: str) -> None:
     await browser.enter()
     url = yarl.URL(browser.world.url + path, encoded=True)
-    headers = {"Origin": browser.world.url, "X-Testbed-Page": "1"}
+    headers = {"Origin": browser.world.url, "X-Testbed-Page": browser.key}
     async with browser.session.request(method, url, headers=headers, json={} if method != "GET" else None) as answer:
         text = await answer.text()
     assert answer.status in (403, 404), text
@@ -230,7 +281,7 @@ async def test_other_pages_and_other_names_of_this_machine_see_nothing(
     browser: Browser, path: str, headers: dict[str, str],
 ) -> None:
     await browser.enter()
-    status, text, _ = await browser.ask("GET", path, headers=headers)
+    status, text, _ = await browser.ask("GET", path, headers={"X-Testbed-Page": browser.key} | headers)
     assert status in (401, 403)
     assert not any(word in text for word in SEES_NOTHING)
 
@@ -238,7 +289,7 @@ async def test_other_pages_and_other_names_of_this_machine_see_nothing(
 async def test_a_token_is_not_taken_under_another_name_of_this_machine(browser: Browser) -> None:
     address = await browser.world.entrance()
     assert (await browser.ask("GET", address, headers={"Host": "evil.example"}))[0] == 403
-    assert (await browser.ask("GET", address))[0] == 303
+    assert (await browser.ask("GET", address))[0] == 200
 
 
 async def test_a_browser_that_was_sent_here_asks_once_more_by_itself(browser: Browser) -> None:
@@ -252,11 +303,13 @@ async def test_a_browser_that_was_sent_here_asks_once_more_by_itself(browser: Br
 async def test_a_person_is_answered_in_words(browser: Browser) -> None:
     await browser.enter()
     person = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "document"}
+    person["X-Testbed-Page"] = browser.key
     status, text, answer = await browser.ask("GET", "/testbed/v1/runs/<b>x", headers=person)
     assert (status, answer.content_type) == (404, "text/html") and "there is no such run" in text
     status, text, answer = await browser.ask("GET", "/testbed/v1/compare?a=<b>x", headers=person)
     assert (status, answer.content_type) == (400, "text/html") and "names no run" in text and "<b>" not in text
-    assert (await browser.ask("GET", "/testbed/v1/runs/x"))[2].content_type == "application/json"
+    del person["Sec-Fetch-Dest"]
+    assert (await browser.ask("GET", "/testbed/v1/runs/x", headers=person))[2].content_type == "application/json"
 
 
 # --- the rest
@@ -289,5 +342,6 @@ async def test_neither_tokens_nor_cookies_are_logged(browser: Browser, caplog: p
     await browser.ask("GET", "/ui/")
     said = caplog.text
     assert token not in said and cookie not in said and browser.world.token not in said
+    assert browser.world.sessions.page_key(cookie) not in said
 
 

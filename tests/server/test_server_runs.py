@@ -169,7 +169,8 @@ async def test_a_run_is_told_with_its_files(world: PageWorld) -> None:
     assert json.loads(text)["files"] == [
         {"name": "logs/run-1-web.log", "bytes": 7}, {"name": "report.html", "bytes": 18},
         {"name": "result.json", "bytes": 38}]
-    assert [entry["id"] for entry in json.loads((await get(world, "runs"))[1])] == ["r"]
+    [entry] = json.loads((await get(world, "runs"))[1])
+    assert (entry["id"], entry["base"]) == ("r", "/testbed/v1/runs/")
     assert (await get(world, "runs/none"))[0] == 404
 
 

@@ -77,6 +77,15 @@ def test_no_text_is_a_cookie(text: str) -> None:
     assert not SessionSeal("secret").holds(text, 0.0)
 
 
+def test_each_session_has_keys_of_its_own_and_each_use_another() -> None:
+    seal = SessionSeal("secret")
+    one, other = seal.seal(bytes(32), NOW_S), seal.seal(bytes([1] * 32), NOW_S)
+    keys = {seal.page_key(one), seal.files_key(one), seal.page_key(other), seal.files_key(other),
+            SessionSeal("another").page_key(one)}
+    assert len(keys) == 5 and all(len(key) == 43 for key in keys)
+    assert not any(key in one + other for key in keys)
+
+
 @pytest.mark.parametrize("header, values", [
     ("p=1", ["1"]), ("a=0; p=1; b=2", ["1"]), ("p=1; p=2", ["1", "2"]), ("p", [""]), ("xp=1;  p =3", []), ("", []),
     (";;=;p==", ["="]),

@@ -79,10 +79,10 @@ class PageWorld:
     async def serving(self) -> AsyncIterator[None]:
         """Left and entered again, it is a control plane that was stopped and started: sessions go on."""
         live = Live(self.registry, lambda: cluster(self.instance, self.clock.now()))
-        sessions = PageSessions(self.token, "testbed-page-t", self.clock, secrets.token_bytes)
-        face = Face(self.registry, Gatekeeper(self.token, has_session=sessions.has_session),
+        sessions = self.sessions = PageSessions(self.token, "testbed-page-t", self.clock, secrets.token_bytes)
+        face = Face(self.registry, Gatekeeper(self.token, sessions=sessions),
                     own=OwnPaths(sessions, live, MonitoringPaths(self.registry, self.instance).routes,
-                                 RunPaths(self.instance.runs).routes))
+                                 RunPaths(self.instance.runs, sessions).routes))
         runner = await serve(face.handle, "127.0.0.1", self.instance.api_port, certificate=self.instance.certificate,
                              key=self.instance.certificate_key)
         following = asyncio.create_task(live.run())
