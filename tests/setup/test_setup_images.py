@@ -162,6 +162,8 @@ def test_a_wheel_carries_what_the_command_needs(tmp_path: Path) -> None:
     installed, empty = tmp_path / "installed", tmp_path / "empty"
     subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(installed)], check=True)
     empty.mkdir()
+    page = Path("testbed/server/ui")
+    assert {path.name for path in (installed / page).iterdir()} == {path.name for path in (root / page).iterdir()}
     program = f"""
 import sys
 sys.path.insert(0, {str(installed)!r})

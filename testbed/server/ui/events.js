@@ -1,0 +1,50 @@
+/** The stream of events, newest first: all, warnings only, or those about what is typed. Not read out: too many. */
+
+import {element, keyed, mark, reshape, say, show} from "./dom.js";
+import {clock, seconds} from "./words.js";
+
+const SHOWN = 200;
+const $ = id => document.getElementById(id);
+
+export function showEvents(picture) {
+  const draw = () => {
+    const wanted = $("events-words").value.trim().toLowerCase(), onlyWarnings = $("events-warnings").checked;
+    const rows = [...picture.events].reverse().map(([key, event]) => ({key, event}))
+      .filter(({event}) => (!onlyWarnings || event.type === "Warning") && (!wanted || textOf(event).includes(wanted)))
+      .sort((a, b) => b.event.at < a.event.at ? -1 : b.event.at > a.event.at ? 1 : 0)
+      .slice(0, SHOWN);
+    keyed($("events-list"), rows, {key: row => row.key, make, update});
+    show($("events-none"), !rows.length);
+    say($("events-none"), picture.events.size ? "No event fits." : "No events yet.");
+  };
+  picture.on(["events"], draw);
+  $("events-words").addEventListener("input", draw);
+  $("events-warnings").addEventListener("change", draw);
+}
+
+const textOf = event => `${event.object} ${event.reason} ${event.message}`.toLowerCase();
+
+function make() {
+  const parts = {
+    time: element("time"), mark: mark(), reason: element("b"), count: element("span", {class: "times"}),
+    object: element("span", {class: "object"}), message: element("span", {class: "message"}),
+  };
+  const line = element("li", {}, parts.time, parts.mark,
+    element("p", {}, parts.reason, " ", parts.object, " ", parts.count, parts.message));
+  line.parts = parts;
+  return line;
+}
+
+function update(line, {event}) {
+  if (line.event === event) return;
+  line.event = event;
+  const {parts} = line, isWarning = event.type === "Warning";
+  line.dataset.type = event.type;
+  say(parts.time, clock(seconds(event.at)));
+  parts.time.dateTime = event.at ?? "";
+  reshape(parts.mark, isWarning ? "warning" : "note");
+  say(parts.reason, event.reason);
+  say(parts.object, event.object);
+  say(parts.count, event.count > 1 ? `×${event.count} ` : "");
+  say(parts.message, event.message);
+}
