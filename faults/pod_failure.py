@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from faults.kinds import POD_CHAOS
-from faults.protocol import Act, Aim, Drawing, Fault, Json, NotInEffect, TargetGone, Tools
+from faults.protocol import Act, Aim, Drawing, Fault, Json, NotInEffect, Refused, TargetGone, Tools
 from testbed.api import labels
 from testbed.api.resources import PODS
 from testbed.client.protocol import PatchType
@@ -37,6 +37,9 @@ class PodFailure(Fault):
         target = aim.target
         pod = await _pod(tools, target.namespace, target.pod, target.uid)
         containers = pod["spec"]["containers"]
+        if any(container["image"] == PAUSE_IMAGE for container in containers):
+            raise Refused(f"pod {target.namespace}/{target.pod} has the pause image already: its own images, which are "
+                          "to come back, cannot be told")
         return {
             "namespace": target.namespace, "pod": target.pod, "uid": target.uid,
             "images": {container["name"]: container["image"] for container in containers},
@@ -70,6 +73,10 @@ class PodFailure(Fault):
             return True
         return all(plan["images"].get(container["name"], container["image"]) == container["image"]
                    for container in pod["spec"]["containers"])
+
+    def shares(self, plan: Json) -> str:
+        """Two that were begun at once: what one put back, the other would still count as hit."""
+        return f"images of {plan['uid']}"
 
     def holder_acts(self, tools: Tools, plan: Json) -> tuple[Act, ...]:
         pod = {"namespace": plan["namespace"], "name": plan["pod"], "uid": plan["uid"], "images": plan["images"]}

@@ -66,6 +66,15 @@ def _recovery(comparison: Comparison, records: Sequence[Record]) -> Iterator[str
         cells = [say(found.get(quantity)) for quantity in ("detection", "isolation", "repair", "outage", "failed")]
         yield f"| {platform} | {len(runs)} | {' | '.join(cells)} |"
     yield ""
+    yield from _business([item.run for item in records])
+
+
+def _business(runs: Sequence[RunResult]) -> Iterator[str]:
+    """How calm the machine was: on a calmer one all rows are faster."""
+    known = [run.machine.runnable for run in runs if run.machine is not None and run.machine.runnable is not None]
+    if known:
+        yield f"Tasks that shared each CPU meanwhile: {simple.median(known):.1f} (median of the runs)."
+        yield ""
 
 
 def _numbered(runs: Sequence[RunResult]) -> list[RunResult]:
@@ -133,6 +142,7 @@ def _shipping(records: Sequence[Record]) -> Iterator[str]:
             _said([value for run in bad if (value := exposed(run)) is not None], False, " %"),
         )) + " |"
     yield ""
+    yield from _business([item.run for item in records if item.comparison in {one.name for one in SHIPPED}])
     yield f"Experiments: {', '.join(f'`{item.file.name}`' for item in SHIPPED)} in `benchmarks/comparison/experiments`."
 
 

@@ -114,6 +114,20 @@ async def test_pod_failure_exchanges_images_and_restores_them(bench: Bench) -> N
     assert (await bench.client.get(PODS, "web-1", "default"))["spec"]["containers"][0]["image"] == "sample:v1"
 
 
+async def test_a_second_pod_failure_is_refused_while_the_first_holds(bench: Bench) -> None:
+    """It would take the pause image for the pod's own, and leave it there for good."""
+    pod = await bench.pod("web-1")
+    await bench.client.patch(PODS, "web-1", {"spec": {"containers": [
+        {"name": pod["spec"]["containers"][0]["name"], "image": "testbed-pause:1"}]}}, "default")
+    await bench.fault(POD_CHAOS, {"action": "pod-failure", "mode": "one", "selector": WEB, "duration": "500ms"})
+
+    async def refused() -> bool:
+        return any("has the pause image already" in event.get("message", "")
+                   for record in await bench.records(POD_CHAOS) for event in record["events"])
+
+    await bench.until(refused)
+
+
 async def test_pause_undoes_and_resume_injects_again(bench: Bench) -> None:
     await bench.pod("web-1")
     await bench.fault(FREEZE_CHAOS, {"mode": "one", "selector": WEB, "duration": "1h"})
