@@ -5,6 +5,7 @@
 # make compare      docs/comparison.md: platforms and ways to ship, side by side (hours; goes on where it was broken off)
 # make meter        whether comparisons tell the truth: the same against itself, a planted slowdown (an hour; goes on too)
 # make test-long    what is too slow for `make test`
+# make monitor-check  dashboards and alerts, asked of a real Prometheus while an experiment runs (in `make test` too)
 # make conformance  Kubernetes' own cases on both engines (about an hour), and docs/conformance.md
 # make wheel        the package, in dist
 # make lock         the requirements locks, from pyproject.toml (UPGRADE=--upgrade for newer versions)
@@ -19,11 +20,11 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 OUT    := build
 
-.PHONY: demo test lint bench compare meter conformance test-long wheel lock dashboards clean tools help
+.PHONY: demo test monitor-check lint bench compare meter conformance test-long wheel lock dashboards clean tools help
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# //p' Makefile | head -12
+	@sed -n 's/^# //p' Makefile | head -13
 
 demo: $(READY)
 	$(BIN)/testbed setup
@@ -43,6 +44,10 @@ test: $(READY) tools
 test-long: $(READY) tools
 	$(BIN)/testbed setup
 	$(PYTEST) -n 2 -m long
+
+monitor-check: $(READY) tools
+	$(BIN)/testbed setup
+	$(PYTEST) tests/e2e/test_monitor_check.py
 
 # All cases on both engines, afresh; the table in docs/conformance.md is written from what they did.
 conformance: $(READY)
