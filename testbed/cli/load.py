@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from testbed.cli import output as printing
+from testbed.errors import UsageError
 
 app = typer.Typer()
 
@@ -25,8 +26,8 @@ def load(
     spawn_rate: float = typer.Option(10.0, "--spawn-rate", "-r", min=0.1, help="Users that begin per second."),
     processes: int = typer.Option(None, "--processes", min=1, help="Locust's workers on this machine."),
     workers: int = typer.Option(None, "--workers", min=1, help="Locust's workers from elsewhere, so many of them."),
-    bind: str = typer.Option("127.0.0.1:5557", "--bind", help="Where Locust's master listens for them, and "
-                             "asks for no password: loopback, or a network you trust."),
+    bind: str = typer.Option("", "--bind", help="Where Locust's master listens for them (127.0.0.1:5557), and asks "
+                                                "for no password: loopback, or a network you trust."),
     port: int = typer.Option(None, "--port", help="The Service's port; its first when absent."),
     path: str = typer.Option(None, "--path", help="What the pulse asks for; {index} in it is the arrival's number."),
     method: str = typer.Option(None, "--method", help="The pulse's method; default GET."),
@@ -63,6 +64,7 @@ def load(
     from testbed.load.ask import parse_header
 
     printing.check_format(output, ("", "json", "yaml"))
+    _check(file, processes, workers, bind, inject, inject_at)
     given = {"path": path, "method": method, "headers": dict(parse_header(text) for text in header), "body": body,
              "status": status, "send": send, "expect": expect, "keepAlive": keep_alive,
              "protocol": "tcp" if tcp else ""}
@@ -70,7 +72,7 @@ def load(
         services[0], printing.seconds(duration), port=port, also=tuple(services[1:]), rate=rate, stages=tuple(stage),
         asking={name: value for name, value in given.items() if value}, deadline_s=printing.seconds(deadline),
         locustfile=file, users=users, spawn_rate=spawn_rate, processes=processes,
-        workers={"expect": workers, "bind": bind} if workers else None,
+        workers={"expect": workers, **({"bind": bind} if bind else {})} if workers else None,
         faults=tuple(read_fault(item) for item in inject),
         inject_at_s=printing.seconds(inject_at) if inject_at else None, objectives=tuple(objective), runs=runs,
         seed=seed, namespace=namespace,
@@ -80,3 +82,16 @@ def load(
                         printing.say, keep=True, command="load")
     result = asyncio.run(job.run_alone())
     return finish(result, job.folder, output=output, junit=junit, markdown=markdown)
+
+
+def _check(
+    file: Path | None, processes: int | None, workers: int | None, bind: str, inject: list[Path], inject_at: str,
+) -> None:
+    """Raises: UsageError for options that would do nothing."""
+    if bind and not workers:
+        raise UsageError("--bind says where the workers from elsewhere join, and there are none",
+                         hint="say how many: --workers 2")
+    if (processes or workers) and file is None:
+        raise UsageError("--processes and --workers are Locust's, and there is no locustfile", hint="give one: -f")
+    if inject_at and not inject:
+        raise UsageError("--inject-at says when, and nothing is injected", hint="give a fault: --inject FILE")

@@ -144,3 +144,13 @@ def test_an_option_that_would_do_nothing_is_refused(
     file = EXAMPLES / experiment
     done = testbed("run", str(file) if file.exists() else experiment, *options, state=tmp_path)
     assert done.returncode == 2 and words in done.stderr
+
+
+@pytest.mark.parametrize(("arguments", "told"), [
+    (("--bind", "0.0.0.0:5557"), "--workers"), (("--workers", "2"), "no locustfile"),
+    (("--processes", "2"), "no locustfile"), (("--inject-at", "3s"), "--inject FILE")])
+def test_an_option_of_a_load_test_that_would_do_nothing_is_refused(
+    arguments: tuple[str, ...], told: str, tmp_path: Path,
+) -> None:
+    done = testbed("load", "web", *arguments, state=tmp_path)
+    assert done.returncode == 2 and told in done.stderr and done.stdout == ""
