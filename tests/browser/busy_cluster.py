@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 from server_world import service
-from support.page_world import PageWorld
+from support.page_world import NODE_CHAOS, PageWorld
 
 from testbed.api import resources as r
-from testbed.api.labels import SERVICE_NAME
+from testbed.api.labels import DISRUPTION, RUN, SERVICE_NAME
 from testbed.api.meta import format_time
 
 Json = dict[str, Any]
@@ -28,6 +28,9 @@ def make_busy(world: PageWorld) -> None:
     world.registry.update(r.NODES, {**cordoned, "spec": {**cordoned.get("spec", {}), "unschedulable": True}})
     _workloads(world)
     world.fault("lose-a-node-3", "node-2", kind="NodeChaos", action="kill", node="node-2")
+    of_the_run = world.registry.get(NODE_CHAOS, "lose-a-node-3", "default").fresh()
+    of_the_run["metadata"]["labels"] = {DISRUPTION: "lose-a-node", RUN: "lose-a-node-3"}
+    world.registry.update(NODE_CHAOS, of_the_run, "default")
     world.fault("page-pod-kill-1f2e3d", "default/queue-7b9c6-lq2pn", phase="Refused",
                 message="this would hit 1 of the 1 pods of Deployment queue while 1 of them is hit already; the limit "
                         "is 50%, which is 1")

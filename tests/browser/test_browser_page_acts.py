@@ -63,11 +63,14 @@ async def test_the_button_cuts_one_nodes_power_for_as_long_as_was_asked(view: Pa
     assert fault["spec"] == {"action": "kill", "mode": "one", "selector": {"nodes": ["node-2"]}, "duration": "7s"}
     assert (fault["apiVersion"], fault["kind"]) == ("testbed.io/v1alpha1", "NodeChaos")
     assert shown["metadata"]["name"] == fault["metadata"]["name"] and shown["spec"] == fault["spec"]
+    assert "broken already" not in said
     world.fault(fault["metadata"]["name"], "node-2", kind="NodeChaos", action="kill", node="node-2")
     await view.says("#act-fate", "In effect: node-2.")
     await view.page.keyboard.press("Escape")
     await view.says(".room[data-node=node-2] header .state", "power cut")
     assert await view.room("node-2").get_by_role("button", name="Cut power").is_disabled()
+    await view.room("node-1").get_by_role("button", name="Cut power").click()
+    assert "node-2 is broken already." in await view.text("#act-said")
 
 
 async def test_cancelling_creates_nothing(view: PageView, world: PageWorld) -> None:

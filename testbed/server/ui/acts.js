@@ -6,6 +6,7 @@
 import {create} from "./ask.js";
 import {element, reshape, say, show} from "./dom.js";
 import {cutObject, cutWords, fate, killObject, killWords, LIMITS, SECONDS} from "./plans.js";
+import {hitsOf} from "./story.js";
 
 const PLURALS = {PodChaos: "podchaos", NodeChaos: "nodechaos"};
 const $ = id => document.getElementById(id);
@@ -39,7 +40,9 @@ export class Acts {
     const mark = someLetters();
     this.#ask(`Cut the power of ${node}?`, "Cut the power", true, () => {
       const seconds = Number($("act-seconds").value);
-      return {object: cutObject(node, seconds, mark), ...cutWords(node, seconds, [...this.#picture.pods.values()])};
+      const {pods, nodes, faults} = this.#picture, hits = hitsOf(faults.values());
+      const broken = [...nodes.keys()].filter(name => hits.has(name));
+      return {object: cutObject(node, seconds, mark), ...cutWords(node, seconds, [...pods.values()], broken)};
     });
   }
 

@@ -43,8 +43,11 @@ export function killWords(pod, pods) {
     + "A new one takes its place."];
 }
 
-/** What cutting a node's power means: `{said, losses}`; `losses`: one line for each workload that loses pods. */
-export function cutWords(node, seconds, pods) {
+/**
+ * What cutting a node's power means: `{said, losses}`; `losses`: one line for each workload that loses pods. `broken`:
+ * the nodes that are hit now.
+ */
+export function cutWords(node, seconds, pods, broken) {
   const living = pods.filter(alive), here = living.filter(pod => pod.node === node);
   const losses = [...new Set(here.map(ownerOf))].sort().map(owner => {
     const all = living.filter(pod => ownerOf(pod) === owner), [, kind, name] = owner.split("/");
@@ -54,6 +57,8 @@ export function cutWords(node, seconds, pods) {
   });
   const said = [`Everything on ${node} goes silent for ${plural(seconds, "second")}: its network first, then its agent `
     + `and ${here.length ? plural(here.length, "pod") : "no pod"}. Then its power comes back.`];
+  const others = broken.filter(name => name !== node);
+  if (others.length) said.push(`${listed(others)} ${others.length > 1 ? "are" : "is"} broken already.`);
   return {said, losses};
 }
 

@@ -5,7 +5,7 @@ import {clock, duration} from "./words.js";
 
 const LEFT = 54, RIGHT = 8, TOP = 20, BARS = 150, GAP = 26, LINES = 74, BOTTOM = 22;
 const HEIGHT = TOP + BARS + GAP + LINES + BOTTOM;
-const NARROWEST_BAR = 3, LETTER = 6.6;
+const NARROWEST_BAR = 3, LETTER = 7.8;
 
 export class Plot {
   #place; #root; #layers; #frame = null;

@@ -6,7 +6,8 @@
 
 import {fillCell, makeCell} from "./cell.js";
 import {element, keyed, mark, reshape, say, set, show} from "./dom.js";
-import {faultName, inEffect, nodeState, plural} from "./words.js";
+import {hitsOf} from "./story.js";
+import {faultName, nodeState, plural} from "./words.js";
 
 const WAITING = "";
 const GHOST_MS = 1500;  // how long one sees that a pod was there
@@ -24,19 +25,6 @@ export function showRooms(picture, {nodes, waiting}, {onPod, onNode}) {
     keyed(waiting, rooms.filter(({name}) => name === WAITING), how);
   };
   picture.on(["nodes", "pods", "faults"], draw);
-}
-
-/** Faults that are in force, by whom they hit: a node's name or a pod's key. */
-export function hitsOf(faults) {
-  const found = new Map();
-  for (const fault of faults) {
-    if (!inEffect(fault)) continue;
-    for (const target of fault.targets ?? []) {
-      const whom = target.split("/").slice(0, 2).join("/");
-      found.set(whom, [...(found.get(whom) ?? []), fault]);
-    }
-  }
-  return found;
 }
 
 /** Rooms with their pods: `{name, node, pods: [{key, pod}]}`, by name. */

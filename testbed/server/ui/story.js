@@ -1,4 +1,4 @@
-/** What the status of an experiment says: which one is shown, its fault windows, the gaps of a recovery. Pure. */
+/** What faults and the status of an experiment tell: whom they hit, when, which run is shown, how it mends. Pure. */
 
 import {faultName, inEffect, seconds} from "./words.js";
 
@@ -9,6 +9,19 @@ export function chosen(experiments) {
   const told = [...experiments].filter(([, status]) => status?.phase);
   const rank = ([, status]) => (status.phase === "Running" ? 1e12 : 0) + (seconds(status.startedAt) || 0);
   return told.reduce((best, entry) => !best || rank(entry) > rank(best) ? entry : best, null);
+}
+
+/** Faults that are in effect, by whom they hit: a node's name or a pod's key. */
+export function hitsOf(faults) {
+  const found = new Map();
+  for (const fault of faults) {
+    if (!inEffect(fault)) continue;
+    for (const target of fault.targets ?? []) {
+      const whom = target.split("/").slice(0, 2).join("/");
+      found.set(whom, [...(found.get(whom) ?? []), fault]);
+    }
+  }
+  return found;
 }
 
 /**
