@@ -237,8 +237,8 @@ def _judged_against(objective: Objective, comparison: Comparison | None) -> Obje
 
 
 def _result(objective: Objective, met: bool | None, measured: float | None, note: str) -> ObjectiveResult:
-    return ObjectiveResult(text=objective.text, met=met, measured=measured, limit=objective.limit,
-                           unit=objective.unit, note=note)
+    return ObjectiveResult(text=objective.text, disruption=objective.step, quantity=objective.of.key, met=met,
+                           measured=measured, limit=objective.limit, unit=objective.unit, note=note)
 
 
 def _values(objective: Objective, runs: Sequence[RunResult]) -> list[Observed]:

@@ -80,11 +80,9 @@ def say_quantity(result: Result, disruption: str, quantity: str) -> str:
 
 def say_measured(result: Result, item: ObjectiveResult) -> str:
     """What was measured for an objective, no finer than one run's value is known."""
-    step = next((name for name in result.disruption_names() if item.text.startswith(f"{name}.")), None)
-    if step is None or item.unit != "s" or item.measured is None:
+    if not item.disruption or item.unit != "s" or item.measured is None:
         return say_value(item.measured, item.unit)
-    quantity = item.text.removeprefix(f"{step}.").split(".")[0].split(" ")[0]
-    return say_duration(item.measured, uncertainty_s(quantity, result.disruptions(step)))
+    return say_duration(item.measured, uncertainty_s(item.quantity, result.disruptions(item.disruption)))
 
 
 def statistics_of(result: Result, disruption: str) -> dict[str, Statistic]:

@@ -40,9 +40,12 @@ def sample_result(runs: int = 1, *, verdict: Verdict = Verdict.PASSED, seconds: 
         environment=Environment(testbed_version="0.1.0", cluster="default", nodes=3, kernel="6.18", python="3.11.7",
                                 engine="docker 20.10.24", cpus=2, memory_bytes=8 << 30, load_average=0.8),
         objectives=(
-            ObjectiveResult(text="lose-a-node.isolation.median < 2.5s", met=True, measured=1.92, limit=2.5, unit="s"),
-            ObjectiveResult(text="ship-v2.requests.failed == 0", met=False, measured=3, limit=0, unit=""),
-            ObjectiveResult(text="latency.p99 < 250ms", met=None, limit=0.25, unit="s", note=HOSTILE),
+            ObjectiveResult(text="lose-a-node.isolation.median < 2.5s", disruption="lose-a-node", quantity="isolation",
+                            met=True, measured=1.92, limit=2.5, unit="s"),
+            ObjectiveResult(text="ship-v2.requests.failed == 0", disruption="ship-v2", quantity="failed", met=False,
+                            measured=3, limit=0, unit=""),
+            ObjectiveResult(text="latency.p99 < 250ms", quantity="latency.p99", met=None, limit=0.25, unit="s",
+                            note=HOSTILE),
         ),
         runs=made, statistics=over_runs(made, 7), artefacts={"report": "report.html"}, notes=(HOSTILE,),
     )

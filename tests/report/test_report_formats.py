@@ -13,10 +13,10 @@ import jsonschema
 import pytest
 from report_sample import HOSTILE, sample_result
 
-from testbed.experiment.result import Result, Verdict, result_schema
+from testbed.experiment.result import Disruption, Marks, ObjectiveResult, Result, Verdict, result_schema
 from testbed.report import html, junit, markdown, terminal
 from testbed.report import json as json_report
-from testbed.report.words import clean
+from testbed.report.words import clean, say_measured
 
 MAX_PAGE_BYTES = 1_500_000
 
@@ -138,3 +138,19 @@ def test_heavy_libraries_are_only_imported_to_render() -> None:
             "print([name for name in heavy if name in sys.modules])")
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("text", "disruption", "quantity", "said"), [
+    ("lose.repair.median < 9s", "lose", "repair", "1.2 s ± 0.3 s"),
+    ("baseline is another word", "lose", "repair", "1.2 s ± 0.3 s"),  # what it is about is a value, not its text
+    ("lose.repair.median < 9s", "", "", "1.23 s"),
+])
+def test_what_was_measured_is_said_as_exactly_as_it_is_known(
+    text: str, disruption: str, quantity: str, said: str,
+) -> None:
+    item = ObjectiveResult(text=text, disruption=disruption, quantity=quantity, met=True, measured=1.234, unit="s")
+    seen = Disruption(name="lose", kind="fault", marks=Marks(injected=0.0, restored=1.234),
+                      mark_uncertainties={"restored": 0.3})
+    run = sample_result().runs[0].model_copy(update={"disruptions": (seen,)})
+    result = sample_result().model_copy(update={"runs": (run,)})
+    assert say_measured(result, item) == said

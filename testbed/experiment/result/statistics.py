@@ -8,9 +8,14 @@ from testbed.experiment.result.value import Value
 
 
 class ObjectiveResult(Value):
-    """One objective as written, and what was measured. ``met`` None: it could not be judged, ``note`` says why."""
+    """One objective as written, and what was measured. ``met`` None: it could not be judged, ``note`` says why.
+
+    ``disruption`` and ``quantity`` are what it is about, as in ``Statistic``.
+    """
 
     text: str
+    disruption: str = ""
+    quantity: str = ""
     met: bool | None
     measured: float | None = None
     limit: float = 0.0
