@@ -54,7 +54,8 @@ except OSError as error:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     home = tmp_path_factory.mktemp("t")
     with state_home_for_test(home), bring_up_for_test("test_faults_nodes", home) as found:
-        found.apply(web("web", replicas=5, liveness_failures=30))
+        # Patient probes: what changes readiness here is the cluster, not a machine that is too busy to answer one.
+        found.apply(web("web", replicas=5, liveness_failures=30, readiness_failures=30))
         found.wait_ready("app=web", 5)
         for kind in ("nodechaos", "controlplanechaos"):  # served as soon as the chaos daemon has said what they are
             wait_for(kind, lambda kind=kind: found.get(kind)["items"] == [])
@@ -229,7 +230,8 @@ def test_without_a_control_plane_everything_else_goes_on(cluster: Cluster) -> No
 
 
 def test_a_frozen_api_is_thawed_though_room_and_daemon_are_dead(cluster: Cluster) -> None:
-    before = ready_since(cluster)
+    settle(cluster)
+    before, service = ready_since(cluster), cluster.cluster_ip("web")
     inject(cluster, "ControlPlaneChaos", "stop", "action: freeze, duration: 4s")
     began = time.monotonic()
     pid = _api(cluster).pid
@@ -238,12 +240,12 @@ def test_a_frozen_api_is_thawed_though_room_and_daemon_are_dead(cluster: Cluster
     daemon = next(process.pid for process in status.processes if process.name == "chaos")
     for victim in (status.room_pid, daemon):
         os.kill(victim, signal.SIGKILL)
-    assert fetched(cluster.cluster_ip("web"))
+    assert _stopped(pid) and fetched(service)
     wait_for("the API to go on", lambda: not _stopped(pid), timeout_s=15)
     assert time.monotonic() - began > 3
     run_testbed("up", "--name", cluster.name, check=False)  # the room comes back, and with it the daemon
     until(cluster, "controlplanechaos", "stop", "AllRecovered")
-    assert ready_since(cluster) == before
+    assert ready_since(cluster) == before, cluster.testbed("events", "--since", "30s", "--timestamps")
 
 
 def test_a_slow_api_is_late_for_agents(cluster: Cluster) -> None:

@@ -134,6 +134,26 @@ def test_a_frozen_api_thaws_on_time_though_the_daemon_cannot_reach_it(in_world: 
     in_world(body)
 
 
+@pytest.mark.parametrize(("duration", "later_s"), [
+    ("300ms", 0.0), ("700ms", 0.1), ("1600ms", 0.2), ("4s", 0.3), ("11s", 0.45), ("45s", 0.05)])
+def test_an_api_that_was_frozen_changes_no_readiness_however_long_and_whenever(
+    in_world: Run, duration: str, later_s: float,
+) -> None:
+    """Shorter and longer than what a node's silence may last, a lease's period and a call's deadline. Agents go on
+    alone, and what a controller has not watched does not count."""
+    async def body(world: World) -> None:
+        await asyncio.sleep(later_s)
+        before = ready_since(world)
+        await fault(world, CONTROL_PLANE_CHAOS, "stop", action="freeze", duration=duration)
+        await world.until(recovered(world, CONTROL_PLANE_CHAOS, "stop"), within_s=120)
+        await asyncio.sleep(10)  # longer than any grace of a node
+        assert ready_since(world) == before
+        assert not [event for event in world.objects(EVENTS)
+                    if event["reason"] in ("NodeNotReady", "TaintManagerEviction", "ContainerUnready")]
+
+    in_world(body)
+
+
 def test_a_frozen_api_thaws_with_the_daemon_dead(in_world: Run) -> None:
     async def body(world: World) -> None:
         await fault(world, CONTROL_PLANE_CHAOS, "stop", action="freeze", duration="3s")

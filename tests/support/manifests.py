@@ -4,7 +4,8 @@ from __future__ import annotations
 
 
 def web(
-    name: str, *, replicas: int = 2, image: str = "sample:v1", drain_s: float = 1, liveness_failures: int = 2
+    name: str, *, replicas: int = 2, image: str = "sample:v1", drain_s: float = 1, liveness_failures: int = 2,
+    readiness_failures: int = 3,
 ) -> str:
     """A Deployment of the sample with all three probe kinds at a period of one second, and its Service."""
     return f"""
@@ -23,7 +24,10 @@ spec:
           image: {image}
           env: [{{name: DRAIN_S, value: "{drain_s}"}}]
           ports: [{{name: http, containerPort: 8080}}]
-          readinessProbe: {{httpGet: {{path: /readyz, port: http}}, periodSeconds: 1}}
+          readinessProbe:
+            httpGet: {{path: /readyz, port: http}}
+            periodSeconds: 1
+            failureThreshold: {readiness_failures}
           livenessProbe:
             httpGet: {{path: /healthz, port: http}}
             periodSeconds: 1
