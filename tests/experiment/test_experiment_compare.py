@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import random
-from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
@@ -12,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.errors import jittered, lognormal, verdicts
 from testbed.experiment.compare import compare, compare_runs, judged
 from testbed.experiment.contrast import sample
 from testbed.experiment.quantities import Observed, Quantity, of_disruption
@@ -46,18 +45,8 @@ def compare_values(quantity: Quantity[Disruption], *sides: Iterable[float | None
 # --- how often the rule is right (fixed seeds)
 
 
-def lognormal(draw: random.Random, cv: float) -> float:
-    sigma = math.sqrt(math.log(1 + cv * cv))
-    return math.exp(draw.gauss(-sigma * sigma / 2, sigma))
-
-
 def gamma(draw: random.Random, cv: float) -> float:
     return draw.gammavariate(1 / cv**2, cv**2)
-
-
-def jittered(draw: random.Random, cv: float) -> float:
-    """A fixed part and a uniform one, as where a probe's phase decides."""
-    return 1 + cv * math.sqrt(12) * (draw.random() - 0.5)
 
 
 def with_outliers(draw: random.Random, cv: float) -> float:
@@ -65,16 +54,7 @@ def with_outliers(draw: random.Random, cv: float) -> float:
 
 
 NOISES = pytest.mark.parametrize("noise", [lognormal, gamma, jittered])
-
-
-def verdicts(noise: Callable[[random.Random, float], float], cv: float, slowdown: float, n: int = 20) -> Counter[str]:
-    """Of 200 pairs."""
-    assert REPAIR is not None
-    draw = random.Random(f"{noise.__name__} {cv} {slowdown}")
-    return Counter(
-        compare_values(REPAIR, [1.5 * noise(draw, cv) for _ in range(n)],
-                       [1.5 * slowdown * noise(draw, cv) for _ in range(n)]).verdict
-        for _ in range(200))
+PAIRS = 200
 
 
 @NOISES
@@ -82,7 +62,7 @@ def verdicts(noise: Callable[[random.Random, float], float], cv: float, slowdown
 def test_the_same_is_called_the_same_in_95_of_100(
     noise: Callable[[random.Random, float], float], cv: float
 ) -> None:
-    assert verdicts(noise, cv, 1.0)["same"] >= 190
+    assert verdicts(noise, cv, 1.0, 20, PAIRS)["same"] >= 190
 
 
 @NOISES
@@ -90,17 +70,17 @@ def test_the_same_is_called_the_same_in_95_of_100(
 def test_a_slowdown_of_a_fifth_is_found_with_twenty_runs(
     noise: Callable[[random.Random, float], float], cv: float, least: int
 ) -> None:
-    found = verdicts(noise, cv, 1.2)
+    found = verdicts(noise, cv, 1.2, 20, PAIRS)
     assert found["worse"] >= least and found["improved"] == 0
 
 
 def test_outliers_neither_hide_a_slowdown_nor_make_one() -> None:
-    assert verdicts(with_outliers, 0.10, 1.0)["same"] >= 190
-    assert verdicts(with_outliers, 0.10, 1.2)["worse"] >= 190
+    assert verdicts(with_outliers, 0.10, 1.0, 20, PAIRS)["same"] >= 190
+    assert verdicts(with_outliers, 0.10, 1.2, 20, PAIRS)["worse"] >= 190
 
 
 def test_where_runs_scatter_too_much_nothing_is_claimed() -> None:
-    found = verdicts(lognormal, 0.8, 1.0, n=10)
+    found = verdicts(lognormal, 0.8, 1.0, 10, PAIRS)
     assert found["cannot tell"] >= 150
 
 
