@@ -6,6 +6,7 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from testbed.api import resources as r
 from testbed.core.profile import FAST
 from testbed.server.bootstrap import ensure_system_objects
 from testbed.server.registry import Registry
@@ -54,3 +55,9 @@ def definition(schema: Json | None = None, **version: Any) -> Json:
         "names": {"plural": "widgets", "kind": "Widget", "shortNames": ["wi"]},
         "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema or {
             "type": "object", "x-kubernetes-preserve-unknown-fields": True}}, **version}]}}
+
+
+def bind(registry: Registry, name: str = "a", node: str = "n1") -> Json:
+    """The pod, placed on a node."""
+    registry.create_subresource(r.PODS, name, "binding", {"target": {"kind": "Node", "name": node}}, "default")
+    return registry.get(r.PODS, name, "default").fresh()
