@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from testbed.api.resources import DEPLOYMENTS, ResourceType
+from testbed.client.informer import key_of
 from testbed.client.protocol import Client, PatchType
 from testbed.errors import ApiError, NotFound
 from testbed.experiment.manifests import defaulted_namespace, resource_of
-from testbed.experiment.observations import key_of
 from testbed.experiment.patience import until_answered
 
 Json = dict[str, Any]

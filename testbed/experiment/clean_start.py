@@ -13,8 +13,8 @@ from collections.abc import Collection
 from testbed.api.resources import NODES
 from testbed.client.protocol import Client
 from testbed.errors import ApiError, Forbidden
-from testbed.experiment.observations import node_seen
 from testbed.experiment.patience import until_answered
+from testbed.experiment.sightings import node_seen
 
 BACK_WITHIN_S = 90.0
 AWAY_S = 10.0  # an API that is away for a moment has nodes all the same

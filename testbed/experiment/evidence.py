@@ -14,23 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from testbed.api.resources import DEPLOYMENTS, ENDPOINT_SLICES, EVENTS, NODES, PODS, ResourceType
+from testbed.client.informer import key_of
 from testbed.client.protocol import Client
 from testbed.errors import ApiError, EnvironmentProblem, TestbedError
 from testbed.experiment.alert_events import is_alert, last_told
-from testbed.experiment.observations import (
-    EngineSeen,
-    Evidence,
-    InjectionSeen,
-    dated,
-    deployment_seen,
-    endpoints_seen,
-    event_seen,
-    injections_seen,
-    key_of,
-    node_seen,
-    pod_seen,
-    steps_told,
-)
+from testbed.experiment.injections_told import dated, injections_seen, steps_told
+from testbed.experiment.observations import EngineSeen, Evidence, InjectionSeen
+from testbed.experiment.sightings import deployment_seen, endpoints_seen, event_seen, node_seen, pod_seen
 
 Json = dict[str, Any]
 RELIST_PAUSE_S = 0.2

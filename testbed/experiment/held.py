@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from testbed.api.resources import DEPLOYMENTS
+from testbed.client.informer import key_of
 from testbed.errors import InvalidInput
 from testbed.experiment import phases
 from testbed.experiment.documents import Document
@@ -27,7 +28,6 @@ from testbed.experiment.journal import Journal
 from testbed.experiment.kind import API_VERSION, KIND, Experiment, Step
 from testbed.experiment.loading import LoadedExperiment
 from testbed.experiment.method import Method
-from testbed.experiment.observations import key_of
 from testbed.experiment.phases import RepetitionRunner
 from testbed.experiment.platforms.protocol import Platform
 from testbed.experiment.repetition import disruptions, ended_acts, run_result

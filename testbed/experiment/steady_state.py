@@ -26,10 +26,10 @@ from testbed.experiment.kind_steady import (
     TcpCondition,
 )
 from testbed.experiment.objectives import COMPARISONS
-from testbed.experiment.observations import deployment_seen
 from testbed.experiment.platforms.protocol import Platform
 from testbed.experiment.platforms.services import why_not_reached
 from testbed.experiment.result import SteadyStateResult
+from testbed.experiment.sightings import deployment_seen
 from testbed.experiment.targets import find_target
 
 Answer = tuple[bool, str]

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from testbed.api.labels import ENDPOINTS
 from testbed.api.process_logs import about
 from testbed.api.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
 from testbed.client.informer import Informer
@@ -24,7 +25,6 @@ from testbed.network.line import Line, feed
 from testbed.network.state import GatewayState, gateway_state, node_ranges
 
 REASON = "EndpointsProgrammed"
-ENDPOINTS_ANNOTATION = "testbed.io/endpoints"  # addresses in rotation after the change, comma separated
 ANSWER_S = 2.0
 REFUSED_AGAIN_S = 1.0
 
@@ -110,7 +110,7 @@ class GatewayFeeder:
             self._recorder.event(
                 {"kind": "Service", "apiVersion": "v1"} | service, "Normal", REASON,
                 f"revision {self._revision}: {len(addresses)} in rotation: {', '.join(addresses) or 'none'}",
-                monotonic_ns=applied_ns, annotations={ENDPOINTS_ANNOTATION: ",".join(addresses)},
+                monotonic_ns=applied_ns, annotations={ENDPOINTS: ",".join(addresses)},
             )
             before = _addresses(self._told.get(uid, frozenset()))
             self._write_down(key, {**self._members, **known}, set(addresses) - before, before - set(addresses),

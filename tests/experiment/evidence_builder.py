@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from testbed.experiment.observations import (
-    EngineSeen,
-    EventSeen,
-    Evidence,
-    InjectionSeen,
-    deployment_seen,
-    endpoints_seen,
-    event_seen,
-    node_seen,
-    pod_seen,
-)
+from testbed.experiment.observations import EngineSeen, EventSeen, Evidence, InjectionSeen
+from testbed.experiment.sightings import deployment_seen, endpoints_seen, event_seen, node_seen, pod_seen
 
 Json = dict[str, Any]
 START_NS = 1_000_000_000_000

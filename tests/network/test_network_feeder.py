@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from testbed.api.labels import SERVICE_NAME
+from testbed.api.labels import ENDPOINTS, SERVICE_NAME
 from testbed.api.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES, ResourceType
 from testbed.client.protocol import ObjectList, WatchEvent
-from testbed.network.feeder import ENDPOINTS_ANNOTATION, GatewayFeeder
+from testbed.network.feeder import GatewayFeeder
 
 Json = dict[str, Any]
 
@@ -88,7 +88,7 @@ class Recorder:
         self, obj: Mapping[str, Any], type: str, reason: str, message: str, *, monotonic_ns: int | None = None,
         annotations: Mapping[str, str] | None = None,
     ) -> None:
-        self.told.append((obj["metadata"]["name"], reason, (annotations or {})[ENDPOINTS_ANNOTATION], monotonic_ns))
+        self.told.append((obj["metadata"]["name"], reason, (annotations or {})[ENDPOINTS], monotonic_ns))
 
 
 def service(name: str = "web") -> Json:
