@@ -1,8 +1,8 @@
 """Where the seconds of a fault's two paths went: what each gap is cut from. Pure.
 
 A path is what one pod waited for: isolation, the victim that was taken out last; repair, the replacement that got there
-first, and from then on the pod that made the whole complete. Its stretches come from three rules: how it was noticed,
-what was waited for before anything was done, and the pod's own life from then on (`pod_life`).
+first, and from then on the pod that made the whole complete. Its stretches come from three rules: how it was noticed
+(`noticing`), what was waited for before anything was done, and the pod's own life from then on (`pod_life`).
 """
 
 from __future__ import annotations
@@ -11,28 +11,27 @@ import re
 from collections.abc import Sequence
 
 from testbed.core.profile import Profile
-from testbed.experiment.durations import say_setting
 from testbed.experiment.exactness import SAME_S, Exactness
-from testbed.experiment.fault_marks import Story, Victims, first_sign
+from testbed.experiment.fault_marks import Story
+from testbed.experiment.noticing import Noticing
 from testbed.experiment.observations import PodSeen
 from testbed.experiment.pod_life import CONTROL_S, ENDPOINTS_S, PodLife, Told
 from testbed.experiment.pod_probes import probe_in, probe_of, toleration_s
-from testbed.experiment.result.timeline import Gap, Kind
+from testbed.experiment.result.timeline import Gap
 from testbed.experiment.scene import first, last
 from testbed.experiment.segments import Segment, Track, cut, explained
 
-NOTICE_S = 0.25  # from an end to the agent's word of it: a millisecond by pidfd, more on a machine that is busy
 _LOOKS = re.compile(r"every (\d+(?:\.\d+)?) s")  # in an order to stop: how often who gave it looks
-RELIST_S = 1.0  # how often an agent looks that has nothing better (kubernetes: pleg relist)
 
 
 class FaultPaths:
     """Both paths of one fault. ``effect_s``: how long it took at most until it was in force."""
 
     def __init__(self, story: Story, profile: Profile, exactness: Exactness, *, effect_s: float = 0.0) -> None:
-        self.story, self.profile, self.exactness, self.effect_s = story, profile, exactness, effect_s
+        self.story, self.profile, self.exactness = story, profile, exactness
         self.scene, self.marks = story.scene, story.marks
         self._pods = {pod.key: pod for pod in story.victims.pods}
+        self._noticing = Noticing(story, profile, exactness, effect_s)
 
     def filled(self, gaps: Sequence[Gap]) -> tuple[Gap, ...]:
         """The gaps with their parts and uncertainties."""
@@ -52,7 +51,7 @@ class FaultPaths:
         pod = self.story.last_out or next(iter(self._pods.values()), None)
         if pod is None or self.marks.detected is None:
             return []
-        track, sign = self._noticed(pod)
+        track, sign = self._noticing.of(pod)
         end = self.marks.isolated if self.marks.isolated is not None else self.scene.until
         unready = self.story.unready_at(pod)
         if unready is not None:
@@ -133,7 +132,7 @@ class FaultPaths:
         """One that stays: restarted in its place, or well again when the fault was over."""
         if self.marks.detected is None:
             return self._unnoticed(end)
-        track, sign = self._noticed(pod)
+        track, sign = self._noticing.of(pod)
         life = PodLife(self.scene, pod.key, self.profile, self.exactness)
         stopped = self._ended(life, track.at, end)
         if stopped is not None:
@@ -157,7 +156,7 @@ class FaultPaths:
         """One that was made in a victim's stead."""
         if self.marks.detected is None:
             return self._unnoticed(end)
-        track, sign = self._noticed(None)
+        track, sign = self._noticing.of(None)
         acted = self.marks.acted
         if acted is None or not key:
             return track.segments
@@ -174,63 +173,6 @@ class FaultPaths:
         if self.marks.undone is not None:
             track.to(min(self.marks.undone, end), "fault", "the fault lasted until it was undone; nobody noticed it")
         return track.segments
-
-    # --- how it was noticed
-
-    def _noticed(self, pod: PodSeen | None) -> tuple[Track, str]:
-        """From the injection to the first sign: of one victim, or of any."""
-        victims = self.story.victims if pod is None else Victims((pod,), self.story.victims.nodes,
-                                                                 self.story.victims.by_deletion)
-        at, sign = first_sign(self.scene, victims)
-        track = Track(self.scene.since)
-        if at is None:
-            at, sign = self.marks.detected, self.story.first_sign
-        if at is None:
-            return track, ""
-        spec = self.scene.evidence.pod_spec((pod or next(iter(victims.pods))).key) if victims.pods else {}
-        u, message = self.exactness.of(at), sign.partition(": ")[2]
-        if self.story.supervisor and victims.nodes and not sign.startswith(("ContainerDied", "Unhealthy", "deleted")):
-            track.to(at, "eviction-timeout", self.story.node_given_up, u=u)
-        elif sign.startswith(("NodeNotReady", "node not ready")):
-            profile = self.profile
-            words = (f"node monitor grace {say_setting(profile.node_monitor_grace_s)}, looked at every "
-                     f"{say_setting(profile.node_monitor_period_s)}")
-            self._waited(track, at, "eviction-timeout", words,
-                         profile.node_monitor_grace_s + profile.node_monitor_period_s, u)
-        elif sign.startswith("Unhealthy") and (probe := probe_in(message, spec)) is not None:
-            words = f"next {probe.title}: {probe.period}, timeoutSeconds {probe.timeout_s:g}"
-            self._waited(track, at, "probe", words, probe.first_failure_s, u)
-        elif sign == "status" and (readiness := probe_of(spec, "readiness")) is not None and \
-                pod is not None and not self._died(pod, at):
-            self._waited(track, at, "probe", f"{readiness.title}: {readiness.threshold}", readiness.failing_s(), u)
-        else:
-            self._seen_to_end(track, at, sign, pod, u)
-        return track, sign
-
-    def _seen_to_end(self, track: Track, at: float, sign: str, pod: PodSeen | None, u: float) -> None:
-        """A death or a deletion: the fault's own act, and the moment until somebody saw it."""
-        track.to(min(at, self.scene.since + self.effect_s), "fault", "until the fault had taken effect", u=u)
-        evidence = self.scene.evidence
-        out_of_memory = last(seen.at for seen in evidence.engine if seen.action == "oom" and seen.at <= at + 0.1
-                             and seen.at >= self.scene.since and (pod is None or seen.pod == pod.key))
-        if out_of_memory is not None:
-            track.to(min(out_of_memory, at), "fault", "until its memory was used up")
-        who = "the engine" if self.story.supervisor else "the agent"
-        told = f"{who} saw the process end" if sign.startswith("ContainerDied") else \
-            "the deletion was seen" if sign == "deleted" else f"{who} noticed it"
-        exact = sign.startswith("ContainerDied")
-        track.to(at, "noticing", told, limit_s=NOTICE_S if exact else RELIST_S, u=u)
-
-    def _waited(self, track: Track, until: float, kind: Kind, words: str, limit_s: float, u: float) -> None:
-        """Arithmetic; what is over it may have gone before the fault was in force."""
-        over_s = until - track.at - limit_s
-        if over_s > u:
-            track.to(track.at + min(over_s, self.effect_s), "fault", "until the fault was in force")
-        track.to(until, kind, words, limit_s=limit_s, u=u)
-
-    def _died(self, pod: PodSeen, at: float) -> bool:
-        after = next((item for item in self.scene.after(at) if item.uid == pod.uid), None)
-        return after is not None and (after.restarts > pod.restarts or not after.running)
 
     # --- what was waited for before anything was done
 
