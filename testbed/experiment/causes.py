@@ -14,6 +14,7 @@ from testbed.experiment.pod_probes import Json, back_off_step_s, probe_in, probe
 from testbed.experiment.scene import first
 
 AT_ONCE_S = 0.5
+COMPOSE = "compose"  # as pods' labels name that supervisor
 
 
 class FaultCauses:
@@ -159,11 +160,15 @@ def readiness_cause(spec: Json) -> str:
     return " + ".join(parts)
 
 
-def rollout_cause(deployment: Json, *, scaled: bool) -> str:
-    """What sets the pace of a rolling update, or of a change of the number alone."""
+def rollout_cause(deployment: Json, *, scaled: bool, supervisor: str = "") -> str:
+    """What sets the pace of a rolling update, or of a change of the number alone. ``supervisor``: another one's name;
+    Swarm has words for maxSurge and minReadySeconds, Compose has none for any of it."""
     spec = deployment.get("spec") or {}
     if scaled:
         return f"{spec.get('replicas', 1)} replicas desired"
+    if supervisor == COMPOSE:
+        return (f"{spec.get('replicas', 1)} replicas recreated at the same time: all old ones end before the new ones "
+                "start, one after the other")
     strategy = spec.get("strategy") or {}
     if strategy.get("type") == "Recreate":
         return "strategy Recreate: all old pods end before new ones start"

@@ -39,7 +39,9 @@ def rollout_marks(
     marks = Marks(injected=injected, detected=detected if acted is None or detected is None else min(detected, acted),
                   acted=acted, running=running, ready=ready, in_rotation=rotation,
                   restored=restored, stalled=stalled if restored is None else None)
-    gaps = _gaps(evidence, deployment, marks, key, scaled)
+    pods = (*scene.before.values(), *fresh)
+    supervisor = next((name for pod in pods if (name := evidence.supervisor_of(pod.key))), "")
+    gaps = _gaps(evidence, deployment, marks, key, scaled, supervisor)
     if attribution is None:
         return marks, gaps
     profile, exactness = attribution
@@ -79,19 +81,22 @@ def _first_new(
     return best or (None, None, None, "")
 
 
-def _gaps(evidence: Evidence, deployment: str, marks: Marks, key: str, scaled: bool) -> tuple[Gap, ...]:
+def _gaps(
+    evidence: Evidence, deployment: str, marks: Marks, key: str, scaled: bool, supervisor: str
+) -> tuple[Gap, ...]:
     spec = evidence.pod_spec(key) if key else {}
     body = evidence.deployment_json.get(deployment, {})
     deadline = (body.get("spec") or {}).get("progressDeadlineSeconds", 600)
 
     def cause(name: str, seconds: float) -> str:
         return {
-            "detected": "the Deployment controller saw the change",
-            "acted": "ReplicaSet scaled, first pod created",
-            "running": f"new pod: scheduled, sandbox and image start {say_duration(seconds)}",
+            "detected": f"{supervisor or 'the Deployment controller'} saw the change",
+            "acted": f"{supervisor} made the first container" if supervisor else "ReplicaSet scaled, first pod created",
+            "running": f"{supervisor} started it after {say_duration(seconds)}" if supervisor else
+                       f"new pod: scheduled, sandbox and image start {say_duration(seconds)}",
             "ready": readiness_cause(spec),
             "in_rotation": f"EndpointSlice written and gateway programmed in {say_duration(seconds)}",
-            "restored": rollout_cause(body, scaled=scaled),
+            "restored": rollout_cause(body, scaled=scaled, supervisor=supervisor),
             "stalled": f"no new pod became ready within progressDeadlineSeconds {deadline}",
         }[name]
 

@@ -240,6 +240,21 @@ class TestRollout:
         assert marks.restored == pytest.approx(14.0)
         assert "maxSurge 1, maxUnavailable 0" in causes(found, "repair")["restored"]
 
+    @pytest.mark.parametrize(("supervisor", "words"), [
+        ("compose", "recreated at the same time"), ("swarm", "maxSurge 1, maxUnavailable 0")])
+    def test_another_supervisors_rollout_is_told_by_what_it_has(self, supervisor: str, words: str) -> None:
+        """Compose has no maxSurge."""
+        world = World(supervisor=supervisor)
+        world.deployment(10.01, generation=2, observed=2, updated=0)
+        world.pod(10.05, "web-8", node="node-1", ready=False, running=False)
+        world.pod(11.21, "web-8", ready=True)
+        world.deployment(14.0, generation=2, observed=2)
+        act = Act("ship", "rollout", "rollout", 10.0, deployment="default/web", generation=2)
+        told = causes(disruption_of(act, world.evidence, FAST, until=60.0), "repair")
+        assert words in told["restored"]
+        assert not any(word in cause for cause in told.values() for word in ("ReplicaSet", "Deployment controller"))
+        assert told["acted"] == f"{supervisor} made the first container"
+
     def test_a_complete_state_of_before_does_not_count(self) -> None:
         world = World()
         world.deployment(10.005, generation=2, observed=1)
