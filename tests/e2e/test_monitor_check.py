@@ -21,6 +21,8 @@ from support.cluster import Cluster, bring_up_for_test, run_testbed, wait_for
 from support.prometheus import Prometheus
 from support.watching import watching
 
+from testbed.api.meta import parse_time
+
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
 MANIFEST = Path(__file__).parent / "watched.yaml"
@@ -54,6 +56,7 @@ spec:
 EXPECTED = {"DeploymentDown": ("Deployment/web",), "ServiceWithoutEndpoints": ("Service/web",),
             "ErrorBudgetBurnFast": ("Namespace/default",), "ObjectiveMissed": ("Namespace/default",),
             "KubePodCrashLooping": ("Pod/crashing-", "Namespace/apart")}
+LOOKS_S = 2.5  # two looks, and what the chaos daemon takes to tell of it
 TOLD_WITHIN_S = 40.0  # a crash loop is one after 15 s; an error budget burns on for the 5 s that are looked at
 
 
@@ -85,6 +88,7 @@ def watched(state_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
                            TESTBED_NAME=cluster.name)
         assert done.returncode == 1, done.stdout + done.stderr  # an objective that cannot be met
         wait_told(cluster, "AlertFiring")
+        cluster.testbed("inject", "container-kill", "-l", "app=web")
         cluster.testbed("delete", "deployment", "crashing", "-n", "apart")
         cluster.testbed("delete", "experiments", "--all")
         wait_told(cluster, "AlertResolved")
@@ -99,22 +103,21 @@ def through_ingress(cluster: Cluster) -> bool:
 
 def wait_told(cluster: Cluster, reason: str) -> None:
     """Until that has been told of each alert that is expected."""
-    def missing() -> set[str]:
-        return EXPECTED.keys() - {name(event) for event in alert_events(cluster) if event["reason"] == reason}
+    def everything() -> bool:
+        events = [event for event in alert_events(cluster) if event["reason"] == reason]
+        return all(about(alert, events) for alert in EXPECTED)
 
-    wait_for(f"{reason} of {', '.join(EXPECTED)}", lambda: not missing(), timeout_s=TOLD_WITHIN_S)
+    wait_for(f"{reason} of {', '.join(EXPECTED)}", everything, timeout_s=TOLD_WITHIN_S)
 
 
 def alert_events(cluster: Cluster) -> list[Json]:
     return [event for event in cluster.get("events", "-A")["items"] if event["reason"].startswith("Alert")]
 
 
-def name(event: Json) -> str:
-    return str(event["message"].partition(":")[0])
-
-
-def on(event: Json) -> str:
-    return f"{event['involvedObject']['kind']}/{event['involvedObject']['name']}"
+def about(alert: str, events: list[Json]) -> list[Json]:
+    """Those that tell what is expected of the alert."""
+    return [event for event in events if event["message"].startswith(f"{alert}: ")
+            and "{kind}/{name}".format(**event["involvedObject"]).startswith(EXPECTED[alert])]
 
 
 def test_everything_that_has_metrics_is_scraped(watched: Watched) -> None:
@@ -144,19 +147,23 @@ def test_the_fault_is_a_window_on_every_graph(board: Json, watched: Watched) -> 
     windows = answer(watched.prometheus, faults, watched.span)
     assert {series.labels["fault"] for series in windows} == {"PodChaos/pod-failure"}
     assert len({series.labels["target"] for series in windows}) == 2, "both pods"
+    (run,) = watched.result["runs"]
+    failure = next(item for item in run["disruptions"] if item["name"] == "fail")
+    begun, undone = (parse_time(run["startedAt"]).timestamp() + at_s for at_s in (
+        failure["marks"]["injected"], failure["marks"]["undone"]))
+    verified = begun + failure["windowS"][1] - failure["windowS"][0]
     for series in windows:
         assert series.labels["node"], "where it is"
         moments = [at for at, _ in series.samples]
-        assert FAULT_S - 2 <= moments[-1] - moments[0] <= FAULT_S + 3
+        assert begun <= moments[0] <= verified + LOOKS_S and undone - LOOKS_S <= moments[-1] <= undone + LOOKS_S
         assert all(later - earlier == 1 for earlier, later in zip(moments, moments[1:], strict=False)), "one window"
 
 
 @pytest.mark.parametrize("alert", EXPECTED)
 def test_an_alert_fires_is_told_of_its_object_and_ends(alert: str, watched: Watched) -> None:
-    about = [event for event in watched.events if name(event) == alert]
-    assert {event["reason"] for event in about} == {"AlertFiring", "AlertResolved"}
-    assert all(on(event).startswith(EXPECTED[alert]) for event in about), [on(event) for event in about]
-    assert all("testbed.io/alert-starts-at" in event["metadata"]["annotations"] for event in about)
+    events = about(alert, watched.events)
+    assert {event["reason"] for event in events} == {"AlertFiring", "AlertResolved"}
+    assert all("testbed.io/alert-starts-at" in event["metadata"]["annotations"] for event in events)
 
 
 def test_the_run_knows_when_somebody_would_have_been_paged(watched: Watched) -> None:
