@@ -137,6 +137,7 @@ async def test_haproxys_own_statistics_come_through_the_gateway(world: World) ->
     assert servers == {"s1", "s2"}, "slots that are free are none"
     counts = (await tell(world.instance, {"op": "metrics"}))["metrics"]
     assert counts["ingress"]["running"] and counts["ingress"]["programs"]
+    await world.send(None)
 
 
 async def test_nothing_runs_without_an_ingress_and_routes_are_obeyed_with_one(world: World) -> None:
