@@ -24,7 +24,8 @@ MOST_PODS: Final = 12
 LINES: Final = 5000
 MOST_BYTES: Final = 256 << 10
 WITHIN_S: Final = 10.0  # for all logs of a run
-_SUFFERED: Final = frozenset({"ContainerDied", "Unhealthy", "Killing", "BackOff", "Evicted", "TaintManagerEviction",
+_ORDERED: Final = "Killing"
+_SUFFERED: Final = frozenset({"ContainerDied", "Unhealthy", _ORDERED, "BackOff", "Evicted", "TaintManagerEviction",
                               "ContainerUnready"})
 _TARGET = re.compile(r"(?:pod )?([a-z0-9.-]+)/([a-z0-9.-]+)(?:/[a-z0-9.-]+)?")
 Pod = tuple[str, str]  # namespace, name
@@ -57,14 +58,15 @@ class Kept:
 
 
 def victims(run: RunResult) -> tuple[Pod, ...]:
-    """Pods that were hit, then those that something happened to; at most a dozen."""
-    found: dict[Pod, None] = {}
-    for item in run.disruptions:
-        found |= dict.fromkeys(pods_of(item.targets))
-    for event in run.events:
+    """Pods that were hit, then those that something happened to; at most a dozen. That a rollout stops a pod is
+    nothing that happens to it."""
+    hit = dict.fromkeys(pod for item in run.disruptions for pod in pods_of(item.targets))
+    signs: dict[Pod, str] = {}  # the first one of each
+    for event in sorted(run.events, key=lambda event: event.at_s):
         if event.kind in _SUFFERED and event.object.startswith("pod "):
-            found |= dict.fromkeys(pods_of([event.object]))
-    return tuple(found)[:MOST_PODS]
+            for pod in pods_of([event.object]):
+                signs.setdefault(pod, event.kind)
+    return tuple({**hit, **dict.fromkeys(pod for pod, sign in signs.items() if sign != _ORDERED)})[:MOST_PODS]
 
 
 def pods_of(targets: Iterable[str]) -> tuple[Pod, ...]:
@@ -117,9 +119,12 @@ class LogKeeper:
                 missing.append(f"{pod[1]}: {found}")
                 continue
             try:
-                logs += _write(folder, run.number, pod, copy)
+                written = _write(folder, run.number, pod, copy)
             except OSError as full:
                 missing.append(f"{pod[1]}: cannot be written: {full.strerror}")
+            else:
+                logs += written
+                missing += [] if written else [f"{pod[1]}: it had logged nothing"]
         return Kept(tuple(logs), tuple(missing))
 
     async def _read(self, pods: Sequence[Pod]) -> list[Texts | str]:

@@ -57,6 +57,17 @@ def test_who_was_hit_comes_first_then_who_suffered() -> None:
     assert len(victims(run(*(f"default/web-{number}" for number in range(99))))) == MOST_PODS
 
 
+@pytest.mark.parametrize(("kinds", "suffered"), [
+    (("Killing", "ContainerDied", "ContainerUnready"), False),  # a rollout took it away
+    (("Unhealthy", "Killing", "ContainerDied"), True),
+    (("TaintManagerEviction", "Killing"), True),
+    (("Started", "ContainerReady"), False),
+])
+def test_that_a_rollout_stops_a_pod_makes_it_no_victim(kinds: tuple[str, ...], suffered: bool) -> None:
+    events = [TimelineEvent(at_s=at, kind=kind, object="pod default/web-9") for at, kind in enumerate(kinds)]
+    assert (("default", "web-9") in victims(run(events=tuple(reversed(events))))) is suffered
+
+
 async def test_every_container_and_its_attempt_before_are_kept(tmp_path: Path) -> None:
     kept = await keeper(Client()).keep(run("default/web-1/web"), tmp_path)
     assert kept.missing == ()
@@ -68,6 +79,15 @@ async def test_every_container_and_its_attempt_before_are_kept(tmp_path: Path) -
     assert found["run-3-web-1-web.log"] == "default/web-1 now\n"
     assert found["run-3-web-1-web.previous.log"] == "default/web-1 before\n"
     assert found["run-3-web-1-side.log"].endswith("the end") and len(found["run-3-web-1-side.log"]) < MOST_BYTES + 100
+
+
+async def test_a_container_that_logs_nothing_is_no_riddle(tmp_path: Path) -> None:
+    class Quiet(Client):
+        async def logs(self, *_: Any, **__: Any) -> str:
+            return ""
+
+    kept = await keeper(Quiet()).keep(run("default/web-1"), tmp_path)
+    assert kept.logs == () and kept.missing == ("web-1: it had logged nothing",)
 
 
 @pytest.mark.parametrize(("problem", "says"), [(NotFound("no"), "web-1: is gone"), (ApiError("broken"), "broken")])
