@@ -53,8 +53,7 @@ class Surgeon:
                     raise NotInEffect("what was begun before a restart could not be taken back")
                 self._holders.end(entry.id, entry.holder)
             entry = await self._prepare(fault, entry, spec)
-            entry = self._noted(entry, "Started", "Apply", "")
-            log.info("%s on %s begins", entry.injector, entry.target.id, extra=about(**whom(entry)))
+            entry = self._begun(entry, tell)
             return self._injected(entry, await self._done_and_seen(fault, entry, wanted), tell)
         except (TestbedError, TimeoutError) as error:
             return await self._failed(fault, entry, error, tell)
@@ -103,6 +102,12 @@ class Surgeon:
                 if not wanted():
                     raise NotInEffect("it was to be taken back before it was seen to be in effect") from None
             await asyncio.sleep(_LOOK_S)
+
+    def _begun(self, entry: Entry, tell: Tell) -> Entry:
+        """Told before anything is done: whoever follows the fault then knows its target's id before it is hurt."""
+        at_ns = self._now_ns()
+        tell("Started", f"{entry.injector} on {entry.target.id} begins", at_ns, warning=False, entry=entry)
+        return self._noted(entry, "Started", "Apply", "", at_ns)
 
     def _injected(self, entry: Entry, evidence: str, tell: Tell) -> Entry:
         at_ns = self._now_ns()
