@@ -52,7 +52,7 @@ def up(
                                     _amount("--retention-size", retention_size, _SIZE, "2GB"), tuple(rules))
     site, instance = site_of(name)
     with Images(instance.engine_url if instance else "") as source:
-        had = have_images(monitoring_plan.PARTS, source, narrator())
+        had = have_images(monitoring_plan.parts_for(instance), source, narrator())
     for line in had.left_out:
         printing.say(line)
     order = monitoring_plan.Order(site, instance, had.images, wishes)

@@ -64,5 +64,5 @@ def have_images(parts: Iterable[Part], source: Source, narrator: Narrator) -> Ha
 
 
 def _pulled(image: str, source: Source, narrator: Narrator) -> bool:
-    with narrator.task(f"pulling {image}"):
+    with narrator.task(f"looking for {image}"):
         return source.pull(image)

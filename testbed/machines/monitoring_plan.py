@@ -55,6 +55,11 @@ PARTS = (
 )
 
 
+def parts_for(instance: Instance | None) -> tuple[Part, ...]:
+    """Of a cluster that is gone (None) nothing new will be alerted of."""
+    return PARTS if instance is not None else tuple(part for part in PARTS if part.name != ALERTMANAGER)
+
+
 @dataclass(frozen=True)
 class Site:
     """Where the monitoring of one cluster lies: ``<state of the cluster>/monitoring``, which `testbed down` keeps.
@@ -115,9 +120,7 @@ class Order:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """Of a cluster that is gone nothing new will be alerted of."""
-        return tuple(part for part in PARTS
-                     if part.name in self.images and (self.instance is not None or part.name != ALERTMANAGER))
+        return tuple(part for part in parts_for(self.instance) if part.name in self.images)
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ def write(site: Site, written: Mapping[str, str], parts: Iterable[str], identity
             if path.is_file() and path.relative_to(site.files).as_posix() not in written:
                 path.unlink()
         site.identity.write_text(identity)
+        _give(site.identity, site)
     except OSError as error:
         raise EnvironmentProblem(f"cannot write {error.filename}: {error.strerror}",
                                  hint="do it as the user who owns the cluster") from error
