@@ -173,6 +173,16 @@ async def test_two_runs_can_be_chosen_and_compared(chrome: Any, busy: PageWorld)
         assert "Report of" in await report.inner_text("h1")
 
 
+async def test_a_report_appears_however_long_after_the_run_it_is_written(view: PageView, world: PageWorld) -> None:
+    folder = world.instance.runs / "lose-1"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text('{"name": "lose-a-node", "verdict": "passed"}')
+    world.experiment("lose-1", {**losing_a_node(world), "folder": "lose-1", "phase": "Finished", "verdict": "passed"})
+    await view.says("[data-run=lose-1]", "none yet")
+    (folder / "report.html").write_text("<!doctype html><title>Report</title>")
+    await view.page.wait_for_selector("[data-run=lose-1] a")
+
+
 # --- when it is away
 
 

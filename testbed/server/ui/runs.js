@@ -1,22 +1,33 @@
-/** Past runs, with their reports; two can be chosen and compared. Asked for anew when an experiment begins or ends. */
+/**
+ * Past runs, with their reports; two can be chosen and compared. Asked for anew when an experiment begins or ends, and
+ * then until its report is there.
+ */
 
 import {read} from "./ask.js";
 import {element, keyed, mark, reshape, say, set, show} from "./dom.js";
 import {day, seconds, verdictShape} from "./words.js";
 
 const SETTLE_MS = 1500;  // the runner writes its report after its last word to the API
+const MAX_LOOKS = 60;  // for a report that has not come yet; it takes seconds, on a busy machine many
 const $ = id => document.getElementById(id);
 
 export class Runs {
-  #chosen = new Set(); #known = ""; #rows = [];
+  #picture; #chosen = new Set(); #known = ""; #rows = []; #later; #looks = 0;
 
   constructor(picture) {
+    this.#picture = picture;
     picture.on(["experiments"], () => {
       const phases = [...picture.experiments].map(([key, {phase}]) => `${key} ${phase}`).join();
       if (phases === this.#known) return;
       this.#known = phases;
-      setTimeout(() => this.load(), SETTLE_MS);
+      this.#looks = 0;
+      this.#lookLater();
     });
+  }
+
+  #lookLater() {
+    clearTimeout(this.#later);
+    this.#later = setTimeout(() => this.load(), SETTLE_MS);
   }
 
   async load() {
@@ -29,6 +40,14 @@ export class Runs {
     show($("runs-none"), !this.#rows.length);
     show($("runs-table"), this.#rows.length);
     this.#offer();
+    if (this.#awaitsReport(runs) && ++this.#looks < MAX_LOOKS) this.#lookLater();
+  }
+
+  /** Whether a run that has ended is still without the report that its runner is writing. */
+  #awaitsReport(runs) {
+    const ended = new Set([...this.#picture.experiments.values()]
+      .filter(run => run.phase === "Finished").map(run => run.folder.split("/", 1)[0]));
+    return runs.some(run => ended.has(run.id) && !run.report);
   }
 
   #make(row) {
