@@ -12,7 +12,7 @@ from colours import BAD, DOUBTFUL, NEUTRAL
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import dashboard
 from panels import SCRAPE
-from queries import NAMESPACE, NODE, SOURCE, of
+from queries import NAMESPACE, NODE, SOURCE, appeared, of
 
 TAG = "testbed"
 VALUES = {  # variable -> its title, and the series and label of its values; each may depend on those before it
@@ -59,17 +59,26 @@ def _variable(name: str, title: str, series: str, label: str) -> builders.QueryV
 
 def _windows() -> list[builders.AnnotationQuery]:
     """Times that every graph shows. Grafana joins points no further apart than one step to one window."""
-    def window(name: str, colour: str, series: str, title: str, text: str, *, shown: bool) -> builders.AnnotationQuery:
+    def window(name: str, colour: str, held: str, title: str, text: str, *, shown: bool) -> builders.AnnotationQuery:
         return (builders.AnnotationQuery().name(name).datasource(SOURCE).enable(shown).hide(False)
-                .icon_color(colour).expr(f"{series} == 1").step(SCRAPE).title_format(title).text_format(text))
+                .icon_color(colour).expr(held).step(SCRAPE).title_format(title).text_format(text))
 
     return [
-        window("Faults", BAD, of("testbed_fault_active"), "{{fault}}", "{{target}} on {{node}}", shown=True),
-        window("Alerts", DOUBTFUL, of("ALERTS", alertstate="firing"), "{{alertname}}",
+        window("Faults", BAD, f"{of('testbed_fault_active')} == 1", "{{fault}}", "{{target}} on {{node}}", shown=True),
+        window("Kills", BAD, _kills(), "{{fault}}", "done at once", shown=True),
+        window("Alerts", DOUBTFUL, f"{of('ALERTS', alertstate='firing')} == 1", "{{alertname}}",
                "{{namespace}} {{deployment}} {{pod}} {{node}}", shown=False),
-        window("Experiments", NEUTRAL, of("testbed_experiment_running"), "{{experiment}}", "on {{platform}}",
+        window("Experiments", NEUTRAL, f"{of('testbed_experiment_running')} == 1", "{{experiment}}", "on {{platform}}",
                shown=False),
     ]
+
+
+def _kills() -> str:
+    """Injections that were counted within the last step and hold nothing, each at one step. What was counted before
+    anybody looked has no moment."""
+    return (f"{appeared('testbed_faults_total', within='$__interval')} > 0 "
+            f"and on (job, instance) {of('testbed_build_info')} offset $__interval "
+            f"unless on (job, instance, fault) {of('testbed_fault_active')} == 1")
 
 
 def to_board(uid: str, title: str, *more: str) -> builders.DashboardLink:

@@ -69,10 +69,10 @@ def increase(metric: str, *matchers: str) -> str:
     return f"increase({of(metric, *matchers)}[$__range])"
 
 
-def appeared(metric: str, *matchers: str) -> str:
+def appeared(metric: str, *matchers: str, within: str = "$__range") -> str:
     """The same of counters that come to be with their first event, which ``increase`` would miss."""
     now = of(metric, *matchers)
-    return f"clamp_min({now} - ({now} offset $__range or {now} * 0), 0)"
+    return f"clamp_min({now} - ({now} offset {within} or {now} * 0), 0)"
 
 
 def by_workload(selector: str) -> str:

@@ -83,6 +83,8 @@ def _status() -> Json:
             "node": _STRING, "podUID": _STRING, "containerID": _STRING,
             "deadlineNs": {"type": "integer", "format": "int64",
                            "description": "CLOCK_MONOTONIC of the machine: by then it is taken back, whatever dies."},
+            "oneShot": {"type": "boolean",
+                        "description": "Done once and over then, such as a kill: Injected, it is no longer in effect."},
         },
     }
     found = {

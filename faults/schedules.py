@@ -105,12 +105,7 @@ def has_ended(child: Mapping[str, Any]) -> bool:
     if held.get("AllRecovered") == "True" or held.get("Selected") == "False":
         return True
     records = (status.get("experiment") or {}).get("containerRecords") or ()
-    return bool(records) and held.get("AllInjected") == "True" and _done_at_once(child)
-
-
-def _done_at_once(child: Mapping[str, Any]) -> bool:
-    """Chaos Mesh's one-shot actions (IsOneShot)."""
-    return str((child.get("spec") or {}).get("action") or "") in ("pod-kill", "container-kill")
+    return bool(records) and held.get("AllInjected") == "True" and all(record.get("oneShot") for record in records)
 
 
 def _beyond_history(children: Sequence[Json], limit: int) -> tuple[str, ...]:

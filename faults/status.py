@@ -2,7 +2,7 @@
 
 Source: chaos-mesh api/v1alpha1/status.go. Ours beside it: events carry ``monotonicNs``, one of type ``Started`` is
 written just before the act, conditions have a ``message``, and records tell the target's ``node``, ``podUID`` and
-``containerID``, and while the injection is in effect its ``deadlineNs``.
+``containerID``, while the injection is in effect its ``deadlineNs``, and ``oneShot`` of what nothing has to end.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ def _record(entry: Entry) -> Json:
         "injectedCount": entry.injected_count, "recoveredCount": entry.recovered_count, "events": list(entry.events),
         **_identity(entry.target, str(entry.plan.get("container_id") or "")),
         **({"deadlineNs": entry.deadline_ns} if in_effect and entry.deadline_ns else {}),
+        **({} if entry.deadline_ns else {"oneShot": True}),
     }
 
 

@@ -16,7 +16,8 @@ Json = Mapping[str, Any]
 GOOD, BAD, WARN, QUIET, PLAIN = "good", "bad", "warn", "quiet", ""
 PROBES = {"startup": "S", "readiness": "R", "liveness": "L"}
 _WELL = ("Running", "Completed", "Succeeded")
-_FAULT_TONES = {"Injecting": WARN, "Injected": BAD, "Recovered": QUIET, "Failed": BAD, "Refused": WARN}
+_FAULT_TONES = {"Injecting": WARN, "Injected": BAD, "Done": QUIET, "Recovered": QUIET, "Failed": BAD,
+                "Refused": WARN}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ Json = dict[str, Any]
 Target = tuple[str, str, str]  # fault, target, node
 
 ACTIVE = Family(
-    "testbed_fault_active", "1 while an injection is in effect, 0 while its fault object is still there.",
+    "testbed_fault_active", "1 while an injection is in effect, 0 while its fault object is still there; kills, which "
+    "nothing holds, have none.",
     ("fault", "target", "node"))
 OVERDUE = Family(
     "testbed_fault_overdue_seconds", "How long an injection has been in effect beyond its deadline; 0 before it.",
@@ -59,10 +60,12 @@ class FaultMetrics:
         yield metric(INJECTIONS, sorted(sums.items()))
 
     def _targets(self, faults: Iterable[Json]) -> Iterator[tuple[Target, Json]]:
-        """Each injection and its record."""
+        """Each injection that can hold, and its record. A kill's says Injected for as long as its object is there."""
         places: Mapping[str, str] = {} if not faults else self._places()
         for fault in faults:
             for record in _records(fault):
+                if record.get("oneShot"):
+                    continue
                 target = str(record.get("id", ""))
                 place = places.get(target) or places.get("/".join(target.split("/")[:2]), "")
                 yield (fault_name(fault), target, place), record

@@ -104,7 +104,7 @@ class FaultPart(TypedDict):
 
     kind: str
     action: str
-    phase: str  # "Injecting", "Injected", "Recovered", "Failed", "Refused"
+    phase: str  # "Injecting", "Injected", "Done", "Recovered", "Failed", "Refused"
     targets: list[str]  # "default/web-1", "default/web-1/web", "node-2"
     nodes: list[str]  # where these are
     message: str  # why it was refused or failed

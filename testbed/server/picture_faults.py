@@ -31,14 +31,15 @@ def fault(obj: Json) -> FaultPart:
 
 
 def phase(obj: Json) -> str:
-    """``Refused``: nothing was done; ``Failed``: it was tried, and is not in effect."""
+    """``Done``: a kill, nothing of which holds; ``Refused``: nothing was done; ``Failed``: it was tried, and is not in
+    effect."""
     if condition(obj, "AllRecovered").get("status") == "True":
         return "Recovered"
     selected, injected = condition(obj, "Selected"), condition(obj, "AllInjected")
     if selected.get("status") == "False" and selected.get("reason"):
         return "Refused"
     if injected.get("status") == "True":
-        return "Injected"
+        return "Done" if any(record.get("oneShot") for record in _records(obj)) else "Injected"
     return "Failed" if injected.get("reason") == "NotInEffect" else "Injecting"
 
 

@@ -24,7 +24,18 @@ from hypothesis import strategies as st
 from support.page_world import PageWorld, run_status
 
 from testbed.cli.top_live import as_text
-from testbed.cli.top_rows import BAD, GOOD, WARN, event_rows, node_rows, pod_rows, probes, service_rows
+from testbed.cli.top_rows import (
+    BAD,
+    GOOD,
+    QUIET,
+    WARN,
+    event_rows,
+    fault_rows,
+    node_rows,
+    pod_rows,
+    probes,
+    service_rows,
+)
 from testbed.cli.top_run import bars, run_lines, shown_runs
 from testbed.cli.top_view import GIVES_WAY, Connection, parts_of, render, shares
 from testbed.server.picture import cluster
@@ -88,6 +99,13 @@ def test_a_service_without_a_ready_endpoint_is_bad_news(world: PageWorld) -> Non
     world.endpoints()
     [row] = service_rows(picture_of(world))
     assert (row.cells[:2], row.tone) == (("web", "0/6 ready"), BAD)
+
+
+def test_a_fault_that_holds_is_bad_news_and_a_kill_is_history(world: PageWorld) -> None:
+    world.fault("crash", "default/web-1/web", action="container-kill")
+    world.fault("stop", "default/web-2", action="pod-failure")
+    found = {row.cells[0]: (row.cells[1], row.tone) for row in fault_rows(picture_of(world), NOW)}
+    assert found == {"PodChaos/container-kill crash": ("Done", QUIET), "PodChaos/pod-failure stop": ("Injected", BAD)}
 
 
 def test_what_a_container_wrote_cannot_steer_the_terminal(world: PageWorld) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from recorded_world import Recorder
 from support.board_answers import Span, answer, unanswered
-from support.boards import FILES, Json, every_board, panels
+from support.boards import FILES, Json, annotations, every_board, panels
 from support.prometheus import Prometheus, free_port, running
 
 from faults.kinds import NODE_CHAOS, POD_CHAOS
@@ -80,11 +80,16 @@ def test_a_run_goes_through_its_phases_and_is_over(recorded: tuple[Prometheus, S
 
 
 def test_each_fault_is_a_window_and_is_counted_once(recorded: tuple[Prometheus, Span]) -> None:
-    windows = shown(recorded, "experiment", "Fault windows")
-    assert windows.pop("NodeChaos/kill n2")[-2:] == [1, 0]
-    ((crash, values),) = windows.items()
-    assert crash.startswith("PodChaos/container-kill default/web-") and 1 in values
+    ((power, values),) = shown(recorded, "experiment", "Fault windows").items()
+    assert power == "NodeChaos/kill n2" and values[-2:] == [1, 0]
     assert list(shown(recorded, "experiment", "Injections").values()) == [[2]]
+
+
+@every_board
+def test_a_kill_is_a_mark_of_one_moment_beside_the_windows(recorded: tuple[Prometheus, Span], board: Json) -> None:
+    (kills,) = [item for item in annotations(board) if item["name"] == "Kills"]
+    (mark,) = answer(recorded[0], kills, recorded[1])
+    assert mark.labels["fault"] == "PodChaos/container-kill" and [value for _, value in mark.samples] == [1]
 
 
 def test_a_node_without_power_is_unknown_and_not_scraped(recorded: tuple[Prometheus, Span]) -> None:

@@ -82,8 +82,10 @@ def test_gaps_stay_gaps_and_no_second_is_passed_over(board: Json) -> None:
 
 @every_board
 def test_fault_windows_are_drawn_on_every_graph(board: Json) -> None:
-    (faults,) = [item for item in annotations(board) if "testbed_fault_active" in item["expr"]]
-    assert faults["enable"] and faults["step"] == "1s" and not faults.get("filter")
+    faults, kills = [item for item in annotations(board) if "testbed_fault_active" in item["expr"]]
+    assert (faults["name"], kills["name"]) == ("Faults", "Kills")
+    for item in (faults, kills):
+        assert item["enable"] and item["step"] == "1s" and not item.get("filter")
 
 
 def test_faults_are_also_a_state_timeline_of_the_experiment() -> None:

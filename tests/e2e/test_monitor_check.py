@@ -159,6 +159,13 @@ def test_the_fault_is_a_window_on_every_graph(board: Json, watched: Watched) -> 
         assert all(later - earlier == 1 for earlier, later in zip(moments, moments[1:], strict=False)), "one window"
 
 
+@every_board
+def test_a_kill_is_a_mark_of_one_moment_on_every_graph(board: Json, watched: Watched) -> None:
+    (kills,) = [item for item in annotations(board) if item["name"] == "Kills"]
+    (mark,) = answer(watched.prometheus, kills, watched.span)
+    assert mark.labels["fault"] == "PodChaos/container-kill" and [value for _, value in mark.samples] == [1]
+
+
 @pytest.mark.parametrize("alert", EXPECTED)
 def test_an_alert_fires_is_told_of_its_object_and_ends(alert: str, watched: Watched) -> None:
     events = about(alert, watched.events)

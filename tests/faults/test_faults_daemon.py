@@ -25,7 +25,7 @@ async def test_container_kill_is_a_crash_from_outside_the_engine(bench: Bench) -
     assert [line.split()[2] for line in bench.world.log] == ["9"]
     (record,) = await bench.records(POD_CHAOS)
     assert record["id"] == "default/web-1/app"
-    assert (record["phase"], record["injectedCount"]) == ("Injected", 1)
+    assert (record["phase"], record["injectedCount"], record["oneShot"]) == ("Injected", 1, True)
     started, succeeded = record["events"]
     assert (started["type"], succeeded["type"]) == ("Started", "Succeeded")
     assert started["monotonicNs"] < succeeded["monotonicNs"]
@@ -54,6 +54,7 @@ async def test_freeze_is_verified_and_undone_at_its_deadline(bench: Bench) -> No
     recovered = record["events"][-1]
     assert abs(held["deadlineNs"] - record["events"][0]["monotonicNs"] - 1e9) < 0.5e9
     assert "deadlineNs" not in record, "it is over"
+    assert "oneShot" not in record
     assert (recovered["operation"], recovered["type"], record["recoveredCount"]) == ("Recover", "Succeeded", 1)
     assert 0.3e9 < recovered["monotonicNs"] - applied < 5e9
 

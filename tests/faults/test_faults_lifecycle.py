@@ -113,6 +113,15 @@ def test_status_has_chaos_meshs_form() -> None:
     assert {item["type"]: item["status"] for item in over["conditions"]}["AllRecovered"] == "True"
 
 
+def test_a_record_says_whether_it_is_done_once_and_over_then() -> None:
+    def told(deadline_ns: int) -> bool | None:
+        value = status([entry(Phase.INJECTED, deadline_ns)], desired="Run", paused=False, problem=None, time_over=False)
+        found: bool | None = value["experiment"]["containerRecords"][0].get("oneShot")
+        return found
+
+    assert (told(0), told(100 * S)) == (True, None)
+
+
 # --- ledger
 
 

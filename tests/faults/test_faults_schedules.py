@@ -75,6 +75,16 @@ def test_while_one_is_in_effect_the_policy_decides() -> None:
     assert plan(made(concurrencyPolicy="Allow"), (running,), after(10)).start == after(10)
 
 
+@pytest.mark.parametrize("in_effect", ["True", "False"])
+@pytest.mark.parametrize("one_shot", [True, False])
+def test_what_is_done_once_has_ended_when_it_is_done(in_effect: str, one_shot: bool) -> None:
+    """Whatever it is called: a ControlPlaneChaos kill without a duration is one too."""
+    records = [{"phase": "Injected", **({"oneShot": True} if one_shot else {})}]
+    status = {"conditions": [{"type": "Selected", "status": "True"}, {"type": "AllInjected", "status": in_effect}],
+              "experiment": {"containerRecords": records}}
+    assert has_ended(child("a", ended=False) | {"status": status}) is (one_shot and in_effect == "True")
+
+
 def test_a_paused_one_makes_nothing() -> None:
     assert plan(made(paused=True), (), after(100)).start is None
 

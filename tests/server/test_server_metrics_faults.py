@@ -43,6 +43,11 @@ def test_an_injection_is_active_while_its_record_says_so() -> None:
     assert found["testbed_fault_active"] == {("shop/web-1/web", "node-1"): 1, ("shop/web-2/web", ""): 0}
 
 
+def test_a_kill_is_over_once_it_is_done_though_its_record_says_injected() -> None:
+    found = samples(fault(record("shop/web-1/web", oneShot=True), record("shop/web-2/web", oneShot=False)))
+    assert found["testbed_fault_active"] == {("shop/web-2/web", ""): 1}
+
+
 def test_one_that_is_in_effect_beyond_its_deadline_is_overdue_by_so_many_seconds() -> None:
     held = fault(record("shop/web-1/web", deadlineNs=DEADLINE_NS))
     target = ("shop/web-1/web", "node-1")

@@ -85,6 +85,12 @@ def test_how_far_a_fault_is(conditions: Any, expected: str) -> None:
     assert phase(fault_with(*conditions)) == expected
 
 
+def test_a_kill_is_done_where_another_fault_is_in_effect() -> None:
+    found = (("AllInjected", "True", ""), ("AllRecovered", "False", ""))
+    assert phase(fault_with(*found, records=[{"id": "default/web-1", "oneShot": True}])) == "Done"
+    assert phase(fault_with(*found, records=[{"id": "default/web-1"}])) == "Injected"
+
+
 def test_a_refusal_is_told_in_the_daemons_words_and_an_injection_with_its_targets() -> None:
     refused = fault(fault_with(("Selected", "False", "BlastRadius")))
     assert refused["message"] == "because of BlastRadius" and refused["since"] == "2026-01-01T12:00:00Z"

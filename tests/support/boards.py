@@ -16,6 +16,7 @@ import pytest
 Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "dashboards"
+STEP = "1s"
 FILES = sorted((FOLDER / "grafana").glob("*.json"))
 PROMTOOL = which("promtool") or next((str(path) for path in [ROOT / ".tools/bin/promtool"] if path.exists()), "")
 needs_promtool = pytest.mark.skipif(not PROMTOOL, reason="promtool is not here: make tools")
@@ -87,12 +88,12 @@ def naked(expression: str) -> list[str]:
     """Words that can only be metrics without braces."""
     text = re.sub(r"\"[^\"]*\"", "", _SELECTOR.sub("", expression))
     text = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", "", text)
-    text = re.sub(r"\boffset \$__range\b", "", text)
+    text = re.sub(r"\boffset \$__(range|interval)\b", "", text)
     return [word for word in re.findall(r"\b[a-zA-Z_:][\w:]*\b(?!\s*\()", text)
             if word not in ("or", "and", "unless", "bool")]
 
 
 def plain(expression: str, window: str = "5s", whole: str = "15m", **chosen: str) -> str:
     """As Grafana would send it: every variable at All, but for those ``chosen``."""
-    text = expression.replace("$__rate_interval", window).replace("$__range", whole)
+    text = expression.replace("$__rate_interval", window).replace("$__range", whole).replace("$__interval", STEP)
     return re.sub(r'"\$([a-z]+)"', lambda found: '"{}"'.format(chosen.get(found[1], ".+")), text)

@@ -177,7 +177,8 @@ class PageWorld:
 
     def fault(self, name: str, target: str, *, phase: str = "Injected", kind: str = "PodChaos",
               action: str = "pod-kill", message: str = "", node: str = "") -> None:
-        """A fault object as the chaos daemon leaves it. ``phase``: Injecting, Injected, Recovered, Failed, Refused."""
+        """A fault object as the chaos daemon leaves it. ``phase``: Injecting, Injected (a kill: done), Recovered,
+        Failed, Refused."""
         resource = POD_CHAOS if kind == "PodChaos" else NODE_CHAOS
         if self.registry.store.get(resource.group_resource, "default", name) is None:
             self.registry.create(resource, {"apiVersion": resource.api_version, "kind": kind, "metadata": {
@@ -190,6 +191,7 @@ class PageWorld:
                       {"type": "AllRecovered", "status": str(phase == "Recovered")}]
         record = {"id": target, "selectorKey": ".", "phase": "Injected" if phase == "Injected" else "Not Injected",
                   "injectedCount": 1, "recoveredCount": 0, "node": node,
+                  "oneShot": not Faults().get(f"{kind}/{action}").reversible,
                   "events": [{"operation": "Apply", "type": "Succeeded", "timestamp": self.stamp()}]}
         self._status(resource, name, "default", {"conditions": conditions, "experiment": {
             "desiredPhase": "Run", "containerRecords": [] if refused else [record]}})

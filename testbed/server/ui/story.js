@@ -1,6 +1,6 @@
 /** What faults and the status of an experiment tell: whom they hit, when, which run is shown, how it mends. Pure. */
 
-import {faultName, inEffect, seconds} from "./words.js";
+import {faultName, inEffect, seconds, standing} from "./words.js";
 
 export const PHASES = ["steady", "inject", "observe", "undo", "converge"];
 
@@ -37,7 +37,7 @@ export function windowsOf(status, allFaults) {
     const ends = [marks.restored, marks.undone].filter(Number.isFinite);
     return {name, from, until: item.restored && ends.length && !isHeld ? from + Math.max(...ends) : null};
   });
-  const byHand = faults.filter(fault => fault.phase === "Injected" && !fault.run).map(fault => {
+  const byHand = faults.filter(fault => ["in effect", "done"].includes(standing(fault)) && !fault.run).map(fault => {
     const from = seconds(fault.since);
     return {name: faultName(fault), from, until: inEffect(fault) ? null : from};
   });

@@ -83,11 +83,9 @@ export function faultName(fault) {
   return /^(pod|container)-/.test(fault.action) ? fault.action : `${kind} ${fault.action}`;
 }
 
-const KILLS = new Set(["pod-kill", "container-kill"]);  // nothing holds them: done is over
-
 /** What a fault's phase means to who looks: "injecting", "in effect", "done", "over", "refused", "failed". */
-export function standing({phase, action}) {
-  if (phase === "Injected") return KILLS.has(action) ? "done" : "in effect";
+export function standing({phase}) {
+  if (phase === "Injected") return "in effect";
   return phase === "Recovered" ? "over" : (phase ?? "Injecting").toLowerCase();
 }
 
