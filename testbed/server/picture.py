@@ -7,14 +7,15 @@ Pods are in ``picture_pods``, faults in ``picture_faults``. Runs are shown as th
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 import testbed
 from testbed.api.instance import Instance
 from testbed.api.labels import NODE_KIND, SUPERVISOR
-from testbed.api.meta import format_time
+from testbed.api.meta import format_time, parse_time
 
 Json = dict[str, Any]
 
@@ -108,7 +109,7 @@ class FaultPart(TypedDict):
     targets: list[str]  # "default/web-1", "default/web-1/web", "node-2"
     nodes: list[str]  # where these are
     message: str  # why it was refused or failed
-    since: str  # when the phase's newest act was; when it was made, before any
+    since: str  # when the phase's newest act was, as ``newest`` writes it; when it was made, before any
     step: str
     run: str
 
@@ -116,7 +117,7 @@ class FaultPart(TypedDict):
 class EventPart(TypedDict):
     """Key: ``namespace/name`` of the event."""
 
-    at: str  # of its newest occurrence
+    at: str  # of its newest occurrence, as ``newest`` writes it
     type: str  # "Normal", "Warning"
     reason: str
     object: str  # "Pod/default/web-1", "Node/node-1"
@@ -137,6 +138,17 @@ def key_of(obj: Mapping[str, Any]) -> str:
 def condition(obj: Mapping[str, Any], kind: str) -> Json:
     """That condition, {} when it is not there."""
     return next((item for item in status_of(obj).get("conditions") or () if item.get("type") == kind), {})
+
+
+def newest(texts: Iterable[str | None]) -> str:
+    """The last of some RFC 3339 moments; "" where there is none. Always in one form, with microseconds: text in which
+    ``...00Z`` stands beside ``...00.5Z`` could not be put in order."""
+    found = []
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            moment = parse_time(text or "")
+            found.append(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    return format_time(max(found), micro=True) if found else ""
 
 
 def cluster(instance: Instance, now: datetime) -> ClusterPart:
@@ -180,7 +192,7 @@ def event(obj: Json) -> EventPart:
     about = obj.get("involvedObject") or {}
     parts = (about.get("kind", ""), about.get("namespace", ""), about.get("name", ""))
     return {
-        "at": max(str(obj.get(field) or "") for field in ("lastTimestamp", "eventTime", "firstTimestamp")),
+        "at": newest(obj.get(field) for field in ("lastTimestamp", "eventTime", "firstTimestamp")),
         "type": obj.get("type", "Normal"), "reason": obj.get("reason", ""),
         "object": "/".join(part for part in parts if part), "message": obj.get("message", ""),
         "count": int(obj.get("count") or 1),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from testbed.api.labels import DISRUPTION, RUN
-from testbed.server.picture import FaultPart, condition, status_of
+from testbed.server.picture import FaultPart, condition, newest, status_of
 
 Json = dict[str, Any]
 
@@ -17,15 +17,15 @@ Json = dict[str, Any]
 def fault(obj: Json) -> FaultPart:
     meta, records = obj["metadata"], _records(obj)
     labels = meta.get("labels") or {}
-    done = [event["timestamp"] for record in records for event in record.get("events") or ()
-            if event.get("type") == "Succeeded" and event.get("timestamp")]
+    done = newest(event.get("timestamp") for record in records for event in record.get("events") or ()
+                  if event.get("type") == "Succeeded")
     return {
         "kind": obj.get("kind", ""), "action": (obj.get("spec") or {}).get("action") or "", "phase": phase(obj),
         "targets": [str(record.get("id", "")) for record in records],
         "nodes": sorted({str(record["node"]) for record in records if record.get("node")}),
         "message": next((item["message"] for kind in ("Selected", "AllInjected")
                          if (item := condition(obj, kind)).get("message")), ""),
-        "since": max(done, default=meta.get("creationTimestamp") or ""),
+        "since": done or newest([meta.get("creationTimestamp")]),
         "step": labels.get(DISRUPTION, ""), "run": labels.get(RUN, ""),
     }
 

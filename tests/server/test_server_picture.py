@@ -93,12 +93,25 @@ def test_a_kill_is_done_where_another_fault_is_in_effect() -> None:
 
 def test_a_refusal_is_told_in_the_daemons_words_and_an_injection_with_its_targets() -> None:
     refused = fault(fault_with(("Selected", "False", "BlastRadius")))
-    assert refused["message"] == "because of BlastRadius" and refused["since"] == "2026-01-01T12:00:00Z"
+    assert refused["message"] == "because of BlastRadius" and refused["since"] == "2026-01-01T12:00:00.000000Z"
     told = fault(fault_with(("AllInjected", "True", ""), records=[
         {"id": "default/web-1", "node": "node-1", "events": [
             {"type": "Started", "timestamp": "2026-01-01T12:00:01Z"},
             {"type": "Succeeded", "timestamp": "2026-01-01T12:00:02Z"}]}]))
-    assert (told["targets"], told["nodes"], told["since"]) == (["default/web-1"], ["node-1"], "2026-01-01T12:00:02Z")
+    assert (told["targets"], told["nodes"], told["since"]) == (["default/web-1"], ["node-1"], "2026-01-01T12:00:02.000000Z")
+
+
+@pytest.mark.parametrize("last, once, expected", [
+    ("2026-01-01T12:00:00Z", "2026-01-01T12:00:00.500000Z", "2026-01-01T12:00:00.500000Z"),
+    ("2026-01-01T12:00:01Z", "2026-01-01T12:00:00.500000Z", "2026-01-01T12:00:01.000000Z"),
+    ("2026-01-01T13:00:00+02:00", "2026-01-01T12:00:00Z", "2026-01-01T12:00:00.000000Z"),
+    ("2026-01-01T12:00:00", "2026-01-01T11:00:00Z", "2026-01-01T12:00:00.000000Z"),
+    ("yesterday", None, ""),
+])
+def test_an_event_is_told_at_the_last_of_its_moments_in_a_form_that_can_be_put_in_order(
+    last: str, once: str | None, expected: str,
+) -> None:
+    assert picture.event({"lastTimestamp": last, "eventTime": once, "firstTimestamp": None})["at"] == expected
 
 
 def test_the_forms_are_kept_to_the_letter() -> None:
