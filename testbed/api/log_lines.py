@@ -79,7 +79,8 @@ def for_people(line: LogLine) -> str:
     """``<at, milliseconds> <process> | <message> (<whom it is about>)``, with the grave ones marked."""
     grave = f"{line.level} " if line.level not in ("INFO", "DEBUG") else ""
     told = [f"{name}={text[:_SHORT_ID] if name == CONTAINER_ID else text}" for name, text in line.fields.items()
-            if name not in _FOR_MACHINES and text not in line.message and not line.process.endswith(f"/{text}")]
+            if name not in _FOR_MACHINES and text not in line.message and not line.process.endswith(f"/{text}")
+            and not (name == OBJECT and text == line.fields.get(FAULT))]
     about = f" ({' '.join(told)})" if told else ""
     when = f"{line.at[:23]}Z" if line.at else " " * 24
     trace = "".join(f"\n    {row}" for row in line.trace.splitlines())

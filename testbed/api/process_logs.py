@@ -2,8 +2,9 @@
 
     log.info("%s is killed", name, extra=about(pod_uid=uid, node=node))
 
-A line tells what happened, not that something is well; what repeats is told by who knows that it does
-(``client.events``), and the files are kept small by ``machines.logs``. Nothing secret is ever a part of a line.
+A line tells what happened, not that something is well. What a loop says again and again about nobody in particular (the
+gateway does not answer) is written now and then, with how many were left out; the files are kept small by
+``machines.logs``. Nothing secret is ever a part of a line.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from testbed.api.log_lines import LogLine, fields_of, time_text
+from testbed.api.repeats import Repeats, and_more
 
-_FIELDS, _NS = "testbed_fields", "testbed_ns"  # on a LogRecord
+_FIELDS, _NS, _LEFT_OUT = "testbed_fields", "testbed_ns", "testbed_left_out"  # on a LogRecord
 
 
 def configure(process: str, *, stream: TextIO | None = None, **fields: str) -> None:
@@ -29,6 +31,7 @@ def configure(process: str, *, stream: TextIO | None = None, **fields: str) -> N
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines(process, fields))
+    handler.addFilter(NowAndThen())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
     logging.raiseExceptions = False  # a full disk is no reason to say more
@@ -48,6 +51,21 @@ def about(obj: Mapping[str, Any] | None = None, ns: int | None = None, /, **fiel
     return {_FIELDS: {name: text for name, text in found.items() if text}, **({} if ns is None else {_NS: ns})}
 
 
+class NowAndThen(logging.Filter):
+    """Lets equal records through once per interval; all of those that say whom they are about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._repeats = Repeats()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if hasattr(record, _FIELDS) or record.exc_info:
+            return True
+        left_out = self._repeats.due((record.name, record.levelno, record.getMessage()), time.monotonic())
+        setattr(record, _LEFT_OUT, left_out or 0)
+        return left_out is not None
+
+
 class JsonLines(logging.Formatter):
     """A record as a line of ``log_lines``."""
 
@@ -59,8 +77,9 @@ class JsonLines(logging.Formatter):
         now_ns = time.monotonic_ns()
         ns = int(getattr(record, _NS, now_ns))
         return LogLine(
-            ns, time_text(record.created + (ns - now_ns) / 1e9), self._process, record.getMessage(), record.levelname,
-            record.name, {**self._own, **getattr(record, _FIELDS, {})},
+            ns, time_text(record.created + (ns - now_ns) / 1e9), self._process,
+            record.getMessage() + and_more(getattr(record, _LEFT_OUT, 0)), record.levelname, record.name,
+            {**self._own, **getattr(record, _FIELDS, {})},
             self.formatException(record.exc_info) if record.exc_info else "",
         ).to_json()
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 Json = dict[str, Any]
 _LOOK_S = 0.2
-_WIDTHS = (24, 7, 22, 34, 0)  # of the columns while more rows may come
+_WIDTHS = (29, 7, 22, 34, 0)  # of the columns while more rows may come
 
 
 class _Shown:

@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+from testbed.api.repeats import Repeats
 from testbed.api.resources import PODS
 from testbed.cli.log_choice import Wanted, life_of, options, sources_of
 from testbed.cli.log_merging import InOrder, stamped
@@ -19,7 +20,6 @@ from testbed.cli.log_position import Position
 from testbed.cli.log_prefixes import Source
 from testbed.cli.log_reading import LogClient, Told
 from testbed.client.informer import Informer
-from testbed.client.repeats import Repeats
 from testbed.errors import ApiError, BadRequest, Forbidden, NotFound, Unauthorized
 
 Json = dict[str, Any]

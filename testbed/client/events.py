@@ -23,10 +23,10 @@ from typing import Any
 from testbed.api.clock import WallClock
 from testbed.api.log_lines import REASON
 from testbed.api.process_logs import about
+from testbed.api.repeats import Repeats, and_more
 from testbed.api.resources import EVENTS
 from testbed.client.event_body import event_body
 from testbed.client.protocol import Client, Json
-from testbed.client.repeats import Repeats
 from testbed.errors import AlreadyExists, ApiError, ApiUnavailable, Conflict, NotFound
 
 MAX_PENDING = 1000
@@ -88,15 +88,12 @@ class EventRecorder:
 
     def _write_down(self, obj: Mapping[str, Any], event: _Pending, now_s: float, whom: Mapping[str, str]) -> None:
         """What is Normal is a change, each a line of its own; a Warning may be the same for hours."""
-        body, more = event.body, ""
-        grave = body["type"] == "Warning"
-        if grave:
-            left_out = self._repeats.due((*event.key, *whom.values()), now_s)
-            if left_out is None:
-                return
-            more = f" ({left_out} more of these before)" if left_out else ""
-        self._log.log(logging.WARNING if grave else logging.INFO, "%s: %s%s", body["reason"], body["message"], more,
-                      extra=about(obj, event.monotonic_ns, **{REASON: body["reason"], **whom}))
+        body, grave = event.body, event.body["type"] == "Warning"
+        left_out = self._repeats.due((*event.key, *whom.values()), now_s) if grave else 0
+        if left_out is None:
+            return
+        self._log.log(logging.WARNING if grave else logging.INFO, "%s: %s%s", body["reason"], body["message"],
+                      and_more(left_out), extra=about(obj, event.monotonic_ns, **{REASON: body["reason"], **whom}))
 
     def _build(
         self, obj: Mapping[str, Any], reason: str, message: str, kind: str, field_path: str, now: datetime, at_ns: int,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from testbed.api.log_lines import LogLine, fields_of, for_people, of_text
 from testbed.api.process_logs import about, configure
-from testbed.client.repeats import Repeats
+from testbed.api.repeats import Repeats
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NAMES = st.sampled_from(["pod", "pod_uid", "node", "container_id", "fault", "object", "reason"])
@@ -87,6 +87,19 @@ def test_a_record_carries_its_process_whom_it_is_about_and_its_trace() -> None:
     assert (first["message"], first["pod_uid"], first["container_id"]) == ("pod web-1", "u1", "c1")
     assert (second["node"], second["ns"]) == ("node-2", 5) and second["at"] < first["at"]
     assert third["node"] == "node-1" and third["trace"].endswith("ValueError: no such\nthing")
+
+
+def test_what_a_loop_says_again_and_again_about_nobody_is_written_now_and_then() -> None:
+    stream = io.StringIO()
+    configure("api", stream=stream)
+    log = logging.getLogger("testbed.network")
+    for _ in range(100):
+        log.info("gateway: %s", "no answer")
+        log.info("about somebody", extra=about(POD))
+    log.info("gateway: %s", "refused")
+    said = [json.loads(line)["message"] for line in stream.getvalue().splitlines()]
+    assert said.count("gateway: no answer") == said.count("gateway: refused") == 1
+    assert said.count("about somebody") == 100
 
 
 @pytest.mark.parametrize(("program", "message"), [

@@ -30,3 +30,8 @@ class Repeats:
         while len(self._written) > self._max_keys:
             self._written.popitem(last=False)
         return left_out
+
+
+def and_more(left_out: int) -> str:
+    """For the end of a line."""
+    return f" ({left_out} more of these before)" if left_out else ""
