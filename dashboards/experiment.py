@@ -81,8 +81,9 @@ def faults() -> list[Any]:
         states("Phases", "What each experiment was doing.",
                query(f"max by (experiment) ({_phase()})", "{{experiment}}"), texts=("between runs", *PHASES),
                none=NO_RUN, height=4),
-        states("Fault windows", alerted("Each injection for as long as it holds. Kills hold nothing: they are "
-                                        "marks on the graphs.", "FaultNotUndone", "FaultLeftActive"),
+        states("Fault windows", alerted(
+            "Each injection for as long as it holds. Kills hold nothing: they are marks on the graphs.",
+            "FaultNotUndone", "FaultLeftActive"),
                query(f"max by (fault, target) ({of('testbed_fault_active')})", "{{fault}} {{target}}"),
                texts=("off", "in force"), none="nothing was broken"),
         replicas(12), endpoints_by_state(12), restarts(12), failed_probes(12),
