@@ -252,7 +252,7 @@ def _values(objective: Objective, runs: Sequence[RunResult]) -> list[Observed]:
         if value is not None:
             found.append(Observed(run.number, float(value)))
         elif objective.of.censored:
-            watched = watched_s(run, subject) if isinstance(subject, Disruption) else math.inf
+            watched = watched_s(run, subject, objective.of) if isinstance(subject, Disruption) else math.inf
             found.append(Observed(run.number, None, watched))
     return found
 

@@ -47,13 +47,23 @@ def with_alerts(
         return list(found)
     firing = sorted((event for event in evidence.events if event.reason == FIRING and event.at <= until
                      and alert_name(event.message) not in ALWAYS_FIRING), key=lambda event: event.at)
-    scopes = [_scope(item, evidence) for item in found] if firing else []
+    scopes = [_scope(item, evidence) for item in found]
     alerts: list[list[EventSeen]] = [[] for _ in found]
     for event in firing:
         owner = _owner(event, found, scopes, until)
         if owner is not None:
             alerts[owner].append(event)
-    return [_with(item, events) for item, events in zip(found, alerts, strict=True)]
+    return [_with(item, events, _ends(index, found, scopes, until))
+            for index, (item, events) in enumerate(zip(found, alerts, strict=True))]
+
+
+def _ends(index: int, found: Sequence[Disruption], scopes: Sequence[Scope], until: float) -> float:
+    """Up to when an alert could begin that is this one's."""
+    item, scope = found[index], scopes[index]
+    later = [at for other, theirs in zip(found, scopes, strict=True)
+             if (at := other.marks.injected) is not None and at > (item.marks.injected or 0.0)
+             and (scope is None or theirs is None or not scope.isdisjoint(theirs))]
+    return min(until, _over(item, until) + WINDOW_S, *later)
 
 
 def _owner(event: EventSeen, found: Sequence[Disruption], scopes: Sequence[Scope], until: float) -> int | None:
@@ -101,13 +111,16 @@ def _scope(item: Disruption, evidence: Evidence) -> Scope:
     })
 
 
-def _with(item: Disruption, events: Sequence[EventSeen]) -> Disruption:
+def _with(item: Disruption, events: Sequence[EventSeen], ends: float) -> Disruption:
+    if item.marks.injected is None:
+        return item
+    pager_s = round(max(0.0, ends - item.marks.injected), 4)
     if not events:
-        return item.model_copy(update={"pager": True})
+        return item.model_copy(update={"pager_s": pager_s})
     alerts = tuple(Alert(name=alert_name(event.message), at_s=round(event.at, 4), object=_said(event.about),
                          message=event.message[:300]) for event in events[:MOST_ALERTS])
     return item.model_copy(update={
-        "pager": True, "alerts": alerts, "marks": item.marks.model_copy(update={"alerted": events[0].at}),
+        "pager_s": pager_s, "alerts": alerts, "marks": item.marks.model_copy(update={"alerted": events[0].at}),
         "mark_uncertainties": {**item.mark_uncertainties, "alerted": event_u(events[0])}})
 
 

@@ -244,8 +244,11 @@ class Observed:
         return self.value is None
 
 
-def watched_s(run: RunResult, item: Disruption) -> float:
-    """How long after its injection this disruption was watched; infinite where the result does not say."""
+def watched_s(run: RunResult, item: Disruption, quantity: Quantity[Disruption] | None = None) -> float:
+    """How long after its injection this disruption was watched, or ``quantity`` was waited for; infinite where the
+    result does not say."""
+    if quantity is not None and quantity.needs_pager and item.pager_s is not None:
+        return item.pager_s
     ends = [phase.end_s for phase in run.phases if phase.name in ("observe", "converge")]
     if item.marks.injected is None or not ends:
         return math.inf
@@ -263,7 +266,7 @@ def of_run(name: str) -> Quantity[RunResult] | None:
 
 def has(item: Disruption, quantity: Quantity[Disruption]) -> bool:
     """Whether this disruption can have such a value. One of which nothing came recovered from nothing."""
-    if (quantity.needs_state and item.backlog is None) or (quantity.needs_pager and not item.pager):
+    if (quantity.needs_state and item.backlog is None) or (quantity.needs_pager and item.pager_s is None):
         return False
     return (item.disrupted or not quantity.censored) and (not quantity.whom or item.kind in quantity.whom)
 
@@ -283,7 +286,7 @@ def observed(quantity: Quantity[Disruption], name: str, runs: Iterable[RunResult
         if value is not None:
             found.append(Observed(run.number, float(value)))
         elif quantity.censored:
-            found.append(Observed(run.number, None, watched_s(run, item)))
+            found.append(Observed(run.number, None, watched_s(run, item, quantity)))
     return found
 
 

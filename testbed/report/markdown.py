@@ -68,7 +68,7 @@ def _lines(result: Result) -> Iterator[str]:
     run = main_run(result)
     for disruption in run.disruptions if run else ():
         yield from _timeline(disruption)
-        yield from _alerts(disruption, run)
+        yield from _alerts(disruption)
     yield from _clients(run)
     if run is not None:
         yield from _load(run)
@@ -132,9 +132,8 @@ def _load(run: RunResult) -> Iterator[str]:
             yield ""
 
 
-def _alerts(item: Disruption, run: RunResult | None) -> Iterator[str]:
-    lines = alert_lines(item, run) if run is not None else []
-    if lines:
+def _alerts(item: Disruption) -> Iterator[str]:
+    if lines := alert_lines(item):
         yield f"**{cell(item.name)}**, alerts:"
         yield ""
         yield from (f"- {cell(line)}" for line in lines)

@@ -138,7 +138,7 @@ def _timelines(console: Console, result: Result, run: RunResult) -> None:
         for path in PATHS if item.disrupted else ():
             _path(console, item, path)
         _sentences(console, "witnesses", [line] if (line := witnesses_line(item)) else [])
-        _sentences(console, "alerts", alert_lines(item, run))
+        _sentences(console, "alerts", alert_lines(item))
         _sentences(console, "clients", client_lines(item))
         _sentences(console, "state", state_lines(item))
         for note in item.notes:

@@ -3,11 +3,8 @@ path went, and who saw what."""
 
 from __future__ import annotations
 
-import math
-
 from testbed.experiment.durations import say_duration
-from testbed.experiment.quantities import watched_s
-from testbed.experiment.result import Alert, Disruption, Gap, RunResult
+from testbed.experiment.result import Alert, Disruption, Gap
 from testbed.experiment.result.timeline import Kind, Path, causes_of
 from testbed.report.words import MARK_WORDS, NOT_PAGED, clean
 
@@ -98,14 +95,12 @@ def _whole_u(item: Disruption, path: Path) -> float:
     return item.uncertainty_of(gaps[-1].end_mark) if gaps else 0.0
 
 
-def alert_lines(item: Disruption, run: RunResult) -> list[str]:
+def alert_lines(item: Disruption) -> list[str]:
     """Whether somebody would have been paged, and by what; nothing where no Alertmanager was attached."""
-    if not item.pager or item.marks.injected is None:
+    if item.pager_s is None or item.marks.injected is None:
         return []
     if not item.alerts:
-        watched = watched_s(run, item)
-        within = f" within the {say_duration(watched)} that it was watched" if math.isfinite(watched) else ""
-        return [f"{NOT_PAGED}: no alert fired{within}"]
+        return [f"{NOT_PAGED}: no alert of it within the {say_duration(item.pager_s)} that one was waited for"]
     zero, (first, *others) = item.marks.injected, item.alerts
     told = [f"paged after {since(item, 'alerted')}: {_alert(first)}"]
     if others:

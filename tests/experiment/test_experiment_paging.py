@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from testbed.core.profile import FAST
 from testbed.experiment.alert_events import last_told
 from testbed.experiment.objectives import judge, parse_objective
 from testbed.experiment.paging import ATTACHED, WINDOW_S, attached, with_alerts
+from testbed.experiment.quantities import observed, of_disruption
 from testbed.experiment.result import Disruption, Marks, Phase, RunResult, Verdict
 from testbed.experiment.sightings import event_seen
 from testbed.experiment.timeline import Act, disruption_of
@@ -133,6 +135,23 @@ def test_who_pages_long_after_all_was_well_pages_about_nothing(restored: float |
     assert paged(world, crash(restored=restored)) == [at if counts else None]
 
 
+@pytest.mark.parametrize(("others", "until", "waited_s"), [
+    ((), 60.0, 50.0),
+    ((crash("again", 30.0, 32.0),), 60.0, 20.0),  # from then on it would be that one's
+    ((crash("again", 30.0, 32.0, (".",)),), 60.0, 20.0),
+    ((crash("elsewhere", 30.0, 32.0, ("node-4",)),), 60.0, 50.0),
+    ((), 900.0, 2.0 + WINDOW_S),
+])
+def test_it_is_said_how_long_an_alert_was_waited_for(
+    others: tuple[Disruption, ...], until: float, waited_s: float
+) -> None:
+    world = World()
+    world.node(0.0, "node-4", ready=True)
+    world.evidence.alert_told = STARTED
+    found = with_alerts([crash(), *others], world.evidence, until=until, started_at=STARTED)
+    assert found[0].pager_s == waited_s
+
+
 def test_what_comes_after_the_watch_is_over_is_not_known() -> None:
     world = World()
     fires(world, 14.0)
@@ -143,18 +162,18 @@ def test_the_alert_that_always_fires_pages_nobody_but_shows_that_a_pager_is_ther
     world = World()
     fires(world, 14.0, "Namespace", "default", alert="Watchdog")
     (found,) = with_alerts([crash()], world.evidence, until=60.0, started_at=STARTED)
-    assert found.pager and found.marks.alerted is None and found.alerts == ()
+    assert found.pager_s == 50 and found.marks.alerted is None and found.alerts == ()
 
 
 def test_without_an_alertmanager_nothing_is_said_of_paging() -> None:
     world = World()
     (found,) = with_alerts([crash()], world.evidence, until=60.0, started_at=STARTED)
-    assert not found.pager
+    assert found.pager_s is None
     world.evidence.alert_told = STARTED - ATTACHED - timedelta(seconds=1)
     assert not attached(world.evidence, STARTED), "it told something long ago: it may be gone"
     world.evidence.alert_told = STARTED - timedelta(minutes=1)
     (found,) = with_alerts([crash()], world.evidence, until=60.0, started_at=STARTED)
-    assert found.pager and found.marks.alerted is None
+    assert found.pager_s == 50 and found.marks.alerted is None
 
 
 def test_the_mark_changes_nothing_of_the_two_paths() -> None:
@@ -196,7 +215,7 @@ def run_of(*found: Disruption, number: int = 1) -> RunResult:
 
 
 def silent(pager: bool = True) -> Disruption:
-    return crash().model_copy(update={"pager": pager})
+    return crash().model_copy(update={"pager_s": 30.0 if pager else None})
 
 
 def loud(after_s: float) -> Disruption:
@@ -216,3 +235,10 @@ def test_an_objective_can_ask_how_soon_somebody_is_paged(
     objective = parse_objective("crash.alerted.median < 10s", ["crash"], len(found))
     judged = judge(objective, [run_of(item, number=index) for index, item in enumerate(found, 1)])
     assert (judged.met, judged.measured) == (met, measured)
+
+
+def test_where_no_alert_came_the_time_until_one_is_longer_than_it_was_waited_for() -> None:
+    quantity = of_disruption("alerted")
+    assert quantity is not None
+    values = observed(quantity, "crash", [run_of(silent()), run_of(loud(4.0), number=2)])
+    assert [(item.value, item.watched_s) for item in values] == [(None, 30.0), (4.0, math.inf)]

@@ -442,7 +442,7 @@ async def test_marks_come_while_the_disruption_goes_on(world: RunnerWorld, tmp_p
     result = await world.job(write_experiment(tmp_path, load=PULSE)).run_alone()
     await paging
     (item,) = result.runs[0].disruptions
-    assert item.pager and item.marks.alerted is not None and item.alerts[0].name == "PodDown"
+    assert item.pager_s and item.marks.alerted is not None and item.alerts[0].name == "PodDown"
     live = [status["disruptions"] for status in seen if status["phase"] == "Running" and status["disruptions"]]
     assert any("alerted" in found[0]["marks"] and not found[0]["counted"] for found in live)
     assert seen[-1]["disruptions"][0]["marks"]["alerted"] == pytest.approx(

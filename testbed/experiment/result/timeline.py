@@ -144,7 +144,8 @@ class Disruption(Value):
         sightings: what each witness saw of the marks.
         shared_with: disruptions at the same time whose marks or failures are in part the same.
         shared_failed: requests, of those counted here or there, that failed while two were under way: either's.
-        pager: whether an Alertmanager was attached: where it was and ``alerts`` is empty, nobody was paged.
+        pager_s: how long an alert was waited for that would have been its; None where no Alertmanager was attached.
+            Where one was and there are no ``alerts``, nobody was paged.
     """
 
     name: str
@@ -169,7 +170,7 @@ class Disruption(Value):
     sightings: tuple[Sighting, ...] = ()
     shared_with: tuple[str, ...] = ()
     shared_failed: int = 0
-    pager: bool = False
+    pager_s: float | None = None
     alerts: tuple[Alert, ...] = ()
     notes: tuple[str, ...] = ()
 
