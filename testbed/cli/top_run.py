@@ -1,9 +1,10 @@
 """A run as ``testbed top`` tells it: where it is, its load of the last minute, its disruptions with their marks. Pure:
-the status that its runner publishes in, lines with their tone out."""
+the status that its runner publishes in, lines with their tone out. Whoever may write Experiments can have published
+anything: what has not the form that our runner writes is said to be so, and the rest is told."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +24,8 @@ NO_OUTCOME_S = 300.0  # for so long a run that has ended is still shown
 
 def shown_runs(picture: Json, now: datetime) -> list[tuple[str, Json]]:
     """Those that run; else the one that has ended last, for a while."""
-    runs = [(key.split("/", 1)[-1], status) for key, status in picture.get("experiments", {}).items() if status]
+    runs = [(key.split("/", 1)[-1], status) for key, status in picture.get("experiments", {}).items()
+            if status and isinstance(status, Mapping)]
     running = [item for item in runs if item[1].get("phase") == "Running"]
     if running:
         return running[-2:]
@@ -32,27 +34,38 @@ def shown_runs(picture: Json, now: datetime) -> list[tuple[str, Json]]:
 
 
 def run_lines(name: str, status: Json, now: datetime) -> Iterator[Line]:
-    yield _heading(name, status, now)
-    for target in status.get("load") or ():
-        yield from _load(target)
-    yield from ((f"  {plain(item['text'])}: {_judged(item)}", {True: GOOD, False: BAD}.get(item.get("met"), QUIET))
-                for item in status.get("objectives") or ())
-    disruptions: Sequence[Json] = status.get("disruptions") or ()
-    yield from (disruption_line(item) for item in disruptions[-DISRUPTIONS_SHOWN:])
+    yield from _lines(lambda item: [_heading(name, item, now)], [status], "it")
+    yield from _lines(_load, status.get("load"), "its load")
+    yield from _lines(lambda item: [_objective(item)], status.get("objectives"), "an objective")
+    yield from _lines(lambda item: [disruption_line(item)], status.get("disruptions"), "a disruption",
+                      most=DISRUPTIONS_SHOWN)
+
+
+def _lines(
+    make: Callable[[Json], Iterable[Line]], items: Any, what: str, *, most: int | None = None,
+) -> Iterator[Line]:
+    """Of each, or of the last so many."""
+    each = items if isinstance(items, list) else [items] if items else []
+    for item in each if most is None else each[-most:]:
+        try:
+            told = [(plain(text), tone) for text, tone in make(item)]
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError):
+            told = [(f"  what the run says of {what} cannot be read: no runner of this version wrote it", WARN)]
+        yield from told
 
 
 def _heading(name: str, status: Json, now: datetime) -> Line:
-    title = plain(f"{status.get('experiment', '')} ({name})")
+    title = f"{status.get('experiment', '')} ({name})"
     if status.get("phase") != "Running":
         passed = status.get("exitCode") == 0
         reason = f": {status['reason']}" if status.get("reason") else ""
-        return f"{title}  {plain(status.get('verdict', 'ended'))}{plain(reason)}", GOOD if passed else BAD
+        return f"{title}  {status.get('verdict', 'ended')}{reason}", GOOD if passed else BAD
     run = status.get("run") or {}
     place = " · ".join(part for part in (
         f"run {run.get('number', 0)} of {run.get('of', 0)}", run.get("phase", ""), run.get("step", ""),
         f"for {since(status.get('startedAt'), now)}") if part)
     done = ", ".join(f"{count} {verdict}" for verdict, count in (status.get("verdicts") or {}).items())
-    return f"{title}  {plain(place)}{f'  so far: {plain(done)}' if done else ''}", PLAIN
+    return f"{title}  {place}{f'  so far: {done}' if done else ''}", PLAIN
 
 
 def _load(target: Json) -> Iterator[Line]:
@@ -60,7 +73,7 @@ def _load(target: Json) -> Iterator[Line]:
     wrong = [f"{target.get(what, 0)} {what}" for what in ("failed", "late", "unsent") if target.get(what)]
     recent = list(target.get("recent") or ())[-SECONDS_SHOWN:]
     last = f"  p50 {_ms(recent[-1][4])}, p99 {_ms(recent[-1][5])}" if recent else ""
-    yield (f"  {plain(target.get('target', ''))} {target.get('rate', 0):g}/s: {target.get('sent', 0)} sent, "
+    yield (f"  {target.get('target', '')} {target.get('rate', 0):g}/s: {target.get('sent', 0)} sent, "
            f"{', '.join(wrong) or 'none failed'}{last}", BAD if target.get("failed") else WARN if wrong else GOOD)
     if recent:
         yield f"  p99    {bars([second[5] for second in recent])}", QUIET
@@ -75,17 +88,19 @@ def bars(values: Sequence[float | None]) -> str:
 
 
 def disruption_line(item: Json) -> Line:
-    marks = [f"{plain(name.replace('_', ' '))} {say_duration(seconds)}"
+    marks = [f"{name.replace('_', ' ')} {say_duration(seconds)}"
              for name, seconds in sorted((item.get("marks") or {}).items(), key=lambda mark: float(mark[1]))]
     failed = f"{item['failed']} failed" if item.get("failed") else ""
     told = " · ".join((*marks, *([failed] if failed else []))) or "injected"
-    where = plain(f"{item.get('step', '')} {item.get('target', '')}")
-    return f"  {where} (run {item.get('run', 0)}): {told}", GOOD if item.get("restored") else WARN
+    where = f"  {item.get('step', '')} {item.get('target', '')}"
+    return f"{where} (run {item.get('run', 0)}): {told}", GOOD if item.get("restored") else WARN
 
 
-def _judged(objective: Json) -> str:
-    met = "not judged yet" if objective.get("met") is None else "met" if objective["met"] else "missed"
-    return f"{met}, {plain(objective['measured'])}" if objective.get("measured") else met
+def _objective(item: Json) -> Line:
+    met = item.get("met")
+    word, tone = ("not judged yet", QUIET) if met is None else ("met", GOOD) if met else ("missed", BAD)
+    measured = f", {item['measured']}" if item.get("measured") else ""
+    return f"  {item['text']}: {word}{measured}", tone
 
 
 def _ms(value: float | None) -> str:
@@ -95,5 +110,5 @@ def _ms(value: float | None) -> str:
 def _age_s(text: Any, now: datetime) -> float:
     try:
         return (now - datetime.fromisoformat(str(text))).total_seconds()
-    except ValueError:
+    except (TypeError, ValueError):  # none, or one without a zone
         return float("inf")

@@ -137,6 +137,35 @@ def test_a_runner_of_another_version_breaks_nothing(status: dict[str, Any]) -> N
     assert list(run_lines("x", status, NOW))
 
 
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.just("\x1b[2J"),
+    lambda inner: st.lists(inner, max_size=7) | st.dictionaries(st.text(max_size=6), inner, max_size=3), max_leaves=12)
+
+
+@given(st.data())
+def test_whatever_somebody_publishes_ends_nothing_and_cannot_steer_the_terminal(data: st.DataObject) -> None:
+    """A proper status, in which one value, however deep, is something else."""
+    status: Any = run_status(9) | {"startedAt": NOW.isoformat(), "verdicts": {"passed": 1}}
+    status = {**status, "phase": data.draw(st.sampled_from(["Running", "Finished"])), "endedAt": NOW.isoformat()}
+    inside: Any = status
+    while True:
+        key = data.draw(st.sampled_from(sorted(inside) if isinstance(inside, dict) else range(len(inside))))
+        if not isinstance(inside[key], dict | list) or not inside[key] or data.draw(st.booleans()):
+            break
+        inside = inside[key]
+    inside[key] = data.draw(JSON_VALUES)
+    for name, shown in shown_runs({"experiments": {"default/x": status, "default/y": inside[key]}}, NOW):
+        lines = list(run_lines(name, shown, NOW))
+        assert lines and all(text.isprintable() for text, _ in lines)
+
+
+def test_what_cannot_be_read_is_said_and_the_rest_is_told() -> None:
+    words = [text for text, _ in run_lines("crash-1", run_status(9) | {"load": [7], "startedAt": "then"}, NOW)]
+    assert words[0].startswith("crash (crash-1)")
+    assert words[1] == "  what the run says of its load cannot be read: no runner of this version wrote it"
+    assert words[2] == "  crash.repair.median < 3s: met, 1.4s"
+
+
 def test_the_running_ones_are_shown_else_the_last_that_ended_a_short_while_ago() -> None:
     def ended(ago_s: float) -> dict[str, str]:
         return {"phase": "Finished", "endedAt": (NOW - timedelta(seconds=ago_s)).isoformat()}
