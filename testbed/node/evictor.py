@@ -2,7 +2,7 @@
 after another.
 
 What may be used and who goes first are ``core/local_storage`` and ``core/node_pressure``; here is measured, at the pace
-of the profile, and carried out. A measurement that the engine does not answer decides nothing.
+of the profile, and carried out. What cannot be measured decides nothing.
 Source: kubernetes pkg/kubelet/eviction/eviction_manager.go synchronize.
 """
 
@@ -128,10 +128,10 @@ class Evictor:
                 return
 
     async def _use(self, worker: PodWorker) -> PodUse:
-        used: dict[str, int] = {}
-        for item in worker.context.seen.containers.values():
-            if item.running:
-                used[item.name] = (await self._shared.engine.usage(item.id)).memory_bytes
+        """Read from the kernel: an engine without memory answers late, if at all."""
+        used = {record.name: (await self._shared.host.usage_in(record.cgroup)).working_set_bytes
+                for record in self._shared.view.of_pod(worker.uid)
+                if record.running and record.cgroup and not record.sandbox}
         return PodUse(worker.uid, worker.pod.spec, used)
 
     async def _ended(self, worker: PodWorker) -> None:

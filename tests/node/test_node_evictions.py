@@ -13,6 +13,8 @@ from simulated_world import SimulatedWorld, simulated
 
 from testbed.api.resources import NODES
 from testbed.core.profile import KUBERNETES
+from testbed.errors import EngineUnavailable
+from testbed.runtime.protocol import ContainerUsage
 
 WRITE = "head -c 10M /dev/zero > {}; while true; do sleep 1; done"
 MI = 1024**2
@@ -58,10 +60,15 @@ def test_pd_08_a_pod_over_its_disk_limit_is_evicted(
     simulated(tmp_path, body, profile=KUBERNETES)
 
 
-def test_a_node_short_of_memory_evicts_who_is_over_its_request_first(tmp_path: Path) -> None:
+def test_a_node_short_of_memory_evicts_who_is_over_its_request_first_and_asks_no_engine_for_it(tmp_path: Path) -> None:
     async def body(w: SimulatedWorld) -> None:
         w.facts = replace(w.facts, limited=True, memory="512Mi")
         await w.start_agent()
+
+        async def silent(*_: object) -> ContainerUsage:
+            raise EngineUnavailable("no answer")
+
+        w.engine.usage = silent  # type: ignore[method-assign]
 
         def asking(memory: str) -> dict[str, Any]:
             return {"resources": {"requests": {"memory": memory}}}
