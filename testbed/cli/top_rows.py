@@ -106,9 +106,11 @@ def fault_rows(picture: Json, now: datetime) -> list[Row]:
 
 def event_rows(picture: Json, now: datetime) -> list[Row]:
     """The newest first."""
-    events = sorted(picture.get("events", {}).values(), key=lambda event: str(event["at"]), reverse=True)
+    events = sorted(picture.get("events", {}).values(), reverse=True,
+                    key=lambda event: (str(event["at"])[:19], event["monotonicUs"], str(event["at"])))
     return [_row(since(event["at"], now), event["reason"] + (f" ×{event['count']}" if event["count"] > 1 else ""),
-                 event["object"], event["message"], tone=WARN if event["type"] == "Warning" else PLAIN)
+                 event["object"].replace("/default/", "/", 1), event["message"],
+                 tone=WARN if event["type"] == "Warning" else PLAIN)
             for event in events]
 
 

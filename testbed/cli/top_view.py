@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 STYLES = {rows.GOOD: "green", rows.BAD: "bold red", rows.WARN: "yellow", rows.QUIET: "dim", rows.PLAIN: ""}
 MOST = {"nodes": 8, "workloads": 6, "services": 6, "faults": 5, "events": 10}
 LEAST_PODS = 5
+LONG = ("SAYS", "TARGETS")  # columns that give way where the terminal is narrow, before any name does
 GIVES_WAY = ("events", "workloads", "services", "faults", "nodes")
 
 
@@ -121,9 +122,9 @@ def _table(part: Part) -> RenderableType:
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", expand=False)
     for index, name in enumerate(part.header):
-        table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=4 if index else 12)
+        table.add_column(name, no_wrap=name not in LONG, overflow="ellipsis", min_width=4 if index else 12)
     for row in part.rows:
-        table.add_row(*(Text(cell, style=STYLES[row.tone] if index == row.telling else "")
+        table.add_row(*(Text(cell, style=STYLES[row.tone] if index == row.telling else "", no_wrap=True)
                         for index, cell in enumerate(row.cells)))
     more = [Text(f"and {part.left_out} more", style="dim")] if part.left_out else []
     return Group(Text(""), table, *more)

@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 
 import testbed
 from testbed.api.instance import Instance
-from testbed.api.labels import NODE_KIND, SUPERVISOR
+from testbed.api.labels import MONOTONIC_NS, NODE_KIND, SUPERVISOR
 from testbed.api.meta import format_time, parse_time
 
 Json = dict[str, Any]
@@ -117,7 +117,8 @@ class FaultPart(TypedDict):
 class EventPart(TypedDict):
     """Key: ``namespace/name`` of the event."""
 
-    at: str  # of its newest occurrence, as ``newest`` writes it
+    at: str  # of its newest occurrence, as ``newest`` writes it; of one that came again, in whole seconds
+    monotonicUs: int  # CLOCK_MONOTONIC of it, which orders those of one second; 0 where nobody tells it
     type: str  # "Normal", "Warning"
     reason: str
     object: str  # "Pod/default/web-1", "Node/node-1"
@@ -191,8 +192,10 @@ def workload(obj: Json) -> WorkloadPart:
 def event(obj: Json) -> EventPart:
     about = obj.get("involvedObject") or {}
     parts = (about.get("kind", ""), about.get("namespace", ""), about.get("name", ""))
+    stamp = ((obj.get("metadata") or {}).get("annotations") or {}).get(MONOTONIC_NS, "")
     return {
         "at": newest(obj.get(field) for field in ("lastTimestamp", "eventTime", "firstTimestamp")),
+        "monotonicUs": int(stamp) // 1000 if stamp.isascii() and stamp.isdigit() and len(stamp) < 19 else 0,
         "type": obj.get("type", "Normal"), "reason": obj.get("reason", ""),
         "object": "/".join(part for part in parts if part), "message": obj.get("message", ""),
         "count": int(obj.get("count") or 1),

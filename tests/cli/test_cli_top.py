@@ -108,6 +108,20 @@ def test_a_fault_that_holds_is_bad_news_and_a_kill_is_history(world: PageWorld) 
     assert found == {"PodChaos/container-kill crash": ("Done", QUIET), "PodChaos/pod-failure stop": ("Injected", BAD)}
 
 
+def test_events_of_one_second_are_in_the_order_of_the_one_clock_and_no_name_is_cut_before_the_words() -> None:
+    """An event that came again has a time of whole seconds."""
+    name, reason = "web-7747cfd788-5hsct", "EndpointsProgrammed"
+    picture = {"cluster": {}, "events": {
+        key: {"at": at, "monotonicUs": us, "type": "Normal", "reason": why, "object": f"Pod/default/{name}",
+              "message": f"{key} " + "long " * 30, "count": 1}
+        for key, at, us, why in (("again", "2026-01-01T12:00:13.000000Z", 9_000_000, reason),
+                                 ("once", "2026-01-01T12:00:13.395000Z", 8_000_000, "ContainerDied"),
+                                 ("other", "2026-01-01T12:00:12.900000Z", 0, "Scheduled"))}}
+    lines = [line for line in drawn(picture, width=80).splitlines() if name in line]
+    assert [line.split()[1] for line in lines] == [reason, "ContainerDied", "Scheduled"]
+    assert all(line.split()[2] == f"Pod/{name}" and line.rstrip().endswith("…") for line in lines)
+
+
 def test_what_a_container_wrote_cannot_steer_the_terminal(world: PageWorld) -> None:
     world.event("Pod", "web-1", "Failed", "\x1b[2J\x1b]0;evil\x07text\r\n[red]and markup[/red]", warning=True)
     [row] = event_rows(picture_of(world), NOW)

@@ -11,7 +11,7 @@ export function showEvents(picture) {
     const wanted = $("events-words").value.trim().toLowerCase(), onlyWarnings = $("events-warnings").checked;
     const rows = [...picture.events].reverse().map(([key, event]) => ({key, event}))
       .filter(({event}) => (!onlyWarnings || event.type === "Warning") && (!wanted || textOf(event).includes(wanted)))
-      .sort((a, b) => b.event.at < a.event.at ? -1 : b.event.at > a.event.at ? 1 : 0)
+      .sort(newestFirst)
       .slice(0, SHOWN);
     keyed($("events-list"), rows, {key: row => row.key, make, update});
     show($("events-none"), !rows.length);
@@ -20,6 +20,12 @@ export function showEvents(picture) {
   picture.on(["events"], draw);
   $("events-words").addEventListener("input", draw);
   $("events-warnings").addEventListener("change", draw);
+}
+
+/** A second's events by the one clock that all of them share: what came again has no fractions in its time. */
+function newestFirst({event: a}, {event: b}) {
+  const one = a.at.slice(0, 19), other = b.at.slice(0, 19);
+  return one === other ? b.monotonicUs - a.monotonicUs : one < other ? 1 : -1;
 }
 
 const textOf = event => `${event.object} ${event.reason} ${event.message}`.toLowerCase();
