@@ -107,7 +107,7 @@ def fault_rows(picture: Json, now: datetime) -> list[Row]:
 def event_rows(picture: Json, now: datetime) -> list[Row]:
     """The newest first."""
     events = sorted(picture.get("events", {}).values(), reverse=True,
-                    key=lambda event: (str(event["at"])[:19], event["monotonicUs"], str(event["at"])))
+                    key=lambda event: (str(event["at"])[:19], event.get("monotonicUs", 0), str(event["at"])))
     return [_row(since(event["at"], now), event["reason"] + (f" ×{event['count']}" if event["count"] > 1 else ""),
                  event["object"].replace("/default/", "/", 1), event["message"],
                  tone=WARN if event["type"] == "Warning" else PLAIN)
