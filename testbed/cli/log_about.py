@@ -13,6 +13,7 @@ from testbed.api.log_lines import CONTAINER_ID, FAULT, NODE, OBJECT, OWNER, POD,
 _LOST = frozenset({"Killing", "Evicted", "TaintManagerEviction", "NodeNotReady", "Preempted", "SuccessfulDelete",
                    "EndpointTerminating", "EndpointGone"})
 _MADE = "SuccessfulCreate"
+_MOST_LIKE = 5
 _SHORTEST_ID = 6  # characters of a uid or a container's id that stand for all of it
 _KINDS = {"pod": POD, "pods": POD, "po": POD, "node": NODE, "nodes": NODE, "no": NODE, "fault": FAULT}
 
@@ -29,6 +30,7 @@ class Trail:
         self._nodes: set[str] = set()
         self._owner_of: dict[str, str] = {}  # a pod's uid: its controller
         self._replacing: set[str] = set()  # controllers that lost a pod that is meant
+        self.like: list[str] = []  # the newest names that only contain the word: who is shown nothing may mean these
 
     def takes(self, line: LogLine) -> bool:
         """Whether the next line, in the order of their times, is about it."""
@@ -39,6 +41,7 @@ class Trail:
         named = self._names(line)
         made = fields.get(REASON) == _MADE and bool(uid) and owner in self._replacing
         if not (named or made or uid in self._uids or fields.get(NODE, "") in self._nodes):
+            self._remember_like(line)
             return False
         self._learn(line, whole_pod=made or (named and self._leads_to_pod(line)))
         return True
@@ -48,6 +51,11 @@ class Trail:
         names = [fields.get(name, "") for name in (POD, NODE, FAULT, OBJECT) if self._only in ("", name)]
         ids = [fields.get(name, "") for name in (POD_UID, CONTAINER_ID)] if len(word) >= _SHORTEST_ID else []
         return any(_named(name, word) for name in names if name) or any(text.startswith(word) for text in ids)
+
+    def _remember_like(self, line: LogLine) -> None:
+        for name in (line.fields.get(field, "") for field in (FAULT, POD, NODE, OBJECT)):
+            if self._word in name and name not in self.like:
+                self.like = [*self.like, name][-_MOST_LIKE:]
 
     def _leads_to_pod(self, line: LogLine) -> bool:
         """Not when a node was named, which has many pods, or the object that it is an event of."""

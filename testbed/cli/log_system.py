@@ -79,6 +79,11 @@ class SystemLog:
                 newest.add(line.ns, line)
         return newest.in_order(), newest.left_out
 
+    @property
+    def like(self) -> list[str]:
+        """Names in what was read that are nearly what it was to be about."""
+        return self._trail.like if self._trail is not None else []
+
     async def follow(self, tell: Callable[[LogLine], None]) -> None:
         """Tells what is written from now on, until cancelled."""
         held: InOrder[LogLine] = InOrder(HOLD_S)

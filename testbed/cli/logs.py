@@ -160,12 +160,21 @@ async def _read(client: HttpClient, wanted: Wanted, flags: _Flags) -> None:
     finally:
         await client.close()
     _told_left_out(newest.left_out)
-    for line in newest.in_order():
+    lines = newest.in_order()
+    for line in lines:
         tell(line)
+    if pods and not lines and not problems and flags.tail:
+        printing.say(logged_nothing(len(pods), flags.since))
     for problem in problems:
         printing.say(f"not read: {problem}")
     if problems:
         raise ApiUnavailable(f"{len(problems)} of the logs could not be read")
+
+
+def logged_nothing(pods: int, since: str) -> str:
+    """So that silence is not taken for a fault of ours."""
+    who = "1 pod has" if pods == 1 else f"{pods} pods have"
+    return f"{who} logged nothing" + (f" in the last {since}" if since else "")
 
 
 def _told_left_out(count: int) -> None:
@@ -191,7 +200,8 @@ def _system(instance: Instance, flags: _Flags, about: str, as_json: bool) -> Non
     if flags.follow:
         asyncio.run(log.follow(tell))
     elif not lines:
-        printing.say("no line" + (f" is about {about!r}" if about else ""))
+        printing.say("no line" + (f" is about {about!r}" if about else "")
+                     + (f"; there is {', '.join(log.like)}" if log.like else ""))
 
 
 # --- which pods

@@ -9,6 +9,7 @@ import pytest
 
 from testbed.api.instance import Instance
 from testbed.api.log_lines import LogLine
+from testbed.cli.logs import logged_nothing
 from testbed.cli.main import main
 
 
@@ -66,6 +67,13 @@ def test_our_own_processes_are_told_in_words_or_as_they_are_written(
     assert len(said.out.splitlines()) == 1 and said.err == "2 older lines are left out: --max-lines\n"
     assert ended("logs", "--system", "--about", "nobody") == 0
     assert capsys.readouterr().err == "no line is about 'nobody'\n"
+    assert ended("logs", "--system", "--about", "node") == 0
+    assert capsys.readouterr().err == "no line is about 'node'; there is node-1, node-2\n"
+
+
+def test_silence_of_containers_is_said() -> None:
+    assert logged_nothing(1, "") == "1 pod has logged nothing"
+    assert logged_nothing(4, "30s") == "4 pods have logged nothing in the last 30s"
 
 
 def test_without_a_cluster_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
