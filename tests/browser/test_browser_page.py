@@ -150,7 +150,8 @@ async def test_a_verdict_is_told_to_eyes_and_ears(view: PageView, world: PageWor
     await view.says("#experiment-when", "run 3 of 10, step lose-a-node · so far 1 passed, 1 inconclusive")
     assert await view.text("#experiment-steps [aria-current=step]") == "observe"
     world.experiment("lose-1", {**status, "phase": "Finished", "verdict": "passed", "endedAt": world.stamp()})
-    await view.says("#experiment-when", "passed")
+    await view.says("#experiment-when", "passed · 1 passed, 1 inconclusive ·")
+    assert "since" not in await view.text("#experiment-when") and " to " in await view.text("#experiment-when")
     await view.says("#news", "Experiment lose-a-node ended: passed.")
 
 

@@ -94,10 +94,11 @@ export class ExperimentView {
 function headline(status) {
   const {run, verdicts = {}} = status;
   const told = Object.entries(verdicts).map(([word, number]) => `${number} ${word}`).join(", ");
-  const where = status.phase === "Running" && run
+  const isRunning = status.phase === "Running", began = clock(seconds(status.startedAt));
+  const where = isRunning && run
     ? `run ${run.number} of ${run.of}${run.step ? `, step ${run.step}` : ""}`
     : `${status.verdict ?? status.phase}${status.reason ? `: ${status.reason}` : ""}`;
-  return [where, status.platform && status.platform !== "testbed" ? status.platform : "", told && `so far ${told}`,
-          `since ${clock(seconds(status.startedAt))}`].filter(Boolean).join(" · ");
+  return [where, status.platform && status.platform !== "testbed" ? status.platform : "", told && (isRunning ? `so far ${told}` : told),
+          isRunning ? `since ${began}` : `${began} to ${clock(seconds(status.endedAt))}`].filter(Boolean).join(" · ");
 }
 
