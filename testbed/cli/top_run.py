@@ -19,6 +19,8 @@ Line = tuple[str, str]  # words and tone
 BARS = " ▁▂▃▄▅▆▇█"
 SECONDS_SHOWN = 60
 DISRUPTIONS_SHOWN = 4
+SUMMARY = ("detected", "isolated", "restored")  # marks that every disruption is told with; the newest with all
+CLIENTS = ("first_failed", "last_failed", "latency_normal")
 NO_OUTCOME_S = 300.0  # for so long a run that has ended is still shown
 
 
@@ -39,6 +41,7 @@ def run_lines(name: str, status: Json, now: datetime) -> Iterator[Line]:
     yield from _lines(lambda item: [_objective(item)], status.get("objectives"), "an objective")
     yield from _lines(lambda item: [disruption_line(item)], status.get("disruptions"), "a disruption",
                       most=DISRUPTIONS_SHOWN)
+    yield from _lines(mark_lines, status.get("disruptions"), "a disruption's marks", most=1)
 
 
 def _lines(
@@ -88,12 +91,25 @@ def bars(values: Sequence[float | None]) -> str:
 
 
 def disruption_line(item: Json) -> Line:
-    marks = [f"{name.replace('_', ' ')} {say_duration(seconds)}"
-             for name, seconds in sorted((item.get("marks") or {}).items(), key=lambda mark: float(mark[1]))]
     failed = f"{item['failed']} failed" if item.get("failed") else ""
-    told = " · ".join((*marks, *([failed] if failed else []))) or "injected"
+    told = " · ".join((*_marks(item, lambda name: name in SUMMARY), *([failed] if failed else []))) or "injected"
     where = f"  {item.get('step', '')} {item.get('target', '')}"
     return f"{where} (run {item.get('run', 0)}): {told}", GOOD if item.get("restored") else WARN
+
+
+def mark_lines(item: Json) -> Iterator[Line]:
+    """What clients met, and how it was mended, where more is known of these than the summary tells."""
+    if clients := _marks(item, lambda name: name in CLIENTS):
+        yield f"    clients  {' · '.join(clients)}", QUIET
+    if set(item.get("marks") or {}).difference(SUMMARY, CLIENTS):
+        yield f"    repair   {' · '.join(_marks(item, lambda name: name not in ('isolated', *CLIENTS)))}", QUIET
+
+
+def _marks(item: Json, wanted: Callable[[str], bool]) -> list[str]:
+    """In the order of their times."""
+    return [f"{name.replace('_', ' ')} {say_duration(seconds)}"
+            for name, seconds in sorted((item.get("marks") or {}).items(), key=lambda mark: float(mark[1]))
+            if wanted(name)]
 
 
 def _objective(item: Json) -> Line:

@@ -145,6 +145,18 @@ def test_a_run_is_told_with_its_load_its_marks_and_its_objectives() -> None:
     assert lines["  crash.repair.median < 3s: met, 1.4s"] == GOOD
 
 
+def test_the_newest_disruption_is_told_with_all_its_marks_and_older_ones_with_how_they_ended() -> None:
+    marks = {"first_failed": 0.15, "detected": 1.25, "last_failed": 1.26, "isolated": 1.29, "acted": 3.3, "ready": 5.2,
+             "in_rotation": 5.22, "restored": 5.24}
+    each = {"step": "lose", "target": "node-1", "marks": marks, "restored": True}
+    words = [text for text, _ in run_lines("x", {"disruptions": [{**each, "run": 1}, {**each, "run": 2}]}, NOW)]
+    assert words[1:] == [
+        "  lose node-1 (run 1): detected 1.25 s · isolated 1.29 s · restored 5.24 s",
+        "  lose node-1 (run 2): detected 1.25 s · isolated 1.29 s · restored 5.24 s",
+        "    clients  first failed 150 ms · last failed 1.26 s",
+        "    repair   detected 1.25 s · acted 3.30 s · ready 5.20 s · in rotation 5.22 s · restored 5.24 s"]
+
+
 @pytest.mark.parametrize("status", [{}, {"phase": "Running"}, {"phase": "Finished"}, {"phase": "Running", "load": [{}]},
                                     {"phase": "Running", "run": None, "disruptions": [{}], "load": None}])
 def test_a_runner_of_another_version_breaks_nothing(status: dict[str, Any]) -> None:
