@@ -90,6 +90,7 @@ class Registration:
         if before not in ("", facts.boot_id):  # kubernetes: pkg/kubelet/nodestatus/setters.go MachineInfo
             self._recorder.event(created, "Warning", "Rebooted",
                                  f"Node {facts.name} has been rebooted, boot id: {facts.boot_id}")
+        await self._renew(None)  # first: by a lease from before we died a status that says Ready is judged silent again
         await self.send_status()
 
     async def send_status(self) -> None:
@@ -183,7 +184,7 @@ class Registration:
 
     async def _renew_for_ever(self) -> None:
         lease: Json | None = None
-        ready_again = True  # before the first renewal the controller may have judged us by a lease from before we died
+        ready_again = False  # whether the controller may have set us NotReady meanwhile
         loop = asyncio.get_running_loop()
         renewed_s = loop.time()
         while True:
@@ -193,7 +194,7 @@ class Registration:
                 ready_again = ready_again or loop.time() - renewed_s > 2 * self._profile.lease_renew_interval_s
                 renewed_s = loop.time()
                 if ready_again:
-                    await self._tell()  # the controller may have set us NotReady meanwhile
+                    await self._tell()
                     ready_again = False
             except ApiUnavailable as error:
                 ready_again = True
