@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from testbed.api.printable import printable
+
 # Whom a line can be about, in the order in which people read them.
 POD, POD_UID, NODE, CONTAINER_ID, FAULT = "pod", "pod_uid", "node", "container_id", "fault"
 OWNER, OBJECT = "owner", "object"  # the controller of a pod; what else is meant, as ``Service/default/web``
@@ -76,15 +78,18 @@ def of_lines(texts: Iterable[str], process: str) -> Iterator[LogLine]:
 
 
 def for_people(line: LogLine) -> str:
-    """``<at, milliseconds> <process> | <message> (<whom it is about>)``, with the grave ones marked."""
+    """``<at, milliseconds> <process> | <message> (<whom it is about>)``, with the grave ones marked. More rows of a
+    message, and a trace, stand below; nothing in it steers a terminal."""
     grave = f"{line.level} " if line.level not in ("INFO", "DEBUG") else ""
     told = [f"{name}={text[:_SHORT_ID] if name == CONTAINER_ID else text}" for name, text in line.fields.items()
             if name not in _FOR_MACHINES and text not in line.message and not line.process.endswith(f"/{text}")
             and not (name == OBJECT and text == line.fields.get(FAULT))]
     about = f" ({' '.join(told)})" if told else ""
     when = f"{line.at[:23]}Z" if line.at else " " * 24
-    trace = "".join(f"\n    {row}" for row in line.trace.splitlines())
-    return f"{when} {line.process} | {grave}{line.message}{about}{trace}"
+    message, *more = line.message.splitlines() or [""]
+    rows = [f"{when} {line.process} | {grave}{message}{about}",
+            *(f"    {row}" for row in (*more, *line.trace.splitlines()))]
+    return "\n".join(printable(row) for row in rows)
 
 
 def fields_of(obj: Mapping[str, Any]) -> dict[str, str]:

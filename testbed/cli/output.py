@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from testbed.api.printable import printable
 from testbed.errors import UsageError
 
 FORMATS = ("", "wide", "json", "yaml", "name")
@@ -40,9 +41,8 @@ def coloured() -> bool:
 
 
 def plain(value: Any) -> str:
-    """A cell without control characters: what a container wrote must not steer a terminal."""
-    text = "" if value is None else str(value)
-    return "".join(character if character.isprintable() else "?" for character in text)
+    """A cell without control characters."""
+    return "" if value is None else printable(str(value))
 
 
 def columns(header: Sequence[str], rows: Iterable[Sequence[Any]], *, headers: bool = True) -> str:

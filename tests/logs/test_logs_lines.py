@@ -70,6 +70,17 @@ def test_a_person_reads_one_row_without_what_it_says_already() -> None:
     assert for_people(LogLine(0, "", "api", "Traceback")) == " " * 24 + " api | Traceback"
 
 
+@given(text=st.text(st.sampled_from("\x1b[]0;ma\x07\x9b\r\n\t\x85\u202e"), max_size=20))
+def test_what_others_wrote_steers_no_terminal_wherever_it_stands(text: str) -> None:
+    read = of_text(LogLine(1, text, text, text, text, text, {"node": text, text: "x"}, text).to_json(), "api")
+    assert for_people(read).replace("\n", "").isprintable()
+
+
+def test_control_characters_are_seen_and_more_rows_of_a_message_stand_below() -> None:
+    line = of_text(LogLine(1, "", "api", "x\x1b]0;pwn\x07\nforged", trace="Error: \x1b[2J").to_json(), "api")
+    assert for_people(line).splitlines() == [" " * 24 + " api | x?]0;pwn?", "    forged", "    Error: ?[2J"]
+
+
 def test_a_record_carries_its_process_whom_it_is_about_and_its_trace() -> None:
     stream = io.StringIO()
     configure("agent/node-1", stream=stream, node="node-1")
