@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from testbed.api.experiment_status import RUNNING, goes_on
 from testbed.cli.output import plain
 from testbed.cli.top_rows import BAD, GOOD, PLAIN, QUIET, WARN
 from testbed.experiment.durations import say_duration
@@ -25,14 +26,18 @@ NO_OUTCOME_S = 300.0  # for so long a run that has ended is still shown
 
 
 def shown_runs(picture: Json, now: datetime) -> list[tuple[str, Json]]:
-    """Those that run; else the one that has ended last, for a while."""
+    """Those that run; else the one that has ended last, or lost its runner, for a while."""
     runs = [(key.split("/", 1)[-1], status) for key, status in picture.get("experiments", {}).items()
             if status and isinstance(status, Mapping)]
-    running = [item for item in runs if item[1].get("phase") == "Running"]
+    running = [item for item in runs if goes_on(item[1], now)]
     if running:
         return running[-2:]
-    ended = [item for item in runs if _age_s(item[1].get("endedAt"), now) < NO_OUTCOME_S]
-    return sorted(ended, key=lambda item: str(item[1]["endedAt"]))[-1:]
+    ended = [item for item in runs if _age_s(_last_word(item[1]), now) < NO_OUTCOME_S]
+    return sorted(ended, key=lambda item: str(_last_word(item[1])))[-1:]
+
+
+def _last_word(status: Json) -> Any:
+    return status.get("updatedAt") if status.get("phase") == RUNNING else status.get("endedAt")
 
 
 def run_lines(name: str, status: Json, now: datetime) -> Iterator[Line]:
@@ -59,10 +64,12 @@ def _lines(
 
 def _heading(name: str, status: Json, now: datetime) -> Line:
     title = f"{status.get('experiment', '')} ({name})"
-    if status.get("phase") != "Running":
+    if status.get("phase") != RUNNING:
         passed = status.get("exitCode") == 0
         reason = f": {status['reason']}" if status.get("reason") else ""
         return f"{title}  {status.get('verdict', 'ended')}{reason}", GOOD if passed else BAD
+    if not goes_on(status, now):
+        return f"{title}  its runner is gone: it said nothing more for {since(status.get('updatedAt'), now)}", BAD
     run = status.get("run") or {}
     place = " · ".join(part for part in (
         f"run {run.get('number', 0)} of {run.get('of', 0)}", run.get("phase", ""), run.get("step", ""),

@@ -13,9 +13,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from testbed.api.clock import WallClock
-from testbed.api.experiment_status import PHASES, RECOVERY_BOUNDS_S, RUNNING, SILENT_S, recovery_seconds
+from testbed.api.experiment_status import PHASES, RECOVERY_BOUNDS_S, goes_on, recovery_seconds
 from testbed.api.exposition import COUNTER, HISTOGRAM, Family, metric
-from testbed.api.meta import parse_time
 from testbed.api.resources import EXPERIMENTS, ResourceType
 from testbed.errors import NotFound
 
@@ -170,7 +169,7 @@ def _gauges(statuses: Sequence[Json], now: datetime) -> Iterator[Metric]:
     phases: dict[tuple[str, ...], float] = {}
     newest: dict[str, Json] = {}
     for status in statuses:
-        experiment, runs = str(status["experiment"]), _goes_on(status, now)
+        experiment, runs = str(status["experiment"]), goes_on(status, now)
         key = (experiment, str(status.get("platform", "")))
         going[key] = max(going.get(key, 0.0), float(runs))
         for phase in PHASES:
@@ -182,16 +181,6 @@ def _gauges(statuses: Sequence[Json], now: datetime) -> Iterator[Metric]:
            for item in status.get("objectives") or () if item.get("met") is not None}
     for family, samples in ((RUNS_NOW, going), (PHASE, phases), (MET, met)):
         yield metric(family, sorted(samples.items()))
-
-
-def _goes_on(status: Json, now: datetime) -> bool:
-    """Whether it says so, and was written not long ago: a runner that was killed says nothing more."""
-    if status.get("phase") != RUNNING:
-        return False
-    try:
-        return "updatedAt" not in status or (now - parse_time(str(status["updatedAt"]))).total_seconds() < SILENT_S
-    except (TypeError, ValueError):
-        return False
 
 
 def _key(item: Json) -> str:

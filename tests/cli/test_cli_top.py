@@ -23,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.page_world import PageWorld, run_status
 
+from testbed.api.experiment_status import SILENT_S
 from testbed.cli.top_live import as_text
 from testbed.cli.top_rows import (
     BAD,
@@ -201,6 +202,19 @@ def test_the_running_ones_are_shown_else_the_last_that_ended_a_short_while_ago()
     assert [name for name, _ in shown_runs({"experiments": finished | {"default/d": {"phase": "Running"}}}, NOW)] \
         == ["d"]
     assert shown_runs({"experiments": {"default/c": ended(4000), "default/e": {}}}, NOW) == []
+
+
+def test_a_run_whose_runner_was_killed_is_said_to_have_lost_it_and_hides_none_that_runs() -> None:
+    def said(ago_s: float) -> dict[str, Any]:
+        return run_status(9) | {"updatedAt": (NOW - timedelta(seconds=ago_s)).isoformat()}
+
+    assert next(run_lines("x", said(SILENT_S - 1), NOW))[0].startswith("crash (x)  run ")
+    assert next(run_lines("x", said(SILENT_S + 1), NOW)) == (
+        "crash (x)  its runner is gone: it said nothing more for 61s", BAD)
+    lost, goes = {"default/a": said(SILENT_S + 1)}, {"default/b": said(1)}
+    assert [name for name, _ in shown_runs({"experiments": lost}, NOW)] == ["a"]
+    assert [name for name, _ in shown_runs({"experiments": goes | lost}, NOW)] == ["b"]
+    assert shown_runs({"experiments": {"default/a": said(4000)}}, NOW) == []
 
 
 @given(st.lists(st.none() | st.floats(0, 1e6)))
