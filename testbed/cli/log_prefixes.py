@@ -21,10 +21,10 @@ class Source:
 
 
 class Prefixes:
-    """``colour``: for a terminal. ``namespaces``: name them too."""
+    """``terminal``: lines go to one. ``colour``: colour pods too. ``namespaces``: name them too."""
 
-    def __init__(self, *, colour: bool, namespaces: bool = False) -> None:
-        self._colour, self._namespaces = colour, namespaces
+    def __init__(self, *, terminal: bool, colour: bool, namespaces: bool = False) -> None:
+        self._terminal, self._colour, self._namespaces = terminal, colour, namespaces
         self._colours: dict[tuple[str, str], int] = {}
         self._width = 0
 
@@ -36,12 +36,14 @@ class Prefixes:
         """The line without its end. On a terminal what the container wrote colours, and steers nothing."""
         self.expect(source)
         name = f"{self._name(source):<{self._width}} |"
-        if not self._colour:
+        if not self._terminal:
             return f"{name} {text}"
-        pod = (source.namespace, source.pod)
-        colour = self._colours.setdefault(pod, _COLOURS[len(self._colours) % len(_COLOURS)])
         harmless = tame(text)
         end = _RESET if "\x1b" in harmless else ""
+        if not self._colour:
+            return f"{name} {harmless}{end}"
+        pod = (source.namespace, source.pod)
+        colour = self._colours.setdefault(pod, _COLOURS[len(self._colours) % len(_COLOURS)])
         return f"\x1b[{colour}m{name}{_RESET} {harmless}{end}"
 
     def _name(self, source: Source) -> str:

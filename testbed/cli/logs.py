@@ -140,7 +140,7 @@ async def _read(client: HttpClient, wanted: Wanted, flags: _Flags) -> None:
     from testbed.cli.log_prefixes import Prefixes
     from testbed.cli.log_reading import pods_of, read_all
 
-    shown = Prefixes(colour=printing.coloured(), namespaces=flags.all_namespaces)
+    shown = Prefixes(terminal=sys.stdout.isatty(), colour=printing.coloured(), namespaces=flags.all_namespaces)
 
     def tell(line: Told) -> None:
         source, at_ns, text = line

@@ -111,15 +111,15 @@ def test_lines_before_what_was_asked_for_are_not_told() -> None:
 
 
 def test_a_line_says_whose_it_is_in_a_column() -> None:
-    shown = Prefixes(colour=False)
+    shown = Prefixes(terminal=False, colour=False)
     for source in (Source("default", "web-1", "web"), Source("default", "web-10", "side")):
         shown.expect(source)
     assert shown.show(Source("default", "web-1", "web"), "\x1b[31mred") == "web-1 web   | \x1b[31mred"
-    assert Prefixes(colour=False, namespaces=True).show(Source("a", "b", "c"), "x") == "a/b c | x"
+    assert Prefixes(terminal=False, colour=False, namespaces=True).show(Source("a", "b", "c"), "x") == "a/b c | x"
 
 
 def test_each_pod_has_its_colour_whatever_its_containers() -> None:
-    shown = Prefixes(colour=True)
+    shown = Prefixes(terminal=True, colour=True)
     def colour(pod: str, container: str) -> str:
         return shown.show(Source("default", pod, container), "x").partition("m")[0]
 
@@ -143,5 +143,15 @@ def test_no_sequence_but_of_colours_is_left(text: str) -> None:
 
 
 def test_a_coloured_line_ends_its_colour() -> None:
-    shown: Any = Prefixes(colour=True).show(Source("d", "p", "c"), "\x1b[31mred")
+    shown: Any = Prefixes(terminal=True, colour=True).show(Source("d", "p", "c"), "\x1b[31mred")
     assert shown.endswith("red\x1b[0m")
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_terminal_is_steered_by_nobody_with_colours_or_without(colour: bool) -> None:
+    shown = Prefixes(terminal=True, colour=colour).show(Source("d", "p", "c"), "\x1b]0;owned\x07\x1b[2Jx\x1b[31mred")
+    assert shown.endswith(" x\x1b[31mred\x1b[0m") and "owned" not in shown
+
+
+def test_no_color_leaves_names_uncoloured() -> None:
+    assert Prefixes(terminal=True, colour=False).show(Source("d", "p", "c"), "x") == "p c | x"
