@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -130,6 +131,35 @@ async def test_an_answer_that_got_lost_creates_no_second_object(view: PageView, 
     await view.page.click("#act-do")
     await view.says("#act-fate", "Created.")
     assert len(tries) == 2 and len(created(world)) == 1
+
+
+async def test_an_answer_that_comes_after_the_dialog_was_closed_is_not_told_in_the_next_one(
+    view: PageView, world: PageWorld,
+) -> None:
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def dawdle(route: Any) -> None:
+        arrived.set()
+        await go_on.wait()
+        await route.fulfill(status=507, json={"kind": "Status", "message": "the disk is full"})
+
+    await view.page.route("**/podchaos*", dawdle)
+    await view.cell("web-1").click()
+    await view.page.click("#pod-kill")
+    await view.page.click("#act-do")
+    await view.says("#act-fate", "Sending")
+    await arrived.wait()
+    await view.page.keyboard.press("Escape")
+    await view.room("node-2").get_by_role("button", name="Cut power of node-2").click()
+    assert await view.text("#act-fate") == ""
+    async with view.page.expect_response("**/podchaos*") as answered:
+        go_on.set()
+    await (await answered.value).finished()
+    await view.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert await view.text("#act-fate") == ""
+    await view.page.click("#act-do")
+    await view.says("#act-fate", "Waiting for the chaos daemon")
+    assert [fault["kind"] for fault in created(world)] == ["NodeChaos"]
 
 
 async def test_what_may_never_be_hit_has_no_button(view: PageView, world: PageWorld) -> None:

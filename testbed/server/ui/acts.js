@@ -21,7 +21,7 @@ export class Acts {
       this.#send();
     });
     $("act-seconds").addEventListener("input", () => this.#describe());
-    $("act").addEventListener("close", () => this.#forget());
+    $("act").addEventListener("close", () => $("act").open || this.#forget());  // open: for the next question already
     for (const button of document.querySelectorAll("dialog .close")) {
       button.addEventListener("click", () => button.closest("dialog").close());
     }
@@ -47,6 +47,7 @@ export class Acts {
   }
 
   #ask(title, word, needsSeconds, plan) {
+    this.#forget();
     this.#plan = plan;
     say($("act-title"), title);
     say($("act-do"), word);
@@ -69,12 +70,13 @@ export class Acts {
   }
 
   async #send() {
-    const {object} = this.#plan(), {namespace, name} = object.metadata;
+    const plan = this.#plan, {object} = plan(), {namespace, name} = object.metadata;
     this.#stage("sending");
     this.#tell("pending", "Sending …");
     this.#sentAt = performance.now();
     const path = `/apis/${object.apiVersion}/namespaces/${namespace}/${PLURALS[object.kind]}`;
     const problem = await create(`${path}?fieldValidation=Strict`, object);
+    if (this.#plan !== plan) return;  // the dialog was closed meanwhile; what was created is told of under Faults
     if (problem) {
       this.#stage("asking");
       return this.#tell("failing", problem);
