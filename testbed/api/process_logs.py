@@ -52,16 +52,18 @@ def about(obj: Mapping[str, Any] | None = None, ns: int | None = None, /, **fiel
 
 
 class NowAndThen(logging.Filter):
-    """Lets equal records through once per interval; all of those that say whom they are about."""
+    """Lets equal records through once per interval; all of those that say whom they are about. Of exceptions those of
+    one message and type are equal, whatever their traces: each is some kilobytes."""
 
     def __init__(self) -> None:
         super().__init__()
         self._repeats = Repeats()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if hasattr(record, _FIELDS) or record.exc_info:
+        if hasattr(record, _FIELDS):
             return True
-        left_out = self._repeats.due((record.name, record.levelno, record.getMessage()), time.monotonic())
+        broke = record.exc_info[0] if record.exc_info else None
+        left_out = self._repeats.due((record.name, record.levelno, record.getMessage(), broke), time.monotonic())
         setattr(record, _LEFT_OUT, left_out or 0)
         return left_out is not None
 

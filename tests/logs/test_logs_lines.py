@@ -113,6 +113,34 @@ def test_what_a_loop_says_again_and_again_about_nobody_is_written_now_and_then()
     assert said.count("about somebody") == 100
 
 
+def test_the_same_exception_over_and_over_is_written_now_and_then_and_another_at_once() -> None:
+    stream = io.StringIO()
+    configure("api", stream=stream)
+    broken: list[Exception] = [ValueError("a"), ValueError("b"), *([KeyError("c")] * 50)]
+    for error in broken:
+        for part, extra in (("pods", {}), ("nodes", {}), ("one", about(POD))):
+            try:
+                raise error
+            except (ValueError, KeyError):
+                logging.getLogger("testbed.scrape").exception("no metrics of %s", part, extra=extra)
+    said = [json.loads(line) for line in stream.getvalue().splitlines()]
+    kinds = [(line["message"].split()[-1], line["trace"].splitlines()[-1]) for line in said]
+    assert [kind for kind in kinds if kind[0] != "one"] == [
+        ("pods", "ValueError: a"), ("nodes", "ValueError: a"), ("pods", "KeyError: 'c'"), ("nodes", "KeyError: 'c'")]
+    assert len([kind for kind in kinds if kind[0] == "one"]) == len(broken), "it says whom it is about"
+
+
+def test_how_many_exceptions_were_left_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, now = io.StringIO(), [100.0]
+    configure("api", stream=stream)
+    monkeypatch.setattr("testbed.api.process_logs.time.monotonic", lambda: now[0])
+    for moment in (100.0, 101.0, 102.0, 106.0):
+        now[0] = moment
+        logging.getLogger("testbed.scrape").error("broke", exc_info=ValueError("a"))
+    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == [
+        "broke", "broke (2 more of these before)"]
+
+
 @pytest.mark.parametrize(("program", "message"), [
     ("raise RuntimeError('a bug')", "ended by a bug of ours: RuntimeError: a bug"),
     ("import warnings; warnings.warn('old')", "old"),
