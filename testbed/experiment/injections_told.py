@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from testbed.api.fault_objects import records_of
 from testbed.experiment.observations import InjectionSeen
 
 
 def injections_seen(fault: Mapping[str, Any], start_ns: int) -> tuple[InjectionSeen, ...]:
     """The records of a fault object's status (Chaos Mesh's form, with our ``monotonicNs``)."""
-    return tuple(_injection(record, start_ns) for record in _records(fault))
-
-
-def _records(fault: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    return ((fault.get("status") or {}).get("experiment") or {}).get("containerRecords") or ()
+    return tuple(_injection(record, start_ns) for record in records_of(fault))
 
 
 def _injection(record: Mapping[str, Any], start_ns: int) -> InjectionSeen:
@@ -33,7 +30,7 @@ def _injection(record: Mapping[str, Any], start_ns: int) -> InjectionSeen:
 def steps_told(fault: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
     """(record's id, operation) of all that a status says is done, whether it tells the moments or not."""
     told = set()
-    for record in _records(fault):
+    for record in records_of(fault):
         done = {str(item.get("operation")) for item in record.get("events") or () if item.get("type") == "Succeeded"}
         if record.get("phase") == "Injected" or int(record.get("injectedCount") or 0):
             done.add("Apply")

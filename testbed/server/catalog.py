@@ -35,10 +35,6 @@ class Catalog:
         """Raises: NotFound."""
         return self.find(resource.group, resource.version, resource.plural)
 
-    def by_kind(self, api_version: str, kind: str) -> Served | None:
-        return next((item for item in self
-                     if item.resource.api_version == api_version and item.resource.kind == kind), None)
-
     def replace(self, definition: str, served: Served | None) -> None:
         """Serves ``served`` as the kind of the definition of that name; None serves it no longer."""
         old = self._by_key.pop(definition, None)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from testbed.api.exposition import COUNTER, Family, metric
-from testbed.api.resources import CHAOS_MESH_GROUP, EXPERIMENTS, NODES, PODS, TESTBED_GROUP, ResourceType
+from testbed.api.fault_objects import fault_title, is_fault, records_of
+from testbed.api.resources import NODES, PODS, ResourceType
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -46,14 +47,14 @@ class FaultMetrics:
         self._injected: dict[str, tuple[str, int]] = {}
 
     def collect(self) -> Iterator[Metric]:
-        faults = [item for served in self._catalog if _is_fault(served.resource)
+        faults = [item for served in self._catalog if is_fault(served.resource)
                   for item in self._items(served.resource)]
         targets = list(self._targets(faults))
         yield metric(ACTIVE, sorted(_most((key, float(_holds(record))) for key, record in targets).items()))
         yield metric(OVERDUE, sorted(_most(
             (key, max(0.0, (self._now_ns() - int(record["deadlineNs"])) / 1e9)) for key, record in targets
             if _holds(record) and record.get("deadlineNs")).items()))
-        self._injected.update({item["metadata"]["uid"]: (fault_name(item), _count(item)) for item in faults})
+        self._injected.update({item["metadata"]["uid"]: (_name(item), _count(item)) for item in faults})
         sums: dict[tuple[str], int] = {}
         for name, count in self._injected.values():
             sums[(name,)] = sums.get((name,), 0) + count
@@ -63,12 +64,12 @@ class FaultMetrics:
         """Each injection that can hold, and its record. A kill's says Injected for as long as its object is there."""
         places: Mapping[str, str] = {} if not faults else self._places()
         for fault in faults:
-            for record in _records(fault):
+            for record in records_of(fault):
                 if record.get("oneShot"):
                     continue
                 target = str(record.get("id", ""))
                 place = places.get(target) or places.get("/".join(target.split("/")[:2]), "")
-                yield (fault_name(fault), target, place), record
+                yield (_name(fault), target, place), record
 
     def _places(self) -> dict[str, str]:
         """The node of each pod, by its key, and of each node."""
@@ -89,19 +90,9 @@ def _holds(record: Json) -> bool:
     return record.get("phase") == "Injected"
 
 
-def fault_name(fault: Json) -> str:
-    """``PodChaos/pod-kill``: kind and action."""
-    action = (fault.get("spec") or {}).get("action")
-    return f"{fault.get('kind', '')}/{action}" if action else str(fault.get("kind", ""))
-
-
-def _is_fault(resource: ResourceType) -> bool:
-    return resource.group in (CHAOS_MESH_GROUP, TESTBED_GROUP) and resource.kind != EXPERIMENTS.kind
-
-
-def _records(fault: Json) -> list[Json]:
-    return list(((fault.get("status") or {}).get("experiment") or {}).get("containerRecords") or ())
+def _name(fault: Json) -> str:
+    return fault_title(str(fault.get("kind", "")), (fault.get("spec") or {}).get("action"))
 
 
 def _count(fault: Json) -> int:
-    return sum(int(record.get("injectedCount") or 0) for record in _records(fault))
+    return sum(int(record.get("injectedCount") or 0) for record in records_of(fault))

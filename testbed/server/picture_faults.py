@@ -1,21 +1,21 @@
 """Faults in the picture: how far an injection is, whom it hits, why it was refused. Pure.
 
-Everything comes from the fault object, in the form in which Chaos Mesh writes its status (chaos-mesh
-api/v1alpha1/status.go); the chaos daemon's own conditions carry a reason and a message beside.
+Everything comes from the fault object; the chaos daemon's own conditions carry a reason and a message beside.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from testbed.api.fault_objects import records_of
 from testbed.api.labels import DISRUPTION, RUN
-from testbed.server.picture import FaultPart, condition, newest, status_of
+from testbed.server.picture import FaultPart, condition, newest
 
 Json = dict[str, Any]
 
 
 def fault(obj: Json) -> FaultPart:
-    meta, records = obj["metadata"], _records(obj)
+    meta, records = obj["metadata"], records_of(obj)
     labels = meta.get("labels") or {}
     done = newest(event.get("timestamp") for record in records for event in record.get("events") or ()
                   if event.get("type") == "Succeeded")
@@ -39,9 +39,5 @@ def phase(obj: Json) -> str:
     if selected.get("status") == "False" and selected.get("reason"):
         return "Refused"
     if injected.get("status") == "True":
-        return "Done" if any(record.get("oneShot") for record in _records(obj)) else "Injected"
+        return "Done" if any(record.get("oneShot") for record in records_of(obj)) else "Injected"
     return "Failed" if injected.get("reason") == "NotInEffect" else "Injecting"
-
-
-def _records(obj: Json) -> list[Json]:
-    return list((status_of(obj).get("experiment") or {}).get("containerRecords") or ())

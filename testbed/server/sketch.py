@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from testbed.api import resources as r
+from testbed.api.fault_objects import is_fault
 from testbed.api.labels import SERVICE_NAME
 from testbed.errors import Gone
 from testbed.server import picture
@@ -30,7 +31,6 @@ _FIXED = {r.NODES: picture.NODES, r.PODS: picture.PODS, r.SERVICES: picture.SERV
           r.ENDPOINT_SLICES: picture.SERVICES, r.EVENTS: picture.EVENTS, r.DEPLOYMENTS: picture.WORKLOADS,
           r.STATEFUL_SETS: picture.WORKLOADS, r.DAEMON_SETS: picture.WORKLOADS}
 _SLICES = r.ENDPOINT_SLICES.group_resource
-_NO_FAULTS = ("Schedule", "Workflow")  # of Chaos Mesh's kinds
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Sketch:
             resource = served.resource
             if (resource.group, resource.kind) == (r.TESTBED_GROUP, r.EXPERIMENTS.kind):
                 found[served.key] = picture.EXPERIMENTS
-            elif resource.group in (r.CHAOS_MESH_GROUP, r.TESTBED_GROUP) and resource.kind not in _NO_FAULTS:
+            elif is_fault(resource):
                 found[served.key] = picture.FAULTS
         return found
 
