@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from testbed.api.fault_objects import fault_title
 from testbed.cli.output import plain
 from testbed.server.human import since
 
@@ -98,7 +99,7 @@ def workload_rows(picture: Json) -> Iterator[Row]:
 
 def fault_rows(picture: Json, now: datetime) -> list[Row]:
     """The newest first."""
-    found = [_row(f"{fault['kind']}/{fault['action']} {_named(*key.split('/', 2)[1:])}", fault["phase"],
+    found = [_row(f"{fault_title(fault['kind'], fault['action'])} {_named(*key.split('/', 2)[1:])}", fault["phase"],
                   ", ".join(fault["targets"]) or "–", since(fault["since"], now), fault["message"],
                   tone=_FAULT_TONES.get(fault["phase"], PLAIN)) for key, fault in picture.get("faults", {}).items()]
     return found[::-1]

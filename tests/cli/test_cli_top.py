@@ -109,6 +109,12 @@ def test_a_fault_that_holds_is_bad_news_and_a_kill_is_history(world: PageWorld) 
     assert found == {"PodChaos/container-kill crash": ("Done", QUIET), "PodChaos/pod-failure stop": ("Injected", BAD)}
 
 
+def test_a_fault_without_actions_is_told_by_its_kind() -> None:
+    fault = {"kind": "StressChaos", "action": "", "phase": "Injected", "targets": [], "since": "", "message": ""}
+    [row] = fault_rows({"faults": {"StressChaos/default/busy": fault}}, NOW)
+    assert row.cells[0] == "StressChaos busy"
+
+
 def test_events_of_one_second_are_in_the_order_of_the_one_clock_and_no_name_is_cut_before_the_words() -> None:
     """An event that came again has a time of whole seconds."""
     name, reason = "web-7747cfd788-5hsct", "EndpointsProgrammed"
