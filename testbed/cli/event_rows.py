@@ -12,6 +12,7 @@ from typing import Any
 
 from testbed.api.labels import MONOTONIC_NS
 from testbed.api.log_lines import FAULT, NODE, OBJECT, OWNER, POD_UID, REASON, LogLine, fields_of
+from testbed.server.human import human_duration
 
 Json = dict[str, Any]
 HEADER = ("LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE")
@@ -90,17 +91,5 @@ def when(event: Mapping[str, Any], now: datetime, *, exact: bool = False) -> str
     elif exact:
         seen = f"{moment.astimezone(UTC).strftime('%Y-%m-%dT%H:%M:%S.%f')[:-3]}Z"
     else:
-        seen = short_age((now - moment).total_seconds())
+        seen = human_duration((now - moment).total_seconds())
     return f"{seen} (x{count})" if count > 1 else seen
-
-
-def short_age(age_s: float) -> str:
-    """``5s``, ``2m10s``, ``3h``, ``4d`` (kubernetes: apimachinery/pkg/util/duration HumanDuration)."""
-    value = int(age_s)
-    if value < 120:
-        return f"{max(value, 0)}s"
-    if value < 600:
-        return f"{value // 60}m{value % 60}s" if value % 60 else f"{value // 60}m"
-    if value < 3 * 3600:
-        return f"{value // 60}m"
-    return f"{value // 3600}h" if value < 48 * 3600 else f"{value // 86400}d"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from testbed.api.labels import MONOTONIC_NS
-from testbed.cli.event_rows import as_line, in_order, last_seen, row, short_age
+from testbed.cli.event_rows import as_line, in_order, last_seen, row, when
 from testbed.cli.log_about import Trail
 from testbed.client.event_body import event_body
 
@@ -78,9 +78,11 @@ def test_a_row_is_kubectls() -> None:
 
 
 @pytest.mark.parametrize(("age_s", "text"), [
-    (-3, "0s"), (119, "119s"), (120, "2m"), (130, "2m10s"), (700, "11m"), (3 * 3600, "3h"), (72 * 3600, "3d")])
-def test_ages_are_short(age_s: int, text: str) -> None:
-    assert short_age(age_s) == text
+    (0, "0s"), (119, "119s"), (120, "2m"), (130, "2m10s"), (700, "11m"), (3 * 3600, "3h"), (3 * 3600 + 1200, "3h20m"),
+    (9 * 3600 + 1200, "9h"), (60 * 3600, "2d12h"), (72 * 3600, "3d"), (-3, "<invalid>")])
+def test_ages_are_kubectls(age_s: int, text: str) -> None:
+    """Source: kubernetes apimachinery pkg/util/duration/duration.go HumanDuration."""
+    assert when(event(0), BOOT + timedelta(seconds=age_s)) == text
 
 
 def test_events_are_about_a_fault_its_victim_and_what_was_made_in_its_place() -> None:
