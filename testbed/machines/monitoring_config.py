@@ -22,10 +22,11 @@ TARGETS_PATH = "/testbed/v1/targets"  # of the API: what there is to scrape (ser
 ALERTS_PATH = "/testbed/v1/alerts"  # of the API: takes what Alertmanager's webhook sends (server/alerts.py)
 INTERVAL = "1s"  # an outage of three seconds must be seen
 DATA_SOURCE = "prometheus"  # Grafana's uid of it: dashboards name it
+OURS = f'job="{JOB}"'  # the matcher of alerts that our rules make
 NOBODY = "nobody"  # Alertmanager's receiver of what is none of ours
-# What is told already is not told again in weaker words.
+# What is told already is not told again in weaker words. By the job, alerts of a team's own stay as they are.
 INHIBITED: list[Json] = [
-    {"source_matchers": [f'alertname="{stronger}"'], "target_matchers": [f'alertname="{weaker}"'],
+    {"source_matchers": [f'alertname="{stronger}"', OURS], "target_matchers": [f'alertname="{weaker}"', OURS],
      "equal": ["instance", *same]}
     for stronger, weaker, same in (
         ("DeploymentDown", "KubeDeploymentReplicasMismatch", ("namespace", "deployment")),
@@ -84,10 +85,10 @@ def prometheus_config(clusters: Sequence[Access], rule_files: Sequence[str], ale
 
 
 def own_alertmanager(clusters: Sequence[Access]) -> Json:
-    """What people put below the route and among the receivers of the Alertmanager that they have. ``continue``: their
-    own routes see these alerts too."""
+    """What people put below the route, among the receivers and among the inhibitions of the Alertmanager that they
+    have. ``continue``: their own routes see these alerts too."""
     return {"route": {"routes": [{**_route(access), "continue": True} for access in clusters]},
-            "receivers": [_receiver(access) for access in clusters]}
+            "receivers": [_receiver(access) for access in clusters], "inhibit_rules": INHIBITED}
 
 
 def alertmanager_config(clusters: Sequence[Access]) -> Json:
@@ -102,7 +103,7 @@ def alertmanager_config(clusters: Sequence[Access]) -> Json:
 def _route(access: Access) -> Json:
     """Seconds where a team has half a minute: when the alert arrives is what is measured (the mark ``alerted``)."""
     return {
-        "matchers": [f'instance="{access.cluster}"', f'job="{JOB}"'], "receiver": f"{JOB}-{access.cluster}",
+        "matchers": [f'instance="{access.cluster}"', OURS], "receiver": f"{JOB}-{access.cluster}",
         "group_by": ["alertname", "instance", "namespace"], "group_wait": INTERVAL, "group_interval": INTERVAL,
         "repeat_interval": "5m",
     }

@@ -10,6 +10,7 @@ from shutil import which
 import pytest
 
 from testbed.machines.monitoring_config import (
+    INHIBITED,
     Access,
     Json,
     alertmanager_config,
@@ -39,11 +40,13 @@ def clusters(tmp_path: Path) -> list[Access]:
             for port, name in ((6443, "blue"), (6444, "green"))]
 
 
-def check(program: str, arguments: list[str], config: Json, folder: Path) -> None:
+def check(program: str, arguments: list[str], config: Json, folder: Path) -> str:
+    """What it says. Raises: AssertionError where it does not accept it."""
     file = folder / "config.yml"
     file.write_text(text(config))
     done = subprocess.run([program, *arguments, str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("how_many", [0, 1, 2])
@@ -64,8 +67,10 @@ def test_alertmanager_accepts_its_configuration(clusters: list[Access], how_many
 
 def test_an_alertmanager_of_ones_own_accepts_what_is_added(clusters: list[Access], tmp_path: Path) -> None:
     added = own_alertmanager(clusters)
-    own = {"route": {"receiver": "team", **added["route"]}, "receivers": [{"name": "team"}, *added["receivers"]]}
-    check(tool("amtool"), ["check-config"], own, tmp_path)
+    own = {**added, "route": {"receiver": "team", **added["route"]},
+           "receivers": [{"name": "team"}, *added["receivers"]]}
+    said = check(tool("amtool"), ["check-config"], own, tmp_path)
+    assert f"{len(INHIBITED)} inhibit rules" in said, "the same is kept quiet as in ours"
     routed = subprocess.run(
         [tool("amtool"), "config", "routes", "test", f"--config.file={tmp_path / 'config.yml'}", "job=testbed",
          "instance=green", "alertname=DeploymentDown"], capture_output=True, text=True, check=True)
@@ -97,6 +102,11 @@ def test_jobs_of_several_clusters_have_names_of_their_own_and_secrets_stay_in_fi
         assert job["tls_config"] == discovery["tls_config"] == {"ca_file": access.ca_file}
         assert job["scrape_interval"] == "1s", "also where the Prometheus' own is longer"
     assert "credentials\"" not in json.dumps([config, alertmanager_config(clusters)])
+
+
+def test_alerts_of_a_teams_own_are_kept_quiet_by_none_of_ours(clusters: list[Access]) -> None:
+    for rule in own_alertmanager(clusters)["inhibit_rules"]:
+        assert 'job="testbed"' in rule["source_matchers"] and 'job="testbed"' in rule["target_matchers"]
 
 
 def test_without_a_cluster_nothing_is_scraped_and_nobody_told() -> None:
