@@ -184,6 +184,25 @@ async def test_a_report_appears_however_long_after_the_run_it_is_written(view: P
     await view.page.wait_for_selector("[data-run=lose-1] a")
 
 
+async def test_a_status_of_another_form_stops_nothing_else_and_is_complained_of_once(
+    chrome: Any, world: PageWorld,
+) -> None:
+    folder = world.instance.runs / "old-1"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text('{"name": "old", "verdict": "passed"}')
+    world.experiment("odd-1", {"phase": "Finished", "startedAt": world.stamp(), "objectives": "x", "disruptions": [7]})
+    async with tab(chrome) as view:
+        await view.enter(world.entrance)
+        world.event("Pod", "web-1", "Started", "Started container web")
+        await view.says("#events-list", "Started container web")
+        await view.says("#runs-rows", "old-1")
+        complaints = len(view.complaints)
+        world.experiment("odd-1", {"phase": "Finished", "startedAt": world.stamp(), "objectives": "yz"})
+        world.event("Pod", "web-2", "Killing", "Stopping container web")
+        await view.says("#events-list", "Stopping container web")
+        assert 1 <= complaints == len(view.complaints), view.complaints
+
+
 # --- when it is away
 
 

@@ -65,8 +65,14 @@ export class Picture {
     const changed = this.#changed;
     this.#changed = new Set();
     this.#isDue = false;
-    for (const {parts, listener} of this.#listeners) {
-      if (parts.some(part => changed.has(part))) listener();
+    for (const item of this.#listeners) {
+      if (!item.parts.some(part => changed.has(part))) continue;
+      try {
+        item.listener();
+      } catch (error) {  // anybody may write a run's status, in any form: what else is shown goes on
+        if (!item.hasFailed) console.error(error);
+        item.hasFailed = true;
+      }
     }
   }
 }

@@ -46,7 +46,7 @@ export class Runs {
   /** Whether a run that has ended is still without the report that its runner is writing. */
   #awaitsReport(runs) {
     const ended = new Set([...this.#picture.experiments.values()]
-      .filter(run => run.phase === "Finished").map(run => run.folder.split("/", 1)[0]));
+      .filter(run => run.phase === "Finished").map(run => String(run.folder ?? "").split("/", 1)[0]));
     return runs.some(run => ended.has(run.id) && !run.report);
   }
 
