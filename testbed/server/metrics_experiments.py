@@ -8,9 +8,10 @@ process that is started again begins with what the objects that are kept have co
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from testbed.api.clock import WallClock
 from testbed.api.experiment_status import PHASES, RECOVERY_BOUNDS_S, goes_on, recovery_seconds
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 Json = dict[str, Any]
+T = TypeVar("T")
 # One number of a counter or histogram: the family, what its name ends in, its labels' values (a bucket's ``le`` last).
 Key = tuple[str, str, tuple[str, ...]]
 Counts = Mapping[Key, float]
@@ -43,6 +45,7 @@ LATENCY = Family("testbed_request_duration_seconds", "From when a request was du
 FAMILIES = (RUNS_NOW, PHASE, RUNS, RECOVERY, REQUESTS, LATENCY, MET)
 
 OUTCOMES = ("ok", "failed", "late", "unsent")
+UNREADABLE = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError)  # of what others have published
 MOST_GONE = 100  # removed objects that are known again if their runs go on and make them anew
 
 
@@ -61,7 +64,9 @@ class ExperimentMetrics:
         for item in objects:
             self._count(item)
         self._forget({_key(item) for item in objects})
-        yield from _gauges([item["status"] for item in objects], self._clock.now())
+        now = self._clock.now()
+        said = (self._guarded(lambda status: _now_of(status, now), item["status"]) for item in objects)
+        yield from _gauges([one for one in said if one is not None])
         yield from (_counter(family, self._totals) for family in (RUNS, RECOVERY, REQUESTS, LATENCY))
 
     def _objects(self) -> list[Json]:
@@ -77,19 +82,20 @@ class ExperimentMetrics:
         key, version = _key(item), str(item["metadata"].get("resourceVersion", ""))
         known_at, known = self._counted.get(key, ("", {}))
         if known_at != version:
-            for one, value in self._read(item["status"]).items():
+            for one, value in (self._guarded(counts_of, item["status"]) or {}).items():
                 if (more := value - known.get(one, 0.0)) >= 0:
                     self._totals[one] = self._totals.get(one, 0.0) + more
                     known[one] = value
         self._counted[key] = version, known
         self._counted.move_to_end(key)
 
-    def _read(self, status: Json) -> Counts:
+    def _guarded(self, read: Callable[[Json], T], status: Json) -> T | None:
+        """None of one that cannot be read: it must not take the others away."""
         try:
-            return counts_of(status)
-        except (AttributeError, KeyError, TypeError, ValueError):
+            return read(status)
+        except UNREADABLE:
             self._failed()
-            return {}
+            return None
 
     def _forget(self, there: set[str]) -> None:
         gone = [key for key in self._counted if key not in there]
@@ -100,7 +106,7 @@ class ExperimentMetrics:
 def counts_of(status: Json) -> Counts:
     """All numbers that one object's status counts.
 
-    Raises: AttributeError, KeyError, TypeError, ValueError: it has another form.
+    Raises: of UNREADABLE: it has another form.
     """
     experiment = str(status["experiment"])
     found: dict[Key, float] = {(RUNS.name, "", (experiment, str(verdict))): float(count)
@@ -164,21 +170,39 @@ def _by_bound(entry: tuple[Key, float]) -> tuple[Any, ...]:
     return name, labels[:-1], ending, float(labels[-1])
 
 
-def _gauges(statuses: Sequence[Json], now: datetime) -> Iterator[Metric]:
+@dataclass(frozen=True)
+class _Now:
+    """What one run's status says of now. ``phase``: "" when it does not go on."""
+
+    experiment: str
+    platform: str
+    goes_on: bool
+    phase: str
+    started_at: str
+    met: Mapping[str, float]  # by the objective's words
+
+
+def _now_of(status: Json, now: datetime) -> _Now:
+    """Raises: of UNREADABLE: it has another form."""
+    runs = goes_on(status, now)
+    return _Now(str(status["experiment"]), str(status.get("platform", "")), runs,
+                str((status.get("run") or {}).get("phase")) if runs else "", str(status.get("startedAt")),
+                {str(item["text"]): float(item["met"]) for item in status.get("objectives") or ()
+                 if item.get("met") is not None})
+
+
+def _gauges(runs: Iterable[_Now]) -> Iterator[Metric]:
     going: dict[tuple[str, ...], float] = {}
     phases: dict[tuple[str, ...], float] = {}
-    newest: dict[str, Json] = {}
-    for status in statuses:
-        experiment, runs = str(status["experiment"]), goes_on(status, now)
-        key = (experiment, str(status.get("platform", "")))
-        going[key] = max(going.get(key, 0.0), float(runs))
+    newest: dict[str, _Now] = {}
+    for run in runs:
+        key = (run.experiment, run.platform)
+        going[key] = max(going.get(key, 0.0), float(run.goes_on))
         for phase in PHASES:
-            here = runs and (status.get("run") or {}).get("phase") == phase
-            phases[experiment, phase] = max(phases.get((experiment, phase), 0.0), float(here))
-        if str(status.get("startedAt")) >= str(newest.get(experiment, {}).get("startedAt", "")):
-            newest[experiment] = status
-    met = {(name, str(item["text"])): float(item["met"]) for name, status in newest.items()
-           for item in status.get("objectives") or () if item.get("met") is not None}
+            phases[run.experiment, phase] = max(phases.get((run.experiment, phase), 0.0), float(run.phase == phase))
+        if run.experiment not in newest or run.started_at >= newest[run.experiment].started_at:
+            newest[run.experiment] = run
+    met = {(name, text): value for name, run in newest.items() for text, value in run.met.items()}
     for family, samples in ((RUNS_NOW, going), (PHASE, phases), (MET, met)):
         yield metric(family, sorted(samples.items()))
 

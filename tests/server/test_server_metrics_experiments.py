@@ -207,6 +207,19 @@ def test_an_object_that_cannot_be_read_is_left_out_and_said_and_the_others_are_s
     assert ("testbed_requests_total", "bad", "ok", "web") not in found
 
 
+@pytest.mark.parametrize("odd", [{"run": "x"}, {"objectives": [7]}, {"objectives": [{"text": "a", "met": "yes"}]},
+                                 {"objectives": [{"text": "a", "met": 10**400}]}, {"run": 3, "phase": "Running"}])
+def test_one_whose_state_cannot_be_read_takes_no_other_away(world: World, odd: Json) -> None:
+    world.put("bad", status(experiment="bad", **odd))
+    world.put("crash-1", status())
+    found = world.samples()
+    assert world.left_out == 1 and ("testbed_experiment_running", "bad", "testbed") not in found
+    assert found["testbed_experiment_running", "crash", "testbed"] == 1
+    assert found["testbed_experiment_phase", "crash", "observe"] == 1
+    assert found["testbed_objective_met", "crash", "crash.repair.max < 4s"] == 1
+    assert found["testbed_requests_total", "bad", "ok", "web"] == 90, "what can be read of it is counted"
+
+
 def test_names_and_types_are_those_that_were_declared(world: World) -> None:
     world.put("crash-1", status())
     text = generate_latest(world._collected).decode()
