@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from support.page_view import CHROMIUM, PageView, tab
 from support.page_world import NODE_CHAOS, POD_CHAOS, PageWorld
 
 from testbed.api import resources as r
+from testbed.api.labels import MONOTONIC_NS
 
 pytest.importorskip("playwright.async_api", reason="playwright is not installed (a development tool)")
 pytestmark = [pytest.mark.asyncio(loop_scope="module"),
@@ -180,6 +182,21 @@ async def test_the_dialog_of_a_pod_goes_on_living(view: PageView, world: PageWor
     world.kill("web-1")
     await view.says("#pod-state", "gone")
     assert await view.page.is_disabled("#pod-kill")
+
+
+async def test_the_events_of_a_pod_within_one_second_are_in_the_order_of_the_one_clock(
+    view: PageView, world: PageWorld,
+) -> None:
+    """What came again has no fractions in its time, which as a text would make it the last of its second."""
+    for monotonic_s, at, reason in ((7, ".900000", "Killing"), (5, "", "Unhealthy"), (6, ".100000", "Started")):
+        world.registry.create(r.EVENTS, {
+            "metadata": {"name": reason.lower(), "annotations": {MONOTONIC_NS: str(monotonic_s * 10**9)}},
+            "reason": reason, "message": "", "type": "Normal", "eventTime": f"2026-11-29T12:00:05{at or '.000000'}Z",
+            "lastTimestamp": f"2026-11-29T12:00:05{at}Z", "count": 1,
+            "involvedObject": {"kind": "Pod", "name": "web-1", "namespace": "default"}}, "default")
+    await view.cell("web-1").click()
+    await view.until("document.querySelectorAll('#pod-events li').length === 3")
+    assert re.findall(r"[A-Z]\w+", await view.text("#pod-events")) == ["Killing", "Started", "Unhealthy"]
 
 
 # --- by keyboard

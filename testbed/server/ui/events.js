@@ -23,7 +23,7 @@ export function showEvents(picture) {
 }
 
 /** A second's events by the one clock that all of them share: what came again has no fractions in its time. */
-function newestFirst({event: a}, {event: b}) {
+export function newestFirst({event: a}, {event: b}) {
   const one = a.at.slice(0, 19), other = b.at.slice(0, 19);
   return one === other ? (b.monotonicUs ?? 0) - (a.monotonicUs ?? 0) : one < other ? 1 : -1;
 }

@@ -1,6 +1,7 @@
 /** One pod in full, in a dialog that goes on living: its containers, probes, restarts, and the last events about it. */
 
 import {element, keyed, reshape, say, show} from "./dom.js";
+import {newestFirst} from "./events.js";
 import {spared} from "./plans.js";
 import {clock, passing, plural, podState, probesOf, seconds} from "./words.js";
 
@@ -46,9 +47,9 @@ export class PodDialog {
   }
 
   #events(pod) {
-    return [...this.#picture.events].reverse().map(([key, event]) => ({key, ...event}))
-      .filter(event => event.object === `Pod/${pod.namespace}/${pod.name}`)
-      .sort((a, b) => b.at < a.at ? -1 : b.at > a.at ? 1 : 0).slice(0, LAST_EVENTS);
+    return [...this.#picture.events].reverse().map(([key, event]) => ({key, event}))
+      .filter(({event}) => event.object === `Pod/${pod.namespace}/${pod.name}`)
+      .sort(newestFirst).slice(0, LAST_EVENTS);
   }
 }
 
@@ -64,7 +65,7 @@ function fillRow(row, container) {
   say(probes, told.join(", ") || "none");
 }
 
-function fillEvent(row, event) {
+function fillEvent(row, {event}) {
   const often = event.count > 1 ? ` (${plural(event.count, "time")})` : "";
   say(row, `${clock(seconds(event.at))} ${event.reason}: ${event.message}${often}`);
 }
