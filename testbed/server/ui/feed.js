@@ -6,7 +6,7 @@
 
 import {pageKey} from "./session.js";
 
-export const SILENCE_MS = 12_000;  // two of the feed's comments (every 5 s) and some patience
+const SILENCE_MS = 12_000;  // two of the feed's comments (every 5 s) and some patience
 const PAUSES_MS = [250, 500, 1000, 2000, 3000];
 
 /** Takes text apart into messages `{event, id, data}`; `rest` is the beginning of the next one. */
