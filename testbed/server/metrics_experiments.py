@@ -7,8 +7,9 @@ process that is started again begins with what the objects that are kept have co
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,14 +19,13 @@ from testbed.api.experiment_status import PHASES, RECOVERY_BOUNDS_S, goes_on, re
 from testbed.api.exposition import COUNTER, HISTOGRAM, Family, metric
 from testbed.api.resources import EXPERIMENTS, ResourceType
 from testbed.errors import NotFound
+from testbed.server.metrics_totals import Key, Totals
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 Json = dict[str, Any]
 T = TypeVar("T")
-# One number of a counter or histogram: the family, what its name ends in, its labels' values (a bucket's ``le`` last).
-Key = tuple[str, str, tuple[str, ...]]
 Counts = Mapping[Key, float]
 
 RUNS_NOW = Family("testbed_experiment_running", "1 while a run of this experiment goes on, 0 afterwards.",
@@ -57,7 +57,7 @@ class ExperimentMetrics:
     ) -> None:
         self._items, self._clock, self._failed = items, clock, failed
         self._counted: OrderedDict[str, tuple[str, dict[Key, float]]] = OrderedDict()  # by object: version, and what
-        self._totals: dict[Key, float] = {}
+        self._totals = Totals()
 
     def collect(self) -> Iterator[Metric]:
         objects = self._objects()
@@ -67,7 +67,8 @@ class ExperimentMetrics:
         now = self._clock.now()
         said = (self._guarded(lambda status: _now_of(status, now), item["status"]) for item in objects)
         yield from _gauges([one for one in said if one is not None])
-        yield from (_counter(family, self._totals) for family in (RUNS, RECOVERY, REQUESTS, LATENCY))
+        totals = sorted(self._totals.items())
+        yield from (_counter(family, totals) for family in (RUNS, RECOVERY, REQUESTS, LATENCY))
 
     def _objects(self) -> list[Json]:
         """With a status that can be read."""
@@ -84,7 +85,7 @@ class ExperimentMetrics:
         if known_at != version:
             for one, value in (self._guarded(counts_of, item["status"]) or {}).items():
                 if (more := value - known.get(one, 0.0)) >= 0:
-                    self._totals[one] = self._totals.get(one, 0.0) + more
+                    self._totals.add(one, more)
                     known[one] = value
         self._counted[key] = version, known
         self._counted.move_to_end(key)
@@ -115,7 +116,7 @@ def counts_of(status: Json) -> Counts:
         target = str(load["target"])
         for outcome in OUTCOMES:
             found[REQUESTS.name, "", (experiment, target, outcome)] = float(load[outcome])
-        buckets = {str(bound): float(count) for bound, count in load["latency"]["buckets"].items()}
+        buckets = {_bound(bound): float(count) for bound, count in load["latency"]["buckets"].items()}
         _put(found, LATENCY, (experiment, target), buckets, float(load["latency"]["sum_s"]))
     for labels, (counts, sum_s) in _recoveries(status).items():
         cumulative, total = {}, 0
@@ -124,6 +125,11 @@ def counts_of(status: Json) -> Counts:
             cumulative[bound] = float(total)
         _put(found, RECOVERY, labels, cumulative, sum_s)
     return found
+
+
+def _bound(text: str) -> str:
+    """As this process writes bounds, which are numbers."""
+    return "+Inf" if (bound := float(text)) == math.inf else f"{bound:g}"
 
 
 def _put(
@@ -149,14 +155,13 @@ def _recoveries(status: Json) -> dict[tuple[str, str], tuple[list[int], float]]:
     return found
 
 
-def _counter(family: Family, totals: Counts) -> Metric:
+def _counter(family: Family, totals: Sequence[tuple[Key, float]]) -> Metric:
     from prometheus_client.core import Metric
 
     if family.type == COUNTER:
-        return metric(family, [(labels, value) for (name, _, labels), value in sorted(totals.items())
-                               if name == family.name])
+        return metric(family, [(labels, value) for (name, _, labels), value in totals if name == family.name])
     made = Metric(family.name, family.text, family.type)
-    for (name, ending, labels), value in sorted(totals.items(), key=_by_bound):
+    for (name, ending, labels), value in sorted(totals, key=_by_bound):
         if name == family.name:
             names = (*family.labels, "le") if ending == "_bucket" else family.labels
             made.add_sample(name + ending, dict(zip(names, labels, strict=True)), value)

@@ -43,8 +43,9 @@ class FaultMetrics:
         self, catalog: Catalog, items: Callable[[ResourceType], list[Json]], now_ns: Callable[[], int] = _now_ns,
     ) -> None:
         self._catalog, self._items, self._now_ns = catalog, items, now_ns
-        # By fault object's UID: a counter must not fall when objects are deleted.
+        # By fault object's UID; and the sums of those that are gone: a counter must not fall when objects are deleted.
         self._injected: dict[str, tuple[str, int]] = {}
+        self._gone: dict[str, int] = {}
 
     def collect(self) -> Iterator[Metric]:
         faults = [item for served in self._catalog if is_fault(served.resource)
@@ -54,11 +55,12 @@ class FaultMetrics:
         yield metric(OVERDUE, sorted(_most(
             (key, max(0.0, (self._now_ns() - int(record["deadlineNs"])) / 1e9)) for key, record in targets
             if _holds(record) and record.get("deadlineNs")).items()))
-        self._injected.update({item["metadata"]["uid"]: (_name(item), _count(item)) for item in faults})
-        sums: dict[tuple[str], int] = {}
-        for name, count in self._injected.values():
-            sums[(name,)] = sums.get((name,), 0) + count
-        yield metric(INJECTIONS, sorted(sums.items()))
+        there = {item["metadata"]["uid"]: (_name(item), _count(item)) for item in faults}
+        _add(self._gone, (value for uid, value in self._injected.items() if uid not in there))
+        self._injected = there
+        sums = dict(self._gone)
+        _add(sums, there.values())
+        yield metric(INJECTIONS, [((name,), count) for name, count in sorted(sums.items())])
 
     def _targets(self, faults: Iterable[Json]) -> Iterator[tuple[Target, Json]]:
         """Each injection that can hold, and its record. A kill's says Injected for as long as its object is there."""
@@ -76,6 +78,11 @@ class FaultMetrics:
         pods = {f"{pod['metadata'].get('namespace', '')}/{pod['metadata']['name']}":
                 str(pod["spec"].get("nodeName") or "") for pod in self._items(PODS)}
         return {**pods, **{node["metadata"]["name"]: node["metadata"]["name"] for node in self._items(NODES)}}
+
+
+def _add(sums: dict[str, int], counts: Iterable[tuple[str, int]]) -> None:
+    for name, count in counts:
+        sums[name] = sums.get(name, 0) + count
 
 
 def _most(samples: Iterable[tuple[Target, float]]) -> dict[Target, float]:

@@ -17,6 +17,7 @@ from testbed.api.experiment_status import PHASES, RECOVERY_BOUNDS_S, SILENT_S
 from testbed.api.meta import format_time
 from testbed.errors import NotFound
 from testbed.server.metrics_experiments import FAMILIES, MOST_GONE, ExperimentMetrics
+from testbed.server.metrics_totals import MOST_NAMES, OTHER
 
 Json = dict[str, Any]
 
@@ -218,6 +219,25 @@ def test_one_whose_state_cannot_be_read_takes_no_other_away(world: World, odd: J
     assert found["testbed_experiment_phase", "crash", "observe"] == 1
     assert found["testbed_objective_met", "crash", "crash.repair.max < 4s"] == 1
     assert found["testbed_requests_total", "bad", "ok", "web"] == 90, "what can be read of it is counted"
+
+
+def test_experiments_of_ever_new_names_do_not_make_the_page_grow_for_ever(world: World) -> None:
+    for begin in range(0, MOST_NAMES + 20, 40):
+        world.objects.clear()
+        for number in range(begin, min(begin + 40, MOST_NAMES + 20)):
+            world.put(f"run-{number}", status(experiment=f"e-{number}"))
+        world.samples()
+    found = world.samples()
+    names = {key[1] for key in found if key[0] == "testbed_requests_total"}
+    assert len(names) == MOST_NAMES + 1 and OTHER in names
+    assert found["testbed_requests_total", "other", "ok", "other"] == 20 * 90
+
+
+def test_a_bucket_whose_bound_is_no_number_is_one_that_cannot_be_read(world: World) -> None:
+    load = status()["load"][0]
+    world.put("bad", status(experiment="bad", load=[{**load, "latency": {"buckets": {"x": 1, "+Inf": 2}, "sum_s": 1}}]))
+    world.put("crash-1", status())
+    assert world.samples()["testbed_requests_total", "crash", "ok", "web"] == 90 and world.left_out == 1
 
 
 def test_names_and_types_are_those_that_were_declared(world: World) -> None:

@@ -23,8 +23,8 @@ def record(target: str, phase: str = "Injected", **more: Any) -> Json:
     return {"id": target, "phase": phase, "injectedCount": 1, **more}
 
 
-def samples(*faults: Json, now_s: float = 0.0) -> dict[str, dict[tuple[str, str], float]]:
-    """By metric: target and node -> value."""
+def metrics_of(faults: list[Json], now_s: float = 0.0) -> FaultMetrics:
+    """``faults``: as they are when it is asked."""
     registry = make_registry()
     kind = ResourceType(r.CHAOS_MESH_GROUP, "v1alpha1", "podchaos", "PodChaos")
     registry.create(r.CUSTOM_RESOURCE_DEFINITIONS, {"metadata": {"name": f"podchaos.{kind.group}"}, "spec": {
@@ -32,10 +32,19 @@ def samples(*faults: Json, now_s: float = 0.0) -> dict[str, dict[tuple[str, str]
         "versions": [{"name": kind.version, "served": True, "storage": True, "schema": {"openAPIV3Schema": {
             "type": "object", "x-kubernetes-preserve-unknown-fields": True}}}]}})
     pods = [{"metadata": {"name": "web-1", "namespace": "shop"}, "spec": {"nodeName": "node-1"}}]
-    objects = {"podchaos": list(faults), "pods": pods}
-    made = FaultMetrics(registry.catalog, lambda kind: objects.get(kind.plural, []), lambda: int(now_s * 1e9))
+    objects = {"podchaos": faults, "pods": pods}
+    return FaultMetrics(registry.catalog, lambda kind: objects.get(kind.plural, []), lambda: int(now_s * 1e9))
+
+
+def samples(*faults: Json, now_s: float = 0.0) -> dict[str, dict[tuple[str, str], float]]:
+    """By metric: target and node -> value."""
     return {family.name: {(item.labels["target"], item.labels["node"]): item.value for item in family.samples
-                          if "target" in item.labels} for family in made.collect()}
+                          if "target" in item.labels} for family in metrics_of(list(faults), now_s).collect()}
+
+
+def injections(metrics: FaultMetrics) -> dict[str, float]:
+    return {item.labels["fault"]: item.value for family in metrics.collect() for item in family.samples
+            if item.name == "testbed_faults_total"}
 
 
 def test_an_injection_is_active_while_its_record_says_so() -> None:
@@ -67,3 +76,15 @@ def test_of_several_that_do_the_same_to_one_target_the_worst_counts() -> None:
     target = ("shop/web-1/web", "node-1")
     assert found["testbed_fault_active"] == {target: 1}
     assert found["testbed_fault_overdue_seconds"] == {target: 10}
+
+
+def test_injections_of_objects_that_are_gone_are_still_counted_and_nothing_is_kept_of_each() -> None:
+    faults: list[Json] = []
+    metrics = metrics_of(faults)
+    for number in range(50):
+        one = fault(record("shop/web-1/web"), record("shop/web-2/web"))
+        faults[:] = [{**one, "metadata": {"name": f"f-{number}", "uid": f"u-{number}"}}]
+        assert injections(metrics) == {"PodChaos/container-freeze": 2 * (number + 1)}
+    faults.clear()
+    assert injections(metrics) == {"PodChaos/container-freeze": 100}
+    assert not metrics._injected
