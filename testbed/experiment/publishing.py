@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING, Any
 from testbed.api.experiment_status import EVERY_S, FINISHED
 from testbed.api.resources import CUSTOM_RESOURCE_DEFINITIONS
 from testbed.client.protocol import Client
-from testbed.errors import AlreadyExists, ApiUnavailable, NotFound, TestbedError
+from testbed.errors import (
+    AlreadyExists,
+    BadRequest,
+    Forbidden,
+    Invalid,
+    MethodNotAllowed,
+    NotFound,
+    TestbedError,
+    Unauthorized,
+    UnsupportedMediaType,
+)
 from testbed.experiment.kind import API_VERSION, KIND, Experiment
 from testbed.experiment.objectives import Objective
 from testbed.experiment.published_status import Heading, changed, finished
@@ -32,6 +42,8 @@ Json = dict[str, Any]
 SOONEST_S = 0.2  # between two writes, however fast the phases change
 FINAL_S = 5.0  # that the last one may take
 AGAIN_S = 0.5
+# Refusals that are the same however often one asks; to a run that is shown already, they may be passing all the same.
+FOR_GOOD = (BadRequest, Forbidden, Invalid, MethodNotAllowed, Unauthorized, UnsupportedMediaType)
 KEPT = 50  # objects of runs that are over; older ones are removed
 
 
@@ -129,11 +141,11 @@ class PublishedRun:
                 await self._write(final or self._status)
             except NotFound:  # somebody removed it, or the kind
                 self._there = False
-            except ApiUnavailable:
-                pass  # what changes meanwhile goes with the next
-            except TestbedError:
+            except FOR_GOOD:
                 if not self._there or final is not None:
                     return
+            except TestbedError:
+                pass  # it may be taken another time: what changes meanwhile goes with the next
             else:
                 if final is not None:
                     return

@@ -17,7 +17,7 @@ from runner_world import EXPERIMENT, FakePlatform, RunnerWorld, quicken, write_e
 from faults.kinds import FREEZE_CHAOS
 from testbed.api.experiment_status import EVERY_S, PHASES
 from testbed.api.resources import EVENTS
-from testbed.errors import ApiError, ApiUnavailable, Forbidden, InvalidInput, NotFound
+from testbed.errors import ApiError, ApiUnavailable, Conflict, Forbidden, InvalidInput, NotFound, TooManyRequests
 from testbed.experiment import publishing
 from testbed.experiment.kind import Experiment
 from testbed.experiment.kind_load import PulseSpec
@@ -308,6 +308,22 @@ def test_a_cluster_that_will_not_have_it_is_not_asked_again_and_again() -> None:
         before = scene.loop.time()
         await scene.run.end("passed", "", 0)
         assert scene.loop.time() == before
+
+    virtual(story)
+
+
+@pytest.mark.parametrize("error", [TooManyRequests("later"), Conflict("changed"), ApiError("a bug", code=500)])
+def test_a_first_refusal_that_passes_does_not_end_it_for_the_whole_run(error: ApiError) -> None:
+    async def story(scene: Scene) -> None:
+        async def refuse() -> None:
+            raise error
+
+        scene.api.behave = refuse
+        scene.run.begin()
+        await asyncio.sleep(5.0)
+        scene.api.behave = None
+        await asyncio.sleep(1.5)
+        assert scene.api.status["phase"] == "Running"
 
     virtual(story)
 
