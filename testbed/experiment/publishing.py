@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from testbed.api.experiment_status import EVERY_S, FINISHED
+from testbed.api.experiment_status import EVERY_S, goes_on
 from testbed.api.resources import CUSTOM_RESOURCE_DEFINITIONS
 from testbed.client.protocol import Client
 from testbed.errors import (
@@ -44,7 +44,7 @@ FINAL_S = 5.0  # that the last one may take
 AGAIN_S = 0.5
 # Refusals that are the same however often one asks; to a run that is shown already, they may be passing all the same.
 FOR_GOOD = (BadRequest, Forbidden, Invalid, MethodNotAllowed, Unauthorized, UnsupportedMediaType)
-KEPT = 50  # objects of runs that are over; older ones are removed
+KEPT = 50  # objects of runs that are over, or silent; older ones are removed
 
 
 class PublishedRun:
@@ -179,18 +179,24 @@ class PublishedRun:
                 "spec": spec.model_dump(mode="json", by_alias=True, exclude_unset=True)}, spec.namespace)
 
     async def _tidy(self) -> None:
-        """Removes, once, the oldest objects of runs that are over: a cluster that stays up must not collect them."""
+        """Removes, once, the oldest objects of runs that are over or have lost their runner: a cluster that stays up
+        must not collect them. One of those that goes on all the same makes its own again."""
         namespace = self._experiment.spec.namespace
         if self._tidied:
             return
         self._tidied = True
         with contextlib.suppress(TestbedError):
             over = [item for item in (await self._client.list(EXPERIMENTS, namespace)).items
-                    if (item.get("status") or {}).get("phase") == FINISHED]
+                    if item["metadata"]["name"] != self._run_id and _is_over(item.get("status") or {}, self._now())]
             over.sort(key=lambda item: str(item["metadata"].get("creationTimestamp")), reverse=True)
             for item in over[KEPT:]:
                 await self._client.delete(EXPERIMENTS, item["metadata"]["name"], namespace,
                                           uid=str(item["metadata"].get("uid", "")))
+
+
+def _is_over(status: Json, now: datetime) -> bool:
+    """One without a phase was just made, or is somebody's own: it is left alone."""
+    return bool(status.get("phase")) and not goes_on(status, now)
 
 
 async def _came(event: asyncio.Event, within_s: float) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +15,8 @@ import pytest
 from runner_world import EXPERIMENT, FakePlatform, RunnerWorld, quicken, write_experiment
 
 from faults.kinds import FREEZE_CHAOS
-from testbed.api.experiment_status import EVERY_S, PHASES
+from testbed.api.experiment_status import EVERY_S, PHASES, SILENT_S
+from testbed.api.meta import format_time
 from testbed.api.resources import EVENTS
 from testbed.errors import ApiError, ApiUnavailable, Conflict, Forbidden, InvalidInput, NotFound, TooManyRequests
 from testbed.experiment import publishing
@@ -350,6 +351,28 @@ def test_objects_of_old_runs_are_removed_and_those_that_run_are_not() -> None:
         names = set(scene.api.objects)
         assert {"small-1", "old-0", "old-59", "old-10"} <= names and "old-9" not in names
         assert len(names) == KEPT + 2
+
+    virtual(story)
+
+
+def test_objects_of_runs_that_lost_their_runner_are_removed_too_and_those_without_a_status_are_not() -> None:
+    async def story(scene: Scene) -> None:
+        def old(number: int, status: Json) -> None:
+            scene.api.objects[f"old-{number}"] = {
+                "metadata": {"name": f"old-{number}", "uid": "u", "creationTimestamp": f"2026-11-{number:04}"},
+                "status": status}
+
+        silent = format_time(STARTED - timedelta(seconds=SILENT_S + 1), micro=True)
+        speaking = format_time(STARTED - timedelta(seconds=1), micro=True)
+        old(0, {"phase": "Running", "updatedAt": silent})
+        old(1, {"phase": "Running", "updatedAt": speaking})
+        old(2, {})
+        for number in range(3, KEPT + 3):
+            old(number, {"phase": "Finished"})
+        scene.run.begin()
+        await asyncio.sleep(1.5)
+        assert "old-0" not in scene.api.objects
+        assert {"small-1", *(f"old-{number}" for number in range(1, KEPT + 3))} == set(scene.api.objects)
 
     virtual(story)
 
