@@ -187,16 +187,16 @@ async def test_the_dialog_of_a_pod_goes_on_living(view: PageView, world: PageWor
 async def test_the_events_of_a_pod_within_one_second_are_in_the_order_of_the_one_clock(
     view: PageView, world: PageWorld,
 ) -> None:
-    """What came again has no fractions in its time, which as a text would make it the last of its second."""
-    for monotonic_s, at, reason in ((7, ".900000", "Killing"), (5, "", "Unhealthy"), (6, ".100000", "Started")):
+    """What came again has no fractions in its time, by which it would be the first of its second."""
+    for monotonic_s, at, reason in ((6, ".900000", "Killing"), (7, "", "Unhealthy"), (5, ".100000", "Started")):
         world.registry.create(r.EVENTS, {
             "metadata": {"name": reason.lower(), "annotations": {MONOTONIC_NS: str(monotonic_s * 10**9)}},
-            "reason": reason, "message": "", "type": "Normal",
-            "lastTimestamp": f"2026-11-29T12:00:05{at}Z", "count": 1,
+            "reason": reason, "message": "", "type": "Normal", "count": 1,
+            "lastTimestamp": f"2026-11-29T12:00:05{at}Z",
             "involvedObject": {"kind": "Pod", "name": "web-1", "namespace": "default"}}, "default")
     await view.cell("web-1").click()
     await view.until("document.querySelectorAll('#pod-events li').length === 3")
-    assert re.findall(r"[A-Z]\w+", await view.text("#pod-events")) == ["Killing", "Started", "Unhealthy"]
+    assert re.findall(r"[A-Z]\w+", await view.text("#pod-events")) == ["Unhealthy", "Killing", "Started"]
 
 
 # --- by keyboard
