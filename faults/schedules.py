@@ -17,6 +17,7 @@ from faults.crd import PAUSE, body_key
 from faults.protocol import Json
 from faults.registry import Registry
 from testbed.api.cron import Schedule, parse
+from testbed.api.fault_objects import records_of
 from testbed.api.meta import format_time, parse_time
 from testbed.errors import Mistake
 
@@ -104,7 +105,7 @@ def has_ended(child: Mapping[str, Any]) -> bool:
     held = {item["type"]: item["status"] for item in status.get("conditions") or ()}
     if held.get("AllRecovered") == "True" or held.get("Selected") == "False":
         return True
-    records = (status.get("experiment") or {}).get("containerRecords") or ()
+    records = records_of(child)
     return bool(records) and held.get("AllInjected") == "True" and all(record.get("oneShot") for record in records)
 
 
