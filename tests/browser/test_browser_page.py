@@ -3,14 +3,17 @@ plane that goes away is said to be away."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from busy_cluster import losing_a_node
 from support.page_view import CHROMIUM, PageView, tab
-from support.page_world import PageWorld
+from support.page_world import PageWorld, run_status
 
+from testbed.api.experiment_status import SILENT_S
+from testbed.api.meta import format_time
 from testbed.server import live
 from testbed.server.sessions import SESSION_LIFETIME_S
 
@@ -153,6 +156,33 @@ async def test_a_verdict_is_told_to_eyes_and_ears(view: PageView, world: PageWor
     await view.says("#experiment-when", "passed · 1 passed, 1 inconclusive ·")
     assert "since" not in await view.text("#experiment-when") and " to " in await view.text("#experiment-when")
     await view.says("#news", "Experiment lose-a-node ended: passed.")
+
+
+async def test_a_run_whose_runner_was_killed_ends_by_itself_and_stands_behind_newer_ones(
+    chrome: Any, world: PageWorld,
+) -> None:
+    async with tab(chrome) as view:
+        await view.page.clock.install()
+        await view.enter(world.entrance)
+        status = {**losing_a_node(world, since_s=10), "updatedAt": world.stamp()}
+        world.experiment("killed-1", status)
+        await view.says("[data-path=Repair] [data-open]", "ready …")
+        await view.says("#experiment-when", "run 3 of 10, step lose-a-node")
+        await view.page.clock.fast_forward(SILENT_S * 1000 + 5000)
+        await view.says("#experiment-when", "its runner is gone · 1 passed, 1 inconclusive ·")
+        assert "since" not in await view.text("#experiment-when")
+        before = await view.text("[data-open] .num")
+        assert before.startswith("10.")  # as long as when it was last heard of
+        await view.page.clock.run_for(3000)
+        assert await view.text("[data-open] .num") == before
+        await view.says("#news", "Experiment lose-a-node ended: its runner is gone.")
+        newer = {**run_status(9), "phase": "Finished", "verdict": "passed", "startedAt": world.stamp(),
+                 "endedAt": world.stamp()}
+        world.experiment("newer-1", newer)
+        await view.says("#experiment-name", "crash")
+        world.experiment("killed-1", {**status, "updatedAt": format_time(
+            world.clock.now() + timedelta(seconds=SILENT_S + 60), micro=True)})
+        await view.says("#experiment-when", "run 3 of 10, step lose-a-node")  # it was only slow
 
 
 async def test_two_runs_can_be_chosen_and_compared(chrome: Any, busy: PageWorld) -> None:

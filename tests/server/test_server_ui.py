@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from testbed.api.experiment_status import SILENT_S
 from testbed.server import page
 
 FILES = {path.name: path.read_text() for path in page.FILES.iterdir()}
@@ -57,6 +58,10 @@ def test_each_module_is_one_small_subject_and_says_which() -> None:
         assert text.startswith("/**"), name
         assert text.count("\n") < 300, name
         assert max(map(len, text.splitlines())) <= 120, name
+
+
+def test_a_run_is_silent_for_as_long_as_everywhere_else() -> None:
+    assert f"SILENT_S = {SILENT_S:g};" in FILES["story.js"]
 
 
 def test_no_address_of_another_machine_is_named() -> None:

@@ -4,6 +4,7 @@
  */
 
 import {say} from "./dom.js";
+import {phaseOf} from "./story.js";
 import {faultName, listed, standing} from "./words.js";
 
 const PAUSE_MS = 2500;
@@ -38,8 +39,7 @@ export class Announcer {
   follow(picture) {
     this.#onNews(picture, "faults", standing, faultWords);
     this.#onNews(picture, "nodes", node => node.ready, node => `Node ${node.name} ${NODES[node.ready]}.`);
-    this.#onNews(picture, "experiments", run => run.phase, run => run.phase === "Running"
-      ? `Experiment ${run.experiment} began.` : `Experiment ${run.experiment} ended: ${run.verdict}.`);
+    this.#onNews(picture, "experiments", run => phaseOf(run, picture.now()), runWords);
   }
 
   #onNews(picture, part, stateOf, wordsOf) {
@@ -47,12 +47,17 @@ export class Announcer {
     picture.on([part], () => {
       const states = new Map([...picture[part]].map(([key, value]) => [key, stateOf(value)]));
       for (const [key, state] of known ? states : []) {
-        const words = known.get(key) !== state && wordsOf(picture[part].get(key));
+        const words = known.get(key) !== state && wordsOf(picture[part].get(key), state);
         if (words) this.say(words);
       }
       known = states;
     });
   }
+}
+
+function runWords({experiment, verdict}, phase) {
+  if (phase === "Running") return `Experiment ${experiment} began.`;
+  return `Experiment ${experiment} ended: ${phase === "Gone" ? "its runner is gone" : verdict}.`;
 }
 
 function faultWords(fault) {

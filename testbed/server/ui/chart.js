@@ -6,7 +6,7 @@
 
 import {element, keyed, say, set, show} from "./dom.js";
 import {Plot} from "./plot.js";
-import {chosen, windowsOf} from "./story.js";
+import {chosen, phaseOf, windowsOf} from "./story.js";
 import {clock, count, milliseconds} from "./words.js";
 
 const KEPT_S = 180;
@@ -30,7 +30,7 @@ export class RequestChart {
   }
 
   draw() {
-    const [key, status] = chosen(this.#picture.experiments) ?? [];
+    const now = this.#picture.now(), [key, status] = chosen(this.#picture.experiments, now) ?? [];
     const loads = status?.load ?? [];
     const load = loads.find(item => item.target === this.#target) ?? loads[0];
     this.#targets(loads, load);
@@ -40,7 +40,7 @@ export class RequestChart {
     this.#totals(load);
     if (!this.#rows.size) return;
     const last = Math.max(...this.#rows.keys());
-    const end = status.phase === "Running" ? Math.max(last + 1, Math.floor(this.#picture.now())) : last + 1;
+    const end = phaseOf(status, now) === "Running" ? Math.max(last + 1, Math.floor(now)) : last + 1;
     const first = Math.min(...this.#rows.keys());
     const span = Math.min(KEPT_S, Math.max(LEAST_S, end - first), this.#plot.mostSeconds());
     this.#plot.draw({from: end - span, until: end, rows: [...this.#rows.values()],

@@ -2,7 +2,7 @@
 
 import {element, keyed, mark, reshape, say, set, show} from "./dom.js";
 import {drawRecovery, makeRecovery} from "./recovery.js";
-import {chosen, PHASES} from "./story.js";
+import {chosen, endOf, phaseOf, PHASES} from "./story.js";
 import {clock, duration, seconds, verdictShape} from "./words.js";
 
 const TICK_MS = matchMedia("(prefers-reduced-motion: reduce)").matches ? 1000 : 200;
@@ -20,31 +20,34 @@ export class ExperimentView {
   }
 
   #draw() {
-    const [, status] = chosen(this.#picture.experiments) ?? [];
+    const [, status] = chosen(this.#picture.experiments, this.#picture.now()) ?? [];
     show($("experiment-none"), !status);
     show($("experiment-body"), status);
     if (!status) return;
-    const isRunning = status.phase === "Running", disruptions = status.disruptions ?? [];
+    const phase = phaseOf(status, this.#picture.now()), isRunning = phase === "Running";
+    const disruptions = status.disruptions ?? [];
     say($("experiment-name"), status.experiment);
-    say($("experiment-when"), headline(status));
-    reshape($("experiment-shape"), isRunning ? "pending" : verdictShape(status.verdict ?? ""));
+    say($("experiment-when"), headline(status, phase));
+    const verdict = phase === "Gone" ? "broken off" : status.verdict ?? "";
+    reshape($("experiment-shape"), isRunning ? "pending" : verdictShape(verdict));
     this.#steps(status, isRunning);
     this.#objectives(status.objectives ?? []);
     this.#earlier(disruptions.slice(0, -1).reverse());
-    this.#follow(disruptions.at(-1), isRunning);
+    this.#follow(disruptions.at(-1), status);
   }
 
-  /** The last disruption grows by itself between what the feed tells. */
-  #follow(disruption, isRunning) {
+  /** The last disruption grows by itself between what the feed tells, as long as its run goes on. */
+  #follow(disruption, status) {
+    const isRunning = phaseOf(status, this.#picture.now()) === "Running";
     show($("experiment-recovery"), disruption);
-    this.#open = disruption && !disruption.restored && isRunning ? disruption : null;
-    if (disruption) this.#grow(disruption);
+    this.#open = disruption && !disruption.restored && isRunning ? {disruption, status} : null;
+    if (disruption) this.#grow({disruption, status});
     if (this.#open && !this.#ticker) this.#ticker = setInterval(() => this.#grow(this.#open), TICK_MS);
     if (!this.#open) this.#ticker = clearInterval(this.#ticker) ?? 0;
   }
 
-  #grow(disruption) {
-    drawRecovery(this.#recovery, disruption, this.#picture.now() - seconds(disruption.injectedAt));
+  #grow({disruption, status}) {
+    drawRecovery(this.#recovery, disruption, endOf(status, this.#picture.now()) - seconds(disruption.injectedAt));
   }
 
   #steps({run}, isRunning) {
@@ -91,14 +94,17 @@ export class ExperimentView {
   }
 }
 
-function headline(status) {
-  const {run, verdicts = {}} = status;
+function headline(status, phase) {
+  const {run, platform, verdicts = {}} = status, isRunning = phase === "Running";
   const told = Object.entries(verdicts).map(([word, number]) => `${number} ${word}`).join(", ");
-  const isRunning = status.phase === "Running", began = clock(seconds(status.startedAt));
-  const where = isRunning && run
-    ? `run ${run.number} of ${run.of}${run.step ? `, step ${run.step}` : ""}`
-    : `${status.verdict ?? status.phase}${status.reason ? `: ${status.reason}` : ""}`;
-  return [where, status.platform && status.platform !== "testbed" ? status.platform : "", told && (isRunning ? `so far ${told}` : told),
-          isRunning ? `since ${began}` : `${began} to ${clock(seconds(status.endedAt))}`].filter(Boolean).join(" · ");
+  const began = clock(seconds(status.startedAt)), ended = clock(seconds(status.endedAt ?? status.updatedAt));
+  return [whereItStands(status, phase, run), platform && platform !== "testbed" ? platform : "",
+          told && (isRunning ? `so far ${told}` : told),
+          isRunning ? `since ${began}` : `${began} to ${ended}`].filter(Boolean).join(" · ");
 }
 
+function whereItStands(status, phase, run) {
+  if (phase === "Gone") return "its runner is gone";
+  if (phase === "Running" && run) return `run ${run.number} of ${run.of}${run.step ? `, step ${run.step}` : ""}`;
+  return `${status.verdict ?? status.phase}${status.reason ? `: ${status.reason}` : ""}`;
+}

@@ -35,6 +35,7 @@ announcer.follow(picture);
 
 const WORDS = {connecting: "connecting", live: "live", away: "no connection", silent: "silent", over: "session over"};
 const LOST = {away: "The control plane cannot be reached.", silent: "The control plane is silent."};
+const AGAIN_MS = 5000;  // only time shows that a runner was killed: it says nothing more
 let lastHeard = null;
 let wasLost = false;
 
@@ -68,4 +69,7 @@ function sessionOver() {
   document.title = "testbed: session over";
 }
 
+setInterval(() => {
+  if (document.documentElement.dataset.feed === "live") picture.again("experiments");
+}, AGAIN_MS);
 new Feed("/testbed/v1/live", {onMessage, onState}).start();

@@ -1,7 +1,7 @@
 /** What one sees first: numbers of the whole cluster. */
 
 import {say} from "./dom.js";
-import {chosen} from "./story.js";
+import {chosen, phaseOf} from "./story.js";
 import {count, inEffect, plural} from "./words.js";
 
 const $ = id => document.getElementById(id);
@@ -35,9 +35,9 @@ function numbers(picture) {
 
 const isWhole = load => load.ready >= load.desired;
 
-function requests({experiments}) {
-  const [, status] = chosen(experiments) ?? [];
-  const last = status?.phase === "Running" ? status.load?.[0]?.recent?.at(-1) : null;
+function requests(picture) {
+  const now = picture.now(), [, status] = chosen(picture.experiments, now) ?? [];
+  const last = status && phaseOf(status, now) === "Running" ? status.load?.[0]?.recent?.at(-1) : null;
   tell("requests", last ? `${count(last[1] + last[2] + last[3])}/s` : "–", !last?.[2]);
   say($("number-requests-bad"), last ? `${count(last[2])} failed` : "no load");
 }

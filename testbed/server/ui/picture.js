@@ -47,6 +47,11 @@ export class Picture {
     this.#listeners.push({parts, listener});
   }
 
+  /** Tells of a part though nothing in it changed: what it means changes with time. */
+  again(part) {
+    this.#mark(part);
+  }
+
   #setCluster(cluster) {
     this.cluster = cluster;
     const now = Date.parse(cluster.now ?? "");

@@ -5,6 +5,7 @@
 
 import {read} from "./ask.js";
 import {element, keyed, mark, reshape, say, set, show} from "./dom.js";
+import {phaseOf} from "./story.js";
 import {day, seconds, verdictShape} from "./words.js";
 
 const SETTLE_MS = 1500;  // the runner writes its report after its last word to the API
@@ -17,7 +18,7 @@ export class Runs {
   constructor(picture) {
     this.#picture = picture;
     picture.on(["experiments"], () => {
-      const phases = [...picture.experiments].map(([key, {phase}]) => `${key} ${phase}`).join();
+      const phases = [...picture.experiments].map(([key, run]) => `${key} ${phaseOf(run, picture.now())}`).join();
       if (phases === this.#known) return;
       this.#known = phases;
       this.#looks = 0;

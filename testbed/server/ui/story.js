@@ -4,10 +4,24 @@ import {faultName, inEffect, seconds, standing} from "./words.js";
 
 export const PHASES = ["steady", "inject", "observe", "undo", "converge"];
 
+const SILENT_S = 60;  // as in api/experiment_status.py: so long after its last word a run has lost its runner
+
+/** "Running", "Finished", or "Gone": it says that it runs, and nothing more for too long. `now`: unix seconds. */
+export function phaseOf({phase, updatedAt}, now) {
+  const isSilent = updatedAt !== undefined && !(now - seconds(updatedAt) < SILENT_S);
+  return phase === "Running" && isSilent ? "Gone" : phase;
+}
+
+/** Until when a run went, unix seconds: until now, while it does; else until its last word. */
+export function endOf(status, now) {
+  if (phaseOf(status, now) === "Running") return now;
+  return seconds(status.endedAt ?? status.updatedAt);
+}
+
 /** `[key, status]` of the experiment to show: the newest that runs, else the newest. */
-export function chosen(experiments) {
+export function chosen(experiments, now) {
   const told = [...experiments].filter(([, status]) => status?.phase);
-  const rank = ([, status]) => (status.phase === "Running" ? 1e12 : 0) + (seconds(status.startedAt) || 0);
+  const rank = ([, status]) => (phaseOf(status, now) === "Running" ? 1e12 : 0) + (seconds(status.startedAt) || 0);
   return told.reduce((best, entry) => !best || rank(entry) > rank(best) ? entry : best, null);
 }
 
