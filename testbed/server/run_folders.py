@@ -71,21 +71,23 @@ class RunFolders:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._newest: list[str] = []  # names of folders, whether there is anything in them yet or not
+        self._listed_at: tuple[int, ...] = ()  # what the root was like then
         self._known: dict[str, tuple[tuple[int, ...], RunEntry]] = {}
 
     def newest(self) -> list[RunEntry]:
         """The newest first."""
-        try:
-            folders = [path for path in self.root.iterdir() if is_name(path.name) and not path.is_symlink()]
-        except OSError:
-            return []
-        stamped = sorted(((_stamp(path), path) for path in folders), reverse=True)
-        kept = {path.name: (stamp, self._entry(path, stamp)) for stamp, path in stamped[:MAX_RUNS] if stamp}
-        self._known = kept
-        return [_as_of_now(entry, self.root) for _, entry in kept.values()]
+        stamped = sorted(((_stamp(self.root / name), name) for name in self._names()), reverse=True)
+        entries = {name: self._entry(name, stamp) for stamp, name in stamped if stamp}
+        self._known = {name: known for name, known in self._known.items() if name in entries}
+        return list(entries.values())
 
     def find(self, run: str) -> RunEntry | None:
-        return next((entry for entry in self.newest() if entry["id"] == run), None)
+        """That one run, also one that is no longer listed."""
+        if not is_name(run) or (self.root / run).is_symlink():
+            return None
+        stamp = _stamp(self.root / run)
+        return self._entry(run, stamp) if stamp else None
 
     def files(self, run: str) -> list[Json]:
         """Name (with its folder, ``logs/web.log``) and size of each plain file of a run, two folders deep."""
@@ -99,9 +101,25 @@ class RunFolders:
                 found.append({"name": name.as_posix(), "bytes": path.stat().st_size})
         return found
 
-    def _entry(self, folder: Path, stamp: tuple[int, ...]) -> RunEntry:
-        known = self._known.get(folder.name)
-        return known[1] if known is not None and known[0] == stamp else read_entry(folder)
+    def _names(self) -> list[str]:
+        """Of the newest folders. A folder that comes or goes changes its root, so that else nothing is listed anew."""
+        try:
+            root = self.root.stat()
+            listed_at = root.st_mtime_ns, root.st_nlink
+            if listed_at != self._listed_at:
+                folders = [path for path in self.root.iterdir() if is_name(path.name) and not path.is_symlink()]
+                folders.sort(key=_changed, reverse=True)
+                self._newest, self._listed_at = [path.name for path in folders[:MAX_RUNS]], listed_at
+        except OSError:
+            self._newest, self._listed_at = [], ()
+        return self._newest
+
+    def _entry(self, name: str, stamp: tuple[int, ...]) -> RunEntry:
+        """One that runs is always read: its runner may die and leave its files as they are."""
+        known = self._known.get(name)
+        if known is None or known[0] != stamp or known[1]["running"]:
+            known = self._known[name] = stamp, read_entry(self.root / name)
+        return known[1]
 
 
 def read_entry(folder: Path) -> RunEntry:
@@ -127,9 +145,12 @@ def read_entry(folder: Path) -> RunEntry:
     return entry
 
 
-def _as_of_now(entry: RunEntry, root: Path) -> RunEntry:
-    """A runner may have died since its journal was read."""
-    return read_entry(root / entry["id"]) if entry["running"] else entry
+def _changed(folder: Path) -> int:
+    """When a file in it came or went, ns; 0 where that cannot be told."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:

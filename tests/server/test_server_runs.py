@@ -7,7 +7,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from support.page_world import PageWorld
 
 from testbed.errors import ApiUnavailable, BadRequest, TooManyRequests
-from testbed.server import comparing
+from testbed.server import comparing, run_folders
 from testbed.server.comparing import Comparer
 from testbed.server.run_files import open_inside
-from testbed.server.run_folders import MAX_RUNS, RunFolders, head
+from testbed.server.run_folders import MAX_RUNS, RunEntry, RunFolders, head
 
 Json = dict[str, Any]
 VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3)
@@ -132,6 +132,51 @@ def test_the_list_has_an_end_and_a_missing_folder_is_an_empty_one(tmp_path: Path
     for number in range(MAX_RUNS + 5):
         keep(tmp_path, f"run-{number}", name="x")
     assert len(RunFolders(tmp_path).newest()) == MAX_RUNS
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Whose files were read, and "all" where the whole folder was listed."""
+    found: list[str] = []
+    read_entry, iterdir = run_folders.read_entry, Path.iterdir
+
+    def read(folder: Path) -> RunEntry:
+        found.append(folder.name)
+        return read_entry(folder)
+
+    def list_all(folder: Path) -> Iterator[Path]:
+        found.append("all")
+        return iterdir(folder)
+
+    monkeypatch.setattr(run_folders, "read_entry", read)
+    monkeypatch.setattr(Path, "iterdir", list_all)
+    return found
+
+
+def test_who_asks_for_one_run_makes_no_other_be_read(tmp_path: Path, looked: list[str]) -> None:
+    for number in range(MAX_RUNS + 5):
+        keep(tmp_path, f"run-{number}", name="x")
+    folders = RunFolders(tmp_path)
+    assert all(folders.find(run) is not None for run in ("run-0", f"run-{MAX_RUNS}"))
+    assert looked == ["run-0", f"run-{MAX_RUNS}"]
+    assert folders.find("none") is folders.find("..") is folders.find(".") is None
+
+
+def test_only_a_run_that_goes_on_is_read_again_and_what_is_not_shown_never(tmp_path: Path, looked: list[str]) -> None:
+    for number in range(MAX_RUNS + 5):
+        folder = keep(tmp_path, f"run-{number}", name="x")
+        os.utime(folder, (number, number))
+    keep(tmp_path, "now", "journal.json", state="running", pid=os.getpid())
+    folders = RunFolders(tmp_path)
+    assert len(folders.newest()) == MAX_RUNS
+    assert len(looked) == MAX_RUNS + 1 and not {"run-0", "run-5"} & set(looked)
+    looked.clear()
+    assert folders.newest()[0]["id"] == "now"
+    assert looked == ["now"]
+    (tmp_path / "later").mkdir()
+    folders.newest()
+    keep(tmp_path, "later", name="x")  # what is written into a folder does not change the one that it is in
+    assert folders.newest()[0]["id"] == "later"
 
 
 # --- files
