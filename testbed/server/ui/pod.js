@@ -15,7 +15,9 @@ export class PodDialog {
   constructor(picture, kill) {
     this.#picture = picture;
     picture.on(["pods", "nodes", "events"], () => this.#draw());
-    $("pod").addEventListener("close", () => { this.#key = null; });
+    $("pod").addEventListener("close", () => {
+      if (!$("pod").open) this.#key = null;  // told late: it may be open again
+    });
     $("pod-kill").addEventListener("click", () => {
       const key = this.#key;
       $("pod").close();
