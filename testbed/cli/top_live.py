@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -74,10 +75,11 @@ class Top:
         self._changed = asyncio.Event()
 
     async def run(self, console: Any) -> None:
-        """Until q is pressed."""
+        """Until q or Ctrl-C is pressed, also where whoever started us ignores interrupts (nohup)."""
         from rich.live import Live
 
         ended = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, ended.set)
         with _keys(ended), Live(console=console, screen=True, auto_refresh=False) as live:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self.follow()), group.create_task(self._draw(live, console))]

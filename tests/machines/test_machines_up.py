@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -91,19 +92,19 @@ async def pod_address(instance: Instance) -> str:
     """Makes the pod where it is missing, and waits until it has an address and answers."""
     from testbed.api.resources import PODS
     from testbed.client.aio import HttpClient
-    from testbed.errors import AlreadyExists
+    from testbed.errors import NotFound
 
     client = HttpClient.of_instance(instance)
     try:
-        try:
-            await client.create(PODS, POD, "default")
-        except AlreadyExists:
-            pass
         async with asyncio.timeout(60):
             while True:
-                status = (await client.get(PODS, "web", "default")).get("status", {})
-                if status.get("podIP") and _answers(str(status["podIP"])):
-                    return str(status["podIP"])
+                try:
+                    pod = await client.get(PODS, "web", "default")
+                except NotFound:  # also one that was being evicted a moment ago
+                    pod = await client.create(PODS, POD, "default")
+                address = pod.get("status", {}).get("podIP")
+                if address and "deletionTimestamp" not in pod["metadata"] and _answers(str(address)):
+                    return str(address)
                 await asyncio.sleep(0.1)
     finally:
         await client.close()

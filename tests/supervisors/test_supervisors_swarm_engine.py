@@ -13,7 +13,7 @@ import pytest
 from support.cluster import Cluster, bring_up_for_test, condition, run_testbed, state_home_for_test, wait_for
 from support.manifests import own_chaos, pod_chaos, web
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]  # swarms of nested engines
 
 
 def app(replicas: int, image: str = "sample:v1") -> str:
@@ -75,7 +75,6 @@ def test_a_crash_is_mended_by_another_task(cluster: Cluster) -> None:
     cluster.testbed("delete", "podchaos", "crash")
 
 
-@pytest.mark.long
 def test_a_deleted_pod_is_a_stopped_container_and_the_swarm_answers(cluster: Cluster) -> None:
     before = names(cluster)
     cluster.apply(pod_chaos("deleted", "pod-kill", "web"))
@@ -84,7 +83,6 @@ def test_a_deleted_pod_is_a_stopped_container_and_the_swarm_answers(cluster: Clu
     cluster.testbed("delete", "podchaos", "deleted")
 
 
-@pytest.mark.long
 def test_a_hang_is_found_by_the_health_check_and_ended(cluster: Cluster) -> None:
     before = names(cluster)
     cluster.apply(own_chaos("FreezeChaos", "hang", "web", duration="60s"))
@@ -96,7 +94,6 @@ def test_a_hang_is_found_by_the_health_check_and_ended(cluster: Cluster) -> None
     cluster.testbed("delete", "freezechaos", "hang")
 
 
-@pytest.mark.long
 def test_an_update_goes_forward_and_back(cluster: Cluster) -> None:
     cluster.apply(app(2, "sample:v2"))
     wait_for("only the new version", lambda: cluster.versions("web") == {"v2"} and len(names(cluster)) == 2,
@@ -125,7 +122,6 @@ def test_a_deployment_deleted_in_the_foreground_is_gone_with_its_pods(cluster: C
     cluster.wait_ready("app=web", 2)
 
 
-@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_lost_node_is_out_of_rotation_by_gossip_and_its_tasks_are_started_elsewhere(
     tmp_path_factory: pytest.TempPathFactory
