@@ -73,6 +73,8 @@ def successions(
 def _successor(obj: Json, fault: Fault, gone: Target, taken: Sequence[Target], scene: Scene) -> Target | None:
     part = fault.selections(obj["spec"]).get(gone.key) or {}
     pods = selection.matching_pods(part.get("selector") or {}, obj["metadata"]["namespace"], scene.pods, scene.nodes)
+    # A pod that is still there got a container in the old one's place: no other pod takes that.
+    pods = [pod for pod in pods if pod["metadata"].get("uid") == gone.uid] or pods
     used = {target.uid for target in taken if (target.key, target.container) == (gone.key, gone.container)}
     for pod in pods:
         target = replace(selection.pod_target(pod), key=gone.key, container=gone.container)
