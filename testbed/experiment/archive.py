@@ -7,7 +7,6 @@ run by its id or the beginning of it. Which runs are removed is said here too; w
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from testbed.api.run_journal import goes_on
 from testbed.errors import EnvironmentProblem, InvalidInput
 from testbed.experiment.reading import result_of
 from testbed.experiment.result import Result, Series
@@ -73,7 +73,7 @@ def glance(folder: Path) -> KeptRun:
     path = next((folder / name for name in ("study.json", "result.json") if (folder / name).exists()), None)
     if path is None:
         journal = _json(folder / "journal.json")
-        running = journal.get("state") == "running" and _alive(journal.get("pid"))
+        running = goes_on(journal)
         return KeptRun(folder, str(journal.get("experiment", "")), running=running, verdict="running" if running
                        else "broken off", started_at=_moment(journal.get("startedAt")))
     value = _json(path)
@@ -99,18 +99,6 @@ def _moment(text: Any) -> datetime | None:
         return datetime.fromisoformat(str(text))
     except ValueError:
         return None
-
-
-def _alive(pid: Any) -> bool:
-    if not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def find_run(root: Path, text: str) -> Path:

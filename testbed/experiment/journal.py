@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from testbed.api.run_journal import writer
 from testbed.errors import EnvironmentProblem
 
 
@@ -26,7 +27,7 @@ class Journal:
     def __init__(self, folder: Path, run_id: str, name: str, seed: int) -> None:
         self.folder = folder
         self._value: dict[str, Any] = {
-            "runId": run_id, "experiment": name, "seed": seed, "pid": os.getpid(), "state": "running",
+            "runId": run_id, "experiment": name, "seed": seed, **writer(), "state": "running",
             "startedAt": _now(), "created": [], "faults": [], "entries": [],
         }
         self._write()

@@ -20,8 +20,9 @@ from pathlib import Path
 
 from testbed.api import labels
 from testbed.api.instance import memory_directory
+from testbed.api.process_identity import start_ticks
 from testbed.errors import EngineError, EngineUnavailable, EnvironmentProblem, HostError
-from testbed.machines.processes import ROOM_RECORD, ended, kill_exactly, read_record, start_ticks
+from testbed.machines.processes import ROOM_RECORD, ended, kill_exactly, read_record
 from testbed.runtime.helper_container import HELPER_IMAGE, run_to_end
 from testbed.runtime.protocol import ContainerSpec, Engine, Host, Mount
 

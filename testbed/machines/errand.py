@@ -17,11 +17,11 @@ from typing import Any
 
 from testbed.api import labels
 from testbed.api.instance import ENGINE, Instance, load_instance, memory_directory
+from testbed.api.process_identity import start_ticks
 from testbed.api.process_logs import configure
 from testbed.errors import HostError, NotFound, TestbedError
 from testbed.machines import node_container
 from testbed.machines.cleanup import clean, remove_tree, sweep_containers
-from testbed.machines.processes import start_ticks
 from testbed.runtime.factory import open_engine, open_host
 from testbed.runtime.protocol import Engine, Host
 

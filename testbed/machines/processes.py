@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from testbed.api.process_identity import same_process, start_ticks
 from testbed.api.process_logs import about
 from testbed.errors import HostError
 from testbed.machines.held_down import HeldDown
@@ -45,19 +46,6 @@ class Program:
 def pause_before_restart_s(quick_deaths: int) -> float:
     """Seconds to wait after the n-th death in a row (1-based): 0, 0.5, 1, 2 ... 8."""
     return 0.0 if quick_deaths <= 1 else min(MAX_PAUSE_S, 0.5 * 2.0 ** (quick_deaths - 2))
-
-
-def start_ticks(pid: int) -> int | None:
-    """Field 22 of ``/proc/<pid>/stat``; None when there is no such process or it has ended and waits to be reaped."""
-    try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (OSError, ValueError):
-        return None
-    return None if after_name[0] in "ZX" else int(after_name[19])
-
-
-def same_process(pid: int, ticks: int) -> bool:
-    return start_ticks(pid) == ticks
 
 
 async def ended(pid: int, ticks: int) -> None:

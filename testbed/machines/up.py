@@ -30,6 +30,7 @@ from testbed.api.instance import (
     memory_directory,
 )
 from testbed.api.log_lines import for_people, of_lines
+from testbed.api.process_identity import same_process, start_ticks
 from testbed.errors import ApiError, EngineUnavailable, EnvironmentProblem, InvalidInput, NoSuchImage, TestbedError
 from testbed.machines import addresses
 from testbed.machines.cleanup import abandoned, clean, remove_instance, remove_tree
@@ -40,9 +41,7 @@ from testbed.machines.processes import (
     child_environment,
     read_record,
     record_room,
-    same_process,
     spawn,
-    start_ticks,
 )
 from testbed.machines.room import new_node
 from testbed.network.gateway import IMAGE as GATEWAY_IMAGE

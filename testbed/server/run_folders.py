@@ -1,8 +1,8 @@
 """What earlier runs of this cluster have left, at a glance: read from the heads of their files, never written.
 
 A run's folder belongs to its runner, which may be writing it right now, may have been killed, or may be of another
-version: what cannot be read is told as a problem of that one run. The same files are read by ``testbed runs``
-(``experiment/archive.py``), which this server may not import.
+version: what cannot be read is told as a problem of that one run. ``testbed runs`` reads them too
+(``experiment/archive.py``, whole results); whether one still goes on is ``api/run_journal``'s for both.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import json
 import re
 from pathlib import Path
 from typing import Any, TypedDict
+
+from testbed.api.run_journal import goes_on
 
 Json = dict[str, Any]
 
@@ -140,7 +142,7 @@ def read_entry(folder: Path) -> RunEntry:
     if not value:
         return {**entry, "problem": f"{name} cannot be read"}
     if name == _JOURNAL:
-        running = value.get("state") == "running" and _is_alive(value.get("pid"))
+        running = goes_on(value)
         return {**entry, "running": running, "verdict": "running" if running else "broken off"}
     return entry
 
@@ -160,7 +162,3 @@ def _stamp(folder: Path) -> tuple[int, ...]:
         return (max(written), folder.stat().st_mtime_ns) if written else ()
     except OSError:
         return ()
-
-
-def _is_alive(pid: Any) -> bool:
-    return isinstance(pid, int) and pid > 0 and Path(f"/proc/{pid}").exists()

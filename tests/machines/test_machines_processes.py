@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from testbed.api.process_identity import same_process, start_ticks
 from testbed.machines.processes import (
     MAX_PAUSE_S,
     Processes,
@@ -20,8 +21,6 @@ from testbed.machines.processes import (
     kill_exactly,
     pause_before_restart_s,
     read_record,
-    same_process,
-    start_ticks,
 )
 
 SLEEP = (sys.executable, "-S", "-c", "import time; time.sleep(600)")

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from testbed.api.instance import Instance, load_instance
+from testbed.api.process_identity import start_ticks
 from testbed.errors import EnvironmentProblem, InvalidInput
 from testbed.machines.__main__ import remembered_owner
 from testbed.machines.cleanup import end_processes, instance_ids, processes_of, remove_state
 from testbed.machines.client import RoomClient, room_status
 from testbed.machines.logs import MAX_BYTES
-from testbed.machines.processes import start_ticks
 from testbed.machines.room import Room, new_node
 from testbed.machines.wire import serve as serve_socket
 from testbed.node.boots import boots

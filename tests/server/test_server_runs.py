@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.page_world import PageWorld
 
+from testbed.api.run_journal import writer
 from testbed.errors import ApiUnavailable, BadRequest, TooManyRequests
 from testbed.server import comparing, run_folders
 from testbed.server.comparing import Comparer
@@ -83,6 +84,8 @@ def test_a_study_names_its_variants_folders_and_no_other(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("journal, running, verdict", [
     ({"state": "running", "pid": os.getpid()}, True, "running"),
+    ({"state": "running", **writer()}, True, "running"),
+    ({"state": "running", "pid": os.getpid(), "pidTicks": 1}, False, "broken off"),  # the number is another's by now
     ({"state": "running", "pid": 2**31 - 1}, False, "broken off"),
     ({"state": "running", "pid": "1"}, False, "broken off"), ({"state": "running"}, False, "broken off"),
     ({"state": "finished", "pid": os.getpid()}, False, "broken off"),
