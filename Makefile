@@ -1,5 +1,5 @@
 # make demo         a cluster, the quickstart experiment, its report; leaves nothing running
-# make test         the test suite (about 20 minutes on 2 cores)
+# make test         the test suite (about 24 minutes on 2 cores)
 # make lint         ruff, mypy --strict, import contracts
 # make bench        the numbers, as a table with ratios
 # make compare      docs/comparison.md: platforms and ways to ship, side by side (hours; goes on where it was broken off)

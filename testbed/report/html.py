@@ -20,7 +20,7 @@ from testbed.report import comparison
 from testbed.report.client_words import client_lines
 from testbed.report.html_data import GAP_TONES, run_data, spread_data, waterfall_data
 from testbed.report.load_tables import generator_line, load_tables, machine_line
-from testbed.report.log_words import logs_of, said
+from testbed.report.log_words import logs_of, missing_lines, said
 from testbed.report.state_words import shipping_lines, state_lines
 from testbed.report.statistics_words import over_runs_lines, void_line
 from testbed.report.timeline_words import (
@@ -61,7 +61,7 @@ def render(result: Result) -> str:
     environment.filters.update(
         seconds=say_duration, clean=clean, met=client_lines, load=load_tables, generator=generator_line,
         machine=machine_line, state=state_lines, shipping=shipping_lines,
-        log=said, beside=beside, mark=lambda name: MARK_WORDS.get(name, name),
+        log=said, missing_logs=missing_lines, beside=beside, mark=lambda name: MARK_WORDS.get(name, name),
         tone=lambda name: GAP_TONES.get(name, "@muted")[1:],
     )
     runs = detailed_runs(result)

@@ -12,7 +12,16 @@ def log_lines(run: RunResult) -> list[str]:
     pods = dict.fromkeys(log.pod.rpartition("/")[2] for log in run.logs)
     kept = [f"logs of what was disrupted: {len(run.logs)} in logs/run-{run.number}-*.log, of {', '.join(pods)}"] \
         if run.logs else []
-    return [clean(line) for line in (*kept, *(f"no log of {missing}" for missing in run.logs_missing))]
+    return [*map(clean, kept), *missing_lines(run)]
+
+
+def missing_lines(run: RunResult) -> list[str]:
+    """Whose logs there are none of, one line for each reason: many pods mostly share one."""
+    whose: dict[str, list[str]] = {}
+    for missing in run.logs_missing:
+        pod, _, why = missing.partition(": ")
+        whose.setdefault(why, []).append(pod)
+    return [clean(f"no log of {', '.join(pods)}" + (f": {why}" if why else "")) for why, pods in whose.items()]
 
 
 def said(log: KeptLog, run: RunResult) -> str:

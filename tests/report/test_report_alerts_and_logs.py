@@ -114,6 +114,14 @@ def test_the_summary_says_whose_logs_there_are_and_whose_not(form: str) -> None:
     assert "logs of what" not in FORMS[form](sample_result())
 
 
+@pytest.mark.parametrize("form", ["terminal", "markdown"])
+def test_pods_without_a_log_for_the_same_reason_share_a_line(form: str) -> None:
+    missing = ("web-1: it had logged nothing", "web-2: is gone", "web-3: it had logged nothing")
+    text = FORMS[form](with_logs(missing=missing)).replace("\\", "")
+    assert text.count("no log of") == 2
+    assert "no log of web-1, web-3: it had logged nothing" in text and "no log of web-2: is gone" in text
+
+
 def test_logs_of_a_disruption_are_those_of_the_pods_that_it_hit() -> None:
     (run,) = with_logs(*LOGS).runs
     assert [item.file for item in logs_of(run.disruptions[0], run)] == [LOGS[0].file, LOGS[1].file]
