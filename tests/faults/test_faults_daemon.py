@@ -7,7 +7,7 @@ import stat
 from typing import Any
 
 import pytest
-from conftest import Bench
+from fault_bench import Bench
 
 from faults.kinds import FREEZE_CHAOS, NODE_CHAOS, POD_CHAOS
 from faults.node_freeze import NodeFreeze

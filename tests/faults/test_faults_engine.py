@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Bench
+from fault_bench import Bench
 
 from faults.daemon import ChaosDaemon
 from faults.holders import ProcessHolders

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Bench
+from fault_bench import Bench
 
 from faults.kinds import ours
 from faults.naming import short_name

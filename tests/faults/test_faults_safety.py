@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Bench
+from fault_bench import Bench
 
 from faults.abilities import Tried
 from faults.freeze import Freeze

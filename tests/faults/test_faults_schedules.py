@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import Bench
+from fault_bench import Bench
 from hypothesis import given
 from hypothesis import strategies as st
 
