@@ -96,8 +96,7 @@ class Connection:
             return
         code = self._socket.connect_ex(self._address)
         if code in (0, errno.EINPROGRESS):
-            self._watched = True
-            self._loop.add_writer(self._fd, self._on_connected)
+            self._begin()
         else:
             self._loop.call_soon(self._finish, outcome_of(code))
 
@@ -105,6 +104,25 @@ class Connection:
         """Closes at once, without a word to whoever waits."""
         self._done = None
         self._close(hard=True)
+
+    def _begin(self) -> None:
+        """A pod on this machine has usually agreed to the connection before ``connect`` returns. Then the request
+        leaves at once and only the answer is waited for: half of the loop's turns."""
+        try:
+            sent = self._socket.send(self._request) if self._request else 0
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._loop.call_soon(self._finish, outcome_of(error.errno or 0))
+            return
+        self._watched = True
+        if not sent:
+            self._loop.add_writer(self._fd, self._on_connected)
+            return
+        self._connected = True
+        self._loop.add_reader(self._fd, self._on_readable)
+        if sent < len(self._request) or (self._judge and self._judge(self._answer, False)):
+            self._loop.call_soon(self._sent, sent)  # nothing to wait for, and ``done`` is called later all the same
 
     def _on_connected(self) -> None:
         code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -123,7 +141,10 @@ class Connection:
         except OSError as error:
             self._finish(outcome_of(error.errno or 0))
             return
-        if sent < len(self._request):
+        self._sent(sent)
+
+    def _sent(self, count: int) -> None:
+        if count < len(self._request):
             self._finish(Outcome.RESET)
         else:
             self._look(ended=False)  # there may be nothing to wait for

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -19,6 +20,7 @@ from testbed.load.profile import Profile, Stage
 from testbed.load.records import FRESH, KEEP, Outcome, Record
 
 _PHASES = {FRESH: 0.0, KEEP: 0.5}  # of a period: the two streams do not leave at the same moments
+_ROUNDING_NS = 1000  # of a loop's clock, which counts in floating seconds
 _NEVER_S = 3600.0  # one that is never due is looked at again after this
 
 
@@ -69,10 +71,13 @@ class Pulse:
     def __init__(self, plan: Plan, sender: Sender, sink: Callable[[Record], None]) -> None:
         self._plan, self._sender, self._sink = plan, sender, sink
         self._loop = asyncio.get_running_loop()
-        self._flights: dict[tuple[str, int], tuple[Flight, int, int, asyncio.TimerHandle]] = {}
+        self._flights: dict[tuple[str, int], tuple[Flight, int, int]] = {}
         self._profiles = {stream: plan.profile(stream) for stream, runs in (
             (FRESH, plan.rate > 0 or bool(plan.stages)), (KEEP, plan.keep_rate > 0)) if runs}
         self._next = dict.fromkeys(self._profiles, 0)
+        # Of each stream's requests in the order in which patience with them ends. Nearly all have landed by then: one
+        # timer per stream and not one per request, which would be most of what the event loop does.
+        self._awaited: dict[str, deque[int]] = {stream: deque() for stream in self._profiles}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._stop = asyncio.Event()
         self._landed = asyncio.Event()  # set when, after the last departure, nothing is in flight
@@ -105,11 +110,12 @@ class Pulse:
         with contextlib.suppress(TimeoutError):
             if self._flights:
                 await asyncio.wait_for(self._landed.wait(), drain_s)
-        for (stream, index), (flight, due_ns, sent_ns, timer) in list(self._flights.items()):
-            timer.cancel()
+        for (stream, index), (flight, due_ns, sent_ns) in list(self._flights.items()):
             flight.abandon()
             self._sink(Record(index, stream, due_ns, sent_ns, 0, Outcome.UNANSWERED))
         self._flights.clear()
+        for awaited in self._awaited.values():
+            awaited.clear()
 
     # --- the schedule
 
@@ -166,15 +172,17 @@ class Pulse:
         except OSError:
             self._sink(Record(index, stream, due_ns, 0, 0, Outcome.UNSENT))
             return
-        timer = self._loop.call_at(due_ns / 1e9 + self._plan.patience_s, self._give_up, key)
-        self._flights[key] = (flight, due_ns, sent_ns, timer)
+        self._flights[key] = (flight, due_ns, sent_ns)
+        awaited = self._awaited[stream]
+        awaited.append(index)
+        if len(awaited) == 1:
+            self._loop.call_at(due_ns / 1e9 + self._plan.patience_s, self._look_for_late, stream)
 
     def _land(self, key: tuple[str, int], outcome: Outcome, status: int, backend: str) -> None:
         found = self._flights.pop(key, None)
         if found is None:
             return
-        _, due_ns, sent_ns, timer = found
-        timer.cancel()
+        _, due_ns, sent_ns = found
         self._note_landed()
         if outcome is Outcome.OK and not self._plan.right(status):
             outcome = Outcome.STATUS
@@ -184,11 +192,25 @@ class Pulse:
         if self._over and not self._flights:
             self._landed.set()
 
+    # --- patience
+
+    def _look_for_late(self, stream: str) -> None:
+        """Gives up those whose time is over; comes again when the next one's is."""
+        awaited = self._awaited[stream]
+        now_ns = self._now_ns()
+        while awaited:
+            key = stream, awaited[0]
+            found = self._flights.get(key)
+            if found is not None:
+                over_ns = found[1] + int(self._plan.patience_s * 1e9)
+                if over_ns > now_ns + _ROUNDING_NS:
+                    self._loop.call_at(over_ns / 1e9, self._look_for_late, stream)
+                    return
+                self._give_up(key)
+            awaited.popleft()
+
     def _give_up(self, key: tuple[str, int]) -> None:
-        found = self._flights.pop(key, None)
-        if found is None:
-            return
-        flight, due_ns, sent_ns, _ = found
+        flight, due_ns, sent_ns = self._flights.pop(key)
         self._note_landed()
         flight.abandon()
         self._sink(Record(key[1], key[0], due_ns, sent_ns, self._now_ns(), Outcome.TIMEOUT))
