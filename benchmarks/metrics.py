@@ -28,7 +28,8 @@ from testbed.node.facts import MAX_PODS
 from testbed.node.metrics_containers import ContainerText
 from testbed.node.usage import NodeUsage, Traffic, Usage
 from testbed.runtime.cgroup_usage import read_interfaces, read_usage
-from testbed.runtime.protocol import ContainerState, GroupUsage, Limits
+from testbed.runtime.containers import ContainerState, Limits
+from testbed.runtime.usage import GroupUsage
 from testbed.server.metrics import Exposition
 from testbed.server.registry import Registry
 from testbed.server.request_counts import RequestCounts

@@ -10,7 +10,9 @@ from faults.protocol import Json, Target, TargetGone, Tools
 from testbed.api import labels
 from testbed.api.resources import PODS
 from testbed.errors import HostError, NoSuchContainer, NotFound
-from testbed.runtime.protocol import ContainerState, Engine, ProcessIdentity
+from testbed.runtime.containers import ContainerState
+from testbed.runtime.host_protocol import ProcessIdentity
+from testbed.runtime.protocol import Engine
 
 
 async def locate(tools: Tools, target: Target) -> Json:

@@ -14,7 +14,7 @@ from faults.control_plane import PROCESS, api_process
 from faults.kinds import CONTROL_PLANE_CHAOS
 from faults.protocol import Act, Aim, Drawing, Fault, Json, NotInEffect, TargetGone, Tools
 from testbed.errors import HostError
-from testbed.runtime.protocol import ProcessIdentity
+from testbed.runtime.host_protocol import ProcessIdentity
 
 _SPARE_S = 0.5  # the daemon's own undo comes first
 

@@ -31,7 +31,8 @@ from testbed.client.informer import Informer
 from testbed.client.protocol import Client
 from testbed.errors import AlreadyExists, ApiError
 from testbed.machines.protocol import MachineRoom
-from testbed.runtime.protocol import Engine, Host
+from testbed.runtime.host_protocol import Host
+from testbed.runtime.protocol import Engine
 
 log = logging.getLogger("chaos")
 

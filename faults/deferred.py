@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from testbed.runtime.factory import open_engine, open_host
-from testbed.runtime.protocol import Engine, Host
+from testbed.runtime.host_protocol import Host
+from testbed.runtime.protocol import Engine
 
 
 class _Late:

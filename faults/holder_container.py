@@ -18,8 +18,8 @@ from typing import Any
 from faults.protocol import Json, NotInEffect, TargetGone, Tools
 from testbed.api import labels
 from testbed.errors import EngineError, NameConflict, NoSuchContainer
+from testbed.runtime.containers import ContainerSpec, ContainerState, Mount
 from testbed.runtime.helper_container import HELPER_IMAGE
-from testbed.runtime.protocol import ContainerSpec, ContainerState, Mount
 
 PROGRAM = ("python3", "-I", "-u", "/opt/testbed/hold.py")
 IN_FORCE = "in force: "  # what the program prints when it has begun; the rest of the line says how

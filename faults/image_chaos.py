@@ -19,7 +19,7 @@ from faults.network_effects import effect_of
 from faults.protocol import Aim, Drawing, Json, NotInEffect, Refused, TargetGone, Tools
 from testbed.api import labels
 from testbed.errors import EngineError, Mistake
-from testbed.runtime.protocol import ContainerState
+from testbed.runtime.containers import ContainerState
 
 PORT = 5000  # of the registry, in its container
 _NOBODY = "testbed-asks/nobody:none"  # an image that no registry has: its answer says that there is one

@@ -33,7 +33,7 @@ from faults.protocol import PEERS, SELECTED, Aim, Drawing, Json, NotInEffect, Re
 from faults.sandboxes import gateway_of, sandbox_of
 from testbed.api import labels
 from testbed.errors import Mistake
-from testbed.runtime.protocol import ContainerState
+from testbed.runtime.containers import ContainerState
 
 _ROUNDS_S = 5.0
 _DATAGRAMS = 8

@@ -22,7 +22,7 @@ from faults.protocol import SELECTED, Aim, Json, NotInEffect, Refused, TargetGon
 from faults.sandboxes import gateway_of
 from testbed.api import labels
 from testbed.errors import HostError
-from testbed.runtime.protocol import ContainerState
+from testbed.runtime.containers import ContainerState
 
 _GATEWAY_WITHIN_S = 10.0
 _LOOK_S = 0.1

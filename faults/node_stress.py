@@ -21,7 +21,7 @@ from faults.protocol import Aim, Drawing, Json, NotInEffect, Refused, Tools
 from faults.stress import Stressing, free_when_frozen
 from faults.stressors import Stress
 from testbed.errors import HostError, Mistake
-from testbed.runtime.protocol import ContainerUsage
+from testbed.runtime.usage import ContainerUsage
 
 _MIB = 1 << 20
 

@@ -16,7 +16,7 @@ from testbed.api import labels
 from testbed.api.resources import PODS
 from testbed.client.protocol import PatchType
 from testbed.errors import Invalid, NotFound
-from testbed.runtime.protocol import ContainerState
+from testbed.runtime.containers import ContainerState
 
 PAUSE_IMAGE = "testbed-pause:1"
 

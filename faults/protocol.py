@@ -21,7 +21,8 @@ from testbed.api.resources import ResourceType
 from testbed.client.protocol import Client
 from testbed.errors import Mistake, TestbedError
 from testbed.machines.protocol import MachineRoom
-from testbed.runtime.protocol import Engine, Host
+from testbed.runtime.host_protocol import Host
+from testbed.runtime.protocol import Engine
 
 Json = dict[str, Any]
 Act = dict[str, Any]  # one thing that a holder process does; see holder.py

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from faults.protocol import Target, TargetGone, Tools
 from testbed.api import labels
-from testbed.runtime.protocol import ContainerState
+from testbed.runtime.containers import ContainerState
 
 
 async def sandbox_of(tools: Tools, target: Target) -> ContainerState:

@@ -27,7 +27,8 @@ from faults.holder_container import Hold
 from faults.kinds import STRESS_CHAOS
 from faults.protocol import Aim, Drawing, Json, NotInEffect, Tools
 from testbed.errors import EngineError, HostError, Mistake, NoSuchContainer
-from testbed.runtime.protocol import ContainerState, ContainerUsage
+from testbed.runtime.containers import ContainerState
+from testbed.runtime.usage import ContainerUsage
 
 _LOOK_S = 0.15
 _CPU_SHARE, _MEMORY_SHARE = 0.05, 0.9  # of what was asked; a machine may be busy with other things

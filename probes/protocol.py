@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from testbed.runtime.protocol import ExecResult
+from testbed.runtime.containers import ExecResult
 
 
 class Outcome(StrEnum):

@@ -23,8 +23,10 @@ from testbed.api.instance import memory_directory
 from testbed.api.process_identity import start_ticks
 from testbed.errors import EngineError, EngineUnavailable, EnvironmentProblem, HostError
 from testbed.machines.processes import ROOM_RECORD, ended, kill_exactly, read_record
+from testbed.runtime.containers import ContainerSpec, Mount
 from testbed.runtime.helper_container import HELPER_IMAGE, run_to_end
-from testbed.runtime.protocol import ContainerSpec, Engine, Host, Mount
+from testbed.runtime.host_protocol import Host
+from testbed.runtime.protocol import Engine
 
 RECORD = "processes.json"
 KEPT = frozenset({"runs", "monitoring"})

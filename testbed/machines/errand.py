@@ -23,7 +23,8 @@ from testbed.errors import HostError, NotFound, TestbedError
 from testbed.machines import node_container
 from testbed.machines.cleanup import clean, remove_tree, sweep_containers
 from testbed.runtime.factory import open_engine, open_host
-from testbed.runtime.protocol import Engine, Host
+from testbed.runtime.host_protocol import Host
+from testbed.runtime.protocol import Engine
 
 Json = dict[str, Any]
 

@@ -23,7 +23,8 @@ from testbed.machines.monitoring_plan import PARTS, PROMETHEUS, Order, Site
 from testbed.machines.monitoring_seen import ALERTS, TARGETS, Alert, ScrapeTarget, alerts, mistakes, targets, telling
 from testbed.machines.monitoring_site import identities, identity_of, read_rules, write
 from testbed.resources import folder
-from testbed.runtime.protocol import ContainerSpec, ContainerState, Engine
+from testbed.runtime.containers import ContainerSpec, ContainerState
+from testbed.runtime.protocol import Engine
 
 Ask = Callable[[str], Awaitable[Any]]
 """GET of a URL: JSON, or text. Raises: EnvironmentProblem when there is no answer, or one that is not 200."""

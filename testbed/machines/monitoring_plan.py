@@ -18,7 +18,7 @@ from testbed.api import labels
 from testbed.api.instance import Instance
 from testbed.errors import EnvironmentProblem
 from testbed.machines import monitoring_config as config
-from testbed.runtime.protocol import ContainerSpec, Mount
+from testbed.runtime.containers import ContainerSpec, Mount
 
 PROMETHEUS, ALERTMANAGER, GRAFANA = "prometheus", "alertmanager", "grafana"
 HOST = "127.0.0.1"

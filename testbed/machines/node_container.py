@@ -21,8 +21,10 @@ from testbed.api import labels
 from testbed.api.instance import ENGINE, MACHINE_ENGINE, SWARM, SWARM_NETWORK_PART, Instance, NodeInstance
 from testbed.errors import EnvironmentProblem, HostError, NoSuchContainer, NoSuchImage
 from testbed.machines.processes import child_environment
+from testbed.runtime.containers import ContainerSpec, ContainerState, Mount
 from testbed.runtime.factory import engine_address
-from testbed.runtime.protocol import ContainerSpec, ContainerState, Engine, Host, Mount, ProcessIdentity
+from testbed.runtime.host_protocol import Host, ProcessIdentity
+from testbed.runtime.protocol import Engine
 
 Json = dict[str, Any]
 IMAGE = "testbed-node:1"

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from testbed.errors import HostError
-from testbed.runtime.protocol import Host, ProcessIdentity
+from testbed.runtime.host_protocol import Host, ProcessIdentity
 
 INTERFACE = "eth0"
 

@@ -13,7 +13,8 @@ from testbed.api import labels
 from testbed.api.instance import Instance
 from testbed.errors import EnvironmentProblem, NoSuchContainer, NoSuchImage, NotFound
 from testbed.machines.addresses import choose_ports
-from testbed.runtime.protocol import ContainerSpec, ContainerState, Engine, PublishedPort
+from testbed.runtime.containers import ContainerSpec, ContainerState, PublishedPort
+from testbed.runtime.protocol import Engine
 
 IMAGE = "testbed-registry:1"
 PORT = 5000  # inside

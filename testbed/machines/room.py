@@ -35,7 +35,7 @@ from testbed.machines.processes import (
 from testbed.machines.protocol import CableHold, EngineState, NodeState, ProcessState, RoomStatus
 from testbed.machines.wire import serve as serve_socket
 from testbed.node.boots import count_boot
-from testbed.runtime.protocol import Host
+from testbed.runtime.host_protocol import Host
 
 log = logging.getLogger("room")
 

@@ -12,7 +12,9 @@ from typing import Any
 from testbed.api import labels
 from testbed.api.instance import Instance
 from testbed.errors import EnvironmentProblem, HostError, NoSuchContainer, NoSuchImage
-from testbed.runtime.protocol import ContainerSpec, ContainerState, Engine, Host, Mount, PublishedPort
+from testbed.runtime.containers import ContainerSpec, ContainerState, Mount, PublishedPort
+from testbed.runtime.host_protocol import Host
+from testbed.runtime.protocol import Engine
 
 IMAGE = "testbed-gateway:1"
 CONTROL_DIRECTORY = "/run/testbed"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from testbed.api.instance import ENGINE, Instance, NodeInstance
 from testbed.errors import HostError
-from testbed.runtime.protocol import Host, ProcessIdentity
+from testbed.runtime.host_protocol import Host, ProcessIdentity
 
 INTERFACE = "eth0"  # what the engine calls the only interface of a container on one network
 

@@ -28,7 +28,8 @@ from testbed.node.facts import NodeFacts
 from testbed.node.http import KubeletServer
 from testbed.runtime.architecture import architecture
 from testbed.runtime.factory import open_engine, open_host, open_nested_engine
-from testbed.runtime.protocol import Engine, EngineVersion, Host, ProcessIdentity
+from testbed.runtime.host_protocol import Host, ProcessIdentity
+from testbed.runtime.protocol import Engine, EngineVersion
 
 log = logging.getLogger("testbed.node")
 _ENGINE_AGAIN_S = 1.0

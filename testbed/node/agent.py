@@ -43,7 +43,8 @@ from testbed.node.stopper import kill
 from testbed.node.storage import NodeStorage, has_claims
 from testbed.node.volumes import remove_volumes
 from testbed.node.worker import PodWorker
-from testbed.runtime.protocol import Engine, Host
+from testbed.runtime.host_protocol import Host
+from testbed.runtime.protocol import Engine
 
 log = logging.getLogger("testbed.node")
 Json = dict[str, Any]

@@ -21,7 +21,9 @@ from testbed.api.process_logs import about
 from testbed.core.pod_seen import ContainerSeen, Life, PodSeen, SandboxSeen
 from testbed.errors import EngineError, EngineUnavailable, HostError, NoSuchContainer
 from testbed.node.facts import now_s
-from testbed.runtime.protocol import ContainerState, Engine, EngineEvent, Host, ProcessIdentity
+from testbed.runtime.containers import ContainerState
+from testbed.runtime.host_protocol import Host, ProcessIdentity
+from testbed.runtime.protocol import Engine, EngineEvent
 
 log = logging.getLogger("testbed.node")
 CREATE_HASH = "testbed.io/create-hash"  # of everything asked of the engine, to know a container made in advance

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from testbed.api.instance import SLICE, memory_directory
-from testbed.runtime.protocol import ProcessIdentity
+from testbed.runtime.host_protocol import ProcessIdentity
 
 PAUSE_IMAGE = "testbed-pause:1"
 MAX_PODS = 110

@@ -14,7 +14,7 @@ from probes.http import NotHttp, get, hook_url
 from probes.ports import NoSuchPort
 from testbed.api.core_v1 import Container, HttpGetAction, LifecycleHandler
 from testbed.errors import TestbedError
-from testbed.runtime.protocol import ExecResult
+from testbed.runtime.containers import ExecResult
 
 HOOK_REQUEST_S = 30.0
 _PLAIN_ANSWERS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST")  # OpenSSL's words for an answer that is not TLS

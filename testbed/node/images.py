@@ -15,7 +15,8 @@ from testbed.core.image_names import mistake
 from testbed.core.pods import Waiting
 from testbed.errors import EngineError, EngineUnavailable, NoSuchImage
 from testbed.node.facts import now_s
-from testbed.runtime.protocol import Engine, ImageState
+from testbed.runtime.assets import ImageState
+from testbed.runtime.protocol import Engine
 
 Tell = Callable[[str, str, str], None]  # type, reason, message
 

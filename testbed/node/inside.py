@@ -12,7 +12,7 @@ from testbed.errors import HostError
 from testbed.node.engine_view import Record
 from testbed.node.shared import Shared
 from testbed.node.stopper import is_frozen
-from testbed.runtime.protocol import ExecResult
+from testbed.runtime.containers import ExecResult
 
 
 async def run_inside(shared: Shared, record: Record, argv: tuple[str, ...], timeout_s: float) -> ExecResult:

@@ -18,7 +18,7 @@ from testbed.node.container_specs import container_limits
 from testbed.node.engine_view import Record
 from testbed.node.metrics_containers import ContainerText
 from testbed.node.usage import NodeUsage
-from testbed.runtime.protocol import Limits
+from testbed.runtime.containers import Limits
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

@@ -14,7 +14,8 @@ from testbed.api import labels as keys
 from testbed.api.exposition import COUNTER, Family, labelled, line
 from testbed.node.engine_view import Record
 from testbed.node.usage import NodeUsage, Traffic, Usage
-from testbed.runtime.protocol import DiskUsage, GroupUsage, InterfaceUsage, Limits
+from testbed.runtime.containers import Limits
+from testbed.runtime.usage import DiskUsage, GroupUsage, InterfaceUsage
 
 OWN = ("container", "id", "image", "name", "namespace", "pod")
 CPU_PERIOD_US = 100_000

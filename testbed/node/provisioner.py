@@ -34,8 +34,9 @@ from testbed.client.protocol import Client
 from testbed.errors import AlreadyExists, ApiError, EngineError, EngineUnavailable, NotFound
 from testbed.node.facts import NodeFacts, Recorder
 from testbed.node.storage import NodeStorage
+from testbed.runtime.containers import ContainerSpec, Mount
 from testbed.runtime.helper_container import HELPER_IMAGE, run_to_end
-from testbed.runtime.protocol import ContainerSpec, Engine, Mount
+from testbed.runtime.protocol import Engine
 
 log = logging.getLogger("testbed.node")
 Json = dict[str, Any]

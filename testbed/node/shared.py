@@ -21,7 +21,8 @@ from testbed.node.images import Images
 from testbed.node.measures import Measures
 from testbed.node.pod_tokens import PodTokens
 from testbed.node.status_sender import StatusSender
-from testbed.runtime.protocol import Engine, Host
+from testbed.runtime.host_protocol import Host
+from testbed.runtime.protocol import Engine
 
 PROBES_AT_ONCE = 64
 SANDBOXES_AT_ONCE = 2

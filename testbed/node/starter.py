@@ -23,7 +23,7 @@ from testbed.node.facts import now_ns, now_s
 from testbed.node.images import ImageNotReady
 from testbed.node.shared import Shared
 from testbed.node.volumes import VolumeMissing, container_mounts, sandbox_mounts, write_volumes
-from testbed.runtime.protocol import ContainerSpec, ContainerState
+from testbed.runtime.containers import ContainerSpec, ContainerState
 
 log = logging.getLogger("testbed.node")
 Json = dict[str, Any]

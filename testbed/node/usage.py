@@ -14,7 +14,7 @@ from testbed.errors import HostError
 from testbed.node.agent import Agent
 from testbed.node.engine_view import Record
 from testbed.node.facts import now_s
-from testbed.runtime.protocol import GroupUsage, InterfaceUsage
+from testbed.runtime.usage import GroupUsage, InterfaceUsage
 
 Json = dict[str, Any]
 _AT_ONCE = 8  # between turns of the loop

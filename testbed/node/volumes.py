@@ -19,7 +19,7 @@ from testbed.core.projections import Files, is_projection, volume_files
 from testbed.node.claims import ClaimMount
 from testbed.node.container_specs import termination_log
 from testbed.node.facts import NodeFacts
-from testbed.runtime.protocol import Mount
+from testbed.runtime.containers import Mount
 
 MAX_BYTES = 1024 * 1024  # of one projected volume, as the API limits its sources
 _CURRENT, _NEXT = "..data", "..data_next"

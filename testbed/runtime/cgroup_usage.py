@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
-from testbed.runtime.protocol import DiskUsage, GroupUsage, InterfaceUsage
+from testbed.runtime.usage import DiskUsage, GroupUsage, InterfaceUsage
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _MOST_BYTES = 1 << 16

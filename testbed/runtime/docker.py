@@ -23,20 +23,15 @@ from testbed.errors import (
     NoSuchImage,
 )
 from testbed.runtime import docker_translate as translate
+from testbed.runtime.containers import ContainerSpec, ContainerState, ExecResult, Limits
 from testbed.runtime.docker_assets import Deadlines, label_filter
 from testbed.runtime.docker_client import APIError, DockerClient
 from testbed.runtime.docker_exec import DockerExec
 from testbed.runtime.docker_streams import EventReader, LogReader, Stream
 from testbed.runtime.docker_threads import translated
 from testbed.runtime.docker_volumes import DockerVolumes
-from testbed.runtime.protocol import (
-    ContainerSpec,
-    ContainerState,
-    ContainerUsage,
-    EngineEvent,
-    ExecResult,
-    Limits,
-)
+from testbed.runtime.protocol import EngineEvent
+from testbed.runtime.usage import ContainerUsage
 
 Result = TypeVar("Result")
 

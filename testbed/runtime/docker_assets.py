@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 
 from testbed.errors import EngineError, NoSuchImage
 from testbed.runtime import docker_translate as translate
+from testbed.runtime.assets import ImageState, NetworkState
 from testbed.runtime.bulkhead import Bulkhead
 from testbed.runtime.docker_client import APIError, DockerClient, NotFound, split_reference
 from testbed.runtime.docker_streams import Stream
 from testbed.runtime.docker_threads import ClientThreads
-from testbed.runtime.protocol import EngineVersion, ImageState, NetworkState
+from testbed.runtime.protocol import EngineVersion
 
 Result = TypeVar("Result")
 

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 from testbed.errors import EngineError, NoSuchContainer
 from testbed.runtime import docker_translate as translate
+from testbed.runtime.containers import ContainerState
 from testbed.runtime.docker import DockerEngine
 from testbed.runtime.docker_assets import label_filter
 from testbed.runtime.docker_client import DockerClient
 from testbed.runtime.nested import NestedEngine
-from testbed.runtime.protocol import ContainerState
 
 _SLACK_S = 20.0  # of a stop or a start beyond its grace
 

@@ -10,21 +10,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from testbed.runtime.assets import ImageState, NetworkState, VolumeState
 from testbed.runtime.cgroup_names import engine_parent
-from testbed.runtime.protocol import (
-    ContainerSpec,
-    ContainerState,
-    ContainerUsage,
-    EngineEvent,
-    HealthLook,
-    HealthState,
-    ImageState,
-    Limits,
-    Mount,
-    NetworkState,
-    VolumeState,
-)
+from testbed.runtime.containers import ContainerSpec, ContainerState, HealthLook, HealthState, Limits, Mount
+from testbed.runtime.protocol import EngineEvent
 from testbed.runtime.supervision import HealthCheck, SupervisedSpec
+from testbed.runtime.usage import ContainerUsage
 
 Json = dict[str, Any]
 

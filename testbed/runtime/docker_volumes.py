@@ -11,9 +11,9 @@ from typing import Any
 
 from testbed.errors import EngineError, NameConflict
 from testbed.runtime import docker_translate as translate
+from testbed.runtime.assets import VolumeState
 from testbed.runtime.docker_assets import DockerAssets, label_filter
 from testbed.runtime.docker_client import APIError, DockerClient
-from testbed.runtime.protocol import VolumeState
 
 
 class DockerVolumes(DockerAssets):

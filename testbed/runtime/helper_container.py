@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from testbed.runtime.protocol import ContainerSpec, Engine
+from testbed.runtime.containers import ContainerSpec
+from testbed.runtime.protocol import Engine
 
 HELPER_IMAGE = "testbed-nettools:1"
 _LOOK_S = 0.05

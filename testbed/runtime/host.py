@@ -18,9 +18,12 @@ from typing import Any, TypeVar
 from testbed.api import labels
 from testbed.errors import EngineError, EngineUnavailable, HostError
 from testbed.runtime.cgroup_usage import read_interfaces, read_usage
+from testbed.runtime.containers import ExecResult
 from testbed.runtime.host_acts import HostActs, NotOurs
 from testbed.runtime.host_channel import ContainerTransport, HelperChannel, LocalTransport
-from testbed.runtime.protocol import Engine, ExecResult, GroupUsage, InterfaceUsage, ProcessIdentity, RunResult
+from testbed.runtime.host_protocol import ProcessIdentity, RunResult
+from testbed.runtime.protocol import Engine
+from testbed.runtime.usage import GroupUsage, InterfaceUsage
 
 Result = TypeVar("Result")
 

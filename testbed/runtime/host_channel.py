@@ -17,9 +17,10 @@ from typing import Any, Protocol
 from testbed.api import labels
 from testbed.errors import EngineError, HostError, NameConflict, NoSuchImage
 from testbed.runtime import host_helper
+from testbed.runtime.containers import ContainerSpec, Mount
 from testbed.runtime.helper_container import HELPER_IMAGE
 from testbed.runtime.host_acts import NotOurs
-from testbed.runtime.protocol import ContainerSpec, Engine, ExecStream, Mount
+from testbed.runtime.protocol import Engine, ExecStream
 
 _HELPER_CGROUP_ROOT = "/host/cgroup"
 _PYTHON_FLAGS = ("-I", "-S", "-c", host_helper.BOOTSTRAP)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from testbed.runtime.protocol import ContainerSpec
+from testbed.runtime.containers import ContainerSpec
 
 SIGTERM_CODE = 143
 

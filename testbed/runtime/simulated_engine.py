@@ -14,22 +14,15 @@ from datetime import datetime
 from functools import partial
 
 from testbed.errors import EngineError, EngineUnavailable, NameConflict, NoSuchContainer, NoSuchImage
-from testbed.runtime.protocol import (
-    ContainerSpec,
-    ContainerState,
-    ContainerUsage,
-    EngineEvent,
-    EngineVersion,
-    ExecResult,
-    ImageState,
-    Limits,
-    NetworkState,
-)
+from testbed.runtime.assets import ImageState, NetworkState
+from testbed.runtime.containers import ContainerSpec, ContainerState, ExecResult, Limits
+from testbed.runtime.protocol import EngineEvent, EngineVersion
 from testbed.runtime.simulated_behaviour import argv_of
 from testbed.runtime.simulated_exec import SimulatedExec, run_inside, run_main
 from testbed.runtime.simulated_machine import IDLE_CPUS, Hiccups, SimulatedContainer, SimulatedMachine
 from testbed.runtime.simulated_programs import known
 from testbed.runtime.simulated_volumes import SimulatedVolumes
+from testbed.runtime.usage import ContainerUsage
 
 _CALL_S = 10.0
 _START_S = 30.0

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from urllib.parse import urlsplit
 
-from testbed.runtime.protocol import ExecResult
+from testbed.runtime.containers import ExecResult
 from testbed.runtime.simulated_damage import Echo, Sent
 from testbed.runtime.simulated_files import SimulatedFiles
 from testbed.runtime.simulated_machine import Process, Script, SimulatedContainer, SimulatedMachine

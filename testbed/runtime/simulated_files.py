@@ -12,7 +12,7 @@ import posixpath
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from testbed.runtime.protocol import Mount
+from testbed.runtime.containers import Mount
 
 _ALWAYS = ("/", "/tmp", "/dev", "/etc", "/var", "/run", "/proc")
 

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 
 from testbed.api import labels
 from testbed.errors import HostError
+from testbed.runtime.containers import ExecResult
 from testbed.runtime.host_acts import NotOurs
-from testbed.runtime.protocol import ExecResult, GroupUsage, InterfaceUsage, ProcessIdentity, RunResult
+from testbed.runtime.host_protocol import ProcessIdentity, RunResult
 from testbed.runtime.simulated_exec import program_of, run_inside
 from testbed.runtime.simulated_machine import IDLE_CPUS, Process, SimulatedMachine
 from testbed.runtime.simulated_programs import known
+from testbed.runtime.usage import GroupUsage, InterfaceUsage
 
 _SIGKILL = 9
 

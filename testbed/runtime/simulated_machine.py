@@ -22,16 +22,9 @@ from typing import Any, TypeVar
 
 from testbed.api import labels
 from testbed.api.clock import WallClock
-from testbed.runtime.protocol import (
-    ContainerSpec,
-    ContainerState,
-    EngineEvent,
-    ImageState,
-    Limits,
-    Mount,
-    NetworkState,
-    VolumeState,
-)
+from testbed.runtime.assets import ImageState, NetworkState, VolumeState
+from testbed.runtime.containers import ContainerSpec, ContainerState, Limits, Mount
+from testbed.runtime.protocol import EngineEvent
 from testbed.runtime.simulated_behaviour import SIGTERM_CODE, Application, argv_of, behaviour_of
 from testbed.runtime.simulated_damage import Damage
 from testbed.runtime.simulated_files import SimulatedFiles

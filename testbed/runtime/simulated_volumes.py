@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 from testbed.errors import EngineError, NameConflict
-from testbed.runtime.protocol import VolumeState
+from testbed.runtime.assets import VolumeState
 from testbed.runtime.simulated_machine import SimulatedMachine
 
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from testbed.runtime.protocol import ContainerSpec, ContainerState, Engine
+from testbed.runtime.containers import ContainerSpec, ContainerState
+from testbed.runtime.protocol import Engine
 
 
 @dataclass(frozen=True)

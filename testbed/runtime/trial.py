@@ -15,8 +15,9 @@ from pathlib import Path
 
 from testbed.api import labels
 from testbed.errors import EngineError, NoSuchImage
+from testbed.runtime.containers import ContainerSpec, Mount
 from testbed.runtime.kernel_families import has_family
-from testbed.runtime.protocol import ContainerSpec, Engine, Mount
+from testbed.runtime.protocol import Engine
 
 NETTOOLS = "testbed-nettools:1"
 DEADLINE_S = 20.0

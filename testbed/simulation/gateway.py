@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from testbed.api import labels
-from testbed.runtime.protocol import ContainerSpec
+from testbed.runtime.containers import ContainerSpec
 from testbed.runtime.simulated_exec import run_main
 from testbed.runtime.simulated_machine import SimulatedContainer, SimulatedMachine
 from testbed.simulation.ingress import SimulatedFront

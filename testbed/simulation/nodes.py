@@ -24,7 +24,7 @@ from testbed.machines.power import power_off
 from testbed.machines.protocol import CableHold, EngineState, NodeState, ProcessState, RoomStatus
 from testbed.node.agent import Agent
 from testbed.node.facts import NodeFacts
-from testbed.runtime.protocol import ProcessIdentity
+from testbed.runtime.host_protocol import ProcessIdentity
 from testbed.runtime.simulated import SimulatedEngine, SimulatedHost, SimulatedMachine
 from testbed.runtime.simulated_machine import Process
 from testbed.simulation.api import LineClient, SimulatedApi

@@ -18,7 +18,7 @@ from faults.kinds import FREEZE_CHAOS, NODE_CHAOS, POD_CHAOS
 from testbed.api import labels
 from testbed.api.resources import DEPLOYMENTS, SECRETS, SERVICES, ResourceType
 from testbed.errors import AlreadyExists, ApiError, NotFound
-from testbed.runtime.protocol import ContainerSpec
+from testbed.runtime.containers import ContainerSpec
 from testbed.runtime.simulated import SimulatedEngine
 from testbed.runtime.simulated_machine import SimulatedContainer
 from testbed.simulation.checks_cluster import (

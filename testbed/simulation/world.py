@@ -22,7 +22,7 @@ from testbed.api.resources import DEPLOYMENTS, NODES, PODS, SERVICES, ResourceTy
 from testbed.client.protocol import Client
 from testbed.core.profile import FAST, Profile
 from testbed.errors import ApiError, TestbedError
-from testbed.runtime.protocol import ContainerSpec
+from testbed.runtime.containers import ContainerSpec
 from testbed.runtime.simulated import SimulatedEngine, SimulatedMachine
 from testbed.simulation.api import GATEWAY_ADDRESS, Line, LineClient, SimulatedApi
 from testbed.simulation.chaos import SimulatedChaos

@@ -10,8 +10,8 @@ from pathlib import Path
 from testbed.api import labels
 from testbed.api.instance import Instance
 from testbed.errors import EngineUnavailable, EnvironmentProblem, NoSuchImage
+from testbed.runtime.containers import ContainerSpec
 from testbed.runtime.factory import open_supervising_engine
-from testbed.runtime.protocol import ContainerSpec
 from testbed.runtime.supervision import SupervisingEngine
 
 log = logging.getLogger("supervisor")

@@ -14,7 +14,7 @@ from testbed.core.environment import Sources, command_and_args, environment
 from testbed.core.projections import Files, is_projection, volume_files
 from testbed.core.resources import cpu_quota_us, cpu_shares, memory_limit_bytes
 from testbed.node.container_specs import DROPPED, PIDS_LIMIT, check_allowed
-from testbed.runtime.protocol import Limits, Mount
+from testbed.runtime.containers import Limits, Mount
 from testbed.runtime.supervision import SupervisedSpec
 from testbed.supervisors.health import PROGRAM, health_check
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from testbed.core.pod_seen import Life
-from testbed.runtime.protocol import ContainerState
+from testbed.runtime.containers import ContainerState
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from testbed.machines.monitoring import Running, Seen
 from testbed.machines.monitoring_plan import PROMETHEUS, Site
 from testbed.machines.monitoring_seen import Alert, ScrapeTarget
 from testbed.resources import rule_files
-from testbed.runtime.protocol import ContainerState
+from testbed.runtime.containers import ContainerState
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 STATE = ContainerState("c", "n", {}, "prom/prometheus:v3.5.0", "i", "running", started_at=AT)

@@ -16,8 +16,10 @@ import pytest
 
 from testbed.api import labels as keys
 from testbed.api.clock import SystemClock
+from testbed.runtime.containers import ContainerSpec, ContainerState
 from testbed.runtime.factory import open_engine, open_host
-from testbed.runtime.protocol import ContainerSpec, ContainerState, Engine, Host
+from testbed.runtime.host_protocol import Host
+from testbed.runtime.protocol import Engine
 from testbed.runtime.simulated import SimulatedEngine, SimulatedHost, SimulatedMachine
 
 IMAGE = "testbed-base:bookworm"

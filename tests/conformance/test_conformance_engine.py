@@ -11,7 +11,8 @@ import pytest
 from engine_rig import Rig, eventually
 
 from testbed.errors import EngineError, NameConflict, NoSuchContainer, NoSuchImage
-from testbed.runtime.protocol import EngineEvent, Limits, Mount
+from testbed.runtime.containers import Limits, Mount
+from testbed.runtime.protocol import EngineEvent
 
 
 async def test_a_container_runs_with_its_labels_pid_and_name(rig: Rig) -> None:

@@ -18,7 +18,7 @@ from engine_rig import Rig, docker_rig, eventually, groups_of, needs_root
 from testbed.api import labels as keys
 from testbed.errors import HostError
 from testbed.runtime.host import LinuxHost
-from testbed.runtime.protocol import ProcessIdentity
+from testbed.runtime.host_protocol import ProcessIdentity
 
 pytestmark = pytest.mark.engine
 SIGKILL = 9

@@ -10,7 +10,7 @@ import pytest
 from engine_rig import Rig, eventually, groups_of
 
 from testbed.errors import HostError
-from testbed.runtime.protocol import ProcessIdentity
+from testbed.runtime.host_protocol import ProcessIdentity
 
 SIGKILL, SIGTERM = 9, 15
 

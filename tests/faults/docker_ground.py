@@ -29,8 +29,8 @@ from testbed.api.resources import NODES, PODS, ResourceType
 from testbed.client.aio import HttpClient
 from testbed.errors import ApiError, TestbedError
 from testbed.machines.client import RoomClient
+from testbed.runtime.containers import ContainerState
 from testbed.runtime.factory import open_engine
-from testbed.runtime.protocol import ContainerState
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _CONTROLLERS = ("freezer", "cpu", "memory", "blkio", "unified", ".")

@@ -23,7 +23,8 @@ from testbed.client.inprocess import InProcessClient
 from testbed.core.profile import FAST
 from testbed.errors import AlreadyExists, EnvironmentProblem, HostError, NoSuchContainer
 from testbed.machines.protocol import CableHold, NodeState, RoomStatus
-from testbed.runtime.protocol import ContainerState, ProcessIdentity
+from testbed.runtime.containers import ContainerState
+from testbed.runtime.host_protocol import ProcessIdentity
 from testbed.server.registry import Registry
 from testbed.store.store import Store
 

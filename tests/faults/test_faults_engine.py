@@ -20,8 +20,10 @@ from faults.ledger import Ledger
 from faults.protocol import Site
 from testbed.api import labels
 from testbed.api.clock import SystemClock
+from testbed.runtime.containers import ContainerSpec, ContainerState
 from testbed.runtime.factory import open_engine, open_host
-from testbed.runtime.protocol import ContainerSpec, ContainerState, Engine, Host
+from testbed.runtime.host_protocol import Host
+from testbed.runtime.protocol import Engine
 
 pytestmark = pytest.mark.engine
 

@@ -30,7 +30,7 @@ from testbed.machines.monitoring_plan import (
 from testbed.machines.monitoring_seen import ALERTS, TARGETS
 from testbed.machines.monitoring_site import kept_data, site_of
 from testbed.resources import rule_files
-from testbed.runtime.protocol import ContainerSpec
+from testbed.runtime.containers import ContainerSpec
 from testbed.runtime.simulated import SimulatedEngine, SimulatedHost, SimulatedMachine
 from testbed.runtime.simulated_machine import SimulatedContainer
 from testbed.simulation.loop import VirtualClock, VirtualLoop, run_virtual

@@ -19,8 +19,8 @@ from testbed.machines.monitoring_images import have_images
 from testbed.machines.monitoring_plan import ALERTMANAGER, GRAFANA, PARTS, PROMETHEUS, Order, Site, Wishes
 from testbed.machines.monitoring_seen import alerts, mistakes, targets, telling
 from testbed.machines.narration import Silent
+from testbed.runtime.containers import ContainerSpec
 from testbed.runtime.images import Progress, silent
-from testbed.runtime.protocol import ContainerSpec
 from testbed.runtime.recipes import Recipe
 
 USUAL = {PROMETHEUS: 9090, ALERTMANAGER: 9093, GRAFANA: 3000}

@@ -23,7 +23,7 @@ from testbed.machines.logs import MAX_BYTES
 from testbed.machines.room import Room, new_node
 from testbed.machines.wire import serve as serve_socket
 from testbed.node.boots import boots
-from testbed.runtime.protocol import ProcessIdentity, RunResult
+from testbed.runtime.host_protocol import ProcessIdentity, RunResult
 
 STUB = """
 import json, os, subprocess, sys, time

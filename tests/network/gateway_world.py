@@ -17,7 +17,8 @@ from testbed.machines import addresses
 from testbed.machines.cleanup import remove_containers
 from testbed.network.gateway import ensure_gateway, gateway_status
 from testbed.runtime.factory import open_engine, open_host
-from testbed.runtime.protocol import Engine, Host
+from testbed.runtime.host_protocol import Host
+from testbed.runtime.protocol import Engine
 
 Json = dict[str, Any]
 

@@ -17,7 +17,9 @@ from testbed.api import labels
 from testbed.api.instance import Instance
 from testbed.network.gateway import IMAGE, ensure_gateway, gateway_status
 from testbed.network.sandbox import route_sandbox
-from testbed.runtime.protocol import ContainerSpec, Engine, Host, ProcessIdentity
+from testbed.runtime.containers import ContainerSpec
+from testbed.runtime.host_protocol import Host, ProcessIdentity
+from testbed.runtime.protocol import Engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 Json = dict[str, Any]

@@ -26,7 +26,8 @@ from support.certificates import self_signed
 
 from testbed.api import labels
 from testbed.api.instance import Instance
-from testbed.runtime.protocol import ContainerSpec, Engine
+from testbed.runtime.containers import ContainerSpec
+from testbed.runtime.protocol import Engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 Json = dict[str, Any]

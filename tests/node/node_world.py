@@ -19,7 +19,8 @@ from testbed.client.protocol import Client
 from testbed.core.profile import FAST, Profile
 from testbed.node.agent import Agent
 from testbed.node.facts import NodeFacts
-from testbed.runtime.protocol import Engine, Host, ProcessIdentity
+from testbed.runtime.host_protocol import Host, ProcessIdentity
+from testbed.runtime.protocol import Engine
 from testbed.server.bootstrap import ensure_system_objects
 from testbed.server.registry import Registry
 from testbed.store import Store

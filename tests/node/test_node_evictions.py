@@ -14,7 +14,7 @@ from simulated_world import SimulatedWorld, simulated
 from testbed.api.resources import NODES
 from testbed.core.profile import KUBERNETES
 from testbed.errors import EngineUnavailable
-from testbed.runtime.protocol import ContainerUsage
+from testbed.runtime.usage import ContainerUsage
 
 WRITE = "head -c 10M /dev/zero > {}; while true; do sleep 1; done"
 MI = 1024**2

@@ -22,7 +22,7 @@ from testbed.errors import EngineUnavailable
 from testbed.node.metrics import FAMILIES, AgentExposition
 from testbed.node.metrics_containers import FAMILIES as CONTAINER_FAMILIES
 from testbed.node.usage import collect_usage, summary
-from testbed.runtime.protocol import GroupUsage, InterfaceUsage
+from testbed.runtime.usage import GroupUsage, InterfaceUsage
 
 Json = dict[str, Any]
 Labels = dict[str, str]

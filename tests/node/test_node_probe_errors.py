@@ -14,7 +14,7 @@ from simulated_world import SimulatedWorld, simulated
 
 from testbed.core.probing import ATTEMPTS
 from testbed.errors import EngineError, HostError
-from testbed.runtime.protocol import ExecResult
+from testbed.runtime.containers import ExecResult
 
 PERIOD_S = 2
 WRONG = {"exec": {"command": ["true"]}, "periodSeconds": PERIOD_S, "failureThreshold": 1}

@@ -11,7 +11,7 @@ from simulated_world import SimulatedWorld, simulated
 
 from testbed.api.resources import EVENTS, PODS, ResourceType
 from testbed.client.protocol import Client
-from testbed.runtime.protocol import ContainerState
+from testbed.runtime.containers import ContainerState
 
 READY = {"readinessProbe": {"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 60}}  # it must not help
 AT_ONCE_S = 0.1

@@ -13,7 +13,7 @@ from testbed.api.resources import LEASES, NODES, PODS
 from testbed.client.inprocess import InProcessClient
 from testbed.client.protocol import Client
 from testbed.errors import ApiUnavailable
-from testbed.runtime.protocol import ContainerSpec
+from testbed.runtime.containers import ContainerSpec
 
 READY = {"readinessProbe": {"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 1}}
 BOTH = READY | {"livenessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1}}

@@ -20,8 +20,8 @@ from testbed.core.environment import MissingConfig, Sources
 from testbed.node.container_specs import Refused, container_spec, sandbox_spec
 from testbed.node.facts import NodeFacts
 from testbed.node.volumes import container_mounts, volume_path, write_volumes
+from testbed.runtime.containers import ContainerSpec
 from testbed.runtime.docker_translate import create_body
-from testbed.runtime.protocol import ContainerSpec
 
 NASTY = ["; touch canary", "$(touch canary)", "`touch canary`", "| touch canary", "a\nb", "--privileged", "-v/:/host",
          "../../etc/passwd", "\N{RIGHT-TO-LEFT OVERRIDE}x", "x" * 65536, "", "$HOME", "%s", "{{.State}}", "\\", "'\""]

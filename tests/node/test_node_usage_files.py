@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from testbed.runtime.cgroup_usage import read_interfaces, read_usage
-from testbed.runtime.protocol import DiskUsage
+from testbed.runtime.usage import DiskUsage
 
 GROUP = "testbed-1/node-1/c"
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -17,7 +17,7 @@ from probes.protocol import Outcome, ProbeTarget, Sample
 from probes.registry import kind_names, probe_kind
 from probes.tcp import TcpProbe
 from testbed.errors import HostError, InvalidInput
-from testbed.runtime.protocol import ExecResult
+from testbed.runtime.containers import ExecResult
 
 Answer = Callable[[bytes], bytes | None]
 

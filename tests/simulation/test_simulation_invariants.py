@@ -14,7 +14,7 @@ from faults.effects import Packets
 from testbed.api import labels
 from testbed.api.resources import DEPLOYMENTS, PODS
 from testbed.errors import NotFound
-from testbed.runtime.protocol import ContainerSpec, Limits
+from testbed.runtime.containers import ContainerSpec, Limits
 from testbed.runtime.simulated import SimulatedEngine, SimulatedHost
 from testbed.runtime.simulated_machine import SimulatedContainer
 from testbed.simulation.checks_cluster import (

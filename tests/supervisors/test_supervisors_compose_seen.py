@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from testbed.api import labels
 from testbed.core.pod_seen import Life
-from testbed.runtime.protocol import ContainerState, HealthLook, HealthState
+from testbed.runtime.containers import ContainerState, HealthLook, HealthState
 from testbed.supervisors.changes import changes
 from testbed.supervisors.compose.seen import ended, task_of
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed.runtime.protocol import ContainerState
+from testbed.runtime.containers import ContainerState
 from testbed.supervisors.compose.project import plan
 from testbed.supervisors.compose.proxies import Route, configuration, routes
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from testbed.api import labels
 from testbed.core.pod_seen import Life
-from testbed.runtime.protocol import ContainerState, HealthState
+from testbed.runtime.containers import ContainerState, HealthState
 from testbed.supervisors.containers import DEPLOYMENT
 from testbed.supervisors.swarm.seen import (
     Managed,

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 
 from testbed.errors import EngineError, EngineUnavailable
-from testbed.runtime.protocol import ContainerState
+from testbed.runtime.containers import ContainerState
 from testbed.runtime.supervision import SupervisingEngine
 from testbed.supervisors.compose.timers import Timers
 from testbed.supervisors.compose.translate import AUTOHEAL, STOP_TIMEOUT

@@ -21,8 +21,8 @@ from testbed.api.instance import SLICE, Instance, NodeInstance
 from testbed.core.environment import MissingConfig
 from testbed.errors import ApiError, EngineError, EngineUnavailable, TestbedError
 from testbed.runtime.architecture import architecture
+from testbed.runtime.containers import ContainerState
 from testbed.runtime.factory import engine_address, open_nested_supervising_engine, open_supervising_engine
-from testbed.runtime.protocol import ContainerState
 from testbed.runtime.supervision import SupervisingEngine
 from testbed.supervisors.check_program import check_file, provide_check
 from testbed.supervisors.compose.autoheal import Autoheal

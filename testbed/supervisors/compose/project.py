@@ -22,7 +22,7 @@ from testbed.api import labels
 from testbed.api.instance import Instance
 from testbed.core.environment import Sources
 from testbed.errors import NoSuchImage
-from testbed.runtime.protocol import ContainerState
+from testbed.runtime.containers import ContainerState
 from testbed.runtime.supervision import SupervisedSpec, SupervisingEngine
 from testbed.supervisors.compose.timers import Timers
 from testbed.supervisors.compose.translate import autoheal_labels

@@ -20,7 +20,7 @@ from testbed.api import labels
 from testbed.api.core_v1 import Service
 from testbed.api.instance import Instance
 from testbed.errors import EngineError, EngineUnavailable, NoSuchContainer
-from testbed.runtime.protocol import ContainerState, Mount
+from testbed.runtime.containers import ContainerState, Mount
 from testbed.runtime.supervision import SupervisedSpec, SupervisingEngine
 from testbed.supervisors.containers import alias
 from testbed.supervisors.wishes import selected_by

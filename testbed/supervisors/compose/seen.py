@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from testbed.api import labels
 from testbed.core.pod_seen import Life
-from testbed.runtime.protocol import ContainerState
+from testbed.runtime.containers import ContainerState
 from testbed.supervisors.containers import DEPLOYMENT
 from testbed.supervisors.tasks import Task, checks_of, life_of
 

@@ -15,7 +15,7 @@ from typing import Any
 from testbed.api import labels
 from testbed.api.instance import ENGINE
 from testbed.runtime.architecture import called
-from testbed.runtime.protocol import ContainerState
+from testbed.runtime.containers import ContainerState
 from testbed.supervisors.containers import DEPLOYMENT
 from testbed.supervisors.swarm.translate import pod_name
 from testbed.supervisors.tasks import Machine, Task, checks_of, life_of

@@ -15,7 +15,7 @@ from testbed.api.apps_v1 import DeploymentSpec
 from testbed.api.core_v1 import Container, PodSpec
 from testbed.api.meta import quantity
 from testbed.core.rounding import resolve
-from testbed.runtime.protocol import Mount
+from testbed.runtime.containers import Mount
 from testbed.runtime.supervision import HealthCheck, SupervisedSpec
 from testbed.supervisors.containers import DEPLOYMENT
 from testbed.supervisors.health import health_check

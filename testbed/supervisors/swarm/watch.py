@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from testbed.errors import EngineError, EngineUnavailable
-from testbed.runtime.protocol import ContainerState
+from testbed.runtime.containers import ContainerState
 from testbed.runtime.swarm import SwarmEngine
 from testbed.supervisors.swarm.seen import TASK_ID, Managed, unsettled
 

@@ -19,7 +19,8 @@ from testbed.api import labels
 from testbed.api.resources import EVENTS, NAMESPACES, NODES, PODS, ResourceType
 from testbed.client.protocol import Client, PatchType
 from testbed.errors import ApiError, EngineError, EngineUnavailable, NotFound
-from testbed.runtime.protocol import ContainerState, Engine, ExecResult
+from testbed.runtime.containers import ContainerState, ExecResult
+from testbed.runtime.protocol import Engine
 
 Json = dict[str, Any]
 Look = Callable[[], Any]
