@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any
 
 from testbed.api.clock import WallClock
@@ -47,11 +47,12 @@ class Registration:
         self._recorder = recorder
         self._client, self._facts, self._profile, self._clock, self._draw = client, facts, profile, clock, draw
         self.registered = asyncio.Event()
-        self._transition: datetime | None = None
         self.uid = ""
-        self._pressures: dict[str, tuple[bool, datetime]] = {}  # of conditions that have held: now, and since when
+        self._pressures: dict[str, bool] = {}  # of conditions that have held: whether they do now
         self.volumes_in_use: list[str] | None = None  # not known yet: what was told before stands
         self._news = asyncio.Event()
+        self._sending = asyncio.Lock()
+        self._given_up = False  # whether the API has said that we are not Ready, and nobody was told of our return yet
 
     async def register(self) -> None:
         """Creates the Node, or takes over the one there is. Tries until the API answers."""
@@ -77,7 +78,7 @@ class Registration:
             "metadata": {"name": facts.name, "labels": labels},
             "spec": {"podCIDR": facts.pod_cidr, "podCIDRs": [facts.pod_cidr],
                      "providerID": f"testbed://{facts.instance_id}/{facts.name}"},
-            "status": self._status(),
+            "status": self._status({}),
         }
         try:
             created = await self._client.create(NODES, node)
@@ -94,12 +95,22 @@ class Registration:
         await self.send_status()
 
     async def send_status(self) -> None:
-        """Raises: ApiError."""
-        await self._client.patch(
-            NODES, self._facts.name, {"status": self._status()}, patch_type=PatchType.STRATEGIC, subresource="status",
-        )
+        """Tells that the node is Ready again, where the API has it otherwise. Raises: ApiError."""
+        name = self._facts.name
+        async with self._sending:  # one after the other: a return is told once
+            node = await self._client.get(NODES, name)
+            stored = {item["type"]: item for item in (node.get("status") or {}).get("conditions") or ()}
+            ready = stored.get("Ready")
+            self._given_up = self._given_up or (ready is not None and ready.get("status") != "True")
+            await self._client.patch(
+                NODES, name, {"status": self._status(stored)}, patch_type=PatchType.STRATEGIC, subresource="status",
+            )
+            if self._given_up:  # kubernetes: pkg/kubelet/nodestatus/setters.go ReadyCondition
+                self._given_up = False
+                self._recorder.event(node, "Normal", "NodeReady", f"Node {name} status is now: NodeReady")
 
-    def _status(self) -> Json:
+    def _status(self, stored: Mapping[str, Json]) -> Json:
+        """``stored``: the conditions that the API has, by type."""
         facts = self._facts
         resources = {"cpu": facts.cpu, "memory": facts.memory, "pods": str(MAX_PODS),
                      "ephemeral-storage": facts.ephemeral_storage}
@@ -108,7 +119,7 @@ class Registration:
             "addresses": [
                 {"type": "InternalIP", "address": facts.address}, {"type": "Hostname", "address": facts.name},
             ],
-            "conditions": self._conditions(),
+            "conditions": self._conditions(stored),
             **({"volumesInUse": self.volumes_in_use} if self.volumes_in_use is not None else {}),
             "daemonEndpoints": {"kubeletEndpoint": {"Port": facts.agent_port}},
             "nodeInfo": {
@@ -126,25 +137,23 @@ class Registration:
             self.volumes_in_use = volumes
             self._news.set()
 
-    def _conditions(self) -> list[Json]:
-        now = self._clock.now()
-        if self._transition is None:
-            self._transition = now
-        stamps = {"lastHeartbeatTime": format_time(now), "lastTransitionTime": format_time(self._transition)}
-        pressures = [self._pressure(kind, stamps) for kind in _PRESSURE_WORDS]
-        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady",
-                 "message": "kubelet is posting ready status", **stamps}
-        return [*pressures, ready]
-
-    def _pressure(self, kind: str, stamps: Json) -> Json:
-        holds, since = self._pressures.get(kind, (False, None))
-        reason, message = _PRESSURE_WORDS[kind][holds]
-        changed = {"lastTransitionTime": format_time(since)} if since else {}
-        return {"type": kind, "status": str(holds), "reason": reason, "message": message, **stamps, **changed}
+    def _conditions(self, stored: Mapping[str, Json]) -> list[Json]:
+        """Ready is the last, as kubelet's."""
+        found = []
+        for kind, words in _PRESSURE_WORDS.items():
+            holds = self._pressures.get(kind, False)
+            reason, message = words[holds]
+            found.append({"type": kind, "status": str(holds), "reason": reason, "message": message})
+        found.append({"type": "Ready", "status": "True", "reason": "KubeletReady",
+                      "message": "kubelet is posting ready status"})
+        now = format_time(self._clock.now())
+        return [{**item, "lastHeartbeatTime": now,
+                 "lastTransitionTime": _unchanged_since(stored.get(item["type"]), item["status"]) or now}
+                for item in found]
 
     def tell_pressure(self, kind: str, holds: bool) -> None:
         """``kind``: the condition. Sends the status at once."""
-        self._pressures[kind] = (holds, self._clock.now())
+        self._pressures[kind] = holds
         self._news.set()
 
     # --- heartbeats
@@ -226,3 +235,8 @@ class Registration:
             return await self._client.create(LEASES, body, LEASE_NAMESPACE)
         except AlreadyExists:
             return await self._client.patch(LEASES, name, {"spec": body["spec"]}, LEASE_NAMESPACE)
+
+
+def _unchanged_since(stored: Json | None, status: str) -> str:
+    """When the API's condition became what it is; empty where it is another now."""
+    return str(stored.get("lastTransitionTime") or "") if stored and stored.get("status") == status else ""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from testbed.api.resources import DEPLOYMENTS
+from testbed.api.resources import DEPLOYMENTS, EVENTS
 from testbed.core.profile import KUBERNETES
 from testbed.runtime.simulated_machine import SimulatedContainer
 from testbed.simulation.invariants import key_of
@@ -52,6 +52,11 @@ def test_a_node_that_comes_back_in_time_keeps_its_pods(in_world: Run) -> None:
         await world.room.set_cable("n1", cut=False)
         await world.until_settled(300)
         assert {pod["metadata"]["uid"] for pod in world.pods(app="web")} == before
+        await asyncio.sleep(2 * KUBERNETES.node_status_interval_s)
+        told = [(event["reason"], event["message"], event["count"]) for event in world.objects(EVENTS)
+                if event["involvedObject"]["kind"] == "Node" and event["reason"] in ("NodeReady", "NodeNotReady")]
+        assert sorted(told) == [("NodeNotReady", "Node n1 status is now: NodeNotReady", 1),
+                                ("NodeReady", "Node n1 status is now: NodeReady", 1)]
 
     in_world(body, profile=KUBERNETES)
 

@@ -149,7 +149,7 @@ def test_an_api_that_was_frozen_changes_no_readiness_however_long_and_whenever(
         await asyncio.sleep(10)  # longer than any grace of a node
         assert ready_since(world) == before
         assert not [event for event in world.objects(EVENTS)
-                    if event["reason"] in ("NodeNotReady", "TaintManagerEviction", "ContainerUnready")]
+                    if event["reason"] in ("NodeNotReady", "NodeReady", "TaintManagerEviction", "ContainerUnready")]
 
     in_world(body)
 
@@ -205,6 +205,7 @@ def test_a_reboot_has_another_boot_id_and_nothing_of_before(in_world: Run) -> No
                 if event["involvedObject"] == {**event["involvedObject"], "kind": "Node", "name": node}}
         assert told["Rebooted"] == 1
         assert told.get("NodeNotReady", 0) <= 1, "what came back was judged silent by its lease from before"
+        assert told.get("NodeReady", 0) == told.get("NodeNotReady", 0)
 
     in_world(body)
 
