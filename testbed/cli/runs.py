@@ -1,4 +1,4 @@
-"""``testbed runs`` and ``report``: what earlier runs have left behind."""
+"""``testbed runs`` and ``report``: what earlier runs have left behind, of one cluster or of all."""
 
 from __future__ import annotations
 
@@ -22,29 +22,34 @@ app = typer.Typer()
 runs = typer.Typer(help="Earlier runs: list, show, remove.")
 app.add_typer(runs, name="runs")
 
+Name = typer.Option("", "--name", envvar="TESTBED_NAME", help="Of which cluster; of all when absent.")
 FORMATS = ("terminal", "html", "json", "junit", "markdown")
 HEADER = ("RUN", "EXPERIMENT", "RUNS", "VERDICT", "STARTED")
 
 
 @runs.callback(invoke_without_command=True)
-def default(context: typer.Context, output: str = printing.Output) -> None:
+def default(context: typer.Context, name: str = Name, output: str = printing.Output) -> None:
     """List earlier runs, the newest last; or show or remove them."""
     if context.invoked_subcommand is None:
-        list_runs(output)
+        list_runs(name, output)
+    elif (source := context.get_parameter_source("name")) and source.name == "COMMANDLINE":
+        # Never left out of account: runs of another cluster would be removed.
+        word = context.invoked_subcommand
+        raise UsageError(f"--name stands before {word}", hint=f"write it behind: testbed runs {word} --name {name}")
 
 
 @runs.command("list")
-def list_runs(output: str = printing.Output) -> None:
+def list_runs(name: str = Name, output: str = printing.Output) -> None:
     """List earlier runs, the newest last."""
-    from testbed.experiment.archive import all_folders, glance
+    from testbed.experiment.archive import all_folders, glance, how_to_run, no_runs
 
     printing.check_format(output, ("", "json", "yaml"))
-    found = [glance(folder) for folder in all_folders(state_root())]
+    found = [glance(folder) for folder in all_folders(state_root(), name)]
     if output:
         printing.dump([_plain(run) for run in found], output)
         return
     if not found:
-        printing.say("there are no runs yet\n  make one: testbed run quickstart")
+        printing.say(f"{no_runs(name)}\n  {how_to_run(name)}")
         return
     printing.out(printing.columns(HEADER, [_cells(run) for run in found]))
 
@@ -64,13 +69,14 @@ def _cells(run: KeptRun) -> tuple[object, ...]:
 @runs.command("show")
 def show(
     run: str = typer.Argument("", metavar="[RUN]", help="Id of a run or its beginning; default: the newest."),
+    name: str = Name,
     output: str = printing.Output,
 ) -> None:
     """Print a run's report, and where its files are."""
     from testbed.experiment.archive import find_run
 
     printing.check_format(output, ("", "json", "yaml"))
-    folder = find_run(state_root(), run)
+    folder = find_run(state_root(), run, name)
     found = _of_folder(folder)
     if output:
         printing.dump(found.to_json(), output)
@@ -85,6 +91,7 @@ def remove(
     older_than: str = typer.Option("", "--older-than", metavar="TIME", help="All that began before that, e.g. 30d."),
     keep: int = typer.Option(-1, "--keep", min=-1, help="All but so many of the newest."),
     yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
+    name: str = Name,
 ) -> None:
     """Remove runs with all their files. What still runs is left alone."""
     from testbed.experiment.archive import all_folders, find_kept, glance, remove_run, to_remove
@@ -93,9 +100,10 @@ def remove(
         raise UsageError("say which runs, or --older-than or --keep" if not run else
                          "runs by name go without --older-than and --keep")
     if run:
-        chosen = [glance(find_kept(state_root(), text)) for text in dict.fromkeys(run)]
+        chosen = [glance(find_kept(state_root(), text, name)) for text in dict.fromkeys(run)]
     else:
-        chosen = to_remove([glance(folder) for folder in all_folders(state_root())], now=datetime.now(UTC),
+        kept = [glance(folder) for folder in all_folders(state_root(), name)]
+        chosen = to_remove(kept, now=datetime.now(UTC),
                            older_than=_days(older_than) if older_than else None, keep=keep if keep >= 0 else None)
     if not chosen:
         printing.say("there is nothing to remove")
@@ -133,6 +141,7 @@ def report(
     out: Path = typer.Option(None, "--out", help="Write it into this file instead of stdout."),
     bundle: Path = typer.Option(None, "--bundle", metavar="FILE.tar.gz",
                                 help="Write everything of the run into one file, without secrets, to study elsewhere."),
+    name: str = Name,
 ) -> None:
     """Write a run's report as HTML, JSON, JUnit or Markdown; or all of the run as one file."""
     from testbed.cli.finish import write
@@ -141,9 +150,9 @@ def report(
     if format not in FORMATS:
         raise UsageError(f"-o {format!r} is not a format", hint="one of: " + ", ".join(FORMATS))
     if bundle:
-        _bundle(find_run(state_root(), run), bundle)
+        _bundle(find_run(state_root(), run, name), bundle)
         return
-    text = _text(_found(run), format)
+    text = _text(_found(run, name), format)
     if out:
         write(out, text)
         printing.say(f"written to {out}")
@@ -151,14 +160,14 @@ def report(
         printing.out(text.rstrip("\n"))
 
 
-def _found(run: str) -> Result | Study:
+def _found(run: str, cluster: str) -> Result | Study:
     """Raises: InvalidInput."""
     from testbed.experiment.archive import find_run, read_file
     from testbed.experiment.bundle import open_bundle
 
     if run.endswith((".tar.gz", ".tgz")):
         return open_bundle(Path(run))
-    return read_file(Path(run)) if Path(run).is_file() else _of_folder(find_run(state_root(), run))
+    return read_file(Path(run)) if Path(run).is_file() else _of_folder(find_run(state_root(), run, cluster))
 
 
 def _of_folder(folder: Path) -> Result | Study:

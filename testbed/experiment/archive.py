@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from testbed.api.instance import check_name
 from testbed.api.run_journal import goes_on
 from testbed.errors import EnvironmentProblem, InvalidInput
 from testbed.experiment.reading import result_of
@@ -52,15 +53,20 @@ class KeptBaseline:
 # --- runs
 
 
-def run_folders(root: Path) -> list[Path]:
-    """Folders of all finished runs of all clusters below ``root``, oldest first; studies count as one."""
-    found = {path.parent for name in ("result.json", "study.json") for path in root.glob(f"*/runs/*/{name}")}
-    return sorted(found, key=_written)
+def run_folders(root: Path, cluster: str = "") -> list[Path]:
+    """Folders of all finished runs below ``root``, oldest first: of one cluster, or of all. Studies count as one."""
+    return _folders(root, cluster, "result.json", "study.json")
 
 
-def all_folders(root: Path) -> list[Path]:
+def all_folders(root: Path, cluster: str = "") -> list[Path]:
     """The same, with those that have no result: still running, or broken off."""
-    return sorted({*run_folders(root), *(path.parent for path in root.glob("*/runs/*/journal.json"))}, key=_written)
+    return _folders(root, cluster, "result.json", "study.json", "journal.json")
+
+
+def _folders(root: Path, cluster: str, *files: str) -> list[Path]:
+    """Raises: InvalidInput when no cluster can have that name."""
+    where = check_name(cluster) if cluster else "*"
+    return sorted({path.parent for name in files for path in root.glob(f"{where}/runs/*/{name}")}, key=_written)
 
 
 def _written(folder: Path) -> float:
@@ -101,19 +107,19 @@ def _moment(text: Any) -> datetime | None:
         return None
 
 
-def find_run(root: Path, text: str) -> Path:
+def find_run(root: Path, text: str, cluster: str = "") -> Path:
     """The folder of a run: a path, an id or its beginning, the newest when ``text`` is empty; ``ID/VARIANT`` is one
-    variant of a study.
+    variant of a study. ``cluster``: of its runs only.
 
     Raises: InvalidInput when there is none, or several.
     """
     if text and any((Path(text) / name).is_file() for name in ("result.json", "study.json")):
         return Path(text)
-    known = run_folders(root)
+    known = run_folders(root, cluster)
     if not known:
-        raise InvalidInput("there are no runs yet", hint="make one: testbed run quickstart")
+        raise InvalidInput(no_runs(cluster), hint=how_to_run(cluster))
     run, _, variant = text.partition("/")
-    found = _named(known, run) if run else known[-1]
+    found = _named(known, run, cluster) if run else known[-1]
     if not variant:
         return found
     inside = [path.parent for path in sorted(found.glob("*/result.json")) if path.parent.name.startswith(variant)]
@@ -124,18 +130,28 @@ def find_run(root: Path, text: str) -> Path:
     return inside[0]
 
 
-def find_kept(root: Path, text: str) -> Path:
+def no_runs(cluster: str) -> str:
+    return f"there are no runs of cluster {cluster!r} yet" if cluster else "there are no runs yet"
+
+
+def how_to_run(cluster: str) -> str:
+    return "make one: testbed run quickstart" + (f" --name {cluster}" if cluster else "")
+
+
+def find_kept(root: Path, text: str, cluster: str = "") -> Path:
     """The folder of a run below ``root`` by its id or the beginning of it, also of one without a result; never a folder
     that lies elsewhere. Raises: InvalidInput when there is none, or several."""
-    return _named(all_folders(root), text)
+    return _named(all_folders(root, cluster), text, cluster)
 
 
-def _named(known: Sequence[Path], text: str) -> Path:
+def _named(known: Sequence[Path], text: str, cluster: str) -> Path:
     """Raises: InvalidInput."""
     matching = [folder for folder in known if folder.name == text] or \
         [folder for folder in known if text and folder.name.startswith(text)]
     if len(matching) != 1:
-        raise InvalidInput(f"{len(matching) or 'no'} runs begin with {text!r}", hint="see: testbed runs")
+        of, option = (f" of cluster {cluster!r}", f" --name {cluster}") if cluster else ("", "")
+        raise InvalidInput(f"{len(matching) or 'no'} runs{of} begin with {text!r}",
+                           hint=f"see: testbed runs list{option}")
     return matching[0]
 
 

@@ -33,12 +33,13 @@ def testbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return run
 
 
-def kept(root: Path, run_id: str, factor: float = 1.0, *, runs: int = 20, name: str = "crash", day: int = 1) -> Path:
+def kept(root: Path, run_id: str, factor: float = 1.0, *, runs: int = 20, name: str = "crash", day: int = 1,
+         cluster: str = "default") -> Path:
     """A finished run on disk."""
     from datetime import UTC, datetime
 
     started = datetime(2026, 1, day, tzinfo=UTC)
-    folder = root / "state" / "testbed" / "default" / "runs" / run_id
+    folder = root / "state" / "testbed" / cluster / "runs" / run_id
     folder.mkdir(parents=True)
     made = tuple(RunResult(
         number=number, verdict=Verdict.PASSED, started_at=started, duration_s=9, disruptions=(Disruption(
@@ -126,6 +127,36 @@ def test_runs_are_listed_shown_and_removed(testbed: Command, tmp_path: Path) -> 
     assert [line.split()[0] for line in testbed("runs")[1].splitlines()[1:]] == ["crash-04-aaaa", "crash-05-aaaa"]
     assert testbed("runs", "rm", "--older-than", "1d", "-y")[0] == 0
     assert "no runs yet" in testbed("runs")[2]
+
+
+def test_runs_of_one_cluster_are_named_by_it(
+    testbed: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In every command about runs, as ``--name`` or by the environment; without it they are all clusters'."""
+    for cluster, day in (("default", 1), ("other", 2), ("other", 3)):
+        kept(tmp_path, f"crash-0{day}-{cluster}", day=day, runs=1, cluster=cluster)
+    other = {"crash-02-other", "crash-03-other"}
+
+    def ids(*words: str) -> set[str]:
+        return {item["id"] for item in json.loads(testbed("runs", *words, "-o", "json")[1])}
+
+    assert ids() == {"crash-01-default", *other}
+    assert ids("--name", "other") == ids("list", "--name", "other") == other
+    assert "crash-01-default" in testbed("runs", "show", "--name", "default")[2]  # the newest of that cluster
+    code, _, told = testbed("runs", "show", "crash-01", "--name", "other")
+    assert code == 3 and "no runs of cluster 'other' begin with 'crash-01'" in told and "--name other" in told
+    assert json.loads(testbed("report", "--name", "default", "-o", "json")[1])["runId"] == "crash-01-default"
+    assert testbed("runs", "rm", "crash-02", "--name", "default", "--yes")[0] == 3
+    assert testbed("runs", "rm", "--keep", "1", "--name", "other", "--yes")[0] == 0
+    assert ids() == {"crash-01-default", "crash-03-other"}
+    told = testbed("runs", "--name", "third")[2]
+    assert "no runs of cluster 'third' yet" in told and "--name third" in told
+    assert testbed("report", "--name", "../x")[0] == testbed("runs", "list", "--name", "*")[0] == 3
+    code, _, told = testbed("runs", "--name", "other", "rm", "--keep", "0", "--yes")
+    assert code == 2 and "testbed runs rm --name other" in told and "crash-03-other" in ids()
+    monkeypatch.setenv("TESTBED_NAME", "other")
+    assert ids() == {"crash-03-other"} and testbed("runs", "rm", "crash-01", "--yes")[0] == 3
+    assert ids("--name", "default") == {"crash-01-default"}
 
 
 def test_what_was_broken_off_is_removed_too_and_a_folder_elsewhere_never(testbed: Command, tmp_path: Path) -> None:
