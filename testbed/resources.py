@@ -1,4 +1,5 @@
-"""Where the files lie that travel with the code: Dockerfiles and compose files, dashboards, examples.
+"""Where the files lie that travel with the code: Dockerfiles and compose files, dashboards, examples,
+runbooks.
 
 In a checkout they are at its root; in an installed wheel they lie inside the package (``pyproject.toml``,
 force-include). Both hold the same files.
@@ -14,7 +15,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def folder(name: str) -> Path:
-    """The folder ``compose``, ``dashboards`` or ``examples``.
+    """The folder ``compose``, ``dashboards``, ``docs`` (an installation has the runbooks of it) or ``examples``.
 
     Raises: EnvironmentProblem when the installation is incomplete.
     """
@@ -30,6 +31,16 @@ def folder(name: str) -> Path:
 def rule_files() -> list[Path]:
     """Rules for Prometheus, one file per subject."""
     return sorted((folder("dashboards") / "prometheus" / "rules").glob("*.yml"))
+
+
+def board_files() -> list[Path]:
+    """Dashboards for Grafana."""
+    return sorted((folder("dashboards") / "grafana").glob("*.json"))
+
+
+def runbooks() -> Path:
+    """What each alert means and what to do then: Markdown, a section of its name for each."""
+    return folder("docs") / "runbooks.md"
 
 
 def image_context(name: str) -> Path:

@@ -51,6 +51,7 @@ POD_INDEX = "apps.kubernetes.io/pod-index"
 DRAIN_BEFORE_STOP = "testbed.io/drain-before-stop"  # on a pod: endpoints first, SIGTERM after
 MONOTONIC_NS = "testbed.io/monotonic-ns"  # on an Event: CLOCK_MONOTONIC of what it tells, for timelines
 ALERT_STARTS_AT = "testbed.io/alert-starts-at"  # on an Event that tells an alert: since when it fires
+RUNBOOK = "testbed.io/runbook"  # on an Event that tells an alert: address of what to do, as its rule says it
 ENDPOINTS = "testbed.io/endpoints"  # on EndpointsProgrammed: addresses in rotation from then on, comma separated
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # the manifest of the last `apply`
 DISRUPTION = "testbed.io/disruption"  # on a fault object: name of the experiment step that made it

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from testbed.api.printable import printable
+from testbed.api.printable import printable, printable_json
 
 # Whom a line can be about, in the order in which people read them.
 POD, POD_UID, NODE, CONTAINER_ID, FAULT = "pod", "pod_uid", "node", "container_id", "fault"
@@ -40,12 +40,12 @@ class LogLine:
     trace: str = ""
 
     def to_json(self) -> str:
-        """One line of text, without its end."""
+        """One line of text, without its end. It steers no terminal either."""
         value: dict[str, Any] = {name: getattr(self, name) for name in _FIRST}
         value |= {name: text for name, text in self.fields.items() if text and name not in value}
         if self.trace:
             value["trace"] = self.trace
-        return json.dumps(value, ensure_ascii=False)
+        return printable_json(json.dumps(value, ensure_ascii=False))
 
 
 def time_text(seconds: float) -> str:

@@ -145,6 +145,7 @@ def _document(site: Site, seen: Seen) -> dict[str, Any]:
 def config(
     name: str = printing.Name,
     alertmanager: bool = typer.Option(False, "--alertmanager", help="What your own Alertmanager is to be told."),
+    rules: bool = typer.Option(False, "--rules", help="Our rules as one file; alerts link to this cluster's runbooks."),
     compose: bool = typer.Option(False, "--compose", help="The variables that compose/compose.yaml needs."),
 ) -> None:
     """Print what your own Prometheus is to be told: the scrape job with TLS and token, and where the rules are.
@@ -153,16 +154,19 @@ def config(
     and these files mounted.
     """
     from testbed.api.instance import instance_directory, load_instance
-    from testbed.machines import monitoring_config
-    from testbed.machines.monitoring_plan import access_to
-    from testbed.resources import folder
+    from testbed.machines import monitoring_config, monitoring_plan, monitoring_runbooks
+    from testbed.resources import folder, rule_files
 
     instance, boards = load_instance(instance_directory(name)), folder("dashboards")
-    clusters = [access_to(instance, str(instance.token_file), str(instance.ca_certificate))]
+    clusters = [monitoring_plan.access_to(instance, str(instance.token_file), str(instance.ca_certificate))]
     if compose:
         owner = instance.directory.stat().st_uid
         for variable, said in compose_variables(name, instance.api_port, str(instance.directory), owner).items():
             printing.out(f"{variable}={said}")
+        return
+    if rules:
+        shipped = monitoring_runbooks.one_file(path.read_text() for path in rule_files())
+        printing.out(monitoring_runbooks.rules_with_links(shipped, monitoring_plan.runbooks(instance)).rstrip())
         return
     more = "" if name == "default" else f" --name {name}"
     if alertmanager:
@@ -172,7 +176,8 @@ def config(
     else:
         value = monitoring_config.own_prometheus(clusters, [str(boards / "prometheus" / "rules" / "*.yml")])
         words = ["For the configuration of your Prometheus. A cluster that is brought up anew has another port: then",
-                 "print it again.",
+                 "print it again. Alerts of these rules link to nothing yet; to have them lead to this cluster's page:",
+                 f"testbed monitor config --rules{more} > testbed-rules.yml, and name that file instead.",
                  f"Dashboards for your Grafana, to import or to provision: {boards / 'grafana'}",
                  f"For your Alertmanager: testbed monitor config --alertmanager{more}"]
     for line in words:

@@ -76,13 +76,19 @@ def table_rows(
 
 
 def yaml_text(value: Any) -> str:
-    """JSON values as block-style YAML."""
+    """JSON values as block-style YAML. What is not printed is escaped, and then all that is not ASCII."""
+    text = _yaml(value, unicode=True)
+    return text if text.replace("\n", "").isprintable() else _yaml(value, unicode=False)
+
+
+def _yaml(value: Any, *, unicode: bool) -> str:
     import io
 
     from ruamel.yaml import YAML
 
     writer = YAML(typ="safe")
     writer.default_flow_style = False
+    writer.allow_unicode = unicode
     writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     stream = io.StringIO()
     writer.dump(value, stream)

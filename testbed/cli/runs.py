@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from testbed.api.instance import state_root
+from testbed.api.printable import printable_json
 from testbed.cli import output as printing
 from testbed.errors import TestbedError, UsageError
 
@@ -190,7 +191,7 @@ def _text(found: Result | Study, format: str) -> str:
     if format == "json":
         import json
 
-        return json.dumps(found.to_json(), ensure_ascii=False, indent=2)
+        return printable_json(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
     if format == "junit":
         from testbed.report import junit
 

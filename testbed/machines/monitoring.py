@@ -21,8 +21,7 @@ from testbed.machines.addresses import choose_ports, is_free
 from testbed.machines.cleanup import remove_tree
 from testbed.machines.monitoring_plan import PARTS, PROMETHEUS, Order, Site
 from testbed.machines.monitoring_seen import ALERTS, TARGETS, Alert, ScrapeTarget, alerts, mistakes, targets, telling
-from testbed.machines.monitoring_site import identities, identity_of, read_rules, write
-from testbed.resources import folder
+from testbed.machines.monitoring_site import identities, identity_of, read_boards, read_rules, write
 from testbed.runtime.containers import ContainerSpec, ContainerState
 from testbed.runtime.protocol import Engine
 
@@ -107,15 +106,16 @@ class _PortTaken(EnvironmentProblem):
 
 async def _start(engine: Engine, order: Order, ask: Ask, say: Say) -> Seen:
     site, instance = order.site, order.instance
-    texts, known = read_rules(order.wishes.rules, ours=True) if instance else ({}, {})
+    runbooks = plan.runbooks(instance)
+    texts, known = read_rules(order.wishes.rules, runbooks) if instance else ({}, {})
     found = await find(engine, site)
     ports = plan.settle_ports(order.parts, order.wishes.ports, _ports_of(found.values()), is_free,
                               _another_port(instance))
     for note in ports.notes:
         say(note)
-    written = plan.files(instance, ports.chosen, texts)
+    written = plan.files(instance, ports.chosen, texts, read_boards(runbooks))
     identity = identity_of(site, instance)
-    wanted = plan.specs(order, identity, folder("dashboards") / "grafana", ports.chosen, written)
+    wanted = plan.specs(order, identity, ports.chosen, written)
     current = {each.part for each in found.values() if each.state.running and each.made_of in _made_of(wanted)}
     await _remove(engine, [each for each in found.values() if each.part not in current])
     write(site, written, ports.chosen, identity)

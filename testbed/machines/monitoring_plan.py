@@ -18,6 +18,7 @@ from testbed.api import labels
 from testbed.api.instance import Instance
 from testbed.errors import EnvironmentProblem
 from testbed.machines import monitoring_config as config
+from testbed.machines.monitoring_runbooks import page_at
 from testbed.runtime.containers import ContainerSpec, Mount
 
 PROMETHEUS, ALERTMANAGER, GRAFANA = "prometheus", "alertmanager", "grafana"
@@ -172,14 +173,21 @@ def access_to(instance: Instance, token_file: str, ca_file: str) -> config.Acces
     return config.Access(f"{HOST}:{instance.api_port}", instance.name, token_file, ca_file)
 
 
+def runbooks(instance: Instance | None) -> str:
+    """Where a browser on this machine finds them; "" when the cluster is gone, and its page with it."""
+    return page_at(f"{HOST}:{instance.api_port}") if instance else ""
+
+
 def rule_path(name: str) -> str:
     """Of a rule file, as Prometheus sees it."""
     return f"{_FILES}/rules/{name}"
 
 
-def files(instance: Instance | None, ports: Mapping[str, int], rules: Mapping[str, str]) -> dict[str, str]:
+def files(
+    instance: Instance | None, ports: Mapping[str, int], rules: Mapping[str, str], boards: Mapping[str, str]
+) -> dict[str, str]:
     """What lies in ``Site.files``, name to text. ``instance=None``: the cluster is gone, what it left is only shown.
-    ``rules``: rule files, name to text."""
+    ``rules``, ``boards``: rule files and dashboards, name to text."""
     clusters = [access_to(instance, f"{_CREDENTIALS}/token", f"{_CREDENTIALS}/ca.crt")] if instance else []
     found = {"prometheus.yml": config.text(config.prometheus_config(
         clusters, [rule_path(name) for name in rules], address(ports, ALERTMANAGER)))}
@@ -189,17 +197,15 @@ def files(instance: Instance | None, ports: Mapping[str, int], rules: Mapping[st
     if GRAFANA in ports:
         found |= {"grafana/datasources/testbed.yml": config.text(config.data_source(address(ports, PROMETHEUS))),
                   "grafana/dashboards/testbed.yml": config.text(config.dashboard_provider(_BOARDS))}
+        found |= {f"boards/{name}": text for name, text in boards.items()}
     return found
 
 
-def specs(
-    order: Order, identity: str, boards: Path, ports: Mapping[str, int], written: Mapping[str, str]
-) -> list[ContainerSpec]:
+def specs(order: Order, identity: str, ports: Mapping[str, int], written: Mapping[str, str]) -> list[ContainerSpec]:
     """One container for each part, in the order in which they start.
 
     Args:
         identity: the id that they carry.
-        boards: folder of the dashboards on this machine.
         written: what ``files`` said; a container whose files have changed is another one (its label ``SPEC_HASH``).
     """
     wishes = order.wishes
@@ -215,14 +221,11 @@ def specs(
             "--cluster.listen-address="),  # it has no peers, and by default listens for them on every address
         GRAFANA: None,
     }
-    return [_with_hash(_spec(order, identity, boards, part, address(ports, part), arguments[part]),
-                       _read_by(part, written))
+    return [_with_hash(_spec(order, identity, part, address(ports, part), arguments[part]), _read_by(part, written))
             for part in (ALERTMANAGER, PROMETHEUS, GRAFANA) if part in ports]
 
 
-def _spec(
-    order: Order, identity: str, boards: Path, part: str, where: str, arguments: tuple[str, ...] | None
-) -> ContainerSpec:
+def _spec(order: Order, identity: str, part: str, where: str, arguments: tuple[str, ...] | None) -> ContainerSpec:
     site, instance = order.site, order.instance
     carried = {labels.INSTANCE: identity, labels.ROLE: labels.ROLE_MONITORING, labels.MONITORING: part,
                labels.ADDRESS: where}
@@ -231,7 +234,8 @@ def _spec(
         carried[labels.INSTANCE_NAME] = instance.name
     if part == GRAFANA:
         mounts += [Mount("/etc/grafana/provisioning", str(site.files / "grafana"), read_only=True),
-                   Mount(_BOARDS, str(boards), read_only=True), Mount("/var/lib/grafana", str(site.data(part)))]
+                   Mount(_BOARDS, str(site.files / "boards"), read_only=True),
+                   Mount("/var/lib/grafana", str(site.data(part)))]
     else:
         mounts += [Mount(_FILES, str(site.files), read_only=True), Mount(_DATA, str(site.data(part)))]
         if instance is not None:
@@ -260,7 +264,7 @@ def _grafana_environment(where: str) -> tuple[tuple[str, str], ...]:
 
 def _read_by(part: str, written: Mapping[str, str]) -> dict[str, str]:
     beginnings = {PROMETHEUS: ("prometheus.yml", "rules/"), ALERTMANAGER: ("alertmanager.yml",),
-                  GRAFANA: ("grafana/",)}[part]
+                  GRAFANA: ("grafana/", "boards/")}[part]
     return {name: text for name, text in written.items() if name.startswith(beginnings)}
 
 

@@ -16,7 +16,8 @@ from testbed.api.instance import Instance, instance_directory, load_instance
 from testbed.errors import EnvironmentProblem, InvalidInput
 from testbed.machines.cleanup import instance_ids
 from testbed.machines.monitoring_plan import PROMETHEUS, Site, rule_path
-from testbed.resources import rule_files
+from testbed.machines.monitoring_runbooks import board_with_links, rules_with_links
+from testbed.resources import board_files, rule_files
 
 
 def site_of(name: str) -> tuple[Site, Instance | None]:
@@ -55,21 +56,29 @@ def identity_of(site: Site, instance: Instance | None) -> str:
     return next(iter(identities(site)), "") or secrets.token_hex(6)
 
 
-def read_rules(files: Iterable[Path], ours: bool) -> tuple[dict[str, str], dict[str, str]]:
-    """Name to text of the rule files, and path in the container to the path that a person knows.
+def read_rules(files: Iterable[Path], runbooks: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Name to text of our rule files, whose links lead to the page ``runbooks``, and of a person's own, as they are;
+    and path in the container to the path that a person knows.
 
     Raises: InvalidInput for one that cannot be read.
     """
-    paths = rule_files() if ours else []
+    ours = rule_files()
     texts, given = {}, {}
-    for number, path in enumerate([*paths, *files]):
+    for number, path in enumerate([*ours, *files]):
         name = f"{number}-{path.name}"
         try:
-            texts[name] = path.read_text()
+            text = path.read_text()
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidInput(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from error
+        texts[name] = rules_with_links(text, runbooks) if path in ours else text
         given[rule_path(name)] = str(path)
     return texts, given
+
+
+def read_boards(runbooks: str) -> dict[str, str]:
+    """File name to text of our dashboards; ``runbooks``: the page that they link to, "" where no cluster serves one."""
+    texts = {path.name: path.read_text() for path in board_files()}
+    return {name: board_with_links(text, runbooks) for name, text in texts.items()} if runbooks else texts
 
 
 def write(site: Site, written: Mapping[str, str], parts: Iterable[str], identity: str) -> None:

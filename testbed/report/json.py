@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+from testbed.api.printable import printable_json
 from testbed.experiment.result import Result
 
 
 def render(result: Result) -> str:
-    return json.dumps(result.to_json(), indent=1, ensure_ascii=False) + "\n"
+    return printable_json(json.dumps(result.to_json(), indent=1, ensure_ascii=False)) + "\n"

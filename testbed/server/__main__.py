@@ -27,6 +27,7 @@ from testbed.core.profile import PROFILES
 from testbed.errors import EnvironmentProblem, TestbedError
 from testbed.network.feeder import GatewayFeeder
 from testbed.network.ingress_feeder import IngressFeeder
+from testbed.server import runbooks
 from testbed.server.agents import Agents
 from testbed.server.authentication import Gatekeeper
 from testbed.server.bootstrap import ensure_system_objects
@@ -85,7 +86,7 @@ async def run(instance: Instance) -> None:
     gatekeeper = Gatekeeper(_token(instance), [instance.kubernetes_service_address], sessions=sessions)
     gateway = GatewayPaths(instance.gateway_directory / "control.sock").routes if instance.routed else {}
     own = OwnPaths(sessions, live, MonitoringPaths(registry, instance).routes,
-                   RunPaths(instance.runs, sessions).routes, gateway)
+                   RunPaths(instance.runs, sessions).routes, runbooks.ROUTES, gateway)
     requests = RequestCounts()
     metrics = Exposition(registry, control, requests)
     face = Face(registry, gatekeeper, agents=agents, address=f"127.0.0.1:{instance.api_port}", metrics=metrics, own=own,

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from testbed.api.base import View
-from testbed.api.labels import ALERT_STARTS_AT
+from testbed.api.labels import ALERT_STARTS_AT, RUNBOOK
 from testbed.api.meta import format_time
 from testbed.api.resources import (
     DAEMON_SETS,
@@ -63,6 +63,12 @@ class Alert(View):
         """``alertname: summary``."""
         told = next((text for key in ("summary", "message", "description") if (text := self.annotations.get(key))), "")
         return ": ".join(part for part in (self.labels.get("alertname", "an alert without a name"), told) if part)
+
+    @property
+    def runbook(self) -> str:
+        """Where a browser finds what to do; "" where the rule names no such address."""
+        told = self.annotations.get("runbook_url", "")
+        return told if told.startswith(("https://", "http://")) else ""
 
     @property
     def digest(self) -> str:
@@ -113,7 +119,8 @@ def event_of(alert: Alert, obj: Json, *, at: datetime, monotonic_ns: int) -> Jso
     return event_body(
         obj, "Warning" if firing else "Normal", FIRING if firing else RESOLVED, alert.message,
         name=f"{obj['metadata']['name']}.{alert.digest}", component=COMPONENT, at=at, monotonic_ns=monotonic_ns,
-        annotations={ALERT_STARTS_AT: format_time(alert.starts_at, micro=True)})
+        annotations={ALERT_STARTS_AT: format_time(alert.starts_at, micro=True),
+                     **({RUNBOOK: alert.runbook} if alert.runbook else {})})
 
 
 def told_again(event: Json, *, at: datetime) -> Json:

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping
 
 from testbed.errors import Forbidden, Unauthorized
 from testbed.server.page_sessions import PageSessions
-from testbed.server.sessions import FILES, PAGE, PAGE_HEADER, session_may
+from testbed.server.sessions import FILES, PAGE, PAGE_HEADER, RUNBOOKS, session_may
 
 HEALTH_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
 ENTER = f"{PAGE}enter"  # judges its one-time token itself
+_OPEN = HEALTH_PATHS | {ENTER, RUNBOOKS}
 _OWN_NAMES = ("127.0.0.1", "localhost", "::1", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
               "kubernetes.default.svc.cluster.local")
 _OWN_SITES = (None, "none", "same-origin")  # Sec-Fetch-Site: servers on other ports of this machine are "same-site"
@@ -40,7 +41,7 @@ class Gatekeeper:
         origin = headers.get("Origin")
         if origin is not None and origin.lower() != f"https://{host.lower()}":
             raise Forbidden("requests from other origins are refused")
-        if path in HEALTH_PATHS or path == ENTER:
+        if path in _OPEN:
             return
         session = self._sessions.find(headers.get("Cookie", "")) if self._sessions is not None else None
         if "Authorization" in headers or self._sessions is None or session is None:

@@ -2,7 +2,7 @@
 
 Here is only whose a path is; each subject has a table of its own: by method and first word below ``/testbed/v1/``, with
 an answer that gets the words after that. Who may come this far is the gatekeeper's affair: everybody here has the token
-or a session, but at the page's entrance.
+or a session, but at the page's entrance and before the runbooks.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 
 import testbed
 from testbed.api.instance import Instance
-from testbed.api.labels import MONOTONIC_NS, NODE_KIND, SUPERVISOR
+from testbed.api.labels import MONOTONIC_NS, NODE_KIND, RUNBOOK, SUPERVISOR
 from testbed.api.meta import format_time, parse_time
 
 Json = dict[str, Any]
@@ -124,6 +124,7 @@ class EventPart(TypedDict):
     object: str  # "Pod/default/web-1", "Node/node-1"
     message: str
     count: int
+    runbook: str  # of an alert: http or https address of what to do, "" where there is none
 
 
 def status_of(obj: Mapping[str, Any]) -> Json:
@@ -192,11 +193,13 @@ def workload(obj: Json) -> WorkloadPart:
 def event(obj: Json) -> EventPart:
     about = obj.get("involvedObject") or {}
     parts = (about.get("kind", ""), about.get("namespace", ""), about.get("name", ""))
-    stamp = ((obj.get("metadata") or {}).get("annotations") or {}).get(MONOTONIC_NS, "")
+    annotations = (obj.get("metadata") or {}).get("annotations") or {}
+    stamp, runbook = annotations.get(MONOTONIC_NS, ""), annotations.get(RUNBOOK, "")
     return {
         "at": newest(obj.get(field) for field in ("lastTimestamp", "eventTime", "firstTimestamp")),
         "monotonicUs": int(stamp) // 1000 if stamp.isascii() and stamp.isdigit() and len(stamp) < 19 else 0,
         "type": obj.get("type", "Normal"), "reason": obj.get("reason", ""),
         "object": "/".join(part for part in parts if part), "message": obj.get("message", ""),
         "count": int(obj.get("count") or 1),
+        "runbook": runbook if runbook.startswith(("https://", "http://")) else "",
     }

@@ -11,6 +11,7 @@ import contextlib
 import json
 import re
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypedDict
 
 from testbed.api.run_journal import goes_on
@@ -69,27 +70,32 @@ def _visible(text: str, at: int) -> int:
 
 
 class RunFolders:
-    """``root``: the instance's ``runs`` folder. What has not changed since the last time is not read again."""
+    """``root``: the instance's ``runs`` folder. What has not changed since the last time is not read again.
+
+    It waits for a disk, hundreds of times where there are many runs: to be asked beside the loop, from any thread."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._one_at_a_time = Lock()
         self._newest: list[str] = []  # names of folders, whether there is anything in them yet or not
         self._listed_at: tuple[int, ...] = ()  # what the root was like then
         self._known: dict[str, tuple[tuple[int, ...], RunEntry]] = {}
 
     def newest(self) -> list[RunEntry]:
         """The newest first."""
-        stamped = sorted(((_stamp(self.root / name), name) for name in self._names()), reverse=True)
-        entries = {name: self._entry(name, stamp) for stamp, name in stamped if stamp}
-        self._known = {name: known for name, known in self._known.items() if name in entries}
-        return list(entries.values())
+        with self._one_at_a_time:
+            stamped = sorted(((_stamp(self.root / name), name) for name in self._names()), reverse=True)
+            entries = {name: self._entry(name, stamp) for stamp, name in stamped if stamp}
+            self._known = {name: known for name, known in self._known.items() if name in entries}
+            return list(entries.values())
 
     def find(self, run: str) -> RunEntry | None:
         """That one run, also one that is no longer listed."""
         if not is_name(run) or (self.root / run).is_symlink():
             return None
-        stamp = _stamp(self.root / run)
-        return self._entry(run, stamp) if stamp else None
+        with self._one_at_a_time:
+            stamp = _stamp(self.root / run)
+            return self._entry(run, stamp) if stamp else None
 
     def files(self, run: str) -> list[Json]:
         """Name (with its folder, ``logs/web.log``) and size of each plain file of a run, two folders deep."""

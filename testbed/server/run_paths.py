@@ -1,7 +1,11 @@
-"""Earlier runs over HTTP: ``GET /testbed/v1/runs``, a run, its files, and two of them compared."""
+"""Earlier runs over HTTP: ``GET /testbed/v1/runs``, a run, its files, and two of them compared.
+
+Folders are looked at beside the loop: a slow disk must not make leases late.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,9 +36,9 @@ class RunPaths:
         """Raises: NotFound."""
         if not rest:
             base = self._base(request)
-            return json_answer([{**entry, "base": base} for entry in self._folders.newest()])
+            return json_answer([{**entry, "base": base} for entry in await asyncio.to_thread(self._folders.newest)])
         if len(rest) == 1:
-            return self._run(rest[0], self._base(request))
+            return await asyncio.to_thread(self._run, rest[0], self._base(request))
         return await self._file(request, rest)
 
     async def _linked(self, request: web.BaseRequest, rest: tuple[str, ...]) -> web.StreamResponse:
@@ -54,7 +58,8 @@ class RunPaths:
             raise not_found()
         return await run_files.send(request, found, parts[-1])
 
-    def _run(self, run: str, base: str) -> web.StreamResponse:
+    def _run(self, run: str, base: str) -> web.Response:
+        """Raises: NotFound."""
         if (entry := self._folders.find(run)) is None:
             raise NotFound(f"there is no run {run!r}" if is_name(run) else "there is no such run")
         return json_answer({**entry, "base": base, "files": self._folders.files(run)})

@@ -25,6 +25,7 @@ MAX_TOKENS = 16  # that wait to be spent; the oldest goes first
 SECRET_BYTES = 32
 OWN, PAGE = "/testbed/v1/", "/ui/"
 FILES = f"{OWN}files/"  # behind it a key, then what is handed out to whoever follows a link
+RUNBOOKS = f"{OWN}runbooks"  # what alerts link to; holds no secret, so everybody on this machine may read it
 PAGE_HEADER = "X-Testbed-Page"  # holds the page's key
 
 _SEALED = re.compile(r"([0-9]{1,12})\.([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{43})", re.ASCII)

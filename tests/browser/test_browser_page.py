@@ -13,9 +13,10 @@ from support.page_view import CHROMIUM, PageView, tab
 from support.page_world import PageWorld, run_status
 
 from testbed.api.experiment_status import SILENT_S
+from testbed.api.labels import RUNBOOK
 from testbed.api.meta import format_time
 from testbed.server import live
-from testbed.server.sessions import SESSION_LIFETIME_S
+from testbed.server.sessions import RUNBOOKS, SESSION_LIFETIME_S
 
 pytest.importorskip("playwright.async_api", reason="playwright is not installed (a development tool)")
 pytestmark = [pytest.mark.asyncio(loop_scope="module"),
@@ -114,6 +115,24 @@ async def test_events_are_told_newest_first_and_can_be_filtered(view: PageView, 
     await view.until("document.querySelectorAll('#events-list li').length === 1")
     assert "Started" in await view.text("#events-list")
     assert await view.text("#news") == ""  # a screen reader is not read all of that
+
+
+async def test_an_alert_leads_to_its_runbook(view: PageView, world: PageWorld) -> None:
+    world.event("Pod", "web-1", "Started", "Started container web")
+    address = f"{world.url}{RUNBOOKS}#deploymentdown"
+    world.event("Deployment", "web", "AlertFiring", "DeploymentDown: No replica of default/web is ready", warning=True,
+                annotations={RUNBOOK: address})
+    await view.says("#events-list li:first-child", "AlertFiring")
+    assert await view.page.locator("#events-list li a:visible").count() == 1, "of an alert alone"
+    link = view.page.get_by_role("link", name="Runbook of DeploymentDown")
+    assert await link.get_attribute("href") == address
+    async with view.page.context.expect_page() as opening:
+        await link.click()
+    page = await opening.value
+    await page.wait_for_load_state()
+    assert await page.locator(":target").inner_text() == "DeploymentDown"
+    display = await page.locator("body").evaluate("body => getComputedStyle(body).display")
+    assert display == "grid", "its style is let in"
 
 
 # --- a run

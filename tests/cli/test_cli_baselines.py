@@ -21,6 +21,7 @@ def testbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     """A command in this process: (exit code, stdout, stderr)."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.delenv("TESTBED_NAME", raising=False)
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> tuple[int, str, str]:

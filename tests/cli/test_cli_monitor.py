@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from support.boards import needs_promtool, promtool
 
 from testbed.api.instance import Instance, instance_directory
 from testbed.cli import monitor
@@ -57,6 +59,25 @@ def test_the_configuration_for_ones_own_prometheus_names_files_and_holds_no_secr
     folder = next(line for line in said.stdout.splitlines() if "Grafana" in line).rpartition(": ")[2]
     assert list(Path(folder).glob("*.json"))
     assert "testbed monitor config --alertmanager --name shop" in said.stdout
+    assert "testbed monitor config --rules --name shop > " in said.stdout
+
+
+def test_rules_for_ones_own_prometheus_link_to_the_clusters_runbooks(instance: Instance) -> None:
+    said = testbed("config", "--name", "shop", "--rules")
+    assert said.returncode == 0
+    alerts = [rule for group in YAML(typ="safe").load(said.stdout)["groups"] for rule in group["rules"]
+              if "alert" in rule]
+    shipped = "".join(path.read_text() for path in rule_files())
+    assert [rule["alert"] for rule in alerts] == re.findall(r"- alert: (\w+)", shipped)
+    assert {rule["annotations"]["runbook_url"] for rule in alerts} == {
+        f"https://127.0.0.1:29990/testbed/v1/runbooks#{rule['alert'].lower()}" for rule in alerts}
+
+
+@needs_promtool
+def test_prometheus_understands_the_rules_in_one_file(instance: Instance, tmp_path: Path) -> None:
+    file = tmp_path / "testbed-rules.yml"
+    file.write_text(testbed("config", "--name", "shop", "--rules").stdout)
+    promtool("check", "rules", "--lint=all", "--lint-fatal", str(file))
 
 
 def test_the_configuration_for_ones_own_alertmanager_tells_the_cluster(instance: Instance) -> None:

@@ -71,6 +71,18 @@ def test_our_own_processes_are_told_in_words_or_as_they_are_written(
     assert capsys.readouterr().err == "no line is about 'node'; there is node-1, node-2\n"
 
 
+def test_json_lines_steer_no_terminal_whoever_has_written_them(
+    instance: Instance, capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = "\x1b[2J\x9b2J\x85\x7f\u202e\U000e0001ü"
+    line = {**json.loads(LogLine(1, "", "api", "").to_json()), "message": said}
+    instance.log_file("api").write_text(f"{json.dumps(line, ensure_ascii=False)}\n")
+    assert ended("logs", "--system", "--json") == 0
+    (text,) = capsys.readouterr().out.removesuffix("\n").split("\n")
+    assert json.loads(text)["message"] == said
+    assert text.isprintable() and "\\u009b2J" in text and "ü" in text
+
+
 def test_silence_of_containers_is_said() -> None:
     assert logged_nothing(1, "") == "1 pod has logged nothing"
     assert logged_nothing(4, "30s") == "4 pods have logged nothing in the last 30s"

@@ -72,7 +72,10 @@ def test_a_person_reads_one_row_without_what_it_says_already() -> None:
 
 @given(text=st.text(st.sampled_from("\x1b[]0;ma\x07\x9b\r\n\t\x85\u202e"), max_size=20))
 def test_what_others_wrote_steers_no_terminal_wherever_it_stands(text: str) -> None:
-    read = of_text(LogLine(1, text, text, text, text, text, {"node": text, text: "x"}, text).to_json(), "api")
+    line = LogLine(1, text, text, text, text, text, {"node": text or "x", f"a{text}": "x"}, text)
+    assert line.to_json().isprintable()
+    read = of_text(line.to_json(), "api")
+    assert read == line
     assert for_people(read).replace("\n", "").isprintable()
 
 

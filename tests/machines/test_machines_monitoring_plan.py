@@ -84,10 +84,10 @@ def test_no_two_parts_get_one_port_and_none_a_strangers(
 
 def planned(instance: Instance | None = INSTANCE, rules: str = "groups: []", **wishes: str) -> dict[str, ContainerSpec]:
     ports = {part.name: USUAL[part.name] for part in Order(SITE, instance, IMAGES).parts}
-    written = plan.files(instance, ports, {"0-rules.yml": rules})
+    written = plan.files(instance, ports, {"0-rules.yml": rules}, {"overview.json": "{}"})
     order = Order(SITE, instance, IMAGES, Wishes(**wishes))
     return {spec.labels[labels.MONITORING]: spec
-            for spec in plan.specs(order, INSTANCE.id, Path("/share/boards"), ports, written)}
+            for spec in plan.specs(order, INSTANCE.id, ports, written)}
 
 
 @pytest.mark.parametrize("part", sorted(USUAL))
@@ -120,7 +120,7 @@ def test_the_token_is_a_file_that_is_mounted_where_it_is_needed_and_nowhere_else
     for part in (PROMETHEUS, ALERTMANAGER):
         (mount,) = [mount for mount in specs[part].mounts if mount.source == "/state/shop/token"]
         assert mount.read_only
-        text = plan.files(INSTANCE, USUAL, {})[f"{part}.yml"]
+        text = plan.files(INSTANCE, USUAL, {}, {})[f"{part}.yml"]
         assert mount.target in text, "it is found where the configuration says"
     assert not [mount for mount in specs[GRAFANA].mounts if "token" in mount.source]
 
@@ -135,7 +135,7 @@ def test_of_a_cluster_that_is_gone_nothing_is_scraped_and_no_credentials_are_nee
     specs = planned(None)
     assert set(specs) == {PROMETHEUS, GRAFANA}
     assert labels.INSTANCE_NAME not in specs[PROMETHEUS].labels, "`testbed up` of that name is not hindered"
-    written = plan.files(None, {PROMETHEUS: 9090}, {})
+    written = plan.files(None, {PROMETHEUS: 9090}, {}, {})
     assert "scrape_configs" not in json.loads(written["prometheus.yml"])
     assert not [mount for mount in specs[PROMETHEUS].mounts if "token" in mount.source or "ca.crt" in mount.source]
     assert str(SITE.data(PROMETHEUS)) in {mount.source for mount in specs[PROMETHEUS].mounts}
@@ -157,7 +157,7 @@ def test_a_part_is_another_one_only_when_something_that_it_reads_has_changed() -
 
 
 def test_prometheus_finds_alertmanager_and_grafana_finds_prometheus() -> None:
-    written = plan.files(INSTANCE, {PROMETHEUS: 1, ALERTMANAGER: 2, GRAFANA: 3}, {})
+    written = plan.files(INSTANCE, {PROMETHEUS: 1, ALERTMANAGER: 2, GRAFANA: 3}, {}, {})
     assert "127.0.0.1:2" in written["prometheus.yml"]
     assert "http://127.0.0.1:1" in written["grafana/datasources/testbed.yml"]
 

@@ -68,6 +68,13 @@ def test_json_follows_the_published_schema_and_comes_back_the_same() -> None:
     assert Result.from_json(value) == result
 
 
+def test_json_on_a_terminal_does_not_steer_it() -> None:
+    result = sample_result().model_copy(update={"reason": "\x1b[2J\x9b2J\u202e"})
+    text = json_report.render(result)
+    assert text.replace("\n", "").isprintable()
+    assert Result.from_json(json.loads(text)) == result
+
+
 def test_junit_counts_and_parses() -> None:
     root = ElementTree.fromstring(junit.render(sample_result(verdict=Verdict.OBJECTIVE_MISSED)))
     assert (root.get("tests"), root.get("failures"), root.get("errors"), root.get("skipped")) == ("4", "1", "0", "1")

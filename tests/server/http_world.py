@@ -15,6 +15,7 @@ from server_world import make_registry
 
 from testbed.api.instance import Instance, NodeInstance
 from testbed.client.aio import HttpClient
+from testbed.server import runbooks
 from testbed.server.agents import Agents
 from testbed.server.authentication import Gatekeeper
 from testbed.server.certificates import write_credentials
@@ -76,7 +77,7 @@ async def http_world(directory: Path, *, nodes: tuple[NodeInstance, ...] = ()) -
     token = instance.token_file.read_text()
     own = OwnPaths(PageSessions(token, "testbed-page-t", registry.clock, secrets.token_bytes),
                    Live(registry, lambda: cluster(instance, registry.clock.now())),
-                   GatewayPaths(instance.gateway_directory / "control.sock").routes)
+                   GatewayPaths(instance.gateway_directory / "control.sock").routes, runbooks.ROUTES)
     face = Face(registry, Gatekeeper(token), agents=agents, own=own, requests=requests)
     runner = await serve(face.handle, "127.0.0.1", instance.api_port, certificate=instance.certificate,
                          key=instance.certificate_key)

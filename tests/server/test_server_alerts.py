@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from testbed.api.labels import RUNBOOK
 from testbed.api.resources import DEPLOYMENTS, NAMESPACES, NODES, PODS, SERVICES, STATEFUL_SETS, ResourceType
 from testbed.errors import BadRequest
 from testbed.server.alerts import MAX_ALERTS, Alert, alerts_of, concerned, event_of, told_again
@@ -162,6 +163,17 @@ def test_whatever_its_labels_are_there_is_somebody_to_tell_it_of(labels: dict[st
 def test_a_message_is_the_name_and_what_its_rule_says(annotations: dict[str, str], message: str) -> None:
     changed = with_alert(labels={"alertname": "A"}, annotations=annotations)
     assert alerts_of(changed)[0].message == message
+
+
+@pytest.mark.parametrize(("url", "kept"), [
+    ("https://127.0.0.1:29990/testbed/v1/runbooks#a", True), ("http://wiki.example/a", True),
+    ("docs/runbooks.md#a", False), ("javascript:alert(1)", False), ("", False),
+])
+def test_an_event_carries_the_runbook_that_a_browser_can_open(url: str, kept: bool) -> None:
+    told_by = alerts_of(with_alert(annotations={"runbook_url": url}))[0]
+    pod = {"kind": "Pod", "metadata": {"name": "web-1", "namespace": "shop"}}
+    event = event_of(told_by, pod, at=NOW, monotonic_ns=1)
+    assert event["metadata"]["annotations"].get(RUNBOOK) == (url if kept else None)
 
 
 @pytest.mark.parametrize(("payload", "says"), [

@@ -9,6 +9,7 @@ from server_world import HandClock, deployment, make_registry, pod, service
 from support.page_world import PageWorld
 
 from testbed.api import resources as r
+from testbed.api.labels import RUNBOOK
 from testbed.server import picture
 from testbed.server.picture_faults import fault, phase
 from testbed.server.picture_pods import pod as pod_part
@@ -207,6 +208,14 @@ def test_of_events_the_newest_are_shown_and_one_that_comes_again_is_new(
     tell("f")
     assert sorted(told(sketch)) == [("events", "default/d"), ("events", "default/f")]
     assert list(sketch.whole()["events"]) == ["default/e", "default/c", "default/f"]
+
+
+@pytest.mark.parametrize(("annotations", "shown"), [
+    ({RUNBOOK: "https://127.0.0.1:1/testbed/v1/runbooks#a"}, "https://127.0.0.1:1/testbed/v1/runbooks#a"),
+    ({RUNBOOK: "javascript:alert(1)"}, ""), ({}, ""),
+])
+def test_of_an_alert_the_address_of_its_runbook_is_shown(annotations: dict[str, str], shown: str) -> None:
+    assert picture.event({"metadata": {"annotations": annotations}})["runbook"] == shown
 
 
 def test_kinds_that_come_later_are_followed_too(registry: Registry, tmp_path: Any) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,30 @@ async def test_a_run_is_told_with_its_files(world: PageWorld) -> None:
     [entry] = json.loads((await get(world, "runs"))[1])
     assert (entry["id"], entry["base"]) == ("r", "/testbed/v1/runs/")
     assert (await get(world, "runs/none"))[0] == 404
+
+
+@pytest.mark.parametrize("path", ["runs", "runs/r"])
+async def test_others_are_answered_while_folders_are_read_and_each_is_read_once(
+    world: PageWorld, looked: list[str], monkeypatch: pytest.MonkeyPatch, path: str,
+) -> None:
+    begun, go_on, read_entry = threading.Event(), threading.Event(), run_folders.read_entry
+
+    def slow(folder: Path) -> RunEntry:
+        begun.set()
+        assert go_on.wait(10), "nobody else was answered meanwhile"
+        return read_entry(folder)
+
+    monkeypatch.setattr(run_folders, "read_entry", slow)
+    asked = [asyncio.create_task(get(world, path)) for _ in range(3)]
+    try:
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
+        assert (await get(world, "live?once"))[0] != 500
+    finally:
+        go_on.set()
+    answers = [(status, text) for status, text, _ in await asyncio.gather(*asked)]
+    assert answers[0][0] == 200 and "crash" in answers[0][1] and set(answers) == {answers[0]}
+    assert looked.count("r") == 1
 
 
 async def test_a_report_is_shut_in_so_that_its_scripts_cannot_act_for_the_page(world: PageWorld) -> None:

@@ -175,10 +175,12 @@ for recipe in (*RECIPES, *ON_DEMAND):
     assert (image_context(recipe.context) / "Dockerfile").is_file()
     print(recipe.tag, source_hash(recipe))
 for name in ("dashboards/grafana/overview.json", "dashboards/prometheus/rules/workloads.yml", "compose/compose.yaml",
-             "examples"):
+             "docs/runbooks.md", "examples"):
     top, _, rest = name.partition("/")
     assert (folder(top) / rest).exists(), name
     assert str(folder(top)).startswith({str(installed)!r})
+from testbed.server.runbooks import whole_page
+assert 'id="deploymentdown"' in whole_page()[0], "alerts link to it"
 sys.argv = ["testbed", "--help"]
 from testbed.cli.main import main
 main()

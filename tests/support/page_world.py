@@ -31,6 +31,7 @@ from testbed.api.instance import Instance
 from testbed.api.labels import SERVICE_NAME
 from testbed.api.meta import format_time
 from testbed.experiment.schema import EXPERIMENTS, experiment_definition
+from testbed.server import runbooks
 from testbed.server.authentication import Gatekeeper
 from testbed.server.http import Face
 from testbed.server.live import Live
@@ -82,7 +83,7 @@ class PageWorld:
         sessions = self.sessions = PageSessions(self.token, "testbed-page-t", self.clock, secrets.token_bytes)
         face = Face(self.registry, Gatekeeper(self.token, sessions=sessions),
                     own=OwnPaths(sessions, live, MonitoringPaths(self.registry, self.instance).routes,
-                                 RunPaths(self.instance.runs, sessions).routes))
+                                 RunPaths(self.instance.runs, sessions).routes, runbooks.ROUTES))
         runner = await serve(face.handle, "127.0.0.1", self.instance.api_port, certificate=self.instance.certificate,
                              key=self.instance.certificate_key)
         following = asyncio.create_task(live.run())
@@ -166,11 +167,13 @@ class PageWorld:
             "replicas": len(pods), "readyReplicas": sum(ready), "updatedReplicas": len(pods),
             "availableReplicas": sum(ready)})
 
-    def event(self, kind: str, name: str, reason: str, message: str, *, warning: bool = False) -> None:
+    def event(self, kind: str, name: str, reason: str, message: str, *, warning: bool = False,
+              annotations: Mapping[str, str] | None = None) -> None:
         now = self.clock.now()
         where = {} if kind == "Node" else {"namespace": "default"}
         self.registry.create(r.EVENTS, {
-            "metadata": {"name": f"{name}.{secrets.token_hex(6)}"}, "reason": reason, "message": message,
+            "metadata": {"name": f"{name}.{secrets.token_hex(6)}", "annotations": dict(annotations or {})},
+            "reason": reason, "message": message,
             "type": "Warning" if warning else "Normal", "involvedObject": {"kind": kind, "name": name, **where},
             "eventTime": format_time(now, micro=True), "firstTimestamp": format_time(now),
             "lastTimestamp": format_time(now), "count": 1}, "default")

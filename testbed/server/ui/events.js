@@ -1,6 +1,6 @@
 /** The stream of events, newest first: all, warnings only, or those about what is typed. Not read out: too many. */
 
-import {element, keyed, mark, reshape, say, show} from "./dom.js";
+import {element, keyed, mark, reshape, say, set, show} from "./dom.js";
 import {clock, seconds} from "./words.js";
 
 const SHOWN = 200;
@@ -34,9 +34,10 @@ function make() {
   const parts = {
     time: element("time"), mark: mark(), reason: element("b"), count: element("span", {class: "times"}),
     object: element("span", {class: "object"}), message: element("span", {class: "message"}),
+    runbook: element("a", {target: "_blank", rel: "noopener"}, "runbook"),
   };
   const line = element("li", {}, parts.time, parts.mark,
-    element("p", {}, parts.reason, " ", parts.object, " ", parts.count, parts.message));
+    element("p", {}, parts.reason, " ", parts.object, " ", parts.count, parts.runbook, parts.message));
   line.parts = parts;
   return line;
 }
@@ -53,4 +54,7 @@ function update(line, {event}) {
   say(parts.object, event.object);
   say(parts.count, event.count > 1 ? `×${event.count} ` : "");
   say(parts.message, event.message);
+  show(parts.runbook, event.runbook);
+  set(parts.runbook, {href: event.runbook || null,
+    "aria-label": `Runbook of ${(event.message ?? "").split(":")[0]}`});
 }
