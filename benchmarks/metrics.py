@@ -23,9 +23,9 @@ from testbed.api.resources import PODS
 from testbed.client.inprocess import InProcessClient
 from testbed.controlplane.manager import ControlPlane
 from testbed.core.profile import KUBERNETES
-from testbed.node.engine_view import Record
 from testbed.node.facts import MAX_PODS
 from testbed.node.metrics_containers import ContainerText
+from testbed.node.record import Record
 from testbed.node.usage import NodeUsage, Traffic, Usage
 from testbed.runtime.cgroup_usage import read_interfaces, read_usage
 from testbed.runtime.containers import ContainerState, Limits

@@ -29,13 +29,14 @@ from testbed.node.checkpoint import Checkpoint
 from testbed.node.claims import IN_USE, PodClaims
 from testbed.node.config import ConfigSource, needs_any_config
 from testbed.node.container_specs import CLUSTER
-from testbed.node.engine_view import EngineView, Record
+from testbed.node.engine_view import EngineView
 from testbed.node.evictor import Evictor
 from testbed.node.facts import NodeFacts, Recorder, RouteSandbox, now_s
 from testbed.node.images import Images
 from testbed.node.measures import Measures
 from testbed.node.pod_tokens import PodTokens
 from testbed.node.provisioner import Provisioner
+from testbed.node.record import Record
 from testbed.node.registration import Registration
 from testbed.node.shared import Shared
 from testbed.node.status_sender import StatusSender

@@ -19,8 +19,8 @@ from testbed.api.core_v1 import Container, Pod
 from testbed.api.meta import quantity
 from testbed.core.environment import MissingConfig, command_and_args
 from testbed.core.resources import cpu_quota_us, cpu_shares, memory_limit_bytes, oom_score_adj
-from testbed.node.engine_view import CREATE_HASH, SANDBOX_ID
 from testbed.node.facts import NodeFacts
+from testbed.node.record import CREATE_HASH, SANDBOX_ID
 from testbed.runtime.containers import ContainerSpec, Limits, Mount
 
 # Docker's own default set; of it, what ordinary servers do not need is dropped unless a manifest asks for it.

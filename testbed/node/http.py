@@ -13,11 +13,11 @@ from aiohttp import web
 from testbed.api import labels
 from testbed.errors import BadRequest, NotFound
 from testbed.node.agent import Agent
-from testbed.node.engine_view import Record
 from testbed.node.http_exec import serve_exec
 from testbed.node.http_guard import guard
 from testbed.node.http_logs import serve_logs
 from testbed.node.metrics import AgentExposition
+from testbed.node.record import Record
 from testbed.node.usage import collect_usage, summary
 
 MAX_BODY = 64 * 1024

@@ -15,7 +15,7 @@ from aiohttp import WSMsgType, web
 
 from testbed.errors import BadRequest, TestbedError
 from testbed.node.agent import Agent
-from testbed.node.engine_view import Record
+from testbed.node.record import Record
 from testbed.node.stopper import is_frozen
 from testbed.runtime.protocol import ExecStream
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from testbed.errors import HostError
-from testbed.node.engine_view import Record
+from testbed.node.record import Record
 from testbed.node.shared import Shared
 from testbed.node.stopper import is_frozen
 from testbed.runtime.containers import ExecResult

@@ -15,8 +15,8 @@ from testbed.api.meta import quantity
 from testbed.api.scrape import Page
 from testbed.node.agent import Agent
 from testbed.node.container_specs import container_limits
-from testbed.node.engine_view import Record
 from testbed.node.metrics_containers import ContainerText
+from testbed.node.record import Record
 from testbed.node.usage import NodeUsage
 from testbed.runtime.containers import Limits
 

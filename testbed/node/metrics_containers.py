@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from testbed.api import labels as keys
 from testbed.api.exposition import COUNTER, Family, labelled, line
-from testbed.node.engine_view import Record
+from testbed.node.record import Record
 from testbed.node.usage import NodeUsage, Traffic, Usage
 from testbed.runtime.containers import Limits
 from testbed.runtime.usage import DiskUsage, GroupUsage, InterfaceUsage

@@ -14,9 +14,9 @@ from testbed.api.core_v1 import Container
 from testbed.api.process_logs import about
 from testbed.core.environment import MissingConfig
 from testbed.core.pod_seen import PodSeen
-from testbed.node.engine_view import Record
 from testbed.node.facts import now_s
 from testbed.node.pod_context import PodContext
+from testbed.node.record import Record
 from testbed.node.starter import Starter, sources_of
 from testbed.node.stopper import kill
 from testbed.node.volumes import write_volumes

@@ -13,8 +13,8 @@ from testbed.api.core_v1 import Container
 from testbed.core.termination_messages import FALLBACK, FILE_BYTES, LOG_BYTES, LOG_LINES, of_file, of_log, wants_log
 from testbed.errors import EngineError, EngineUnavailable
 from testbed.node.container_specs import termination_log
-from testbed.node.engine_view import Record
 from testbed.node.facts import NodeFacts
+from testbed.node.record import Record
 from testbed.runtime.protocol import Engine
 
 _PATIENCE_S = 3.0  # of reading a log

@@ -9,9 +9,9 @@ from testbed.core.pod_status import StatusInput, pod_status
 from testbed.core.pods import Plan
 from testbed.core.probing import ProbeType, Result, is_ready
 from testbed.node import pod_context
-from testbed.node.engine_view import Record
 from testbed.node.pod_context import SANDBOX, PodContext
 from testbed.node.pod_probes import PodProbes
+from testbed.node.record import Record
 
 Json = dict[str, Any]
 

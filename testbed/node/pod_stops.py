@@ -11,9 +11,9 @@ from testbed.api.process_logs import about
 from testbed.core.pods import StopContainer
 from testbed.core.termination import RESTARTING, grace_s
 from testbed.errors import EngineError, EngineUnavailable, HostError
-from testbed.node.engine_view import Record
 from testbed.node.inside import run_inside
 from testbed.node.pod_context import PodContext
+from testbed.node.record import Record
 from testbed.node.stopper import ended, stop
 
 log = logging.getLogger("testbed.node")

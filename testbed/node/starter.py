@@ -18,9 +18,9 @@ from testbed.core.pods import Waiting
 from testbed.errors import EngineError, EngineUnavailable, HostError, NameConflict, NoSuchContainer, NoSuchImage
 from testbed.node.claims import IN_USE, NotMounted
 from testbed.node.container_specs import check_allowed, container_spec, sandbox_spec
-from testbed.node.engine_view import CREATE_HASH, Record
 from testbed.node.facts import now_ns, now_s
 from testbed.node.images import ImageNotReady
+from testbed.node.record import CREATE_HASH, Record
 from testbed.node.shared import Shared
 from testbed.node.volumes import VolumeMissing, container_mounts, sandbox_mounts, write_volumes
 from testbed.runtime.containers import ContainerSpec, ContainerState

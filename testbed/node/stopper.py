@@ -14,9 +14,10 @@ from collections.abc import Awaitable, Callable
 from testbed.api.core_v1 import Container
 from testbed.core.termination import after_hook_s
 from testbed.errors import EngineError, EngineUnavailable, HostError
-from testbed.node.engine_view import EngineView, Record
+from testbed.node.engine_view import EngineView
 from testbed.node.facts import now_s
 from testbed.node.hooks import HookFailed, Run, run_hook
+from testbed.node.record import Record
 
 log = logging.getLogger("testbed.node")
 _AGAIN_S = 1.0  # between tries while the engine does not answer

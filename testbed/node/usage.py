@@ -12,8 +12,8 @@ from testbed.api import labels
 from testbed.api.meta import format_time, quantity
 from testbed.errors import HostError
 from testbed.node.agent import Agent
-from testbed.node.engine_view import Record
 from testbed.node.facts import now_s
+from testbed.node.record import Record
 from testbed.runtime.usage import GroupUsage, InterfaceUsage
 
 Json = dict[str, Any]

@@ -31,7 +31,6 @@ from testbed.core.pods import (
 )
 from testbed.core.termination import StopCause
 from testbed.errors import EngineError, EngineUnavailable, EnvironmentProblem, HostError, InvalidInput
-from testbed.node.engine_view import Record
 from testbed.node.facts import now_s
 from testbed.node.hooks import HookFailed, run_hook
 from testbed.node.inside import run_inside
@@ -41,6 +40,7 @@ from testbed.node.pod_keeper import PodKeeper
 from testbed.node.pod_probes import PodProbes
 from testbed.node.pod_reporter import PodReporter
 from testbed.node.pod_stops import PodStops
+from testbed.node.record import Record
 from testbed.node.shared import Shared
 from testbed.node.starter import CannotStart, Starter
 
