@@ -43,6 +43,8 @@ def html_of(markdown: str, style: str = "") -> str:
             token.attrSet("id", anchor)
             places.append(f'<li><a href="#{escape(anchor)}">{escape(inline.content)}</a></li>')
     for token in tokens:
+        if token.type == "table_open":
+            token.attrSet("tabindex", "0")  # it scrolls where the window is narrow, by keyboard too
         token.children = _links_within(token.children) if token.children else token.children
     return _PAGE.format(style=style, places="".join(places),
                         text=parser.renderer.render(tokens, parser.options, {}))

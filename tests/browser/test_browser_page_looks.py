@@ -11,6 +11,8 @@ import pytest_asyncio
 from support.page_view import CHROMIUM, DESKTOP, PHONE, PageView, tab
 from support.page_world import PageWorld, page_world
 
+from testbed.server.sessions import RUNBOOKS
+
 pytest.importorskip("playwright.async_api", reason="playwright is not installed (a development tool)")
 pytestmark = [pytest.mark.asyncio(loop_scope="module"),
               pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")]
@@ -48,6 +50,21 @@ async def test_nothing_is_wider_than_the_screen_and_nothing_serious_is_found_by_
     assert await view.violations() == []
     await view.screenshot(f"{name}-cut", whole=False)
     assert view.complaints == []
+
+
+async def test_runbooks_are_read_on_every_screen_without_a_session(
+    look: tuple[str, PageView], chrome: Any, busy: PageWorld,
+) -> None:
+    viewport, scheme = LOOKS[look[0]]
+    async with tab(chrome, viewport=viewport, scheme=scheme) as view:
+        address = f"{busy.url}{RUNBOOKS}#errorbudgetburnfast"
+        await view.page.goto(address)
+        assert not await view.is_too_wide()
+        assert await view.violations() == []
+        await view.screenshot(f"{look[0]}-runbooks", whole=False)
+        background = await view.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert background == {"light": "rgb(246, 245, 242)", "dark": "rgb(16, 19, 23)"}[scheme]
+        assert set(view.requests) <= {address, address.partition("#")[0], f"{busy.url}/favicon.ico"}
 
 
 async def test_no_text_is_cut_off_but_what_says_so_itself(look: tuple[str, PageView]) -> None:
