@@ -47,6 +47,10 @@ class PodContext:
             for name in [name for name in self.errors if old.get(name) != self.hashes.get(name)]:
                 del self.errors[name]  # what stood in the way of the old one
 
+    def backoff_key(self, name: str) -> str:
+        """What a container's back-off is kept under."""
+        return f"{name}/{self.hashes[name]}"
+
     @property
     def deleting(self) -> bool:
         return self.gone or self.pod.metadata.deleting

@@ -1,6 +1,7 @@
 """One pod's worker: looks, lets ``core/pods`` decide, does it, tells the API; again whenever something happened.
 
-It decides nothing itself. Stopping runs beside it (graces are long); starting is done in order, as upstream.
+It decides nothing itself. Starting is done in order, as upstream (``pod_start``); stopping runs beside it, because
+graces are long (``pod_stops``).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from testbed.api.core_v1 import Container, Pod
+from testbed.api.core_v1 import Pod
 from testbed.api.meta import parse_time
 from testbed.api.process_logs import about
 from testbed.core.backoff import BackoffEntry, reconstructed
@@ -32,17 +33,16 @@ from testbed.core.pods import (
 from testbed.core.termination import StopCause
 from testbed.errors import EngineError, EngineUnavailable, EnvironmentProblem, HostError, InvalidInput
 from testbed.node.facts import now_s
-from testbed.node.hooks import HookFailed, run_hook
-from testbed.node.inside import run_inside
-from testbed.node.pod_context import SANDBOX, PodContext
+from testbed.node.pod_context import PodContext
 from testbed.node.pod_end import PodEnd
 from testbed.node.pod_keeper import PodKeeper
 from testbed.node.pod_probes import PodProbes
 from testbed.node.pod_reporter import PodReporter
+from testbed.node.pod_start import PodStart
 from testbed.node.pod_stops import PodStops
 from testbed.node.record import Record
 from testbed.node.shared import Shared
-from testbed.node.starter import CannotStart, Starter
+from testbed.node.starter import Starter
 
 log = logging.getLogger("testbed.node")
 Json = dict[str, Any]
@@ -57,12 +57,13 @@ class PodWorker:
         self.context = PodContext(shared, json, self.wake)
         self.uid = self.context.uid
         self.finished = False
-        self._starter = Starter(shared)
+        starter = Starter(shared)
         self.probes = PodProbes(self.context, self.wake, lambda: self._reporter.publish(self.context.seen))
         self._reporter = PodReporter(self.context, self.probes)
-        self._keeper = PodKeeper(self.context, self._starter, self.wake)
+        self._keeper = PodKeeper(self.context, starter, self.wake)
         self._stops = PodStops(self.context, self.wake)
-        self._end = PodEnd(self.context, self._starter, self._reporter, self.probes, self.wake)
+        self._end = PodEnd(self.context, starter, self._reporter, self.probes, self.wake)
+        self._start = PodStart(self.context, starter, self._reporter, self._stops, self._end, self._wake)
 
     # --- from outside
 
@@ -208,7 +209,7 @@ class PodWorker:
         """Remembered ones; where memory was lost, rebuilt from the attempts that containers carry. A changed container
         begins anew (kubernetes: GetStableKey, of which the container's hash is a part)."""
         stored, hashes = self.shared.checkpoint.backoffs.get(self.uid, {}), self.context.hashes
-        known = {name: stored[key] for name in hashes if (key := self._backoff_key(name)) in stored}
+        known = {name: stored[key] for name in hashes if (key := self.context.backoff_key(name)) in stored}
         rebuilt = {
             name: entry for name, item in seen.containers.items()
             if name not in known and item.spec_hash == hashes.get(name)
@@ -216,19 +217,16 @@ class PodWorker:
         }
         return {**rebuilt, **known}
 
-    def _backoff_key(self, name: str) -> str:
-        return f"{name}/{self.context.hashes[name]}"
-
     # --- acting
 
     async def _carry_out(self, action: Action, seen: PodSeen) -> float | None:
         """Returns when to try again what could not be done."""
         if isinstance(action, StartContainer):
-            return await self._start(action, seen)
+            return await self._start.container(action, seen)
         if isinstance(action, StopContainer):
             self._stops.begin(action)
         elif isinstance(action, CreateSandbox):
-            return await self._create_sandbox(action, seen)
+            return await self._start.sandbox(action, seen)
         elif isinstance(action, AskExitCode):
             await self._end.exit_code(action.id)
         elif isinstance(action, RemoveSandbox):
@@ -240,77 +238,6 @@ class PodWorker:
             await self._end.remove()
             self.finished = True
         return None
-
-    async def _create_sandbox(self, action: CreateSandbox, seen: PodSeen) -> float | None:
-        context = self.context
-        held_s = context.held(SANDBOX)
-        if held_s is not None:
-            return held_s
-        if action.changed:
-            context.event("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
-        if seen.sandbox is not None:
-            await self._end.discard(seen.sandbox.id)
-        for record in self.shared.view.of_pod(self.uid):
-            if record.never_started and not record.sandbox:
-                await self._starter.discard(record)
-        try:
-            await self._starter.create_sandbox(self.pod, self.json, action.attempt)
-        except CannotStart as error:
-            context.errors[SANDBOX] = (error.waiting, error.again_s)
-            return error.again_s
-        context.errors.pop(SANDBOX, None)
-        return None
-
-    async def _start(self, action: StartContainer, seen: PodSeen) -> float | None:
-        context, sandbox = self.context, seen.sandbox
-        held_s = context.held(action.name)
-        if held_s is not None:
-            return held_s
-        if sandbox is None or not sandbox.running:
-            return None
-        container = context.container(action.name)
-        try:
-            record = await self._starter.start(
-                self.pod, self.json, container, action.attempt, sandbox.id, sandbox.address
-            )
-        except CannotStart as error:
-            context.errors[action.name] = (error.waiting, error.again_s)
-            return error.again_s
-        finally:
-            if action.backoff is not None:
-                self.shared.checkpoint.remember(self.uid, self._backoff_key(action.name), action.backoff)
-        context.errors.pop(action.name, None)
-        context.waiting.pop(action.name, None)
-        if action.attempt:
-            self.shared.measures.restarts += 1
-        await self._post_start(container, record)
-        return None
-
-    async def _post_start(self, container: Container, record: Record) -> None:
-        """The hook is part of the start: later containers wait for it; a failure ends this one."""
-        handler = container.lifecycle.post_start if container.lifecycle is not None else None
-        if handler is None:
-            return
-        self._reporter.publish(self.context.seen)
-        loop = asyncio.get_running_loop()
-        hook = loop.create_task(run_hook(
-            handler, container, self.context.address, lambda argv, limit: run_inside(self.shared, record, argv, limit)
-        ))
-        try:
-            while not hook.done() and record.running and not self.context.deleting:
-                self._wake.clear()
-                waker = loop.create_task(self._wake.wait())
-                await asyncio.wait({hook, waker}, return_when=asyncio.FIRST_COMPLETED)
-                waker.cancel()
-            if hook.done():
-                hook.result()
-        except HookFailed as error:
-            self.context.event("Warning", "FailedPostStartHook", f"PostStartHook failed: {error}", container.name)
-            message = f"Container {container.name} failed its PostStartHook, will be restarted"
-            self._stops.begin(StopContainer(container.name, record.id, StopCause.HOOK, message))
-        finally:
-            hook.cancel()
-            self._wake.set()
 
 
 def _sooner(one: float | None, other: float | None) -> float | None:
