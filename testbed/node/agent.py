@@ -29,20 +29,20 @@ from testbed.node.checkpoint import Checkpoint
 from testbed.node.claims import IN_USE, PodClaims
 from testbed.node.config import ConfigSource, needs_any_config
 from testbed.node.container_specs import CLUSTER
+from testbed.node.engine_news import EngineNews
 from testbed.node.engine_view import EngineView
 from testbed.node.evictor import Evictor
 from testbed.node.facts import NodeFacts, Recorder, RouteSandbox, now_s
 from testbed.node.images import Images
 from testbed.node.measures import Measures
+from testbed.node.orphans import remove_orphan
 from testbed.node.pod_tokens import PodTokens
 from testbed.node.provisioner import Provisioner
 from testbed.node.record import Record
 from testbed.node.registration import Registration
 from testbed.node.shared import Shared
 from testbed.node.status_sender import StatusSender
-from testbed.node.stopper import kill
 from testbed.node.storage import NodeStorage, has_claims
-from testbed.node.volumes import remove_volumes
 from testbed.node.worker import PodWorker
 from testbed.runtime.host_protocol import Host
 from testbed.runtime.protocol import Engine
@@ -50,7 +50,6 @@ from testbed.runtime.protocol import Engine
 log = logging.getLogger("testbed.node")
 Json = dict[str, Any]
 _LOOP_AGAIN_S = 1.0
-_CALM_INTERVALS = 3  # relists are this much rarer while events flow and the engine owes no answer
 
 
 class Agent:
@@ -68,9 +67,9 @@ class Agent:
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._checks: set[asyncio.Task[None]] = set()
         self._begun_s: float | None = None
-        self._following = False
         selector = {labels.INSTANCE: facts.instance_id, labels.NODE: facts.name}
         self.view = EngineView(engine, host, clock, selector, self._wake, self._on_death)
+        self._engine_news = EngineNews(self.view, selector, profile.relist_interval_s)
         self._pods = Informer(
             client, PODS, field_selector=f"spec.nodeName={facts.name}", on_change=self._on_pod, random=draw,
         )
@@ -97,8 +96,8 @@ class Agent:
         """Until cancelled. Cancelling ends the agent's own work and leaves every container as it is."""
         self._begun_s = now_s()
         loops: dict[str, Callable[[], Awaitable[None]]] = {
-            "heartbeat": self._registration.run, "pods": self._run_pods, "events": self._follow_engine,
-            "relist": self._relist_for_ever, "housekeeping": self._housekeep_for_ever,
+            "heartbeat": self._registration.run, "pods": self._run_pods, "events": self._engine_news.follow,
+            "relist": self._engine_news.relist_for_ever, "housekeeping": self._housekeep_for_ever,
             "storage": self._provisioner.run, "evictions": self._evictor.run,
         }
         try:
@@ -262,25 +261,7 @@ class Agent:
                 used.update(text.split(","))
         return sorted(used)
 
-    # --- the engine
-
-    async def _follow_engine(self) -> None:
-        selector = {labels.INSTANCE: self.facts.instance_id, labels.NODE: self.facts.name}
-        self._following = False
-        async for event in self.engine.events(selector):
-            self._following = True
-            if event.action == "reconnect" or not event.container_id:
-                await self.view.relist()
-            else:
-                self.view.on_event(event)
-
-    async def _relist_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(self.profile.relist_interval_s)
-            listed_s = self.view.listed_s
-            calm = self._following and not self.view.unsettled and listed_s is not None
-            if not calm or now_s() - (listed_s or 0.0) >= _CALM_INTERVALS * self.profile.relist_interval_s:
-                await self.view.relist()
+    # --- what is left over
 
     async def _housekeep_for_ever(self) -> None:
         while True:
@@ -300,17 +281,7 @@ class Agent:
             if any(item.sandbox and item.state.labels.get(CLUSTER) != self.shared.cluster
                    for item in self.view.of_pod(uid)):
                 continue  # from before the API lost its database: a lost database kills nothing
-            log.info("pod %s is not of this node any more: removed", uid, extra=about(pod_uid=uid))
-            records = self.view.of_pod(uid)
-            for record in sorted(records, key=lambda item: item.sandbox):
-                if record.running:
-                    await kill(self.view, record)
-                await self.engine.remove(record.id)
-                record.touched_s = 0.0
-                await self.view.refresh(record.id)
-            remove_volumes(self.facts, uid)
-            self.shared.claims.forget(uid)
-            self.shared.checkpoint.forget(uid)
+            await remove_orphan(self.shared, uid)
 
 
 def _ended(json: Json) -> bool:
