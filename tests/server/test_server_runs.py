@@ -237,8 +237,7 @@ async def test_others_are_answered_while_folders_are_read_and_each_is_read_once(
     monkeypatch.setattr(run_folders, "read_entry", slow)
     asked = [asyncio.create_task(get(world, path)) for _ in range(3)]
     try:
-        while not begun.is_set():
-            await asyncio.sleep(0.01)
+        assert await asyncio.to_thread(begun.wait, 10)
         assert (await get(world, "compare"))[0] == 400
     finally:
         go_on.set()
