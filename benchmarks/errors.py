@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from testbed.experiment.compare import judged
 from testbed.experiment.contrast import sample
-from testbed.experiment.quantities import Observed, of_disruption
+from testbed.experiment.quantities import of_disruption
+from testbed.experiment.run_values import Observed
 from testbed.experiment.sequential import MINIMUM_RUNS, narrow
 from testbed.experiment.statistics import median_interval
 

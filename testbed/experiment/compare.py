@@ -19,19 +19,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from testbed.experiment.contrast import RULES, Rules, Sample, sample
-from testbed.experiment.quantities import (
-    OF_DISRUPTION,
-    OF_RUN,
-    Observed,
-    Quantity,
-    names_over,
-    observed,
-    observed_whole,
-    uncertainty_s,
-)
+from testbed.experiment.quantities import OF_DISRUPTION, OF_RUN, Quantity
 from testbed.experiment.result.comparison import Compared, Comparison, Judgement
 from testbed.experiment.result.run import RunResult
 from testbed.experiment.result.whole import Environment, Result
+from testbed.experiment.run_values import Observed, names_over, observed, observed_whole, uncertainty_s
 
 # Tasks per CPU. Below, a cluster's own bursts; and a machine counts as another one only where it is twice as busy.
 BUSY_TASKS = 2.5

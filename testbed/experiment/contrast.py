@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from testbed.experiment.quantities import Observed, Quantity
+from testbed.experiment.quantities import Quantity
+from testbed.experiment.run_values import Observed
 from testbed.experiment.statistics import resampled_means, resampled_medians, survival_quantile
 
 if TYPE_CHECKING:

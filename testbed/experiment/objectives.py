@@ -24,19 +24,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from testbed.experiment.durations import parse_duration, parse_ratio, say_duration
-from testbed.experiment.quantities import (
-    OF_DISRUPTION,
-    OF_RUN,
-    Observed,
-    Quantity,
-    Unit,
-    has,
-    of_disruption,
-    of_run,
-    watched_s,
-)
+from testbed.experiment.quantities import OF_DISRUPTION, OF_RUN, Quantity, Unit, of_disruption, of_run
 from testbed.experiment.result import Disruption, ObjectiveResult, RunResult
 from testbed.experiment.result.comparison import Comparison
+from testbed.experiment.run_values import Observed, has, watched_s
 from testbed.experiment.statistics import median, quantile, supported_quantile, survival_quantile
 
 AGGREGATES = ("median", "mean", "p90", "p95", "p99", "max", "min")

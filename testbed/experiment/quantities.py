@@ -7,8 +7,7 @@ measured), and which difference is too small to mean anything. Pure.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, TypeVar, get_args
 
@@ -18,9 +17,6 @@ from testbed.experiment.result.timeline import Kind, Path
 Unit = Literal["s", "", "ratio", "times"]  # seconds, a count, a share, a multiple
 Subject = TypeVar("Subject", bound=Disruption | RunResult)
 
-# The marks at which times since the injection end.
-_ENDS: Final = {"detection": "detected", "isolation": "isolated", "repair": "restored", "undo": "undone",
-                "alerted": "alerted"}
 # Of a time: what watches arrive late by on a busy machine, and both edges of an outage at 100 requests per second.
 TIME_FLOOR_S: Final = 0.02
 ALERT_FLOOR_S: Final = 1.0  # rules are evaluated once a second at most
@@ -231,30 +227,6 @@ OF_RUN: Final[tuple[Quantity[RunResult], ...]] = (
 )
 
 
-@dataclass(frozen=True)
-class Observed:
-    """One value of one run. ``value`` None: it had not come after ``watched_s`` of watching."""
-
-    run: int
-    value: float | None
-    watched_s: float = math.inf
-
-    @property
-    def censored(self) -> bool:
-        return self.value is None
-
-
-def watched_s(run: RunResult, item: Disruption, quantity: Quantity[Disruption] | None = None) -> float:
-    """How long after its injection this disruption was watched, or ``quantity`` was waited for; infinite where the
-    result does not say."""
-    if quantity is not None and quantity.needs_pager and item.pager_s is not None:
-        return item.pager_s
-    ends = [phase.end_s for phase in run.phases if phase.name in ("observe", "converge")]
-    if item.marks.injected is None or not ends:
-        return math.inf
-    return max(0.0, max(ends) - item.marks.injected)
-
-
 def of_disruption(name: str) -> Quantity[Disruption] | None:
     """By the name of an objective or of a statistic."""
     return next((item for item in OF_DISRUPTION if name in (item.name, item.key)), None)
@@ -264,50 +236,6 @@ def of_run(name: str) -> Quantity[RunResult] | None:
     return next((item for item in OF_RUN if name in (item.name, item.key)), None)
 
 
-def has(item: Disruption, quantity: Quantity[Disruption]) -> bool:
-    """Whether this disruption can have such a value. One of which nothing came recovered from nothing."""
-    if (quantity.needs_state and item.backlog is None) or (quantity.needs_pager and item.pager_s is None):
-        return False
-    return (item.disrupted or not quantity.censored) and (not quantity.whom or item.kind in quantity.whom)
-
-
-def observed(quantity: Quantity[Disruption], name: str, runs: Iterable[RunResult]) -> list[Observed]:
-    """The values of a disruption called ``name`` over these runs. Runs in which it was not measured are not there."""
-    found: list[Observed] = []
-    for run in runs:
-        item = run.disruption(name)
-        if item is None or not has(item, quantity):
-            continue
-        if quantity.censored and not item.disrupted and item.requests.due:
-            continue  # nothing came of it: there was nothing to notice or to mend
-        if item.noise and quantity.censored:
-            continue  # what must not be noticed has no time until it was
-        value = quantity.read(item)
-        if value is not None:
-            found.append(Observed(run.number, float(value)))
-        elif quantity.censored:
-            found.append(Observed(run.number, None, watched_s(run, item, quantity)))
-    return found
-
-
-def observed_whole(quantity: Quantity[RunResult], runs: Iterable[RunResult]) -> list[Observed]:
-    """The same of the whole of each run. Runs in which it was not measured are not there."""
-    return [Observed(run.number, float(value)) for run in runs if (value := quantity.read(run)) is not None]
-
-
-def uncertainty_s(key: str, disruptions: Iterable[Disruption]) -> float:
-    """How far one run's value of a time may be wrong: the middle of what the runs say; 0 where they say nothing."""
-    mark = _ENDS.get(key)
-    known = sorted(item.uncertainty_of(mark) if mark else sum(outage.length_uncertainty_s for outage in item.outages)
-                   for item in disruptions) if mark or key.startswith("outage") else []
-    return known[len(known) // 2] if known else 0.0
-
-
 def named(disruption: str, key: str) -> Quantity[Any] | None:
     """What a statistic or a comparison is of; those of the whole run have no disruption."""
     return of_disruption(key) if disruption else of_run(key)
-
-
-def names_over(runs: Iterable[RunResult]) -> tuple[str, ...]:
-    """Disruptions that were asked for, in the order in which they first appear."""
-    return tuple(dict.fromkeys(item.name for run in runs for item in run.disruptions if item.kind != "uninvited"))

@@ -12,8 +12,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from testbed.experiment.quantities import OF_DISRUPTION, Observed, names_over, observed
+from testbed.experiment.quantities import OF_DISRUPTION
 from testbed.experiment.result.run import RunResult
+from testbed.experiment.run_values import Observed, names_over, observed
 from testbed.experiment.statistics import MIN_FOR_INTERVAL, censored_interval, median_interval, survival_quantile
 
 MINIMUM_RUNS = MIN_FOR_INTERVAL

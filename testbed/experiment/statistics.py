@@ -11,18 +11,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from testbed.experiment.quantities import (
-    OF_DISRUPTION,
-    OF_RUN,
-    Observed,
-    Quantity,
-    Unit,
-    names_over,
-    observed,
-    observed_whole,
-)
+from testbed.experiment.quantities import OF_DISRUPTION, OF_RUN, Quantity, Unit
 from testbed.experiment.result import RunResult, Statistic
 from testbed.experiment.result.statistics import Outlier
+from testbed.experiment.run_values import Observed, names_over, observed, observed_whole
 
 if TYPE_CHECKING:
     import numpy as np

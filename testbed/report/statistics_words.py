@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from testbed.experiment.durations import say_duration
 from testbed.experiment.objectives import say_value
-from testbed.experiment.quantities import named, uncertainty_s
+from testbed.experiment.quantities import named
 from testbed.experiment.result import Result, Statistic
+from testbed.experiment.run_values import uncertainty_s
 from testbed.report.words import WHOLE_RUN, clean
 
 # Below this many runs the table's least and largest value say it all.

@@ -6,8 +6,8 @@ import re
 
 from testbed.experiment.durations import say_duration
 from testbed.experiment.objectives import say_value
-from testbed.experiment.quantities import uncertainty_s
 from testbed.experiment.result import ObjectiveResult, Result, RunResult, Statistic, Verdict
+from testbed.experiment.run_values import uncertainty_s
 
 MARK_WORDS = {
     "injected": "injected", "detected": "detected", "unready": "unready", "isolated": "isolated", "acted": "acted",

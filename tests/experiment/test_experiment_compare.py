@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from benchmarks.errors import jittered, lognormal, verdicts
 from testbed.experiment.compare import compare, compare_runs, judged
 from testbed.experiment.contrast import sample
-from testbed.experiment.quantities import Observed, Quantity, of_disruption
+from testbed.experiment.quantities import Quantity, of_disruption
 from testbed.experiment.result import (
     Disruption,
     Environment,
@@ -28,6 +28,7 @@ from testbed.experiment.result import (
 )
 from testbed.experiment.result.comparison import Compared
 from testbed.experiment.result.machine import MachineLoad
+from testbed.experiment.run_values import Observed
 
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 OPPOSITE = {"worse": "improved", "improved": "worse", "same": "same", "cannot tell": "cannot tell"}

@@ -14,8 +14,9 @@ from testbed.core.profile import FAST
 from testbed.experiment.compare import compare_runs
 from testbed.experiment.jitter import injection_jitter, longest_period
 from testbed.experiment.objectives import Misspelt, judge, parse_objective, say_value
-from testbed.experiment.quantities import OF_DISRUPTION, OF_RUN, Observed
+from testbed.experiment.quantities import OF_DISRUPTION, OF_RUN
 from testbed.experiment.result import Disruption, Latency, Marks, Requests, RunResult, Verdict
+from testbed.experiment.run_values import Observed
 from testbed.experiment.statistics import (
     median,
     median_interval,

@@ -13,8 +13,9 @@ from testbed.core.profile import FAST
 from testbed.experiment.alert_events import last_told
 from testbed.experiment.objectives import judge, parse_objective
 from testbed.experiment.paging import ATTACHED, WINDOW_S, attached, with_alerts
-from testbed.experiment.quantities import observed, of_disruption
+from testbed.experiment.quantities import of_disruption
 from testbed.experiment.result import Disruption, Marks, Phase, RunResult, Verdict
+from testbed.experiment.run_values import observed
 from testbed.experiment.sightings import event_seen
 from testbed.experiment.timeline import Act, disruption_of
 from testbed.experiment.views import with_views

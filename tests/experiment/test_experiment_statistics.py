@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from testbed.experiment import quantities
-from testbed.experiment.quantities import OF_DISRUPTION, OF_RUN, Observed, of_disruption, watched_s
+from testbed.experiment.quantities import OF_DISRUPTION, OF_RUN, of_disruption
 from testbed.experiment.result import Disruption, Gap, Marks, Phase, Requests, RunResult, StateView, Verdict, Writes
 from testbed.experiment.result.timeline import Part
+from testbed.experiment.run_values import Observed, watched_s
 from testbed.experiment.sequential import MINIMUM_RUNS, half_width, look, narrow
 from testbed.experiment.statistics import (
     censored_interval,
