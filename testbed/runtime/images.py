@@ -10,18 +10,17 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import which
-from typing import Any
 
-from testbed.errors import EngineError, EngineUnavailable, EnvironmentProblem, InvalidInput, NoSuchImage
+from testbed.errors import EngineError, EnvironmentProblem, InvalidInput
 from testbed.resources import image_context
 from testbed.runtime.contexts import packed
 from testbed.runtime.debootstrap import debootstrap
+from testbed.runtime.docker_sdk import sdk_client, translated
 from testbed.runtime.protocol import EngineVersion
 from testbed.runtime.recipes import OURS, OWN_BASE, PUBLIC_BASE, RECIPES, SOURCE_HASH, Recipe, source_hash
 
@@ -46,15 +45,6 @@ class Image:
     size_bytes: int
     created_at: datetime
     kind: str
-
-
-def sdk_client(url: str, *, timeout_s: int) -> Any:
-    """A low-level client of the SDK. ``url``: "" is the environment's engine. To be used inside ``translated``."""
-    from docker import APIClient
-    from docker.utils import kwargs_from_env
-
-    where: Any = {"base_url": url} if url else kwargs_from_env()
-    return APIClient(version="auto", timeout=timeout_s, **where)
 
 
 class Images:
@@ -284,24 +274,3 @@ def _proxies() -> dict[str, str]:
     """Proxy settings of this shell, which package managers inside a build need as well."""
     names = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
     return {name: os.environ[name] for name in names if name in os.environ}
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """The SDK's errors as ours."""
-    import requests
-    from docker.errors import APIError, DockerException, ImageNotFound
-
-    try:
-        yield
-    except ImageNotFound as error:
-        raise NoSuchImage(str(error.explanation or error)) from error
-    except APIError as error:
-        raise EngineError(f"the container engine refused: {error.explanation or error}") from error
-    except (DockerException, requests.exceptions.RequestException, OSError) as error:
-        if isinstance(error, PermissionError) or "Permission denied" in str(error):
-            raise EngineUnavailable("the container engine's socket may not be opened",
-                                    hint="join its group and log in again: sudo usermod -aG docker $USER") from error
-        asked = os.environ.get("DOCKER_HOST")
-        raise EngineUnavailable("no container engine answers", hint=f"DOCKER_HOST is {asked}: start that engine, or "
-                                "unset DOCKER_HOST" if asked else "run: testbed setup") from error

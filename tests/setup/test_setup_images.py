@@ -15,7 +15,8 @@ from testbed.resources import folder, image_context
 from testbed.runtime import images as subject
 from testbed.runtime import recipes
 from testbed.runtime.contexts import packed
-from testbed.runtime.images import Images, translated
+from testbed.runtime.docker_sdk import translated
+from testbed.runtime.images import Images
 from testbed.runtime.recipes import ON_DEMAND, OWN_BASE, RECIPES, Recipe, source_hash
 
 
