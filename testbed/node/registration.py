@@ -51,8 +51,8 @@ class Registration:
         self._pressures: dict[str, bool] = {}  # of conditions that have held: whether they do now
         self.volumes_in_use: list[str] | None = None  # not known yet: what was told before stands
         self._news = asyncio.Event()
-        self._sending = asyncio.Lock()
         self._given_up = False  # whether the API has said that we are not Ready, and nobody was told of our return yet
+        self._returns = 0  # that were told
 
     async def register(self) -> None:
         """Creates the Node, or takes over the one there is. Tries until the API answers."""
@@ -95,19 +95,25 @@ class Registration:
         await self.send_status()
 
     async def send_status(self) -> None:
-        """Tells that the node is Ready again, where the API has it otherwise. Raises: ApiError."""
-        name = self._facts.name
-        async with self._sending:  # one after the other: a return is told once
-            node = await self._client.get(NODES, name)
-            stored = {item["type"]: item for item in (node.get("status") or {}).get("conditions") or ()}
-            ready = stored.get("Ready")
-            self._given_up = self._given_up or (ready is not None and ready.get("status") != "True")
-            await self._client.patch(
-                NODES, name, {"status": self._status(stored)}, patch_type=PatchType.STRATEGIC, subresource="status",
-            )
-            if self._given_up:  # kubernetes: pkg/kubelet/nodestatus/setters.go ReadyCondition
-                self._given_up = False
-                self._recorder.event(node, "Normal", "NodeReady", f"Node {name} status is now: NodeReady")
+        """Tells that the node is Ready again, where the API has it otherwise. Raises: ApiError.
+
+        Two may be on their way at once: one that hangs must not hold up the other, and a return is told once.
+        """
+        name, returns = self._facts.name, self._returns
+        node = await self._client.get(NODES, name)
+        if returns != self._returns:  # we are back since it was asked for: what it says is old
+            return await self.send_status()
+        stored = {item["type"]: item for item in (node.get("status") or {}).get("conditions") or ()}
+        ready = stored.get("Ready")
+        self._given_up = self._given_up or (ready is not None and ready.get("status") != "True")
+        await self._client.patch(
+            NODES, name, {"status": self._status(stored)}, patch_type=PatchType.STRATEGIC, subresource="status",
+        )
+        if self._given_up:  # kubernetes: pkg/kubelet/nodestatus/setters.go ReadyCondition
+            self._given_up = False
+            self._returns += 1
+            self._recorder.event(node, "Normal", "NodeReady", f"Node {name} status is now: NodeReady")
+        return None
 
     def _status(self, stored: Mapping[str, Json]) -> Json:
         """``stored``: the conditions that the API has, by type."""

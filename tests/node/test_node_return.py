@@ -20,14 +20,22 @@ Json = dict[str, Any]
 LONG_AGO = "2020-01-01T00:00:00Z"
 
 
-class LostAnswers:
-    """As the API's client; answers to statuses of nodes are lost while ``losing`` is not 0: the API has taken them."""
+class BadLine:
+    """As the API's client. ``losing``: answers to statuses of nodes that get lost; the API has taken them. ``late_s``:
+    how late the next answers about a node come."""
 
     def __init__(self, client: Any) -> None:
         self._client, self.losing = client, 0
+        self.late_s: list[float] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
+
+    async def get(self, resource: ResourceType, *args: Any, **more: Any) -> Json:
+        answer: Json = await self._client.get(resource, *args, **more)
+        if resource is NODES and self.late_s:
+            await asyncio.sleep(self.late_s.pop(0))
+        return answer
 
     async def patch(self, resource: ResourceType, name: str, body: Json, *args: Any, **more: Any) -> Json:
         answer: Json = await self._client.patch(resource, name, body, *args, **more)
@@ -108,7 +116,7 @@ def test_an_agent_that_died_meanwhile_tells_that_its_node_is_back(tmp_path: Path
 def test_a_return_whose_answer_was_lost_is_told_once(tmp_path: Path) -> None:
     async def body(w: SimulatedWorld) -> None:
         assert isinstance(w.client, InProcessClient)
-        client = LostAnswers(w.client)
+        client = BadLine(w.client)
         await w.start_agent(client)  # type: ignore[arg-type]
         await until(lambda: is_ready(w))
         await asyncio.sleep(1)
@@ -120,14 +128,23 @@ def test_a_return_whose_answer_was_lost_is_told_once(tmp_path: Path) -> None:
     simulated(tmp_path, body)
 
 
-def test_statuses_that_are_sent_at_the_same_time_tell_one_return(tmp_path: Path) -> None:
+def test_statuses_that_are_sent_at_the_same_time_tell_one_return_and_wait_for_none(tmp_path: Path) -> None:
     async def body(w: SimulatedWorld) -> None:
-        agent = await w.start_agent()
+        assert isinstance(w.client, InProcessClient)
+        client, loop = BadLine(w.client), asyncio.get_running_loop()
+        agent = await w.start_agent(client)  # type: ignore[arg-type]
         await until(lambda: is_ready(w))
         await asyncio.sleep(1)
         await give_up(w, "Unknown")
-        send = agent._registration.send_status
-        await asyncio.gather(send(), send(), send())
+        client.late_s = [30.0, 0.2, 0.1, 0.0]
+        sent = [asyncio.create_task(agent._registration.send_status()) for _ in client.late_s]
+        begun_s = loop.time()
+        await asyncio.gather(*sent[1:])
+        assert loop.time() - begun_s < 0.3 and not sent[0].done()
+        assert await is_ready(w)
+        since = (await conditions(w))["Ready"]["lastTransitionTime"]
+        await sent[0]
         assert await told(w) == ONCE
+        assert (await conditions(w))["Ready"]["lastTransitionTime"] == since
 
     simulated(tmp_path, body)
