@@ -1,42 +1,28 @@
-"""Earlier runs over HTTP: what is listed of whole, half-written and strange folders, and that nothing beside a run's
-own plain files is handed out."""
+"""Earlier runs: what is listed of whole, half-written and strange folders, each read once and beside the loop."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
-import yarl
 from hypothesis import given
 from hypothesis import strategies as st
+from kept_runs import get, keep, served_runs
 from support.page_world import PageWorld
 
 from testbed.api.run_journal import writer
-from testbed.errors import ApiUnavailable, BadRequest, TooManyRequests
-from testbed.server import comparing, run_folders
-from testbed.server.comparing import Comparer
-from testbed.server.run_files import open_inside
+from testbed.server import run_folders
 from testbed.server.run_folders import MAX_RUNS, RunEntry, RunFolders, head
 
 Json = dict[str, Any]
 VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3)
                       | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8)
-SECRET = "a secret that lies beside"
-
-
-def keep(root: Path, run: str, file: str = "result.json", **value: Any) -> Path:
-    folder = root / run
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / file).write_text(json.dumps(value))
-    return folder
 
 
 def listed(root: Path) -> dict[str, Any]:
@@ -183,44 +169,13 @@ def test_only_a_run_that_goes_on_is_read_again_and_what_is_not_shown_never(tmp_p
     assert folders.newest()[0]["id"] == "later"
 
 
-# --- files
+# --- over HTTP
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[PageWorld]:
-    world = PageWorld(tmp_path)
-    root = world.instance.runs
-    folder = keep(root, "r", name="crash", verdict="passed")
-    (folder / "report.html").write_text("<script>1</script>")
-    (folder / "logs").mkdir()
-    (folder / "logs" / "run-1-web.log").write_text("<b>text")
-    (folder / "manifests").mkdir()
-    (folder / "manifests" / "web.yaml").write_text(SECRET)
-    (folder / ".env").write_text(SECRET)
-    (tmp_path / "beside").write_text(SECRET)
-    (folder / "link.log").symlink_to(tmp_path / "beside")
-    (folder / "way").symlink_to(tmp_path)
-    os.mkfifo(folder / "pipe.log")
-    async with world.serving():
+    async with served_runs(tmp_path) as world:
         yield world
-
-
-async def get(world: PageWorld, path: str, method: str = "GET") -> tuple[int, str, aiohttp.ClientResponse]:
-    headers = {"Authorization": f"Bearer {world.token}"}
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=world.tls())) as session, session.request(
-            method, yarl.URL(f"{world.url}/testbed/v1/{path}", encoded=True), headers=headers) as answer:
-        return answer.status, await answer.text(), answer
-
-
-async def test_a_run_is_told_with_its_files(world: PageWorld) -> None:
-    status, text, _ = await get(world, "runs/r")
-    assert status == 200
-    assert json.loads(text)["files"] == [
-        {"name": "logs/run-1-web.log", "bytes": 7}, {"name": "report.html", "bytes": 18},
-        {"name": "result.json", "bytes": 38}]
-    [entry] = json.loads((await get(world, "runs"))[1])
-    assert (entry["id"], entry["base"]) == ("r", "/testbed/v1/runs/")
-    assert (await get(world, "runs/none"))[0] == 404
 
 
 @pytest.mark.parametrize("path", ["runs", "runs/r"])
@@ -244,87 +199,3 @@ async def test_others_are_answered_while_folders_are_read_and_each_is_read_once(
     answers = [(status, text) for status, text, _ in await asyncio.gather(*asked)]
     assert answers[0][0] == 200 and "crash" in answers[0][1] and set(answers) == {answers[0]}
     assert looked.count("r") == 1
-
-
-async def test_a_report_is_shut_in_so_that_its_scripts_cannot_act_for_the_page(world: PageWorld) -> None:
-    status, text, answer = await get(world, "runs/r/report.html")
-    assert (status, text, answer.content_type) == (200, "<script>1</script>", "text/html")
-    policy = answer.headers["Content-Security-Policy"]
-    assert policy.startswith("sandbox allow-scripts") and "allow-same-origin" not in policy
-    assert "default-src 'none'" in policy and answer.headers["X-Frame-Options"] == "DENY"
-    assert (await get(world, "runs/r/report.html", "HEAD"))[:2] == (200, "")
-
-
-async def test_a_log_is_text_whatever_is_in_it(world: PageWorld) -> None:
-    status, text, answer = await get(world, "runs/r/logs/run-1-web.log")
-    assert (status, text, answer.content_type) == (200, "<b>text", "text/plain")
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-
-
-@pytest.mark.parametrize("path", [
-    "../instance.json", "..", "r/..", "r/../../token", "%2e%2e/token", "r/%2e%2e/%2e%2e/token", "r%2f..%2f..%2ftoken",
-    "..%5ctoken", "r//etc/passwd", "r/", "r/logs", "r/logs/", "r/link.log", "r/way/beside", "r/pipe.log", "r/.env",
-    "r/manifests/web.yaml", "r/none.log", "r/report.html/x", "r/report.html%00.log", "/etc/passwd", "r/" + "a" * 300,
-    "r/" + "a/" * 200 + "b",
-])
-async def test_nothing_else_is_handed_out(world: PageWorld, path: str) -> None:
-    async with asyncio.timeout(5):
-        status, text, _ = await get(world, f"runs/{path}")
-    assert status in (400, 404), text
-    assert SECRET not in text and world.token not in text and "root:" not in text
-
-
-@given(st.lists(st.text(max_size=8) | st.sampled_from(["..", ".", "", "r", "/", "manifests"]), max_size=5))
-def test_no_name_leads_out_of_the_folder(parts: list[str]) -> None:
-    found = open_inside(Path(__file__).parent, parts)
-    if found is not None:
-        path = Path(f"/proc/self/fd/{found}").readlink()
-        os.close(found)
-        assert path.is_relative_to(Path(__file__).parent)
-
-
-async def test_a_large_file_comes_whole(world: PageWorld) -> None:
-    text = "0123456789" * 300_000
-    (world.instance.runs / "r" / "pulse-1.csv").write_text(text)
-    assert (await get(world, "runs/r/pulse-1.csv"))[:2] == (200, text)
-
-
-# --- comparing
-
-
-@pytest.mark.parametrize("query", ["", "?a=r", "?a=r&b=none", "?a=r&b=../r", "?a=r&b=r/../r", "?a=r&b=/etc",
-                                   "?a=-o&b=r", "?a=r&b=r/x/y", "?a=r&b=%2e%2e"])
-async def test_only_runs_with_a_result_are_compared(world: PageWorld, query: str) -> None:
-    status, text, _ = await get(world, f"compare{query}")
-    assert status == 400 and "names no run with a result" in text
-
-
-async def test_what_cannot_be_compared_is_told_in_the_words_of_the_command_line(world: PageWorld) -> None:
-    status, text, _ = await get(world, "compare?a=r&b=r")
-    assert status == 400
-    assert "is not a result of this version" in json.loads(text)["message"], text
-
-
-def program(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setattr(comparing, "LOWEST_PRIORITY", (sys.executable, "-c", text))
-
-
-async def test_a_comparison_is_a_page_made_by_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    program(monkeypatch, "import sys; print(sys.argv[1:])")
-    argv = (await Comparer().page(Path("/a"), Path("/b"))).decode()
-    assert argv.strip() == str([sys.executable, "-m", "testbed", "compare", "/a", "/b", "-o", "html"])
-
-
-async def test_comparisons_come_one_at_a_time_and_have_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    program(monkeypatch, "import time; time.sleep(60)")
-    monkeypatch.setattr(comparing, "DEADLINE_S", 0.3)
-    comparer = Comparer()
-    first = asyncio.create_task(comparer.page(Path("/a"), Path("/b")))
-    await asyncio.sleep(0)
-    with pytest.raises(TooManyRequests):
-        await comparer.page(Path("/a"), Path("/b"))
-    with pytest.raises(ApiUnavailable, match="not done within"):
-        await first
-    program(monkeypatch, "import sys; sys.exit('error: no')")
-    with pytest.raises(BadRequest, match="^no$"):
-        await comparer.page(Path("/a"), Path("/b"))
