@@ -11,7 +11,6 @@ import contextlib
 import json
 import re
 from pathlib import Path
-from threading import Lock
 from typing import Any, TypedDict
 
 from testbed.api.run_journal import goes_on
@@ -70,32 +69,26 @@ def _visible(text: str, at: int) -> int:
 
 
 class RunFolders:
-    """``root``: the instance's ``runs`` folder. What has not changed since the last time is not read again.
-
-    It waits for a disk, hundreds of times where there are many runs: to be asked beside the loop, from any thread."""
+    """``root``: the instance's ``runs`` folder. What has not changed since the last time is not read again; who asks
+    waits for it, and so does everybody, so of a run that is whole only its folder is looked at."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._one_at_a_time = Lock()
         self._newest: list[str] = []  # names of folders, whether there is anything in them yet or not
         self._listed_at: tuple[int, ...] = ()  # what the root was like then
         self._known: dict[str, tuple[tuple[int, ...], RunEntry]] = {}
 
     def newest(self) -> list[RunEntry]:
         """The newest first."""
-        with self._one_at_a_time:
-            stamped = sorted(((_stamp(self.root / name), name) for name in self._names()), reverse=True)
-            entries = {name: self._entry(name, stamp) for stamp, name in stamped if stamp}
-            self._known = {name: known for name, known in self._known.items() if name in entries}
-            return list(entries.values())
+        seen = self._known = {name: known for name in self._names() if (known := self._look(name)) is not None}
+        return [seen[name][1] for _, name in sorted(((stamp, name) for name, (stamp, _) in seen.items()), reverse=True)]
 
     def find(self, run: str) -> RunEntry | None:
         """That one run, also one that is no longer listed."""
         if not is_name(run) or (self.root / run).is_symlink():
             return None
-        with self._one_at_a_time:
-            stamp = _stamp(self.root / run)
-            return self._entry(run, stamp) if stamp else None
+        found = self._look(run)
+        return found[1] if found is not None else None
 
     def files(self, run: str) -> list[Json]:
         """Name (with its folder, ``logs/web.log``) and size of each plain file of a run, two folders deep."""
@@ -122,12 +115,22 @@ class RunFolders:
             self._newest, self._listed_at = [], ()
         return self._newest
 
-    def _entry(self, name: str, stamp: tuple[int, ...]) -> RunEntry:
-        """One that runs is always read: its runner may die and leave its files as they are."""
-        known = self._known.get(name)
+    def _look(self, name: str) -> tuple[tuple[int, ...], RunEntry] | None:
+        """Its stamp and entry; None of what is no run's folder. One that runs is always read: its runner may die and
+        leave its files as they are."""
+        folder, known = self.root / name, self._known.get(name)
+        if known is not None and _is_whole(known[1]) and known[0][-1] == _changed(folder):
+            return known
+        if not (stamp := _stamp(folder)):
+            return None
         if known is None or known[0] != stamp or known[1]["running"]:
-            known = self._known[name] = stamp, read_entry(self.root / name)
-        return known[1]
+            known = self._known[name] = stamp, read_entry(folder)
+        return known
+
+
+def _is_whole(entry: RunEntry) -> bool:
+    """The report is the last that is written; what replaces a file then changes its folder."""
+    return bool(entry["report"]) and not entry["running"]
 
 
 def read_entry(folder: Path) -> RunEntry:

@@ -1,11 +1,7 @@
-"""Earlier runs over HTTP: ``GET /testbed/v1/runs``, a run, its files, and two of them compared.
-
-Folders are looked at beside the loop: a slow disk must not make leases late.
-"""
+"""Earlier runs over HTTP: ``GET /testbed/v1/runs``, a run, its files, and two of them compared."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,9 +32,9 @@ class RunPaths:
         """Raises: NotFound."""
         if not rest:
             base = self._base(request)
-            return json_answer([{**entry, "base": base} for entry in await asyncio.to_thread(self._folders.newest)])
+            return json_answer([{**entry, "base": base} for entry in self._folders.newest()])
         if len(rest) == 1:
-            return await asyncio.to_thread(self._run, rest[0], self._base(request))
+            return self._run(rest[0], self._base(request))
         return await self._file(request, rest)
 
     async def _linked(self, request: web.BaseRequest, rest: tuple[str, ...]) -> web.StreamResponse:

@@ -1,20 +1,17 @@
-"""Earlier runs: what is listed of whole, half-written and strange folders, each read once and beside the loop."""
+"""Earlier runs: what is listed of whole, half-written and strange folders, each read once."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kept_runs import get, keep, served_runs
-from support.page_world import PageWorld
+from kept_runs import keep
 
 from testbed.api.run_journal import writer
 from testbed.server import run_folders
@@ -169,33 +166,25 @@ def test_only_a_run_that_goes_on_is_read_again_and_what_is_not_shown_never(tmp_p
     assert folders.newest()[0]["id"] == "later"
 
 
-# --- over HTTP
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[PageWorld]:
-    async with served_runs(tmp_path) as world:
-        yield world
-
-
-@pytest.mark.parametrize("path", ["runs", "runs/r"])
-async def test_others_are_answered_while_folders_are_read_and_each_is_read_once(
-    world: PageWorld, looked: list[str], monkeypatch: pytest.MonkeyPatch, path: str,
+def test_of_runs_that_are_whole_only_the_folders_are_looked_at_again(
+    tmp_path: Path, looked: list[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    begun, go_on, read_entry = threading.Event(), threading.Event(), run_folders.read_entry
+    """Everybody waits while the list is made."""
+    asked: list[Path] = []
+    stat = Path.stat
 
-    def slow(folder: Path) -> RunEntry:
-        begun.set()
-        assert go_on.wait(10), "nobody else was answered meanwhile"
-        return read_entry(folder)
+    def counted(path: Path, **more: Any) -> os.stat_result:
+        asked.append(path)
+        return stat(path, **more)
 
-    monkeypatch.setattr(run_folders, "read_entry", slow)
-    asked = [asyncio.create_task(get(world, path)) for _ in range(3)]
-    try:
-        assert await asyncio.to_thread(begun.wait, 10)
-        assert (await get(world, "compare"))[0] == 400
-    finally:
-        go_on.set()
-    answers = [(status, text) for status, text, _ in await asyncio.gather(*asked)]
-    assert answers[0][0] == 200 and "crash" in answers[0][1] and set(answers) == {answers[0]}
-    assert looked.count("r") == 1
+    for number in range(MAX_RUNS):
+        (keep(tmp_path, f"run-{number}", name="x", verdict="passed") / "report.html").touch()
+    folders = RunFolders(tmp_path)
+    first = folders.newest()
+    looked.clear()
+    monkeypatch.setattr(Path, "stat", counted)
+    assert folders.newest() == first and len(first) == MAX_RUNS
+    assert sorted(asked) == sorted([tmp_path, *(tmp_path / entry["id"] for entry in first)]) and not looked
+    os.utime(keep(tmp_path, "run-7", name="x", verdict="failed"), (5, 5))  # the file was replaced
+    assert {entry["id"]: entry["verdict"] for entry in folders.newest()}["run-7"] == "failed"
+    assert looked == ["run-7"]
