@@ -35,7 +35,8 @@ def up(
     """Bring a cluster up."""
     import time
 
-    from testbed.machines.up import Shape, bring_up
+    from testbed.machines.shape import Shape
+    from testbed.machines.up import bring_up
 
     if profile not in PROFILES:
         raise UsageError(f"there is no profile {profile!r}", hint="one of: " + ", ".join(PROFILES))

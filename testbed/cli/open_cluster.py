@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from testbed.cli.platforms import Opening
     from testbed.experiment.kind import ClusterSpec
     from testbed.experiment.platforms.protocol import ClusterSource, Platform
-    from testbed.machines.up import Shape
+    from testbed.machines.shape import Shape
 
 
 def source(opening: Opening) -> ClusterSource:
@@ -73,7 +73,7 @@ def _named(opening: Opening) -> Instance | None:
 
 
 def _shape(platform: str, spec: ClusterSpec) -> Shape:
-    from testbed.machines.up import Shape
+    from testbed.machines.shape import Shape
 
     shape = Shape(spec.nodes, spec.profile, spec.node_cpu, spec.node_memory, spec.node_disk, spec.node_kind, spec.zones)
     if platform == TESTBED:

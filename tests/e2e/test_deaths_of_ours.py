@@ -51,7 +51,7 @@ def test_process_that_is_killed_comes_back_and_changes_nothing(cluster: Cluster,
 def test_machine_room_can_die_and_finds_everything_again(cluster: Cluster) -> None:
     before = {item["name"]: item["pid"] for item in status(cluster)["processes"]}
     os.kill(pid_of(cluster, "room"), signal.SIGKILL)
-    from testbed.machines.up import start_room
+    from testbed.machines.room_start import start_room
 
     start_room(cluster.instance)
     wait_for("the same processes, adopted",

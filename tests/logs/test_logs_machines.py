@@ -10,7 +10,7 @@ import pytest
 from testbed.api.instance import Instance
 from testbed.api.log_lines import LogLine
 from testbed.machines.cable_state import Cable
-from testbed.machines.up import _tail
+from testbed.machines.usable import log_end
 
 
 async def test_a_cable_tells_what_is_true_of_it_whenever_that_changes(caplog: pytest.LogCaptureFixture) -> None:
@@ -34,5 +34,5 @@ def test_the_end_of_a_log_is_shown_to_people_in_words(tmp_path: Path) -> None:
     file.parent.mkdir()
     line = LogLine(1, "2026-01-01T12:00:00.000001Z", "api", "port 1 is taken", "ERROR", "testbed.server")
     file.write_text(f"{line.to_json()}\nSegmentation fault\n")
-    assert _tail(instance, "api") == ("2026-01-01T12:00:00.000Z api | ERROR port 1 is taken\n"
+    assert log_end(instance, "api") == ("2026-01-01T12:00:00.000Z api | ERROR port 1 is taken\n"
                                       "2026-01-01T12:00:00.000Z api | Segmentation fault")

@@ -18,8 +18,8 @@ from testbed.errors import EngineUnavailable, EnvironmentProblem
 from testbed.machines.cleanup import clean, remove_tree
 from testbed.machines.errand import sweep
 from testbed.machines.logs import bound, keep_bounded
+from testbed.machines.new_node import MAX_NODES, new_node
 from testbed.machines.power import one_per_network
-from testbed.machines.room import MAX_NODES, new_node
 from testbed.runtime.containers import ContainerSpec
 from testbed.runtime.simulated import SimulatedEngine, SimulatedHost, SimulatedMachine
 from testbed.simulation.loop import VirtualClock, VirtualLoop, run_virtual

@@ -19,9 +19,9 @@ import pytest
 from testbed.api.instance import Instance
 from testbed.api.process_identity import start_ticks
 from testbed.errors import EnvironmentProblem, InvalidInput
+from testbed.machines.new_node import MAX_NODES, new_node
 from testbed.machines.node_container import container_spec, engine_socket
 from testbed.machines.node_keeper import NodeKeeper
-from testbed.machines.room import MAX_NODES, new_node
 from testbed.resources import image_context
 
 

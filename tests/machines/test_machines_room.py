@@ -20,7 +20,8 @@ from testbed.machines.__main__ import remembered_owner
 from testbed.machines.cleanup import end_processes, instance_ids, processes_of, remove_state
 from testbed.machines.client import RoomClient, room_status
 from testbed.machines.logs import MAX_BYTES
-from testbed.machines.room import Room, new_node
+from testbed.machines.new_node import new_node
+from testbed.machines.room import Room
 from testbed.machines.wire import serve as serve_socket
 from testbed.node.boots import boots
 from testbed.runtime.host_protocol import ProcessIdentity, RunResult

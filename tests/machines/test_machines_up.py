@@ -23,7 +23,9 @@ from testbed.api.instance import Instance, instance_directory, memory_directory
 from testbed.errors import EnvironmentProblem
 from testbed.machines.cleanup import processes_of
 from testbed.machines.client import RoomClient, room_status
-from testbed.machines.up import Shape, bring_up, start_room, take_down
+from testbed.machines.room_start import start_room
+from testbed.machines.shape import Shape
+from testbed.machines.up import bring_up, take_down
 from testbed.runtime.factory import open_engine
 
 pytestmark = pytest.mark.engine
@@ -201,7 +203,8 @@ def test_down_after_every_process_was_killed_and_with_half_an_instance_file(clus
 
 OWNER = """
 import os, sys, time
-from testbed.machines.up import Shape, bring_up
+from testbed.machines.shape import Shape
+from testbed.machines.up import bring_up
 bring_up(sys.argv[1], Shape(nodes=1), owner_pid=os.getpid())
 print("up", flush=True)
 time.sleep(600)
@@ -247,7 +250,7 @@ def test_what_lies_in_the_way_is_said_and_nothing_is_made(state_home: Path, monk
     with pytest.raises(EnvironmentProblem, match="too long"):
         bring_up("test-deep", Shape(nodes=1))
     assert not (deep / "testbed" / "test-deep").exists()
-    monkeypatch.setattr("testbed.machines.up.GATEWAY_IMAGE", "testbed-no-such-image:1")
+    monkeypatch.setattr("testbed.machines.shape.GATEWAY_IMAGE", "testbed-no-such-image:1")
     with pytest.raises(EnvironmentProblem, match="is missing") as caught:
         bring_up("test-image", Shape(nodes=1))
     assert "testbed setup" in caught.value.hint

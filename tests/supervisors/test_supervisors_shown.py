@@ -11,7 +11,7 @@ import pytest
 from testbed.api.instance import ENGINE, SLICE, TESTBED
 from testbed.core.pod_seen import Life
 from testbed.errors import InvalidInput
-from testbed.machines.up import Shape
+from testbed.machines.shape import Shape
 from testbed.supervisors import shown
 from testbed.supervisors.catalog import COMPOSE, PLATFORMS, SUPERVISORS
 from testbed.supervisors.tasks import Machine, Task
