@@ -15,7 +15,8 @@ from testbed.api.instance import load_instance
 from testbed.api.process_logs import configure
 from testbed.errors import TestbedError
 from testbed.machines.processes import child_environment, record_room
-from testbed.machines.room import Room, serve
+from testbed.machines.room import Room
+from testbed.machines.room_service import serve
 from testbed.runtime.factory import open_engine
 from testbed.runtime.host import may_act_in_process, open_host
 from testbed.runtime.protocol import Engine

@@ -2,7 +2,7 @@
 
 It decides nothing about workloads. It can be killed and started again without anyone noticing: processes are found
 again by ``processes.json``, nodes that are switched off by ``room.json``; cables keep their own state. Engine work is
-done by ``errand`` processes, so that the room stays small and never hangs on an engine.
+done by ``errands``; its control socket is ``room_service``.
 """
 
 from __future__ import annotations
@@ -12,37 +12,27 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from testbed.api.instance import ENGINE, SLICE, Instance, NodeInstance
 from testbed.api.process_logs import about
-from testbed.errors import EnvironmentProblem, HostError, InvalidInput, NotFound, TestbedError
+from testbed.errors import HostError, InvalidInput, NotFound, TestbedError
 from testbed.machines import cables, engines
+from testbed.machines.errands import Errands
 from testbed.machines.logs import keep_bounded
 from testbed.machines.new_node import new_node
 from testbed.machines.node_keeper import NodeKeeper
 from testbed.machines.power import power_off
-from testbed.machines.processes import (
-    Processes,
-    Program,
-    ended,
-    pause_before_restart_s,
-)
+from testbed.machines.processes import Processes, Program, ended, pause_before_restart_s
 from testbed.machines.protocol import CableHold, EngineState, NodeState, ProcessState, RoomStatus
-from testbed.machines.wire import serve as serve_socket
 from testbed.node.boots import count_boot
 from testbed.runtime.host_protocol import Host
 
 log = logging.getLogger("room")
-
-Json = dict[str, Any]
 API = "api"
 DRIVER = "driver"
-_ERRAND_S = 170.0
 
 
 class Room:
@@ -55,11 +45,12 @@ class Room:
     ) -> None:
         self.instance = instance
         self._command = command
-        self._host, self._root, self._environment = host, root, environment
+        self._host, self._root = host, root
         self._processes = Processes(
             instance.directory / "processes.json", instance.log_file, host.join_cgroup, environment
         )
-        self._containers = NodeKeeper(lambda act, node: self._errand(act, node))
+        self._errands = Errands(command, instance.directory, environment, instance.log_file("room"))
+        self._containers = NodeKeeper(self._errands.run)
         self._off: set[str] = set()
         self._gateway = ProcessState("gateway", 0, False, 0)
         self._locks: dict[str, asyncio.Lock] = {}
@@ -123,34 +114,11 @@ class Room:
             log.warning("cgroup %s: %s", cgroup, error)
         return cgroup
 
-    async def _errand(self, act: str, node: str = "") -> Json:
-        """Raises: the errand's error, EnvironmentProblem when it gave no answer."""
-        argv = [*self._command, "testbed.machines.errand", "--instance", str(self.instance.directory)]
-        if act == "down":
-            argv += ["--spare", str(os.getpid())]
-        process = await asyncio.create_subprocess_exec(
-            *argv, "--node", node, act, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            env=self._environment, cwd=self.instance.directory, start_new_session=True,
-        )
-        try:
-            async with asyncio.timeout(_ERRAND_S):
-                output, _ = await process.communicate()
-            answer: Json = json.loads(output)
-        except (TimeoutError, ValueError) as error:
-            raise EnvironmentProblem(f"errand {act} {node} gave no answer",
-                                     hint=f"see {self.instance.log_file('room')}") from error
-        finally:
-            if process.returncode is None:
-                process.kill()
-        if process.returncode:
-            raise EnvironmentProblem(str(answer["message"]), hint=str(answer["hint"]))
-        return answer
-
     async def _keep_gateway(self) -> None:
         failures = restarts = 0
         while True:
             try:
-                answer = await self._errand("gateway")
+                answer = await self._errands.run("gateway")
                 self._gateway = ProcessState("gateway", int(answer["pid"]), True, restarts)
                 log.info("gateway: runs as pid %s", answer["pid"])
                 failures = 0
@@ -187,7 +155,7 @@ class Room:
         async with self._lock(""):
             node = new_node(self.instance, name, cpu, memory, kind=kind)
             if kind == ENGINE:
-                await self._errand("check-engine-nodes")
+                await self._errands.run("check-engine-nodes")
             self._write(self.instance.with_nodes((*self.instance.nodes, node)))
             self._processes.keep(self._cable(node))
             await self._start_agent(node)
@@ -198,7 +166,7 @@ class Room:
         self._node(name)
         await self.set_power(name, on=False)
         async with self._lock(name), self._lock(""):
-            await self._errand("forget", name)
+            await self._errands.run("forget", name)
             await self._processes.stop(f"cable-{name}")
             self._write(self.instance.with_nodes(tuple(one for one in self.instance.nodes if one.name != name)))
             self._set_off(name, off=False)
@@ -216,7 +184,7 @@ class Room:
         self._set_off(node.name, off=True)  # first, so that a room that dies here does not start the agent again
         await self._containers.release(node.name)
         agent = await self._processes.release(f"agent-{node.name}")
-        known = None if self._root else (await self._errand("sandboxes", node.name))["pids"]
+        known = None if self._root else (await self._errands.run("sandboxes", node.name))["pids"]
         await power_off(self._host, self.instance.node_cgroup(node.name), known)
         if agent and agent.pid:
             await ended(agent.pid, agent.ticks)
@@ -225,7 +193,7 @@ class Room:
     async def _power_on(self, node: NodeInstance) -> None:
         if node.name not in self._off:
             return
-        await self._errand("sweep", node.name)
+        await self._errands.run("sweep", node.name)
         count_boot(self.instance.node_directory(node.name))
         self._set_off(node.name, off=False)
         await self._start_agent(node)
@@ -272,7 +240,7 @@ class Room:
             task.cancel()
         await self._containers.close()
         await self._processes.close()
-        await self._errand("down")
+        await self._errands.run("down")
         self.finished.set()
 
     async def follow(self, pid: int, ticks: int) -> None:
@@ -287,46 +255,6 @@ class Room:
 
     def follow_owner(self, pid: int, ticks: int) -> None:
         self._spawn(self.follow(pid, ticks))
-
-    # --- the control socket
-
-    async def handle(self, method: str, path: str, body: Json) -> Json:
-        """Answers one request (see ``protocol``). Raises: TestbedError."""
-        match (method, path.strip("/").split("/")):
-            case ("GET", ["status"]):
-                return asdict(await self.status())
-            case ("POST", ["nodes"]):
-                return {"name": await self.add_node(
-                    str(body.get("name") or ""), cpu=str(body.get("cpu") or ""), memory=str(body.get("memory") or ""),
-                    kind=str(body.get("kind") or SLICE),
-                )}
-            case ("DELETE", ["nodes", name]):
-                await self.remove_node(name)
-            case ("PUT", ["nodes", name, "power"]):
-                await self.set_power(name, on=bool(body["on"]))
-            case ("PUT", ["nodes", name, "cable"]):
-                deadline = body.get("deadline_s")
-                await self.set_cable(
-                    name, cut=bool(body["cut"]), deadline_s=None if deadline is None else float(deadline),
-                    direction=str(body.get("direction") or "both"), delay_s=float(body.get("delay_s") or 0),
-                    key=str(body.get("key") or ""),
-                )
-            case ("GET", ["nodes", name, "engine"]):
-                return asdict(await self.engine_state(name))
-            case ("PUT", ["nodes", name, "engine"]) if body["act"]:
-                await self.hold_engine(name, str(body["key"]), act=str(body["act"]),
-                                       deadline_s=float(body["deadline_s"]))
-            case ("PUT", ["nodes", name, "engine"]):
-                await self.free_engine(name, str(body["key"]))
-            case ("PUT", ["processes", name, "down"]) if body["down"]:
-                await self.hold_down(name, str(body["key"]), deadline_s=float(body["deadline_s"]))
-            case ("PUT", ["processes", name, "down"]):
-                await self.let_up(name, str(body["key"]))
-            case ("POST", ["stop"]):
-                await self.stop()
-            case _:
-                raise NotFound(f"the machine room has no {method} {path}")
-        return {}
 
     # --- state
 
@@ -372,18 +300,3 @@ def _read_off(file: Path) -> set[str]:
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         return {str(name) for name in json.loads(file.read_text())["off"]}
     return set()
-
-
-async def serve(room: Room, *, owner: tuple[int, int] | None = None) -> None:
-    """Runs the room until SIGTERM or until the cluster was taken down."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, room.finished.set)
-    server = await serve_socket(room.instance.room_socket, room.handle)
-    if owner:
-        room.follow_owner(*owner)
-    await room.start()
-    await room.finished.wait()
-    server.close()
-    await asyncio.sleep(0.05)  # the answer to a stop is still on its way
-    await room.close()

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from testbed.machines.client import RoomClient, room_status
 from testbed.machines.logs import MAX_BYTES
 from testbed.machines.new_node import new_node
 from testbed.machines.room import Room
+from testbed.machines.room_service import handle
 from testbed.machines.wire import serve as serve_socket
 from testbed.node.boots import boots
 from testbed.runtime.host_protocol import ProcessIdentity, RunResult
@@ -131,11 +133,11 @@ async def test_the_api_is_in_a_cgroup_of_its_own_and_is_held_down_until_let_up(d
     await room.start()
     before = await running(room, 7)
     assert host.groups["/testbed-0123456789ab/_api"] == {before["api"]}
-    await room.handle("PUT", "/processes/api/down", {"key": "k", "down": True, "deadline_s": 60})
+    await handle(room, "PUT", "/processes/api/down", {"key": "k", "down": True, "deadline_s": 60})
     await running(room, 6)
     api = next(state for state in (await room.status()).processes if state.name == "api")
     assert (api.running, api.held_down) == (False, ("k",))
-    await room.handle("PUT", "/processes/api/down", {"key": "k", "down": False})
+    await handle(room, "PUT", "/processes/api/down", {"key": "k", "down": False})
     assert (await running(room, 7))["api"] != before["api"]
     with pytest.raises(InvalidInput, match="may not be held down"):
         await room.hold_down("chaos", "k", deadline_s=1)
@@ -188,7 +190,7 @@ async def test_gateway_that_died_is_made_again(directory: Path) -> None:
 async def test_nodes_come_and_go_over_the_control_socket(directory: Path) -> None:
     room = room_in(directory, FakeHost())
     await room.start()
-    server = await serve_socket(directory / "room.sock", room.handle)
+    server = await serve_socket(directory / "room.sock", partial(handle, room))
     client = RoomClient(directory / "room.sock")
     assert await client.add_node() == "node-3"
     assert await client.add_node("extra", cpu="2", memory="1Gi") == "extra"
@@ -216,7 +218,7 @@ async def test_room_that_is_not_there_is_an_environment_problem(tmp_path: Path) 
 
 async def test_control_socket_refuses_nonsense(directory: Path) -> None:
     room = room_in(directory, FakeHost())
-    server = await serve_socket(directory / "room.sock", room.handle)
+    server = await serve_socket(directory / "room.sock", partial(handle, room))
     for request, code in ((b"GET /nothing HTTP/1.1\r\n\r\n", b" 404 "),
                           (b"PUT /nodes/node-1/power HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}", b" 400 "),
                           (b"POST /nodes HTTP/1.1\r\ncontent-length: 3\r\n\r\n[1]", b" 400 ")):
