@@ -16,19 +16,19 @@ from testbed.api.clock import WallClock
 from testbed.api.resources import ResourceType
 from testbed.core.profile import Profile
 from testbed.errors import AlreadyExists, BadRequest, Forbidden, MethodNotAllowed, NotFound, UnsupportedMediaType
-from testbed.server import crd, deletion, judging, preparing, quotas, scaling
-from testbed.server.admission import admit_account, admit_namespace, admit_namespace_deletion, admit_pod
-from testbed.server.allocation import allocate_service, keep_allocations
+from testbed.server import crd, deletion, judging, preparing, scaling
+from testbed.server.admission import admit_namespace, admit_namespace_deletion
+from testbed.server.admitting import Admitting
+from testbed.server.allocation import keep_allocations
 from testbed.server.catalog import Catalog
 from testbed.server.deletion import DeleteOptions
 from testbed.server.evictions import judge_eviction, mark_disruption
 from testbed.server.fields import checked
-from testbed.server.ingresses import admit_ingress
 from testbed.server.options import Listing, WriteOptions
 from testbed.server.patches import json_patch, merge_patch, strategic_patch
 from testbed.server.reading import Reader
 from testbed.server.served import Served
-from testbed.server.storage_admission import admit_new, admit_resize
+from testbed.server.storage_admission import admit_resize
 from testbed.server.tokens import token_request
 from testbed.server.versions import shown, shown_value
 from testbed.store import Store, Stored
@@ -53,9 +53,7 @@ class Registry(Reader):
         super().__init__(store, Catalog())
         self.clock = clock
         self._random = random
-        self._profile = profile
-        self._service_range = service_range
-        self._node_ports = node_ports
+        self._admitting = Admitting(store, clock, random, profile, service_range, node_ports)
         self._signing_key = signing_key
         for stored in store.list(r.CUSTOM_RESOURCE_DEFINITIONS.group_resource):
             self._serve_definition(stored.value)
@@ -83,11 +81,11 @@ class Registry(Reader):
             admit_namespace(home.value if home else None, scope, f'{served.key} "{name}"')
         if self.store.get(served.key, scope, name) is not None:
             raise AlreadyExists(f'{served.key} "{name}" already exists', details=preparing.details(served, name))
-        self._admit_new(served, value)
+        self._admitting.new(served, value)
         judging.check(served, value)
         if served.key == r.CUSTOM_RESOURCE_DEFINITIONS.group_resource:
             self._admit_definition(value)
-        charged = self._admit_quota(served, value, scope)
+        charged = self._admitting.quota(served, value, scope)
         if options.dry_run:
             return shown(served, _unstored(value, self.store.revision))
         for quota in charged:
@@ -95,42 +93,6 @@ class Registry(Reader):
         stored = self.store.create(served.key, scope, name, value)
         self._after_create(served, stored)
         return shown(served, stored)
-
-    def _admit_new(self, served: Served, value: Json) -> None:
-        if served.key == r.PODS.group_resource:
-            classes = {item.name: item.value for item in self.store.list(r.PRIORITY_CLASSES.group_resource)}
-            quotas.default_limits(value, self._values(r.LIMIT_RANGES, value["metadata"].get("namespace", "")))
-            admit_pod(value, self._profile.default_toleration_s, classes)
-            admit_account(value, lambda name: self.store.get(
-                r.SERVICE_ACCOUNTS.group_resource, value["metadata"]["namespace"], name) is not None)
-        elif served.key == r.INGRESSES.group_resource:
-            value["status"] = {"loadBalancer": {}}
-            admit_ingress(value, (item.value for item in self.store.list(r.INGRESS_CLASSES.group_resource)))
-        elif served.key == r.SERVICES.group_resource:
-            value["status"] = {"loadBalancer": {}}
-            self._allocate(value, None)
-        else:
-            admit_new(served.key, value, lambda: self._values(r.STORAGE_CLASSES, ""))
-
-    def _admit_quota(self, served: Served, value: Json, namespace: str) -> list[Json]:
-        """Raises: Forbidden by a LimitRange or a ResourceQuota of the namespace."""
-        if not namespace or served.key == r.EVENTS.group_resource:
-            return []
-        if served.key == r.PODS.group_resource:
-            quotas.check_limits(value, self._values(r.LIMIT_RANGES, namespace))
-        elif served.key == r.PERSISTENT_VOLUME_CLAIMS.group_resource:
-            quotas.check_claim_limits(value, self._values(r.LIMIT_RANGES, namespace))
-        return quotas.charge(served.key, value, self._values(r.RESOURCE_QUOTAS, namespace), self.clock.now())
-
-    def _values(self, resource: ResourceType, namespace: str) -> list[Json]:
-        if not self.store.count(resource.group_resource):
-            return []
-        return [item.value for item in self.store.list(resource.group_resource, namespace)]
-
-    def _allocate(self, value: Json, own_uid: str | None) -> None:
-        others = (item.value for item in self.store.list(r.SERVICES.group_resource)
-                  if item.value["metadata"]["uid"] != own_uid)
-        allocate_service(value, others, self._service_range, self._node_ports, self._random)
 
     def _after_create(self, served: Served, stored: Stored) -> None:
         if served.key == r.CUSTOM_RESOURCE_DEFINITIONS.group_resource:
@@ -169,13 +131,13 @@ class Registry(Reader):
             served, obj, options, whole=not subresource), subresource)
         if served.key == r.SERVICES.group_resource and not subresource:
             keep_allocations(new, before)
-            self._allocate(new, before["metadata"]["uid"])
+            self._admitting.allocate(new, before["metadata"]["uid"])
         if subresource != "status" or served.custom:
             judging.check(served, new, before)
         else:
             judging.check_status(served, new, before)
         if served.key == r.PERSISTENT_VOLUME_CLAIMS.group_resource and not subresource:
-            admit_resize(before, new, lambda: self._values(r.STORAGE_CLASSES, ""))
+            admit_resize(before, new, lambda: self._admitting.values(r.STORAGE_CLASSES, ""))
         if served.key == r.CUSTOM_RESOURCE_DEFINITIONS.group_resource and not subresource:
             self._admit_definition(new)
         preparing.bump_generation(served, before, new)
