@@ -25,6 +25,7 @@ from typing import Any
 from benchmarks.idle import cpu_s
 from benchmarks.rows import Row
 from testbed.api.instance import Instance
+from testbed.api.instance_files import save_instance
 from testbed.api.meta import format_time
 from testbed.api.resources import (
     CUSTOM_RESOURCE_DEFINITIONS,
@@ -155,7 +156,7 @@ def _control_plane(folder: Path) -> Iterator[tuple[Instance, int]]:
     instance = Instance(name="page", id="0123456789ab", directory=folder / "page", subnet="10.9.0.0/16",
                         api_port=_free_port(), node_ports=(30001, 30002), profile="kubernetes")
     write_credentials(instance)
-    instance.save()
+    save_instance(instance)
     process = subprocess.Popen([sys.executable, "-m", "testbed.server", "--instance", str(instance.directory)],
                                stderr=(folder / "api.log").open("w"))
     try:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from faults.daemon import ChaosDaemon
 from faults.opening import daemon_of
-from testbed.api.instance import Instance, load_instance
+from testbed.api.instance import Instance
+from testbed.api.instance_files import load_instance
 from testbed.api.process_logs import configure
 from testbed.errors import EnvironmentProblem, TestbedError
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from faults.deferred import late_engine
-from testbed.api.instance import ENGINE, load_instance
+from testbed.api.instance import ENGINE
+from testbed.api.instance_files import load_instance
 from testbed.runtime.protocol import Engine
 
 

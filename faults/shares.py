@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from faults.protocol import Refused, Target, TargetGone, Tools
-from testbed.api.instance import NodeInstance, load_instance
+from testbed.api.instance import NodeInstance
+from testbed.api.instance_files import load_instance
 from testbed.api.meta import quantity
 from testbed.api.resources import NODES, PODS
 from testbed.errors import NotFound, TestbedError

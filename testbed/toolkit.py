@@ -50,7 +50,7 @@ def inject(
     """
     import time
 
-    from testbed.api.instance import instance_directory, load_instance
+    from testbed.api.instance_files import instance_directory, load_instance
     from testbed.experiment.durations import parse_duration
     from testbed.testing.bench import Testbed
     from testbed.testing.cluster import SessionCluster

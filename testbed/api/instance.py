@@ -1,19 +1,17 @@
 """One cluster on this machine: its name, identity, addresses, ports and where its state lies.
 
 ``testbed up`` writes ``instance.json`` once; every process of the cluster is started with ``--instance DIR`` and reads
-it. Nodes are added and removed through the machine room, which alone rewrites the file.
+it. Nodes are added and removed through the machine room, which alone rewrites the file. How: ``instance_files``.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import json
-import os
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from testbed.errors import EnvironmentProblem, InvalidInput
+from testbed.errors import InvalidInput
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
 _MEMORY = Path("/dev/shm")
@@ -248,7 +246,7 @@ class Instance:
         """Log of one process: ``room``, ``api``, ``agent-<node>``, ``cable-<node>``, ``chaos``."""
         return self.directory / "logs" / f"{process}.log"
 
-    # --- reading and writing
+    # --- its nodes
 
     def next_zone(self) -> str:
         """The zone of the next node: the first of those with the fewest; "" where there are none."""
@@ -261,48 +259,9 @@ class Instance:
     def with_nodes(self, nodes: tuple[NodeInstance, ...]) -> Instance:
         return replace(self, nodes=nodes)
 
-    def save(self) -> None:
-        """Writes ``instance.json`` whole, 0600, by rename."""
-        value = asdict(self) | {"directory": str(self.directory)}
-        temporary = self.file.with_suffix(".json.new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            json.dump(value, stream, indent=1)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(self.file)
-
-
-def state_root() -> Path:
-    """``$XDG_STATE_HOME/testbed``."""
-    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(base) / "testbed"
-
 
 def check_name(name: str) -> str:
     """Raises: InvalidInput when ``name`` cannot name a cluster or node."""
     if not _NAME.fullmatch(name):
         raise InvalidInput(f"{name!r} cannot be a name", hint="use a-z, 0-9 and '-', at most 32 characters")
     return name
-
-
-def instance_directory(name: str) -> Path:
-    return state_root() / check_name(name)
-
-
-def load_instance(directory: Path) -> Instance:
-    """Raises: EnvironmentProblem when no cluster was made there, or its file cannot be read."""
-    try:
-        value = json.loads((directory / "instance.json").read_text())
-        nodes = tuple(NodeInstance(**node) for node in value.pop("nodes"))
-        value["node_ports"] = tuple(value["node_ports"])
-        value["ingress_ports"] = tuple(value.get("ingress_ports") or ())
-        value["directory"] = directory
-        return Instance(nodes=nodes, **value)
-    except FileNotFoundError:
-        raise EnvironmentProblem(
-            f"cluster {directory.name!r} is not up", hint=f"start it: testbed up --name {directory.name}"
-        ) from None
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise EnvironmentProblem(f"{directory / 'instance.json'} cannot be read: {error}",
-                                 hint=f"remove it: testbed down --name {directory.name}") from error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from testbed.api.instance import state_root
+from testbed.api.instance_files import state_root
 from testbed.cli import output as printing
 from testbed.errors import InvalidInput, UsageError
 

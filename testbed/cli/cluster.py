@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from testbed.api.instance import NODE_KINDS, instance_directory, load_instance, state_root
+from testbed.api.instance import NODE_KINDS
+from testbed.api.instance_files import instance_directory, load_instance, state_root
 from testbed.cli import output as printing
 from testbed.cli.nodes import cable_word
 from testbed.core.profile import PROFILES

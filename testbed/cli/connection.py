@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from testbed.api.instance import Instance, instance_directory, load_instance
+from testbed.api.instance import Instance
+from testbed.api.instance_files import instance_directory, load_instance
 from testbed.api.resources import BUILT_IN, ResourceType
 from testbed.errors import ApiError, ApiUnavailable, InvalidInput, api_error
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from testbed.api.instance import instance_directory, load_instance
+from testbed.api.instance_files import instance_directory, load_instance
 from testbed.api.resources import EVENTS
 from testbed.cli import output as printing
 from testbed.cli.connection import connect

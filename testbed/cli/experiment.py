@@ -69,7 +69,7 @@ def run(
     """
     import asyncio
 
-    from testbed.api.instance import instance_directory
+    from testbed.api.instance_files import instance_directory
     from testbed.cli.baselines import gate_for
     from testbed.cli.finish import finish_study
     from testbed.cli.platforms import Opening, cluster_source, platforms_asked

@@ -103,7 +103,7 @@ def show(fault: str = typer.Argument(..., metavar="FAULT", help="node-kill, netw
 @faults.command("list")
 def list_faults(name: str = printing.Name, output: str = printing.Output) -> None:
     """Fault objects: what each has hit and whether it is in effect. Without an API, what the ledger knows."""
-    from testbed.api.instance import instance_directory, load_instance
+    from testbed.api.instance_files import instance_directory, load_instance
     from testbed.cli.faults_undo import known
 
     printing.check_format(output, ("", "json", "yaml"))

@@ -13,7 +13,8 @@ from typing import Any
 
 from faults.ledger import Entry, Phase
 from faults.undoing import known, undo, why_not
-from testbed.api.instance import Instance, instance_directory, load_instance
+from testbed.api.instance import Instance
+from testbed.api.instance_files import instance_directory, load_instance
 from testbed.api.resources import ResourceType
 from testbed.cli import output as printing
 from testbed.cli.connection import Api, connect

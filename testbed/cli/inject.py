@@ -72,7 +72,7 @@ def inject(
         return _create(obj, fault or obj["kind"].lower(), name, namespace)
     import asyncio
 
-    from testbed.api.instance import instance_directory, load_instance
+    from testbed.api.instance_files import instance_directory, load_instance
     from testbed.cli.finish import finish
     from testbed.cli.platforms import own_cluster
     from testbed.experiment.runner import ExperimentRun

@@ -54,7 +54,7 @@ def load(
     """Load-test a Service:  testbed load web --rate 200 --for 60s"""
     import asyncio
 
-    from testbed.api.instance import instance_directory, load_instance
+    from testbed.api.instance_files import instance_directory, load_instance
     from testbed.cli.finish import finish
     from testbed.cli.platforms import own_cluster
     from testbed.experiment.inject import read_fault

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from testbed.api.instance import Instance, instance_directory, load_instance
+from testbed.api.instance import Instance
+from testbed.api.instance_files import instance_directory, load_instance
 from testbed.api.resources import PODS
 from testbed.cli import output as printing
 from testbed.cli.connection import Api, connect

@@ -153,7 +153,7 @@ def config(
     Paths are this machine's, and the API listens on 127.0.0.1: a Prometheus in a container needs the machine's network
     and these files mounted.
     """
-    from testbed.api.instance import instance_directory, load_instance
+    from testbed.api.instance_files import instance_directory, load_instance
     from testbed.machines import monitoring_config, monitoring_plan, monitoring_runbooks
     from testbed.resources import folder, rule_files
 

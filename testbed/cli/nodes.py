@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import typer
 
-from testbed.api.instance import instance_directory, load_instance
+from testbed.api.instance_files import instance_directory, load_instance
 from testbed.cli import output as printing
 from testbed.machines.protocol import MachineRoom
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from testbed.api.instance import TESTBED, Instance, instance_directory, load_instance
+from testbed.api.instance import TESTBED, Instance
+from testbed.api.instance_files import instance_directory, load_instance
 from testbed.errors import UsageError
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from testbed.api.instance import TESTBED, instance_directory, load_instance
+from testbed.api.instance import TESTBED
+from testbed.api.instance_files import instance_directory, load_instance
 from testbed.errors import UsageError
 from testbed.supervisors.catalog import PLATFORMS as SUPERVISED
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from testbed.api.instance import state_root
+from testbed.api.instance_files import state_root
 from testbed.api.printable import printable_json
 from testbed.cli import output as printing
 from testbed.errors import TestbedError, UsageError

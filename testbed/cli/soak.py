@@ -31,7 +31,7 @@ def soak(
     import asyncio
     import random
 
-    from testbed.api.instance import instance_directory, load_instance
+    from testbed.api.instance_files import instance_directory, load_instance
     from testbed.cli.inject import containers_of, labels_of
     from testbed.client.aio import HttpClient
     from testbed.experiment.inject import Whom, fault_object

@@ -77,7 +77,7 @@ def run_toolkit(
     """Returns: the exit code. Raises: TestbedError for what is wrong before anything is done."""
     import asyncio
 
-    from testbed.api.instance import instance_directory
+    from testbed.api.instance_files import instance_directory
     from testbed.cli.finish import finish
     from testbed.experiment.toolkit.loading import load_toolkit
     from testbed.experiment.toolkit.running import ToolkitRun

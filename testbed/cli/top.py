@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from testbed.api.instance import instance_directory
+from testbed.api.instance_files import instance_directory
 from testbed.api.resources import NODES
 from testbed.cli import output as printing
 from testbed.cli.connection import Api, connect

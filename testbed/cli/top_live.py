@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from testbed.api.instance import load_instance
+from testbed.api.instance_files import load_instance
 from testbed.cli import output as printing
 from testbed.cli.finish import terminal_form
 from testbed.cli.top_view import Connection, render

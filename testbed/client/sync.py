@@ -13,7 +13,8 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from testbed.api.instance import Instance, instance_directory, load_instance
+from testbed.api.instance import Instance
+from testbed.api.instance_files import instance_directory, load_instance
 from testbed.api.resources import BUILT_IN, CUSTOM_RESOURCE_DEFINITIONS, PODS, ResourceType
 from testbed.client.applying import three_way_patch, with_last_applied
 from testbed.client.conditions import condition, rolled_out

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
-from testbed.api.instance import load_instance
+from testbed.api.instance_files import load_instance
 from testbed.api.process_logs import configure
 from testbed.errors import TestbedError
 from testbed.machines.processes import child_environment, record_room

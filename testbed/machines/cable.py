@@ -27,7 +27,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from testbed.api.instance import ENGINE, load_instance
+from testbed.api.instance import ENGINE
+from testbed.api.instance_files import load_instance
 from testbed.api.process_logs import configure
 from testbed.machines.cable_state import FROM_API, TO_API, Cable
 

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from testbed.api.instance import load_instance
+from testbed.api.instance_files import load_instance
 from testbed.errors import EnvironmentProblem
 from testbed.machines.protocol import CableHold, EngineState, NodeState, ProcessState, RoomStatus
 from testbed.machines.wire import decode_response, encode_request

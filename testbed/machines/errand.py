@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from testbed.api import labels
-from testbed.api.instance import ENGINE, Instance, load_instance, memory_directory
+from testbed.api.instance import ENGINE, Instance, memory_directory
+from testbed.api.instance_files import load_instance
 from testbed.api.process_identity import start_ticks
 from testbed.api.process_logs import configure
 from testbed.errors import HostError, NotFound, TestbedError

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from testbed.api.instance import Instance, instance_directory, load_instance
+from testbed.api.instance import Instance
+from testbed.api.instance_files import instance_directory, load_instance
 from testbed.errors import EnvironmentProblem, InvalidInput
 from testbed.machines.cleanup import instance_ids
 from testbed.machines.monitoring_plan import PROMETHEUS, Site, rule_path

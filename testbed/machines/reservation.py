@@ -15,7 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from testbed.api.instance import TESTBED, Instance, load_instance
+from testbed.api.instance import TESTBED, Instance
+from testbed.api.instance_files import load_instance, save_instance
 from testbed.errors import EnvironmentProblem, TestbedError
 from testbed.machines import addresses
 from testbed.machines.new_node import new_node
@@ -58,7 +59,7 @@ async def reserve(directory: Path, name: str, shape: Shape, engine: Engine, engi
             instance = instance.with_nodes((*instance.nodes, node))
         _make_directories(instance)
         (directory / "id").write_text(identity)  # found again even when instance.json is only half written
-        instance.save()
+        save_instance(instance)
     return instance
 
 

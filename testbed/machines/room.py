@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.api.instance import ENGINE, SLICE, Instance, NodeInstance
+from testbed.api.instance_files import save_instance
 from testbed.api.process_logs import about
 from testbed.errors import HostError, InvalidInput, NotFound, TestbedError
 from testbed.machines import cables, engines
@@ -282,7 +283,7 @@ class Room:
         temporary.replace(file)
 
     def _write(self, instance: Instance) -> None:
-        instance.save()
+        save_instance(instance)
         self.instance = instance
 
 

@@ -10,7 +10,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from testbed.api.instance import Instance, load_instance
+from testbed.api.instance import Instance
+from testbed.api.instance_files import load_instance
 from testbed.api.process_identity import same_process, start_ticks
 from testbed.errors import EnvironmentProblem, TestbedError
 from testbed.machines.client import room_status

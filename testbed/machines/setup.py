@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from shutil import which
 
-from testbed.api.instance import state_root
+from testbed.api.instance_files import state_root
 from testbed.machines.engine import LOG, booted_with_systemd, debian, ensure_engine, install_packages, processes_named
 from testbed.machines.narration import Narrator
 from testbed.runtime.images import Images

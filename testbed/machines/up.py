@@ -13,13 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from testbed.api.instance import (
-    ENGINE,
-    Instance,
-    instance_directory,
-    load_instance,
-    memory_directory,
-)
+from testbed.api.instance import ENGINE, Instance, memory_directory
+from testbed.api.instance_files import instance_directory, load_instance
 from testbed.errors import EngineUnavailable, EnvironmentProblem, NoSuchImage
 from testbed.machines.cleanup import abandoned, clean, remove_instance, remove_tree
 from testbed.machines.node_container import check as check_engine_nodes

@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 
 from testbed.api.clock import SystemClock
-from testbed.api.instance import ENGINE, MACHINE_ENGINE, Instance, NodeInstance, load_instance
+from testbed.api.instance import ENGINE, MACHINE_ENGINE, Instance, NodeInstance
+from testbed.api.instance_files import load_instance
 from testbed.api.labels import NODE_KIND, REGION, ZONE
 from testbed.api.process_logs import configure
 from testbed.client.aio import HttpClient

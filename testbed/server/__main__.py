@@ -18,7 +18,8 @@ import sys
 from pathlib import Path
 
 from testbed.api.clock import SystemClock
-from testbed.api.instance import Instance, load_instance
+from testbed.api.instance import Instance
+from testbed.api.instance_files import load_instance
 from testbed.api.process_logs import configure
 from testbed.client.events import EventRecorder
 from testbed.client.inprocess import InProcessClient

@@ -13,7 +13,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from testbed.api.instance import Instance, load_instance
+from testbed.api.instance import Instance
+from testbed.api.instance_files import load_instance
 from testbed.errors import ApiError, ApiUnavailable, BadRequest, NotFound, TestbedError, api_error
 
 Json = dict[str, Any]

@@ -17,7 +17,8 @@ import sys
 from pathlib import Path
 
 from testbed.api.clock import SystemClock
-from testbed.api.instance import Instance, load_instance
+from testbed.api.instance import Instance
+from testbed.api.instance_files import load_instance
 from testbed.api.process_logs import configure
 from testbed.client.aio import HttpClient
 from testbed.client.events import EventRecorder

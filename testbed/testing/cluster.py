@@ -31,7 +31,7 @@ class SessionCluster:
 
         Raises: EnvironmentProblem and other TestbedErrors that say what this machine lacks.
         """
-        from testbed.api.instance import instance_directory
+        from testbed.api.instance_files import instance_directory
         from testbed.cli.platforms import Opening, cluster_source
 
         spec = ClusterSpec.model_validate({"nodes": nodes, "profile": profile})

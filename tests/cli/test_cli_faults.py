@@ -14,6 +14,7 @@ from support.certificates import self_signed
 from faults.ledger import Entry, Ledger, Phase
 from faults.protocol import Target
 from testbed.api.instance import Instance
+from testbed.api.instance_files import save_instance
 from testbed.cli.main import main
 
 
@@ -97,7 +98,7 @@ def dead(testbed: Run, tmp_path: Path) -> Run:
     """The state of a cluster whose every process has died, with a node that was switched off."""
     directory = tmp_path / "testbed" / "dead"
     directory.mkdir(parents=True, mode=0o700)
-    Instance("dead", "0123456789ab", directory, "10.250.0.0/16", 1, ()).save()
+    save_instance(Instance("dead", "0123456789ab", directory, "10.250.0.0/16", 1, ()))
     (directory / "ca.crt").write_text(self_signed("localhost")[0])
     (directory / "token").write_text("t")
     deadline_ns = time.monotonic_ns() + 10**12

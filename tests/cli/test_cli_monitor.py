@@ -12,7 +12,8 @@ import pytest
 from ruamel.yaml import YAML
 from support.boards import needs_promtool, promtool
 
-from testbed.api.instance import Instance, instance_directory
+from testbed.api.instance import Instance
+from testbed.api.instance_files import instance_directory, save_instance
 from testbed.cli import monitor
 from testbed.machines.monitoring import Running, Seen
 from testbed.machines.monitoring_plan import PROMETHEUS, Site
@@ -33,7 +34,7 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instance:
     directory = instance_directory("shop")
     directory.mkdir(parents=True)
     found = Instance("shop", "7e57c0ffee31", directory, "10.99.0.0/16", 29990, ())
-    found.save()
+    save_instance(found)
     found.token_file.write_text("secret")
     return found
 

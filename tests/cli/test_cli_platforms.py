@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.api.instance import TESTBED, Instance, instance_directory
+from testbed.api.instance import TESTBED, Instance
+from testbed.api.instance_files import instance_directory, save_instance
 from testbed.cli.platforms import platforms_asked
 from testbed.errors import UsageError
 
@@ -19,8 +20,9 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def there_is(name: str, supervisor: str, **options: str) -> None:
     directory = instance_directory(name)
     directory.mkdir(parents=True)
-    Instance(name, "abc", directory, "10.0.0.0/16", 1, (), supervisor=supervisor,
-             supervisor_options={key.replace("_", "-"): value for key, value in options.items()}).save()
+    save_instance(Instance(
+        name, "abc", directory, "10.0.0.0/16", 1, (), supervisor=supervisor,
+        supervisor_options={key.replace("_", "-"): value for key, value in options.items()}))
 
 
 @pytest.mark.usefixtures("state")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from testbed.api.instance import Instance
+from testbed.api.instance_files import save_instance
 from testbed.api.log_lines import LogLine
 from testbed.cli.logs import logged_nothing
 from testbed.cli.main import main
@@ -19,7 +20,7 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instance:
     monkeypatch.delenv("TESTBED_NAME", raising=False)
     made = Instance("default", "0123456789ab", tmp_path / "testbed" / "default", "10.9.0.0/16", 1, ())
     made.log_file("api").parent.mkdir(parents=True)
-    made.save()
+    save_instance(made)
     return made
 
 

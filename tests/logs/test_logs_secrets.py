@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from testbed.api.instance import Instance, NodeInstance
+from testbed.api.instance_files import save_instance
 from testbed.server.certificates import write_credentials
 
 PASSWORD = "correct-horse-battery-staple"
@@ -56,7 +57,7 @@ def instance(tmp_path: Path) -> Instance:
     made = Instance("t", "0123456789ab", tmp_path / "instance", "10.9.0.0/16", free_port(), (30001, 30002),
                     nodes=(node,))
     write_credentials(made)
-    made.save()
+    save_instance(made)
     made.log_file("api").parent.mkdir()
     return made
 

@@ -14,6 +14,7 @@ import pytest
 
 from testbed.api import labels
 from testbed.api.instance import Instance
+from testbed.api.instance_files import save_instance
 from testbed.errors import EnvironmentProblem
 from testbed.machines import monitoring
 from testbed.machines.cleanup import clean
@@ -78,7 +79,7 @@ class Ground:
         instance.directory.mkdir(parents=True, exist_ok=True)
         (instance.directory / "id").write_text(identity)
         instance.token_file.write_text("secret")
-        instance.save()
+        save_instance(instance)
         return instance
 
     async def down(self) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from testbed.api.instance import Instance, load_instance
+from testbed.api.instance import Instance
+from testbed.api.instance_files import load_instance, save_instance
 from testbed.api.process_identity import start_ticks
 from testbed.errors import EnvironmentProblem, InvalidInput
 from testbed.machines.__main__ import remembered_owner
@@ -85,7 +86,7 @@ async def directory(tmp_path: Path) -> AsyncIterator[Path]:
     instance = Instance("t", "0123456789ab", found, "10.99.0.0/16", 29990, tuple(range(30000, 30016)))
     for _ in range(2):
         instance = instance.with_nodes((*instance.nodes, new_node(instance, "", "", "")))
-    instance.save()
+    save_instance(instance)
     yield found
     await end_processes(found, {os.getpid()})
 

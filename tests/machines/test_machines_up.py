@@ -19,7 +19,8 @@ import pytest
 from support.cluster import unique_name
 
 from testbed.api import labels
-from testbed.api.instance import Instance, instance_directory, memory_directory
+from testbed.api.instance import Instance, memory_directory
+from testbed.api.instance_files import instance_directory
 from testbed.errors import EnvironmentProblem
 from testbed.machines.cleanup import processes_of
 from testbed.machines.client import RoomClient, room_status

@@ -192,7 +192,7 @@ def test_our_faults_as_activities_of_chaos_toolkit(
         toolkit.inject("freeze", "app=web")
     with bench(tmp_path) as (testbed, world):
         testbed.apply("web.yaml")
-        monkeypatch.setattr("testbed.api.instance.load_instance", lambda directory: None)
+        monkeypatch.setattr("testbed.api.instance_files.load_instance", lambda directory: None)
         monkeypatch.setattr(SessionCluster, "open", lambda name: Opened(testbed.loop, world.platform, tmp_path))
         world.hurts = True
         told = toolkit.inject("freeze", "app=web", duration="300ms", timeout="100ms", service="web", rate=50)

@@ -14,6 +14,7 @@ import aiohttp
 from server_world import make_registry
 
 from testbed.api.instance import Instance, NodeInstance
+from testbed.api.instance_files import save_instance
 from testbed.client.aio import HttpClient
 from testbed.server import runbooks
 from testbed.server.agents import Agents
@@ -42,7 +43,7 @@ def make_instance(directory: Path, *, nodes: tuple[NodeInstance, ...] = ()) -> I
     instance = Instance(name="t", id="0123456789ab", directory=directory / "instance", subnet="10.9.0.0/16",
                         api_port=free_port(), node_ports=(30001, 30002), nodes=nodes)
     write_credentials(instance)
-    instance.save()
+    save_instance(instance)
     return instance
 
 

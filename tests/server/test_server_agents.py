@@ -18,7 +18,8 @@ from http_world import World, free_port, http_world
 from server_world import pod
 
 from testbed.api import resources as r
-from testbed.api.instance import NodeInstance, load_instance
+from testbed.api.instance import NodeInstance
+from testbed.api.instance_files import load_instance, save_instance
 from testbed.server import agents
 from testbed.server.kubeconfig import write_kubeconfig
 
@@ -209,7 +210,7 @@ async def test_a_node_that_was_replaced_is_reached_at_its_new_ports(world: World
     assert (await world.ask("GET", f"{PODS}/a/log"))[0] == 200
     await agent.stop()
     (old,) = world.instance.nodes
-    replace(world.instance, nodes=(replace(old, to_agent_port=free_port()),)).save()
+    save_instance(replace(world.instance, nodes=(replace(old, to_agent_port=free_port()),)))
     world.instance = load_instance(world.instance.directory)
     moved = FakeAgent(world)
     await moved.start()

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 from support import leaks
 
-from testbed.api.instance import Instance, load_instance
+from testbed.api.instance import Instance
+from testbed.api.instance_files import load_instance
 
 ROOT = Path(__file__).parents[2]
 
