@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from testbed.runtime.containers import ContainerSpec
 
 SIGTERM_CODE = 143
+REFUSAL_S = 0.03  # until a program has read its settings and ends because of them
 
 
 @dataclass(frozen=True)
 class Behaviour:
     """``exit_after_s`` None: runs until it is stopped. ``ports``: where it listens, ``tls_ports``: those of them where
-    it speaks TLS. ``drain_s`` None: SIGTERM is ignored (as by a program without a handler that is process 1)."""
+    it speaks TLS. ``drain_s`` None: SIGTERM is ignored (as by a program without a handler that is process 1).
+    ``late_s``, ``error_ratio``: of its answers to clients; probes get theirs at once."""
 
     exit_after_s: float | None = None
     exit_code: int = 0
@@ -33,12 +35,14 @@ class Behaviour:
     drain_s: float | None = None
     term_code: int = 0
     version: str = ""
+    late_s: float = 0.0
+    error_ratio: float = 0.0
 
 
 @dataclass
 class Application:
     """One run of a container's program, and how sick it is. Scenarios set these fields. ``wall_ns``: what it reads
-    from its wall clock."""
+    from its wall clock; ``draw``: a number of [0, 1) from the simulation's own source, for what fails now and then."""
 
     behaviour: Behaviour
     name: str
@@ -52,6 +56,7 @@ class Application:
     answers: dict[str, int] = field(default_factory=dict)
     proven: set[str] = field(default_factory=set)  # paths that were answered well at least once
     wall_ns: Callable[[], int] = lambda: 0
+    draw: Callable[[], float] = lambda: 0.0
 
     def healthy(self, age_s: float) -> bool:
         after_s = self.behaviour.unhealthy_after_s
@@ -67,7 +72,7 @@ class Application:
         path, _, query = path.partition("?")
         argument = query.partition("=")[2]
         if path in self.answers:
-            return self.answers[path], "scripted", self.delay_s
+            return self.answers[path], "scripted", self.delay_s + behaviour.late_s
         if path == "/readyz":
             return (200 if ready else 503), "ready" if ready else "unready", 0.0
         if path == "/startupz":
@@ -84,8 +89,15 @@ class Application:
             return 302, argument, 0.0
         if path == "/time":
             return 200, json.dumps({"realtime_ns": self.wall_ns(), "monotonic_ns": int(age_s * 1e9)}), 0.0
+        return self._work()
+
+    def _work(self) -> tuple[int, str, float]:
+        """What clients come for."""
         self.requests += 1
-        return 200, f'{{"pod": "{self.name}", "version": "{behaviour.version}"}}', self.delay_s
+        behaviour, delay_s = self.behaviour, self.delay_s + self.behaviour.late_s
+        if behaviour.error_ratio and self.draw() < behaviour.error_ratio:
+            return 500, json.dumps({"error": "told to fail", "pod": self.name}), delay_s
+        return 200, f'{{"pod": "{self.name}", "version": "{behaviour.version}"}}', delay_s
 
 
 def argv_of(spec: ContainerSpec) -> tuple[str, ...]:
@@ -101,11 +113,15 @@ def behaviour_of(spec: ContainerSpec) -> Behaviour:
     name, _, tag = spec.image.rpartition(":")
     if "pause" in name:
         return Behaviour(drain_s=0.0)
-    return _sample(tag, environment)
+    try:
+        return _sample(tag, environment)
+    except ValueError:
+        return Behaviour(exit_after_s=REFUSAL_S, exit_code=1)
 
 
 def _sample(tag: str, environment: Mapping[str, str]) -> Behaviour:
-    """compose/images/sample/sample.py, as far as probes and rollouts can tell."""
+    """compose/images/sample/sample.py, as far as probes, clients and rollouts can tell. Raises: ValueError, where the
+    sample itself would end with a traceback: a variable that should be a number is none."""
     version = environment.get("VERSION", tag)
     drain_s = 0.0 if environment.get("EXIT_AT_ONCE") == "1" else float(environment.get("DRAIN_S", "2"))
     grpc_port = int(environment.get("GRPC_PORT", "9090"))
@@ -118,6 +134,7 @@ def _sample(tag: str, environment: Mapping[str, str]) -> Behaviour:
         exit_after_s=_number(environment, "SIM_EXIT_AFTER_S"), exit_code=int(environment.get("SIM_EXIT_CODE", "1")),
         hang_after_s=_number(environment, "SIM_HANG_AFTER_S"),
         unhealthy_after_s=_number(environment, "UNHEALTHY_AFTER_S"),
+        late_s=float(environment.get("SLOW_MS", "0")) / 1000, error_ratio=float(environment.get("ERROR_RATIO", "0")),
     )
 
 

@@ -267,7 +267,7 @@ class SimulatedMachine:
         behaviour = behaviour_of(container.spec)
         container.process = self.spawn(container.cgroup, lambda number: self._signalled(container, number))
         container.application = Application(behaviour, dict(container.spec.env).get("POD_NAME", container.spec.name),
-                                            wall_ns=lambda: self.wall_ns(container))
+                                            wall_ns=lambda: self.wall_ns(container), draw=self.draw.random)
         container.status, container.exit_code, container.finished_at = "running", 0, None
         container.signals = []
         container.files.begin()

@@ -33,6 +33,7 @@ from testbed.simulation.playing import (
     images_in,
     is_foreign,
     notes_on_images,
+    notes_on_variables,
     played_manifests,
     without_what_has_no_twin,
 )
@@ -60,7 +61,8 @@ def answer(job: Json) -> Json:
 def notes_on(job: Json) -> list[str]:
     """What a reader of the figures must know."""
     experiment, notes = without_what_has_no_twin(job["experiment"])
-    return notes + notes_on_images(images_in(experiment, _all_manifests(job)))
+    manifests = _all_manifests(job)
+    return notes + notes_on_images(images_in(experiment, manifests)) + notes_on_variables(manifests)
 
 
 def _all_manifests(job: Json) -> list[Json]:

@@ -16,6 +16,7 @@ OUR_IMAGES = ("sample:v1", "sample:v2", "sample:broken")
 SAMPLE = "sample"
 START_S = "simulation.testbed.io/start-s"  # of a pod template: until its containers are ready, seconds
 DRAIN_S = "simulation.testbed.io/drain-s"  # from SIGTERM until they end
+NOT_PLAYED = {"TLS_DIR": "no certificate is read, every TLS handshake succeeds"}  # of the sample's variables
 _AS_VARIABLES = {START_S: "START_DELAY_S", DRAIN_S: "DRAIN_S"}
 DEFAULTS = "ready 50 ms after its start, ends 2 s after SIGTERM, answers every path with 200"
 
@@ -111,3 +112,12 @@ def notes_on_images(images: Iterable[str]) -> list[str]:
         return []
     return [f"{', '.join(foreign)}: played by the sample application ({DEFAULTS}); tell the simulation more by the "
             f"annotations {START_S} and {DRAIN_S} of the pod template"]
+
+
+def notes_on_variables(manifests: Iterable[Json]) -> list[str]:
+    """What a manifest tells the sample that it does not heed here."""
+    told = {str(item.get("name")) for manifest in manifests for template in _templates(manifest)
+            for container in _containers(template) if not is_foreign(str(container.get("image", "")))
+            for item in container.get("env") or () if isinstance(item, dict)}
+    return [f"{name} of the sample application is not played: {why}" for name, why in NOT_PLAYED.items()
+            if name in told]
