@@ -6,7 +6,8 @@ The rule, per quantity (docs/statistics.md says why, and how often it errs):
   typical difference is larger than 5 % and than what can be measured at all (the quantity's floor);
 * *same*: it does not, and the 90 % interval of the difference excludes one of a third (two one-sided tests), or one
   above the floor;
-* *cannot tell*: neither, because the runs are too few or scatter too much, or times come from another class of machine.
+* *cannot tell*: neither, because the runs are too few to show anything in so many values at once (``enough_runs``) or
+  scatter too much, or times come from another class of machine.
 
 Swapping A and B swaps *improved* and *worse* and changes nothing else. Values that did not come while we watched are
 larger than all that came.
@@ -19,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from testbed.experiment.contrast import RULES, Rules, Sample, sample
+from testbed.experiment.enough_runs import judged_together, too_few
 from testbed.experiment.quantities import OF_DISRUPTION, OF_RUN, Quantity
 from testbed.experiment.result.comparison import Compared, Comparison, Judgement
 from testbed.experiment.result.run import RunResult
@@ -48,11 +50,17 @@ def compare_runs(
     """
     found = [(name, quantity, sample(quantity, *values, seed=seed, rules=rules))
              for name, quantity, values in _values(a, b)]
-    adjusted = _holm([item.p if quantity.primary and not _few(item, rules) else None for _, quantity, item in found])
+    primary = [index for index, (_, quantity, _) in enumerate(found) if quantity.primary]
+    together = {primary[place] for place in judged_together([found[index][2].sizes for index in primary], rules)}
+    adjusted = _holm([item.p if index in together else None for index, (_, _, item) in enumerate(found)])
+
+    def at_once(index: int) -> int:
+        return len(together) if index in together else len(primary) if index in primary else 1
+
     compared = tuple(
-        judged(name, quantity, item, p, rules, not_comparable).model_copy(
+        judged(name, quantity, item, adjusted[index], rules, not_comparable, at_once=at_once(index)).model_copy(
             update={"uncertainty_s": max(_uncertainty(name, quantity, runs) for runs in (a, b))})
-        for (name, quantity, item), p in zip(found, adjusted, strict=True))
+        for index, (name, quantity, item) in enumerate(found))
     verdict, reason = _overall([item for item in compared if item.primary])
     return Comparison(a=name_a, b=name_b, verdict=verdict, reason=reason, not_comparable=tuple(not_comparable),
                       quantities=compared)
@@ -115,7 +123,7 @@ def _memory(one: Environment, other: Environment) -> tuple[str, ...]:
 
 
 def _holm(values: Sequence[float | None]) -> list[float]:
-    """Holm's adjusted p of those that are not None; nan of the others (secondary, or of too few runs to be a test)."""
+    """Holm's adjusted p of those that are not None; nan of the others (secondary, or of too few runs to show any)."""
     order = sorted((index for index, value in enumerate(values) if value is not None),
                    key=lambda index: values[index] or 0.0)
     adjusted = [math.nan] * len(values)
@@ -129,20 +137,19 @@ def _holm(values: Sequence[float | None]) -> list[float]:
 # --- the verdict
 
 
-def _few(found: Sample, rules: Rules) -> bool:
-    return min(len(found.a), len(found.b)) < rules.minimum_runs
-
-
 def judged(
     name: str, quantity: Quantity[Any], found: Sample, p_adjusted: float, rules: Rules = RULES,
-    not_comparable: Sequence[str] = (),
+    not_comparable: Sequence[str] = (), *, at_once: int = 1,
 ) -> Compared:
-    """What is measured of one quantity, and what it means. Args: p_adjusted: nan where its own p decides."""
-    few = _few(found, rules)
+    """What is measured of one quantity, and what it means.
+
+    Args: p_adjusted: nan where its own p decides. at_once: how many are judged together, this one included.
+    """
+    few = min(found.sizes) < rules.minimum_runs
     p_used = found.p if math.isnan(p_adjusted) else p_adjusted
-    if few:
+    reason = too_few(found.sizes, at_once, rules)
+    if reason:
         verdict: Judgement = "cannot tell"
-        reason = f"{len(found.a)} and {len(found.b)} runs; it takes {rules.minimum_runs} of each"
     elif not_comparable and quantity.unit == "s":
         verdict, reason = "cannot tell", "times of another class of machine (" + "; ".join(not_comparable) + ")"
     else:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rules:
-    """Shares are of the typical value. ``level``: of the ratio's interval; ``shift_level``: of the shift's."""
+    """Shares are of the typical value. ``minimum_runs``: of each side, for an interval; how many it takes to show a
+    difference says ``enough_runs``. ``level``: of the ratio's interval; ``shift_level``: of the shift's."""
 
     alpha: float = 0.02
     tolerance: float = 0.05
@@ -53,6 +54,10 @@ class Sample:
     missing_p: float = 1.0
 
     @property
+    def sizes(self) -> tuple[int, int]:
+        return len(self.a), len(self.b)
+
+    @property
     def missing(self) -> tuple[int, int]:
         return sum(item.censored for item in self.a), sum(item.censored for item in self.b)
 
@@ -65,7 +70,7 @@ def sample(
     if min(len(a), len(b)) < rules.minimum_runs:
         return Sample(*sides, _centres(quantity, *sides), (math.nan,) * 3, None, 1.0, 0.5)
     xs, ys = ([math.inf if item.value is None else item.value for item in side] for side in sides)
-    p, effect = _mann_whitney(xs, ys)
+    p, effect = mann_whitney(xs, ys)
     shifts = _mean_shift(xs, ys, seed, rules) if quantity.counted else _shift(xs, ys, rules)
     missing_p = _fisher(*sides)
     if missing_p is not None:  # two looks at the same runs
@@ -95,7 +100,7 @@ def _centres(quantity: Quantity[Any], a: Sequence[Observed], b: Sequence[Observe
     return centre(a), centre(b)
 
 
-def _mann_whitney(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
+def mann_whitney(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
     """(two-sided p, chance that a value of ``b`` is larger, ties counting half). Exact for few values without ties."""
     from scipy.stats import mannwhitneyu
 

@@ -297,3 +297,12 @@ def test_values_of_too_few_runs_take_no_power_from_the_others() -> None:
     more = [[side[0].model_copy(update={"disruptions": (*side[0].disruptions, *rare)}), *side[1:]] for side in (a, b)]
     alone, beside = (compare_runs("a", x, "b", y).of("a", "repair") for x, y in ((a, b), more))
     assert alone is not None and beside is not None and alone.p_adjusted == beside.p_adjusted
+
+
+def test_a_value_that_its_runs_cannot_show_among_all_leaves_the_others_theirs() -> None:
+    """Five runs show a difference in two values at once, not in five: those of twenty runs are judged all the same."""
+    found = compare_runs("a", writings(*[0] * 5, *[None] * 15), "b", writings(*[2] * 5, *[None] * 15))
+    lost, repair = found.of("", "writes.lost"), found.of("a", "repair")
+    assert lost is not None and repair is not None
+    assert lost.verdict == "cannot tell" and lost.reason.startswith("5 and 5 runs cannot show a difference in ")
+    assert repair.verdict == "same"
