@@ -163,7 +163,7 @@ class Clients:
             start_s=begin_s, end_s=end_s, outage_count=len(windows), outage_sum_s=length(out),
             outage_longest_s=max((stop - start for start, stop in out), default=0.0),
             outage_uncertainty_s=sum(window.length_uncertainty_s for window in windows),
-            availability_requests=counts.ok / counts.due if counts.due else None,
+            requests=counts, availability_requests=counts.answered_ratio,
             availability_time=1 - length(clipped(out, begin_s, end_s)) / (end_s - begin_s) if end_s > begin_s else None,
             failed_at_most=min(1.0, 3 / counts.due) if counts.due and not counts.failed else None,
             before=_latency(self._healthy), during=_latency(self._due_between(begin_s, calm_s)),

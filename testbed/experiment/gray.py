@@ -1,9 +1,9 @@
 """When the cluster had reason to know that something is wrong: the times that are *not* green. Pure.
 
-The gray-failure gap is the time in which clients fail and nothing here is red. Red is: a pod that was ready and is not;
-a container that is known to have died, until it is ready again; a probe that failed, until the next one was due; a pod
-that is being deleted and still in rotation; a Service with nobody in rotation. A new pod that is not ready *yet* is no
-alarm. Moments of Events are exact, those of watches some milliseconds late.
+The gray-failure gap is the time over which requests fail or come late again and again and nothing here is red. Red is:
+a pod that was ready and is not; a container that is known to have died, until it is ready again; a probe that failed,
+until the next one was due; a pod that is being deleted and still in rotation; a Service with nobody in rotation. A new
+pod that is not ready *yet* is no alarm. Moments of Events are exact, those of watches some milliseconds late.
 """
 
 from __future__ import annotations

@@ -75,8 +75,15 @@ def _count(name: str) -> Callable[[Any], float | None]:
 
 
 def _availability(subject: Disruption | RunResult) -> float | None:
-    ratio = subject.requests.failed_ratio
-    return None if ratio is None else 1 - ratio
+    """What every report tells: of the run from the method on (a load alone has no method: of all of it)."""
+    view = subject.clients
+    return subject.requests.answered_ratio if view is None else view.availability_requests
+
+
+def _failed_ratio(subject: Disruption | RunResult) -> float | None:
+    """Of the same requests as ``_availability``: together with those that came late they are all."""
+    view = subject.clients
+    return (subject.requests if view is None or not view.requests.due else view.requests).failed_ratio
 
 
 def _viewed(read: Callable[[ClientView], float | None]) -> Callable[[Any], float | None]:
@@ -106,9 +113,9 @@ def _counts(*, primary: bool) -> tuple[Quantity[Any], ...]:
                  needs_pulse=True),
         Quantity("requests.unsent", "unsent requests", _count("unsent"), "", "unsent", each_run=True, floor=1.0,
                  needs_pulse=True),
-        Quantity("requests.failed.ratio", "failed requests", lambda subject: subject.requests.failed_ratio, "ratio",
-                 each_run=True, floor=0.001, needs_pulse=True),
-        Quantity("availability", "requests that did not fail", _availability, "ratio", lower_is_better=False,
+        Quantity("requests.failed.ratio", "failed requests", _failed_ratio, "ratio", each_run=True, floor=0.001,
+                 needs_pulse=True),
+        Quantity("availability", "requests answered in time", _availability, "ratio", lower_is_better=False,
                  each_run=True, floor=0.001, needs_pulse=True),
         Quantity("restarts", "restarts", lambda subject: float(subject.restarts), "", each_run=True, primary=primary,
                  floor=0.1),
@@ -118,8 +125,8 @@ def _counts(*, primary: bool) -> tuple[Quantity[Any], ...]:
 def _of_clients(*, each_run: bool) -> tuple[Quantity[Any], ...]:
     """What the clients' view has of a disruption and of a whole run."""
     return (
-        Quantity("gray", "clients fail, probes green", _viewed(lambda view: view.gray_s), each_run=each_run,
-                 needs_pulse=True),
+        Quantity("gray", "requests fail or come late, probes green", _viewed(lambda view: view.gray_s),
+                 each_run=each_run, needs_pulse=True),
         Quantity("lost", "resilience loss", _viewed(lambda view: view.lost_s), each_run=each_run, needs_pulse=True),
         Quantity("depth", "deepest loss", _viewed(lambda view: view.depth), "ratio", each_run=each_run, floor=0.05,
                  needs_pulse=True),

@@ -21,6 +21,7 @@ MARKS = ("injected", "detected", "isolated", "acted", "running", "ready", "in_ro
          "stalled")
 LATE_S = 0.5  # the engine tells of an end, and an agent of a start, only when its turn comes on a busy machine
 ENDS = ("die", "oom")
+_SLACK_S = 0.1  # what a fault brings about may carry a moment before the one at which it was told to be in force
 
 
 def mark_uncertainties(marks: Marks, exactness: Exactness) -> dict[str, float]:
@@ -41,18 +42,21 @@ def witnessed(found: Disruption, story: Story, exactness: Exactness) -> Disrupti
                                                                           found.kind == "uninvited")
     ]
     notes: list[str] = []
-    engine = [seen for seen in evidence.engine if story.scene.since - 0.1 <= seen.at <= story.scene.until]
+    # What came before is another disruption's, however near: a pod that died twice did not contradict itself.
+    begin_s, end_s = story.scene.since - _SLACK_S, story.scene.until
+    engine = [seen for seen in evidence.engine if begin_s <= seen.at <= end_s]
+    agents = [event for event in evidence.events if begin_s <= event.at <= end_s]
     ended = next((seen for seen in engine if seen.action in ENDS and seen.pod in story.victims.keys), None)
     if ended is not None and (marks.detected is None or ended.at <= marks.detected + SAME_S):
         sightings.append(_of_engine("detected", ended))
-        died = [event for event in evidence.events if event.reason == "ContainerDied"]
+        died = [event for event in agents if event.reason == "ContainerDied"]
         notes += _contradiction("ended", ended, died)
     if marks.running is not None:
         started = next((seen for seen in engine if seen.action == "start" and seen.pod == story.replacement
                         and abs(seen.at - marks.running) <= SAME_S), None)
         if started is not None:
             sightings.append(_of_engine("running", started))
-            told = [event for event in evidence.events if event.reason == "Started"]
+            told = [event for event in agents if event.reason == "Started"]
             notes += _contradiction("started", started, told)
     return found.model_copy(update={
         "mark_uncertainties": uncertain, "sightings": tuple(sightings), "notes": (*found.notes, *notes)})

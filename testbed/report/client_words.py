@@ -17,9 +17,9 @@ def client_lines(subject: Disruption | RunResult) -> list[str]:
     lines: list[str] = []
     view = subject.clients
     if view is not None and subject.requests.due:
-        lines += [*_outages(subject, view), *_latency(view), *_lost(view), *_gray(view)]
+        lines += [*_outages(subject, view), *_latency(subject, view), *_lost(view), *_gray(view)]
         if view.burn is not None:
-            lines.append(_burn(view.burn, view.start_s))
+            lines.append(_burn(subject, view.burn, view.start_s))
     if subject.detector is not None:
         lines += _detector(subject.detector, noise=isinstance(subject, Disruption) and subject.noise)
     return lines
@@ -31,13 +31,27 @@ def say_share(share: float, of: int) -> str:
     return f"{share * 100:.{digits}f} %"
 
 
+def _served(subject: Disruption | RunResult, view: ClientView) -> str:
+    """The share and the number it is a share of, from one count; of a run, from the method on."""
+    due = view.requests.due
+    share = say_share(view.availability_requests or 0.0, due or subject.requests.due)
+    counted = f"{due} requests" if due else "requests"  # results of before hold no count of the share's own
+    since = f" from the method on, at {say_duration(view.start_s)}," if isinstance(subject, RunResult) else ""
+    return f"{share} of {counted}{since} answered in time"
+
+
+def _after(subject: Disruption | RunResult, seconds: float) -> str:
+    """Since the stretch began: of a disruption its injection, which everything beside it counts from."""
+    said = say_duration(seconds)
+    return f"{said} after the method began" if isinstance(subject, RunResult) else f"after {said}"
+
+
 def _outages(subject: Disruption | RunResult, view: ClientView) -> Iterator[str]:
-    due = subject.requests.due
-    served = say_share(view.availability_requests or 0.0, due)
+    served = _served(subject, view)
     if view.outage_count == 0:
         bound = "" if view.failed_at_most is None else \
             f" (none failed: of all, at most {view.failed_at_most * 100:.2g} % do, with 95 % confidence)"
-        yield f"no outage: {served} of {due} requests answered in time{bound}"
+        yield f"no outage: {served}{bound}"
         return
     longest = max(subject.outages, key=lambda outage: outage.seconds, default=None)
     text = f"out for {say_duration(view.outage_sum_s, view.outage_uncertainty_s)}"
@@ -47,20 +61,21 @@ def _outages(subject: Disruption | RunResult, view: ClientView) -> Iterator[str]
     if longest is not None and not all(outage.ended for outage in subject.outages):
         text += " (it had not ended)"
     spent = "" if view.availability_time is None else f", no outage in {view.availability_time * 100:.3g} % of the time"
-    yield f"{text}; {served} of {due} requests answered in time{spent}"
-    if subject.requests.failed and subject.requests.outcomes:
-        met = sorted(subject.requests.outcomes.items(), key=lambda item: -item[1])
+    yield f"{text}; {served}{spent}"
+    counts = view.requests if view.requests.due else subject.requests
+    if counts.failed and counts.outcomes:
+        met = sorted(counts.outcomes.items(), key=lambda item: -item[1])
         yield "what requests met: " + ", ".join(f"{count} × {clean(what)}" for what, count in met)
 
 
-def _latency(view: ClientView) -> Iterator[str]:
+def _latency(subject: Disruption | RunResult, view: ClientView) -> Iterator[str]:
     parts = [f"{_band(band)} {when}" for band, when in (
         (view.before, "before"), (view.during, "until it was normal again"), (view.after, "after"))
         if band.p50 is not None]
     if not view.latency_disturbed_s or len(parts) < 2:
         return
     back = "not back to normal while watched" if view.latency_normal_s is None \
-        else f"back to normal after {say_duration(view.latency_normal_s)}"
+        else f"back to normal {_after(subject, view.latency_normal_s)}"
     limit = "" if view.normal_limit_s is None else f" (normal: up to {say_duration(view.normal_limit_s)})"
     yield f"latency p50/p95/p99{limit}: {', '.join(parts)}; {back}"
 
@@ -75,14 +90,20 @@ def _lost(view: ClientView) -> Iterator[str]:
 
 
 def _gray(view: ClientView) -> Iterator[str]:
-    if view.gray_s is not None and view.gray_s >= NOTHING_S:
-        yield f"gray failure: for {say_duration(view.gray_s)} clients failed while every probe was green"
+    """Not a time in which every request failed: some did, again and again, and a good one between ends nothing."""
+    if view.gray_s is None or view.gray_s < NOTHING_S:
+        return
+    counts = view.requests
+    met = "came late" if counts.late and not counts.failed else \
+        "failed or came late" if counts.late or not counts.due else "failed"
+    yield (f"gray failure: over {say_duration(view.gray_s)} requests {met} again and again (never a second without "
+           "one) while every probe was green")
 
 
-def _burn(burn: Burn, start_s: float) -> str:
+def _burn(subject: Disruption | RunResult, burn: Burn, start_s: float) -> str:
     window = f"{burn.window_s / 86400:g} d" if burn.window_s >= 86400 else say_duration(burn.window_s)
-    fired = [f"the {alert.factor:g}× alert ({_window(alert.long_s)} and {_window(alert.short_s)}) after "
-             f"{say_duration(alert.at_s - start_s)}" for alert in burn.alerts if alert.at_s is not None]
+    fired = [f"the {alert.factor:g}× alert ({_window(alert.long_s)} and {_window(alert.short_s)}) "
+             f"{_after(subject, alert.at_s - start_s)}" for alert in burn.alerts if alert.at_s is not None]
     return (f"error budget ({burn.target * 100:g} % over {window}): {say_duration(burn.spent_s)} of "
             f"{say_duration(burn.budget_s)} used ({burn.share * 100:.2g} %), burn rate {burn.rate:.3g}; "
             + ("would have fired " + " and ".join(fired) if fired else "no burn-rate alert"))

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 from evidence_builder import START_NS, World
+from hypothesis import given
+from hypothesis import strategies as st
 
 from testbed.core.profile import FAST
 from testbed.experiment.clients import Clients
@@ -13,11 +15,13 @@ from testbed.experiment.kind import SloSpec
 from testbed.experiment.kind_load import PulseSpec
 from testbed.experiment.load_results import Target
 from testbed.experiment.observations import InjectionSeen
+from testbed.experiment.quantities import OF_RUN
 from testbed.experiment.repetition import Repetition, run_result
 from testbed.experiment.result import LocustEntry, LocustResult, RunResult
 from testbed.experiment.series import MAX_BINS, make_series
 from testbed.experiment.timeline import Act
 from testbed.load.records import FRESH, Outcome, PulseData, Record
+from testbed.report.client_words import client_lines, say_share
 
 RATE = 100
 
@@ -152,6 +156,31 @@ def test_a_run_is_put_together() -> None:
     assert result.requests.failed == 50 and not result.void_reason
     assert result.disruptions[0].requests.failed == 50
     assert result.disruptions[0].outage_s == pytest.approx(0.5, abs=0.02)
+
+
+moments = st.floats(0.0, 29.0)
+
+
+@given(calm_s=st.floats(0.0, 20.0), failing=st.tuples(moments, moments).map(lambda pair: (min(pair), max(pair))),
+       slow=st.sets(st.integers(0, 2999), max_size=20))
+def test_every_share_of_a_run_is_of_one_count(calm_s: float, failing: tuple[float, float], slow: set[int]) -> None:
+    """The report, the objectives and the JSON tell the same: right answers in time, of all due from the method on."""
+    sent = [Record(r.index, r.stream, r.due_ns, r.sent_ns, r.due_ns + 1_500_000_000, r.outcome, r.status, "")
+            if r.index in slow else r for r in records(30.0, [failing])]
+    found = Repetition(1, datetime.now(UTC), START_NS, World().evidence, FAST, ("default/web",))
+    found.method_began, found.watched_until, found.duration_s, found.pulse = calm_s, 29.0, 30.0, pulse_data(sent)
+    run = run_result(found)
+    assert run.clients is not None
+    counts = run.clients.requests
+    assert counts.due == counts.ok + counts.late + counts.failed
+    within = [r for r in sent if calm_s <= (r.due_ns - START_NS) / 1e9 < 29.0]
+    assert len(within) - 1 <= counts.due <= len(within) + 200  # and those on their way when it began, not at its end
+    share = counts.ok / counts.due
+    told = {quantity.name: quantity.read(run) for quantity in OF_RUN}
+    assert run.clients.availability_requests == told["availability"] == share
+    assert told["requests.failed.ratio"] == counts.failed / counts.due
+    assert f"{say_share(share, counts.due)} of {counts.due} requests from the method on" in client_lines(run)[0]
+    assert (run.clients.failed_at_most is None) is bool(counts.failed)
 
 
 def left_late() -> list[Record]:

@@ -15,7 +15,7 @@ from testbed.experiment.compare import compare_runs
 from testbed.experiment.jitter import injection_jitter, longest_period
 from testbed.experiment.objectives import Misspelt, judge, parse_objective, say_value
 from testbed.experiment.quantities import OF_DISRUPTION, OF_RUN
-from testbed.experiment.result import Disruption, Latency, Marks, Requests, RunResult, Verdict
+from testbed.experiment.result import ClientView, Disruption, Latency, Marks, Requests, RunResult, Verdict
 from testbed.experiment.run_values import Observed
 from testbed.experiment.statistics import (
     median,
@@ -137,6 +137,15 @@ def test_a_share_near_one_is_told_by_what_it_lacks() -> None:
     runs = [run(1), run(2, failed=1)]
     found = judge(parse_objective("availability >= 99.95%", ["a"], 2), runs)
     assert (found.met, found.measured) == (False, 0.999)
+
+
+def test_the_shares_of_a_run_are_of_the_requests_that_its_report_counts() -> None:
+    """The calm before the method, however long, makes no availability better."""
+    counts = Requests(due=200, ok=150, late=10, failed=40)
+    view = ClientView(start_s=2.0, end_s=4.0, requests=counts, availability_requests=counts.answered_ratio)
+    whole = run(1).model_copy(update={"clients": view, "requests": Requests(due=1000, ok=950, late=10, failed=40)})
+    assert judge(parse_objective("availability >= 80%", ["a"], 1), [whole]).measured == 0.75
+    assert judge(parse_objective("requests.failed.ratio < 10%", ["a"], 1), [whole]).measured == 0.2
 
 
 def test_without_a_baseline_its_ratio_is_not_judged() -> None:

@@ -126,6 +126,14 @@ class TestWitnesses:
         found = fault(world, "default/web-1", at=9.45)
         assert any("contradict" in note for note in found.notes), found.notes
 
+    def test_a_death_of_before_the_injection_is_no_word_about_this_one(self) -> None:
+        """A pod dies, comes back, and is hit again by a fault that silences its agent: only the engine tells of it."""
+        world = World()
+        crash(world, "web-1", 10.0, rest=("web-2", "web-3"), up_s=0.5)
+        world.by_engine(11.2, "die", "web-1", 137)
+        found = fault(world, "default/web-1", at=11.15)
+        assert not any("contradict" in note for note in found.notes), found.notes
+
     def test_a_platform_without_an_engine_has_no_such_witness(self) -> None:
         assert witness_of(object()) is None
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 from report_sample import HOSTILE, sample_result, sample_run
-from test_report_clients import HUNG
+from test_report_clients import HUNG, VIEW
 
 from testbed.experiment.compare import compare
 from testbed.experiment.result import (
@@ -146,7 +146,8 @@ def test_what_lies_beside_the_page_is_linked_and_nothing_else() -> None:
 
 
 def test_requests_that_failed_are_told_by_what_they_met() -> None:
-    met = HUNG.model_copy(update={"requests": Requests(due=100, ok=90, failed=10, outcomes={"refused": 10, "200": 90})})
+    counts = Requests(due=100, ok=90, failed=10, outcomes={"refused": 10, "200": 90})
+    met = HUNG.model_copy(update={"clients": VIEW.model_copy(update={"requests": counts})})
     assert "what requests met: 90 × 200, 10 × refused" in client_lines(met)
     assert not any("what requests met" in line for line in client_lines(HUNG))
 

@@ -50,6 +50,11 @@ class Requests(Value):
     def failed_ratio(self) -> float | None:
         return self.failed / self.due if self.due else None
 
+    @property
+    def answered_ratio(self) -> float | None:
+        """Right answers in time, of all that were due."""
+        return self.ok / self.due if self.due else None
+
 
 class Latency(Value):
     """Seconds from due time to answer, of answered requests."""
@@ -98,15 +103,17 @@ class ClientView(Value):
 
     Attributes:
         outage_sum_s: known to ``outage_uncertainty_s``, that of all edges; an outage that did not end counts so far.
-        availability_requests: right answers within the deadline, of all requests due. availability_time: the share of
-            the stretch that was no outage.
+        requests: counts of this stretch; every share that is told of it is of these (none in results of before).
+        availability_requests: right answers within the deadline, of all these. availability_time: the share of the
+            stretch that was no outage.
         failed_at_most: upper bound (95 %) of the true share of failing requests where none failed: 3 / requests.
         before: the calm before the method; during: from the start until latency was normal again; after: the rest.
         normal_limit_s: what is no slower than before; latency and resilience are held against it.
         latency_normal_s: from the start until latency was back to normal (a change point); None: it never left, or,
             with ``latency_disturbed_s`` above 0, did not come back. latency_disturbed_s: how long it was not normal.
         lost_s: resilience loss, the area under 1 - Q(t)/Q0 in lost seconds; depth: its deepest 100 ms, 1 is all.
-        gray_s: seconds in which clients failed while every probe was green; None: it cannot be told.
+        gray_s: seconds over which requests failed or came late again and again while every probe was green; None: it
+            cannot be told.
     """
 
     start_s: float
@@ -115,6 +122,7 @@ class ClientView(Value):
     outage_sum_s: float = 0.0
     outage_longest_s: float = 0.0
     outage_uncertainty_s: float = 0.0
+    requests: Requests = Field(default_factory=Requests)
     availability_requests: float | None = None
     availability_time: float | None = None
     failed_at_most: float | None = None
