@@ -7,12 +7,14 @@ was fixed before.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from testbed.experiment.result import RunResult, Verdict
-from testbed.experiment.sequential import look
+from testbed.experiment.run_values import names_over
+from testbed.experiment.sequential import MINIMUM_RUNS, look
 
 # After these another repetition would end the same way, or could do harm. After every other one it begins clean.
 FINAL = frozenset({
@@ -55,3 +57,21 @@ def wants_more(runs: Sequence[RunResult], wanted: Repetitions, seed: int) -> boo
     if wanted.until_ci is None or trusted(runs) >= wanted.most:
         return False
     return not look(runs, wanted.until_ci, seed).enough
+
+
+def not_narrow(runs: Sequence[RunResult], wanted: Repetitions, seed: int) -> str:
+    """What still was too wide when no more runs were made; "" when nothing was, or nobody asked."""
+    if wanted.until_ci is None or (found := look(runs, wanted.until_ci, seed)).enough:
+        return ""
+    count = trusted(runs)
+    after = f"after {count} run{'s' if count != 1 else ''}"
+    if not count or not names_over(runs):
+        what = f"nothing has an interval {after}"
+    elif count < MINIMUM_RUNS:
+        what = f"no interval of {found.widest} {after}: it takes {MINIMUM_RUNS}"
+    elif math.isfinite(found.ratio):
+        what = f"interval of {found.widest} still ±{found.ratio:.0%} {after}"
+    else:
+        what = f"interval of {found.widest} still reaches beyond what was watched {after}"
+    cap = f"; --max-runs is {wanted.most}" if count >= wanted.most else ""
+    return f"--until-ci {wanted.until_ci:.0%} was not reached: {what}{cap}"

@@ -241,17 +241,21 @@ def repaired_after(seconds: float, result: RunResult) -> RunResult:
     return result.model_copy(update={"disruptions": (item.model_copy(update={"marks": marks, "disrupted": True}),)})
 
 
-@pytest.mark.parametrize(("repairs", "runs"), [
-    ((1.0, 9.0, 2.0, 8.0, 3.0, 7.0, 4.0), 7),  # as many as may be: the interval stays wide
-    ((5.0, 5.1, 5.0, 5.1, 5.0, 5.1, 5.0), 5),  # as few as an interval needs
+@pytest.mark.parametrize(("repairs", "most", "runs", "told"), [
+    # as many as may be: the interval stays wide
+    ((1.0, 9.0, 2.0, 8.0, 3.0, 7.0, 4.0), 7, 7, ".isolation still ±75% after 7 runs; --max-runs is 7"),
+    ((1.0, 9.0, 2.0), 3, 3, ".isolation after 3 runs: it takes 5; --max-runs is 3"),
+    ((5.0, 5.1, 5.0, 5.1, 5.0, 5.1, 5.0), 7, 5, ""),  # as few as an interval needs
 ])
-async def test_until_ci_ends_when_enough_is_known_or_at_its_cap(
-    world: RunnerWorld, monkeypatch: pytest.MonkeyPatch, repairs: tuple[float, ...], runs: int,
+async def test_until_ci_ends_when_enough_is_known_or_at_its_cap_and_says_so(
+    world: RunnerWorld, monkeypatch: pytest.MonkeyPatch, repairs: tuple[float, ...], most: int, runs: int, told: str,
 ) -> None:
     monkeypatch.setattr(variant_run, "run_result", lambda repetition: repaired_after(
         repairs[repetition.number - 1], run_result(repetition)))
-    result = await world.job(write_experiment(world.folder), repetitions=Repetitions(2, 0.1, 7)).run_alone()
+    result = await world.job(write_experiment(world.folder), repetitions=Repetitions(2, 0.1, most)).run_alone()
     assert len(result.runs) == runs
+    notes = [note for note in result.notes if "--until-ci 10% was not reached" in note]
+    assert [note.endswith(told) for note in notes] == ([True] if told else []), notes
 
 
 async def test_platforms_are_all_there_before_anything_is_applied(world: RunnerWorld) -> None:
