@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -126,9 +128,30 @@ def explain(error: TestbedError) -> str:
     return f"{text}\n  {error.hint}" if error.hint else text
 
 
+def refuse_empty(words: Sequence[str]) -> None:
+    """An empty word is what a script's unset variable leaves behind. Taken for "not given", a gate would stay open.
+
+    Raises: UsageError that names the option. What follows ``--`` is another program's, and may be anything.
+    """
+    if words[:1] == ["exec"] and "--" not in words:
+        return
+    before = ""
+    for word in words:
+        if word == "--":
+            return
+        option = word[:-1] if re.fullmatch("--[a-z-]+=", word) else before if not word else ""
+        if option.startswith("-"):
+            raise UsageError(f"{option} has an empty value", hint="an unset variable? give a value, or leave it out")
+        if not word:
+            raise UsageError(f"an empty argument behind {before or 'testbed'}",
+                             hint="an unset variable? give a value, or leave it out")
+        before = word
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command ``testbed``. Always exits through ``sys.exit`` with a documented code."""
     try:
+        refuse_empty(sys.argv[1:] if arguments is None else arguments)
         result = app(args=arguments, standalone_mode=False)
         code = result if isinstance(result, int) else 0
     except TestbedError as error:
