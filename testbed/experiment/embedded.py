@@ -17,7 +17,10 @@ from faults.schedules import mistakes as schedule_mistakes
 from testbed.api.resources import ResourceType
 from testbed.errors import Mistake
 from testbed.experiment.documents import Document, Location
+from testbed.experiment.kind import API_VERSION, KIND
 from testbed.experiment.manifests import location_of
+
+SCHEDULE = ("chaos-mesh.org/v1alpha1", "Schedule")
 
 
 @cache
@@ -55,6 +58,17 @@ def check_fault(document: Document, at: Location) -> Iterable[Mistake]:
     if not wrong:
         for mistake in Registry().mistakes(fault):
             yield document.mistake((*at, *location_of(mistake.field)), mistake.message, suggestion=mistake.suggestion)
+
+
+def misspelt_kind(document: Document) -> Mistake | None:
+    """An object in the testbed's or Chaos Mesh's own version whose kind is none of theirs; None of all others."""
+    version, kind = str(document.value.get("apiVersion")), str(document.value.get("kind"))
+    known = [name for group, name in (*fault_kinds(), (API_VERSION, KIND), SCHEDULE) if group == version]
+    if not known or kind in known or instead(version, kind):
+        return None
+    near = difflib.get_close_matches(kind.lower(), [name.lower() for name in known], n=1)
+    meant = next((name for name in known if [name.lower()] == near), "")
+    return document.mistake(("kind",), f"unknown kind {kind!r} in {version!r}", suggestion=meant)
 
 
 def check_schedule(document: Document) -> Iterable[Mistake]:

@@ -11,6 +11,12 @@ from testbed.api.base import field_path
 from testbed.errors import Mistake
 from testbed.experiment.documents import Document, Location
 
+# What a value must be, as people call it who write YAML.
+SHAPES = {
+    "tuple_type": "must be a list", "list_type": "must be a list", "dict_type": "must be a mapping",
+    "model_type": "must be a mapping", "model_attributes_type": "must be a mapping", "string_type": "must be a text",
+}
+
 
 def pydantic_mistakes(error: ValidationError, model: type[BaseModel], document: Document) -> list[Mistake]:
     """Each wrong field, with its line and, for an unknown name, the nearest known one."""
@@ -28,11 +34,26 @@ def pydantic_mistakes(error: ValidationError, model: type[BaseModel], document: 
             if field_path(location) in meant:
                 continue  # it is there, under a misspelt name: one mistake, not two
             message = "is required"
+        elif item["type"] in SHAPES:
+            message = SHAPES[item["type"]]
+        elif item["type"] == "too_short":
+            if _has_items(document, location):
+                continue  # those that are wrong are told, and pydantic does not count them
+            message = f"needs at least {item['ctx']['min_length']}"
         elif item["type"] == "literal_error":
             near = difflib.get_close_matches(str(item["input"]), _literals(str(item["ctx"]["expected"])), n=1)
             message, suggestion = f"must be {item['ctx']['expected']}", near[0] if near else ""
         mistakes.append(document.mistake(location, message[:1].lower() + message[1:], suggestion=suggestion))
     return mistakes
+
+
+def _has_items(document: Document, location: Location) -> bool:
+    """Whether a list or a mapping with something in it stands there."""
+    try:
+        value = document.part(location).value
+    except (LookupError, TypeError):  # an alias, or a part of a union: not there under that name
+        return False
+    return isinstance(value, list | dict) and bool(value)
 
 
 def _literals(expected: str) -> list[str]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from faults import fields, naming
 from faults.blast_radius import MAX_NODES, MAX_PODS
 from faults.choosing import SEED
@@ -22,6 +24,7 @@ from testbed.api.labels import ZONE
 from testbed.errors import InvalidInput, Mistake, UsageError
 from testbed.experiment.documents import Document, read_file
 from testbed.experiment.embedded import check_fault, fault_kinds
+from testbed.experiment.field_mistakes import pydantic_mistakes
 from testbed.experiment.kind import API_VERSION, Experiment
 from testbed.experiment.loading import LoadedExperiment
 
@@ -138,7 +141,7 @@ def injection(
     Args:
         watch_s: how long to wait for the cluster to be as desired again. load: as in an experiment, none by default.
 
-    Raises: InvalidInput with all mistakes of the fault.
+    Raises: InvalidInput with all mistakes of the fault, else with those of what was asked around it.
     """
     _refuse(Document(fault, "fault"))
     action = str((fault.get("spec") or {}).get("action") or "")
@@ -149,8 +152,12 @@ def injection(
     }
     if load:
         spec["load"] = load
-    experiment = Experiment.model_validate(
+    document = Document(
         {"apiVersion": API_VERSION, "kind": "Experiment", "metadata": {"name": f"inject-{word}"}, "spec": spec})
+    try:
+        experiment = Experiment.model_validate(document.value)
+    except ValidationError as error:
+        raise InvalidInput(pydantic_mistakes(error, Experiment, document)) from error
     return LoadedExperiment(experiment, Path("inject"), (), {}, (), ())
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from testbed.errors import InvalidInput, Mistake
 from testbed.experiment.documents import Document, Location, read_file
 from testbed.experiment.embedded import check_fault, fault_kinds
 from testbed.experiment.field_mistakes import pydantic_mistakes
-from testbed.experiment.kind import API_VERSION, KIND, Experiment
+from testbed.experiment.kind import API_VERSION, KIND, Experiment, ExperimentSpec
 from testbed.experiment.manifests import check_manifests
 from testbed.experiment.objectives import Objective
 from testbed.experiment.objectives_asked import objectives_of
@@ -55,7 +55,7 @@ def load_experiment(
 ) -> LoadedExperiment:
     """Reads and checks ``file``; ``runs``, ``seed`` and ``jitter_s`` given on the command line replace its own.
 
-    Raises: InvalidInput with every mistake in it and in the files it names.
+    Raises: InvalidInput with every mistake in it, in the files it names and in what was given.
     """
     documents = read_file(file)
     if len(documents) != 1:
@@ -63,8 +63,11 @@ def load_experiment(
     document = documents[0]
     _refuse_other_kinds(document)
     mistakes: list[Mistake] = []
+    given = {key: value for key, value in (("runs", runs), ("seed", seed), ("jitter", jitter_s)) if value is not None}
+    mistakes += _mistakes_of_given(given)
     valid = _validate(document, mistakes)
-    experiment = outline(document.value) if valid is None else _overridden(valid, runs, seed, jitter_s)
+    experiment = outline(document.value) if valid is None else valid.model_copy(
+        update={"spec": valid.spec.model_copy(update=given)})
     mistakes += check_steps(experiment, document)
     mistakes += _check_raw_faults(document)
     objectives = objectives_of(experiment, lambda index, words, near: document.mistake(
@@ -108,11 +111,15 @@ def _validate(document: Document, mistakes: list[Mistake]) -> Experiment | None:
         return None
 
 
-def _overridden(
-    experiment: Experiment, runs: int | None, seed: int | None, jitter_s: float | None
-) -> Experiment:
-    changes = {key: value for key, value in (("runs", runs), ("seed", seed), ("jitter", jitter_s)) if value is not None}
-    return experiment.model_copy(update={"spec": experiment.spec.model_copy(update=changes)})
+def _mistakes_of_given(given: Mapping[str, Any]) -> list[Mistake]:
+    """What stands on the command line is judged as the same field of a file is, in the same words."""
+    document = Document({"method": [{"name": "any", "wait": 0}], **given})
+    try:
+        ExperimentSpec.model_validate(document.value)
+    except ValidationError as error:
+        return [replace(mistake, field=f"--{mistake.field}")
+                for mistake in pydantic_mistakes(error, ExperimentSpec, document)]
+    return []
 
 
 # --- what it names

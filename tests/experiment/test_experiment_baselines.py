@@ -155,6 +155,16 @@ def test_what_is_no_result_is_told_as_that(tmp_path: Path) -> None:
             read_file(tmp_path / "bad.json")
 
 
+@pytest.mark.parametrize(("text", "says"), [
+    ("{}", "runId, name, startedAt, endedAt, verdict, exitCode: missing"), ("[]", "the whole: must be a mapping"),
+    ('{"runId": 3}', "runId: must be a text")])
+def test_what_is_no_result_is_told_by_its_fields(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "bad.json").write_text(text)
+    with pytest.raises(InvalidInput) as refused:
+        read_file(tmp_path / "bad.json")
+    assert says in refused.value.message and "Result" not in refused.value.message
+
+
 def test_a_variant_of_several_is_found_by_its_folder(tmp_path: Path) -> None:
     folder = tmp_path / "default" / "runs" / "small-05010000-cccc"
     for name in ("1-a", "2-b"):

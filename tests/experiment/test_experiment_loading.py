@@ -10,6 +10,7 @@ import pytest
 
 from testbed.errors import InvalidInput, Mistake
 from testbed.experiment.documents import read_text
+from testbed.experiment.inject import injection
 from testbed.experiment.loading import load_experiment
 from testbed.experiment.schema import experiment_definition, experiment_schema, result_schema
 
@@ -106,6 +107,41 @@ def test_a_mistake_is_told_with_its_place(
 def test_limits_that_are_none(tmp_path: Path, more: str, field: str, says: str) -> None:
     found = {item.field: item.message for item in mistakes(tmp_path, GOOD + f"  {more}\n")}
     assert says in found[field]
+
+
+@pytest.mark.parametrize("runs", [0, -1, 1001, 100_000])
+def test_a_number_is_judged_alike_in_a_file_and_on_the_command_line(tmp_path: Path, runs: int) -> None:
+    in_file = mistakes(tmp_path, GOOD + f"  runs: {runs}\n")
+    with pytest.raises(InvalidInput) as caught:
+        load_experiment(write(tmp_path, GOOD.replace("rate: 50", "rat: 50")), runs=runs)
+    given = {item.field: item for item in caught.value.mistakes}
+    assert given["--runs"].message == in_file[0].message and given["--runs"].line == 0
+    assert "spec.load.pulse.rat" in given  # all at once
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (("objectives: [\"crash.repair.median < 2s\"]", "objectives: text"), "spec.objectives: must be a list"),
+    (("workload: [web.yaml]", "workload: {a: 1}"), "spec.workload: must be a list"),
+    (("workload: [web.yaml]", "cluster: 3"), "spec.cluster: must be a mapping"),
+    (("workload: [web.yaml]", "description: [a]"), "spec.description: must be a text"),
+])
+def test_a_wrong_shape_is_told_in_words_of_yaml(tmp_path: Path, change: tuple[str, str], said: str) -> None:
+    assert said in {f"{item.field}: {item.message}" for item in mistakes(tmp_path, GOOD.replace(*change))}
+
+
+def test_an_empty_method_is_told_and_one_of_wrong_steps_is_not_called_empty(tmp_path: Path) -> None:
+    head = GOOD.partition("  method:")[0]
+    assert [str(item).partition(": ")[2] for item in mistakes(tmp_path, head + "  method: []\n")] == [
+        "spec.method: needs at least 1"]
+    only = head + "  method:\n    - {name: pause, wait: 1s, aftr: x}\n"
+    assert [item.field for item in mistakes(tmp_path, only)] == ["spec.method[0].aftr"]
+
+
+def test_an_injection_is_refused_in_words() -> None:
+    fault = {"apiVersion": "testbed.io/v1alpha1", "kind": "NodeChaos",
+             "spec": {"action": "kill", "mode": "one", "selector": {"nodes": ["a"]}, "duration": "5s"}}
+    with pytest.raises(InvalidInput, match="spec.namespace"):
+        injection(fault, namespace="X_Y")
 
 
 def test_a_budget_needs_somebody_who_counts(tmp_path: Path) -> None:
