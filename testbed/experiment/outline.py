@@ -6,12 +6,13 @@ for, the file it applies). Nothing here tells a mistake: ``loading.py`` has told
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from testbed.experiment.kind import Experiment, ExperimentMetadata, ExperimentSpec, Step
+from testbed.experiment.kind import Experiment, ExperimentMetadata, ExperimentSpec, SloSpec, StateSpec, Step
 from testbed.experiment.kind_load import LoadSpec, LocustSpec, PulseSpec
 from testbed.experiment.kind_steady import Condition
 
@@ -30,6 +31,8 @@ def outline(value: Any) -> Experiment:
         load=LoadSpec.model_construct(pulses=_pulses(load.get("pulse")), locust=_locust(load.get("locust"))),
         method=tuple(_step(item, index) for index, item in enumerate(_items(raw.get("method")))),
         objectives=tuple(_texts(raw.get("objectives"))),
+        state=_valid(StateSpec, raw.get("state")),
+        slo=SloSpec.model_construct(target=math.nan) if raw.get("slo") is not None else None,
         runs=runs if isinstance(runs, int) and runs > 0 else MANY_RUNS,
     )
     return Experiment.model_construct(api_version="testbed.io/v1alpha1", kind="Experiment", spec=spec,

@@ -35,8 +35,9 @@ class Quantity(Generic[Subject]):
         primary: whether a comparison's verdict hangs on it. What is a part of another one (detection, causes) is not:
             it would only be counted twice.
         floor: differences below this, in its unit, mean nothing.
-        needs_pulse: nobody else measures it. needs_state: only an experiment with ``state`` has it. needs_pager: only
-            where an Alertmanager was attached can it come or not come.
+        needs_pulse: nobody else measures it. needs_state: only an experiment with ``state`` has it. needs_slo,
+            needs_locust: the same of ``slo`` and ``load.locust``. needs_pager: only where an Alertmanager was attached
+            can it come or not come.
         whom: kinds of disruption that have it; empty: all.
     """
 
@@ -52,6 +53,8 @@ class Quantity(Generic[Subject]):
     floor: float = TIME_FLOOR_S
     needs_pulse: bool = False
     needs_state: bool = False
+    needs_slo: bool = False
+    needs_locust: bool = False
     needs_pager: bool = False
     whom: frozenset[str] = field(default_factory=frozenset)
 
@@ -123,21 +126,22 @@ def _counts(*, primary: bool) -> tuple[Quantity[Any], ...]:
 
 
 def _of_clients(*, each_run: bool) -> tuple[Quantity[Any], ...]:
-    """What the clients' view has of a disruption and of a whole run."""
+    """What the clients' view has of a disruption and of a whole run. Args: each_run: of times; shares always must hold
+    in each."""
     return (
         Quantity("gray", "requests fail or come late, probes green", _viewed(lambda view: view.gray_s),
                  each_run=each_run, needs_pulse=True),
         Quantity("lost", "resilience loss", _viewed(lambda view: view.lost_s), each_run=each_run, needs_pulse=True),
-        Quantity("depth", "deepest loss", _viewed(lambda view: view.depth), "ratio", each_run=each_run, floor=0.05,
+        Quantity("depth", "deepest loss", _viewed(lambda view: view.depth), "ratio", each_run=True, floor=0.05,
                  needs_pulse=True),
         Quantity("availability.time", "time without an outage", _viewed(lambda view: view.availability_time), "ratio",
                  lower_is_better=False, each_run=True, floor=0.001, needs_pulse=True),
         Quantity("latency.disturbed", "latency not normal for", _viewed(lambda view: view.latency_disturbed_s),
                  each_run=each_run, needs_pulse=True),
         Quantity("budget", "share of the error budget", _viewed(lambda view: view.burn.share if view.burn else None),
-                 "ratio", each_run=each_run, floor=0.001, needs_pulse=True),
+                 "ratio", each_run=True, floor=0.001, needs_pulse=True, needs_slo=True),
         Quantity("burn", "burn rate of the error budget", _viewed(lambda view: view.burn.rate if view.burn else None),
-                 "times", each_run=each_run, floor=0.1, needs_pulse=True),
+                 "times", each_run=True, floor=0.1, needs_pulse=True, needs_slo=True),
     )
 
 
@@ -230,7 +234,8 @@ OF_RUN: Final[tuple[Quantity[RunResult], ...]] = (
     Quantity("outage.total", "outage for users", _measured(lambda run: sum(item.seconds for item in run.outages)),
              each_run=True, needs_pulse=True),
     Quantity("locust.failures", "failed requests of Locust",
-             lambda run: None if run.locust is None else float(run.locust.failures), "", each_run=True, floor=1.0),
+             lambda run: None if run.locust is None else float(run.locust.failures), "", each_run=True, floor=1.0,
+             needs_locust=True),
 )
 
 

@@ -41,7 +41,8 @@ def run(number: int, repair: float | None = 1.0, failed: int = 0, p99: float = 0
     "a.repair.median < 2.5s", "a.isolation.max <= 800ms", "a.requests.failed == 0", "requests.failed.ratio < 0.1%",
     "restarts == 0", "latency.p99 < 250ms", "a.outage.max < 1m", "a.detection.min >= 0s",
     "a.causes.probe.median < 1s", "a.gray.max < 100ms", "availability >= 99.9%", "a.availability.time.min > 99%",
-    "a.requests.failed.median <= 3", "a.burn.max < 14.4", "a.false.restarts == 0", "baseline.a.repair.ratio <= 1.1",
+    "a.requests.failed.median <= 3", "a.burn.max < 14.4", "a.depth < 90%", "a.budget < 10%", "a.burn < 1",
+    "depth < 90%", "budget.max < 10%", "a.false.restarts == 0", "baseline.a.repair.ratio <= 1.1",
     "baseline.repair.ratio < 110%", "a.isolation.causes.eviction-timeout.max < 2s", "a.requests.failed.mean < 2.5",
 ])
 def test_what_may_be_said(text: str) -> None:
