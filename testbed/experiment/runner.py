@@ -23,7 +23,7 @@ from testbed.experiment.kind import ClusterSpec
 from testbed.experiment.platforms.protocol import ClusterSource, Platform
 from testbed.experiment.result import EXIT_CODES, Result, Study, Turn, VariantResult, Verdict
 from testbed.experiment.result.comparison import Comparison
-from testbed.experiment.saving import write_study
+from testbed.experiment.saving import make_run_folder, write_study
 from testbed.experiment.turns import Repetitions, order
 from testbed.experiment.variant_run import Command, VariantRun
 from testbed.experiment.variants import Variant
@@ -86,7 +86,7 @@ class ExperimentRun:
         Raises: TestbedError only for what went wrong before the first repetition began (nothing is applied then, or
         it was removed again).
         """
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_run_folder(self.folder)
         interrupts = Interrupts(self.tell)
         runs = self._variant_runs(interrupts)
         results: list[Result] = []

@@ -13,6 +13,15 @@ from testbed.experiment.reading import result_of, study_of
 from testbed.experiment.result import Result, Study
 
 
+def make_run_folder(folder: Path) -> None:
+    """A folder that only its user reads: results hold what a cluster logged. Raises: EnvironmentProblem."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise EnvironmentProblem(f"the run's folder {folder} cannot be made: {error.strerror}",
+                                 hint="give another one: --out FOLDER") from error
+
+
 def keep_inputs(loaded: LoadedExperiment, folder: Path) -> None:
     """The files as they were: a result without them cannot be repeated."""
     inputs = folder / "manifests"

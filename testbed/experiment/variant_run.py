@@ -26,7 +26,7 @@ from testbed.experiment.published_status import Heading
 from testbed.experiment.publishing import PublishedRun
 from testbed.experiment.repetition import Repetition, run_result
 from testbed.experiment.result import EXIT_CODES, Environment, ObjectiveResult, Result, RunResult, Verdict
-from testbed.experiment.saving import keep_inputs, write_result
+from testbed.experiment.saving import keep_inputs, make_run_folder, write_result
 from testbed.experiment.statistics import over_runs
 from testbed.experiment.turns import FINAL, Repetitions, wants_more
 from testbed.experiment.variants import Variant
@@ -58,7 +58,7 @@ class VariantRun:
         self._created: list[Created] = []
         self._notes: list[str] = []
         self._nodes: frozenset[str] = frozenset()  # that were Ready when the command began
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_run_folder(folder)
         keep_inputs(self.loaded, folder)
         self.journal = Journal(folder, run_id, self.loaded.experiment.metadata.name, self.spec.seed)
         self._platform: Platform | None = None

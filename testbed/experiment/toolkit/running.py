@@ -21,7 +21,7 @@ from testbed.experiment.interrupts import Interrupted, Interrupts
 from testbed.experiment.journal import Journal
 from testbed.experiment.result import EXIT_CODES, Result
 from testbed.experiment.runner import new_run_id
-from testbed.experiment.saving import write_result
+from testbed.experiment.saving import make_run_folder, write_result
 from testbed.experiment.toolkit import outcome
 from testbed.experiment.toolkit.activities import Actor
 from testbed.experiment.toolkit.configuration import is_dynamic
@@ -73,7 +73,8 @@ class ToolkitRun:
         scope = load_scope(self.experiment, self.options)
         if self.options.dry:
             self.notes.append(f"dry ({self.options.dry}): not everything was done, and nothing of that was judged")
-        (self.folder / "manifests").mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_run_folder(self.folder)
+        (self.folder / "manifests").mkdir(exist_ok=True)
         shutil.copyfile(self.experiment.file, self.folder / "manifests" / self.experiment.file.name)
         own = Journal(self.folder, self.run_id, self.experiment.title, 0)
         paths = [self.folder / FILE, *([self.journal_path] if self.journal_path else [])]
