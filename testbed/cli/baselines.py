@@ -55,7 +55,6 @@ def list_baselines(output: str = printing.Output) -> None:
     """List saved baselines."""
     from testbed.experiment.archive import baselines
 
-    printing.check_format(output, ("", "json", "yaml"))
     found = baselines(state_root())
     if output:
         printing.dump([{"name": item.name, "file": str(item.path), **_fields(item)} for item in found], output)
@@ -102,7 +101,7 @@ def compare(
     b: str = typer.Argument(..., metavar="B", help="What is held against it."),
     fail_on: list[str] = typer.Option([], "--fail-on", metavar="JUDGEMENT", help="End with 1 when it is worse, or "
                                       "'cannot tell'; may be given twice."),
-    format: str = typer.Option("terminal", "-o", "--output", help="terminal, html, json, yaml or markdown."),
+    format: str = printing.output_option("terminal", "html", "json", "yaml", "markdown", default="terminal"),
 ) -> int:
     """Compare two results: improved, same, worse, or cannot tell."""
     from testbed.cli.finish import terminal_form
@@ -111,8 +110,6 @@ def compare(
     from testbed.experiment.gate import check_same_results
     from testbed.report import comparison as words
 
-    if format not in ("terminal", "html", "json", "yaml", "markdown"):
-        raise UsageError(f"-o {format!r} is not a format", hint="one of: terminal, html, json, yaml, markdown")
     judgements = check_fail_on(fail_on)
     (name_a, one), (name_b, other) = find_baseline(state_root(), a), find_baseline(state_root(), b)
     check_same_results(one, other)

@@ -99,7 +99,6 @@ def status(
 
     from testbed.machines.client import room_status
 
-    printing.check_format(output, ("", "json", "yaml"))
     names = [name] if name else _known()
     if not names:
         printing.say("no cluster is up\n  start one: testbed up")

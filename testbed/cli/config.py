@@ -22,7 +22,6 @@ def config(
     if schema:
         _schema(schema)
         return
-    printing.check_format(output, ("", "json", "yaml"))
     profiles = {name: asdict(profile) for name, profile in PROFILES.items()}
     if output:
         printing.dump(profiles, output)

@@ -24,8 +24,8 @@ MOST_RUNS = 30
 def run(
     experiment: str = typer.Argument(..., metavar="FILE | NAME", help="An Experiment, or one that `examples` lists; "
                                      "or a Chaos Toolkit experiment."),
-    runs: int = typer.Option(0, "--runs", min=0, help="How often; default: what the file says."),
-    seed: int = typer.Option(-1, "--seed", help="Seed of all random choices; default: what the file says."),
+    runs: int = typer.Option(None, "--runs", help="How often, 1 to 1000; default: what the file says."),
+    seed: int = typer.Option(None, "--seed", help="Seed of all random choices; default: what the file says."),
     until_ci: str = typer.Option("", "--until-ci", metavar="RATIO",
                                  help="Then go on until the intervals are that narrow, e.g. 10%."),
     max_runs: int = typer.Option(None, "--max-runs", min=1, help="The most runs that --until-ci may take; default 30."),
@@ -72,6 +72,7 @@ def run(
     from testbed.api.instance_files import instance_directory
     from testbed.cli.baselines import gate_for
     from testbed.cli.finish import finish_study
+    from testbed.cli.places import check_places
     from testbed.cli.platforms import Opening, cluster_source, platforms_asked
     from testbed.cli.toolkit import ToolkitAsked, run_toolkit
     from testbed.experiment.loading import load_experiment
@@ -80,12 +81,12 @@ def run(
     from testbed.experiment.turns import Repetitions
     from testbed.experiment.variants import variants_of
 
-    printing.check_format(output, ("", "json", "yaml"))
     asked = ToolkitAsked(rollback_strategy, hypothesis_strategy, hypothesis_frequency, fail_fast, var, var_file,
                          control_file, dry, activity_timeout, journal_path)
     file = find_experiment(experiment)
     if is_toolkit_file(file):
-        if runs or seed >= 0 or until_ci or against or platform not in ("", "testbed") or jitter or baseline or fail_on:
+        if (runs is not None or seed is not None or until_ci or against or platform not in ("", "testbed") or jitter
+                or baseline or fail_on):
             raise UsageError("a Chaos Toolkit experiment runs once, where it says itself",
                              hint="leave out --runs, --seed, --until-ci, --against, --baseline, --platform, --jitter")
         _refuse({"--max-runs": max_runs, "--keep": keep, "--kubeconfig": kubeconfig, "--context": context,
@@ -100,11 +101,12 @@ def run(
         _refuse({"--max-runs": max_runs}, "only with --until-ci; how often is --runs")
 
     def load(text: str) -> LoadedExperiment:
-        return load_experiment(find_experiment(text), runs=runs or None, seed=seed if seed >= 0 else None,
+        return load_experiment(find_experiment(text), runs=runs, seed=seed,
                                jitter_s=printing.seconds(jitter) if jitter else None)
 
     loaded = load(experiment)
     variants = variants_of(loaded, against=load(against) if against else None, platforms=platforms)
+    check_places({"--junit": junit, "--markdown": markdown})
     job = ExperimentRun(
         variants,
         lambda wanted: cluster_source(Opening(wanted, name, printing.say, keep, kubeconfig, context, tuple(address))),
@@ -179,7 +181,7 @@ def validate(
 ) -> None:
     """Check manifests, faults and experiments, Chaos Toolkit's too, without a cluster; apply nothing."""
     from testbed.cli.apply import expanded, read_objects
-    from testbed.experiment.embedded import check_fault, check_schedule
+    from testbed.experiment.embedded import check_fault, check_schedule, misspelt_kind
     from testbed.experiment.loading import load_experiment
     from testbed.experiment.manifests import check_manifests
     from testbed.experiment.toolkit.loading import is_toolkit_file, load_toolkit
@@ -213,11 +215,16 @@ def validate(
                 mistakes += check_fault(document, ())
             elif kind == "Schedule":
                 mistakes += check_schedule(document)
+            elif wrong := misspelt_kind(document):
+                mistakes.append(wrong)
             else:
                 plain.append(document)
         mistakes += check_manifests(plain)
     if mistakes:
         raise InvalidInput(mistakes)
+    if not count:
+        raise UsageError("there are no objects in " + ", ".join(map(str, files)),
+                         hint="name files, or folders that hold some: .yaml, .yml or .json")
     printing.say(f"no mistake in {count} object{'s' if count != 1 else ''}")
 
 

@@ -36,7 +36,6 @@ def all_of_them(context: typer.Context, output: str = printing.Output) -> None:
     from faults.naming import short_name
     from faults.registry import Registry
 
-    printing.check_format(output, ("", "json", "yaml"))
     have = abilities_here()
     rows = [{"name": short_name(fault), "kind": fault.kind.kind, "action": fault.action, "hits": fault.level,
              "restart": RESTARTS[fault.after_restart], "needs": list(fault.needs), "here": can_do(fault, have),
@@ -106,7 +105,6 @@ def list_faults(name: str = printing.Name, output: str = printing.Output) -> Non
     from testbed.api.instance_files import instance_directory, load_instance
     from testbed.cli.faults_undo import known
 
-    printing.check_format(output, ("", "json", "yaml"))
     instance = load_instance(instance_directory(name))
     try:
         api = connect(name)

@@ -24,13 +24,12 @@ def get(
     all_namespaces: bool = typer.Option(False, "-A", "--all-namespaces", help="All namespaces."),
     selector: str = typer.Option("", "-l", "--selector", help="Label selector."),
     field_selector: str = typer.Option("", "--field-selector", help="Field selector."),
-    output: str = printing.Output,
+    output: str = printing.output_option("wide", "json", "yaml", "name"),
     watch: bool = typer.Option(False, "-w", "--watch", help="Go on printing changes."),
     no_headers: bool = typer.Option(False, "--no-headers", help="No column titles."),
     show_labels: bool = typer.Option(False, "--show-labels", help="Labels as the last column."),
 ) -> None:
     """List objects as kubectl does."""
-    printing.check_format(output)
     api = connect(name)
     query = {"labelSelector": selector, "fieldSelector": field_selector}
     query = {key: value for key, value in query.items() if value}

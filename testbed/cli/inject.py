@@ -55,7 +55,6 @@ def inject(
     """
     from testbed.experiment.inject import Whom, annotate, fault_object, injection, read_fault
 
-    printing.check_format(output, ("", "json", "yaml"))
     if bool(fault) == bool(file):
         raise UsageError("name a fault, or give -f FILE", hint="testbed inject container-kill -l app=web")
     if fault == "container-kill" and not container:

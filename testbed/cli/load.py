@@ -42,7 +42,7 @@ def load(
     inject: list[Path] = typer.Option([], "--inject", help="A fault object to inject meanwhile."),
     inject_at: str = typer.Option("", "--inject-at", help="When; default: after a quarter of the time."),
     objective: list[str] = typer.Option([], "--objective", help="A condition, e.g. 'latency.p99 < 50ms'."),
-    runs: int = typer.Option(1, "--runs", min=1, help="How often."),
+    runs: int = typer.Option(1, "--runs", help="How often, 1 to 1000."),
     seed: int = typer.Option(0, "--seed", help="Seed of all random choices."),
     out: Path = typer.Option(None, "--out", help="Folder for the run's own folder; default: the cluster's state."),
     junit: Path = typer.Option(None, "--junit", help="Also write JUnit XML there."),
@@ -56,6 +56,7 @@ def load(
 
     from testbed.api.instance_files import instance_directory, load_instance
     from testbed.cli.finish import finish
+    from testbed.cli.places import check_places
     from testbed.cli.platforms import own_cluster
     from testbed.experiment.inject import read_fault
     from testbed.experiment.runner import ExperimentRun
@@ -63,7 +64,6 @@ def load(
     from testbed.load.alone import LoadTest, load_test
     from testbed.load.ask import parse_header
 
-    printing.check_format(output, ("", "json", "yaml"))
     _check(file, processes, workers, bind, inject, inject_at)
     given = {"path": path, "method": method, "headers": dict(parse_header(text) for text in header), "body": body,
              "status": status, "send": send, "expect": expect, "keepAlive": keep_alive,
@@ -77,6 +77,7 @@ def load(
         inject_at_s=printing.seconds(inject_at) if inject_at else None, objectives=tuple(objective), runs=runs,
         seed=seed, namespace=namespace,
     ))
+    check_places({"--junit": junit, "--markdown": markdown})
     load_instance(instance_directory(name))  # a load test needs a cluster with something in it
     job = ExperimentRun(alone(loaded), own_cluster(name, printing.say), out or instance_directory(name) / "runs",
                         printing.say, keep=True, command="load")

@@ -13,18 +13,15 @@ app = typer.Typer()
 image_app = typer.Typer(no_args_is_help=True, help="Build, load and list images.")
 app.add_typer(image_app, name="image")
 
-JsonOutput = typer.Option("", "-o", "--output", help="json or yaml.")
-
 
 @app.command()
-def doctor(format: str = JsonOutput) -> int:
+def doctor(format: str = output.Output) -> int:
     """What this machine can do, and the line that mends each "no"."""
     from dataclasses import asdict
 
     from faults.abilities import carried_by
     from testbed.machines.doctor import examine, healthy
 
-    output.check_format(format, ("", "json", "yaml"))
     checks = examine()
     well = healthy(checks)
     if format:
@@ -100,13 +97,12 @@ def image_load(
 
 @image_app.command("list")
 def image_list(
-    format: str = JsonOutput,
+    format: str = output.Output,
     all: bool = typer.Option(False, "-A", "--all", help="Foreign ones too."),
 ) -> int:
     """List the images that pods may use: ours, yours and, with --all, every other of the engine."""
     from testbed.runtime.images import Images
 
-    output.check_format(format, ("", "json", "yaml"))
     with Images() as images:
         found = [image for image in images.list() if all or image.kind != "engine"]
     if format:

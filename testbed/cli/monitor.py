@@ -96,7 +96,6 @@ def status(name: str = printing.Name, output: str = printing.Output) -> None:
     from testbed.machines import monitoring
     from testbed.machines.monitoring_site import site_of
 
-    printing.check_format(output, ("", "json", "yaml"))
     site, instance = site_of(name)
     seen = on_engine(instance, lambda engine: monitoring.look(engine, site, monitoring.http_ask))
     if output:

@@ -13,16 +13,21 @@ import typer
 from testbed.api.printable import printable
 from testbed.errors import UsageError
 
-FORMATS = ("", "wide", "json", "yaml", "name")
-
 Name = typer.Option("default", "--name", envvar="TESTBED_NAME", help="Which cluster.")
 Namespace = typer.Option("default", "-n", "--namespace", help="Namespace.")
-Output = typer.Option("", "-o", "--output", help="wide, json, yaml or name.")
 
 
-def check_format(output: str, allowed: Sequence[str] = FORMATS) -> None:
-    if output not in allowed:
-        raise UsageError(f"-o {output!r} is not a format", hint="use one of: " + ", ".join(filter(None, allowed)))
+def output_option(*formats: str, default: str = "") -> Any:
+    """``-o`` of a command: its help names what it takes, and all else is refused while the command line is read."""
+    def check(value: str) -> str:
+        if value not in (default, *formats):
+            raise UsageError(f"-o {value!r} is not a format", hint="use one of: " + ", ".join(formats))
+        return value
+
+    return typer.Option(default, "-o", "--output", callback=check, help=f"{', '.join(formats[:-1])} or {formats[-1]}.")
+
+
+Output = output_option("json", "yaml")
 
 
 def say(message: str) -> None:

@@ -24,7 +24,6 @@ runs = typer.Typer(help="Earlier runs: list, show, remove.")
 app.add_typer(runs, name="runs")
 
 Name = typer.Option("", "--name", envvar="TESTBED_NAME", help="Of which cluster; of all when absent.")
-FORMATS = ("terminal", "html", "json", "junit", "markdown")
 HEADER = ("RUN", "EXPERIMENT", "RUNS", "VERDICT", "STARTED")
 
 
@@ -44,7 +43,6 @@ def list_runs(name: str = Name, output: str = printing.Output) -> None:
     """List earlier runs, the newest last."""
     from testbed.experiment.archive import all_folders, glance, how_to_run, no_runs
 
-    printing.check_format(output, ("", "json", "yaml"))
     found = [glance(folder) for folder in all_folders(state_root(), name)]
     if output:
         printing.dump([_plain(run) for run in found], output)
@@ -76,7 +74,6 @@ def show(
     """Print a run's report, and where its files are."""
     from testbed.experiment.archive import find_run
 
-    printing.check_format(output, ("", "json", "yaml"))
     folder = find_run(state_root(), run, name)
     found = _of_folder(folder)
     if output:
@@ -90,14 +87,14 @@ def show(
 def remove(
     run: list[str] = typer.Argument(None, metavar="[RUN]...", help="Ids of runs, or their beginnings."),
     older_than: str = typer.Option("", "--older-than", metavar="TIME", help="All that began before that, e.g. 30d."),
-    keep: int = typer.Option(-1, "--keep", min=-1, help="All but so many of the newest."),
+    keep: int = typer.Option(None, "--keep", min=0, help="All but so many of the newest."),
     yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
     name: str = Name,
 ) -> None:
     """Remove runs with all their files. What still runs is left alone."""
     from testbed.experiment.archive import all_folders, find_kept, glance, remove_run, to_remove
 
-    if bool(run) == bool(older_than or keep >= 0):
+    if bool(run) == bool(older_than or keep is not None):
         raise UsageError("say which runs, or --older-than or --keep" if not run else
                          "runs by name go without --older-than and --keep")
     if run:
@@ -105,7 +102,7 @@ def remove(
     else:
         kept = [glance(folder) for folder in all_folders(state_root(), name)]
         chosen = to_remove(kept, now=datetime.now(UTC),
-                           older_than=_days(older_than) if older_than else None, keep=keep if keep >= 0 else None)
+                           older_than=_days(older_than) if older_than else None, keep=keep)
     if not chosen:
         printing.say("there is nothing to remove")
         return
@@ -138,7 +135,7 @@ def _days(text: str) -> timedelta:
 def report(
     run: str = typer.Argument("", metavar="[RUN]", help="Id of a run or its beginning (ID/VARIANT of several), its "
                               "folder, or a bundle; default: the newest."),
-    format: str = typer.Option("terminal", "-o", "--output", help="terminal, html, json, junit or markdown."),
+    format: str = printing.output_option("terminal", "html", "json", "junit", "markdown", default="terminal"),
     out: Path = typer.Option(None, "--out", help="Write it into this file instead of stdout."),
     bundle: Path = typer.Option(None, "--bundle", metavar="FILE.tar.gz",
                                 help="Write everything of the run into one file, without secrets, to study elsewhere."),
@@ -148,8 +145,6 @@ def report(
     from testbed.cli.finish import write
     from testbed.experiment.archive import find_run
 
-    if format not in FORMATS:
-        raise UsageError(f"-o {format!r} is not a format", hint="one of: " + ", ".join(FORMATS))
     if bundle:
         _bundle(find_run(state_root(), run, name), bundle)
         return

@@ -79,6 +79,7 @@ def run_toolkit(
 
     from testbed.api.instance_files import instance_directory
     from testbed.cli.finish import finish
+    from testbed.cli.places import check_places
     from testbed.experiment.toolkit.loading import load_toolkit
     from testbed.experiment.toolkit.running import ToolkitRun
 
@@ -86,6 +87,7 @@ def run_toolkit(
     with contextlib.redirect_stdout(sys.stderr):  # modules are imported, and may print: stdout belongs to the report
         options = asked.options()
         loaded = load_toolkit(file, options)
+    check_places({"--junit": junit, "--markdown": markdown, "--journal-path": asked.journal_path})
     job = ToolkitRun(loaded, options, out or instance_directory(name) / "runs", printing.say,
                      asked.journal_path)
     result = asyncio.run(job.run())

@@ -104,6 +104,20 @@ def test_completion_knows_commands_and_flags(tmp_path: Path) -> None:
     assert script.returncode == 0 and "COMPLETE=complete_bash" in script.stdout
 
 
+@pytest.mark.parametrize(("kind", "meant"), [
+    ("experiment", "Experiment"), ("Experimet", "Experiment"), ("NodeChoas", "NodeChaos"), ("nodechaos", "NodeChaos")])
+def test_a_misspelt_kind_of_ours_gets_one_of_ours(kind: str, meant: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"apiVersion: testbed.io/v1alpha1\nkind: {kind}\nmetadata: {{name: a}}\nspec: {{}}\n")
+    done = testbed("validate", str(file), state=tmp_path)
+    assert done.returncode == 3 and "mine.yaml:2: kind: " in done.stderr and f"(did you mean '{meant}'?)" in done.stderr
+
+
+def test_to_validate_nothing_is_not_to_find_it_right(tmp_path: Path) -> None:
+    done = testbed("validate", str(tmp_path), state=tmp_path)
+    assert done.returncode == 2 and f"there are no objects in {tmp_path}" in done.stderr
+
+
 @pytest.mark.parametrize(("change", "line", "words"), [
     (("", ""), 0, "no mistake in 1 object"),
     (("@every 5s", "often"), 5, "expected 5 to 6 fields"),
