@@ -1,19 +1,22 @@
 """Names, for each gap between two marks, the setting or the act that it is made of. Pure.
 
 From the manifest ("periodSeconds 10 x failureThreshold 3"), the profile ("node monitor grace 1.5 s") and the Events
-("image pulled"). A cause names what the gap *is*; where its seconds went is `attribution`'s, and the two stand side by
-side.
+("image pulled"). A cause names what the gap *is*, with the settings that it hangs on; how long it took stands beside
+it, and where its seconds went is `attribution`'s.
 """
 
 from __future__ import annotations
 
 from testbed.core.profile import Profile
-from testbed.experiment.durations import say_duration, say_setting
+from testbed.experiment.durations import say_setting
 from testbed.experiment.fault_marks import Story
 from testbed.experiment.pod_probes import Json, back_off_step_s, probe_in, probe_of, say_grace, toleration_s
 from testbed.experiment.scene import first
 
 AT_ONCE_S = 0.5
+SCHEDULED_S = 0.02  # scheduling that took less is not worth a word
+PROGRAMMED = "EndpointSlice written and gateway programmed"
+NEW_POD = "new pod: scheduled, sandbox and image start"
 COMPOSE = "compose"  # as pods' labels name that supervisor
 
 
@@ -33,7 +36,7 @@ class FaultCauses:
             return self.acted(seconds)
         if mark == "ready":
             return self.ready(ran)
-        return self.in_rotation(seconds) if mark == "in_rotation" else self.restored(seconds)
+        return PROGRAMMED if mark == "in_rotation" else self.restored(seconds)
 
     def detected(self) -> str:
         sign = self.story.first_sign
@@ -66,10 +69,10 @@ class FaultCauses:
             return "a pod that is being deleted no longer counts"
         return "its container does not run: unready at once"
 
-    def isolated(self, seconds: float) -> str:
+    def isolated(self) -> str:
         if self._served_until_its_end():
             return "requests reached it until its container ended: routing there does not ask whether it is ready"
-        return f"EndpointSlice written and gateway programmed in {say_duration(seconds)}"
+        return PROGRAMMED
 
     def _served_until_its_end(self) -> bool:
         story = self.story
@@ -97,7 +100,7 @@ class FaultCauses:
             return f"crash back-off {say_setting(self._backoff(seconds))}"
         how = "restarted at once" if seconds < AT_ONCE_S else "restarted, and nobody says what it waited for"
         if self.story.marks.acted == self.story.marks.running:
-            return f"{how}: image start {say_duration(seconds)}"
+            return f"{how}: image start"
         return how
 
     def _waited_out(self, seconds: float) -> bool:
@@ -118,25 +121,20 @@ class FaultCauses:
                          if acted <= event.at <= running)
             killed = next((event for event in scene.pod_events([key], "Killing") if event.at <= running), None)
             if killed is not None and died is not None and died - acted > 0.05:
-                return (f"stopping took {say_duration(died - acted)} ({say_grace(self.spec, killed.message)}), "
-                        f"image start {say_duration(running - died)}")
-            return f"image start {say_duration(running - acted)}"
+                return f"stopped ({say_grace(self.spec, killed.message)}), then image start"
+            return "image start"
         if self.story.supervisor:
-            return f"{self.story.supervisor} made and started another one in {say_duration(running - acted)}"
+            return f"{self.story.supervisor} made and started another one"
         scheduled = first(event.at for event in scene.pod_events([key], "Scheduled"))
         if scheduled is None or not acted <= scheduled <= running:
-            return f"new pod: scheduled, sandbox and image start {say_duration(running - acted)}"
-        waited = f"scheduled after {say_duration(scheduled - acted)}, " if scheduled - acted > 0.02 else ""
-        return f"new pod: {waited}sandbox and image start {say_duration(running - scheduled)}"
+            return NEW_POD
+        return NEW_POD if scheduled - acted > SCHEDULED_S else "new pod: sandbox and image start"
 
     def ready(self, ran: bool) -> str:
         if not ran:
             return "the fault ended, and the next probe passed"
         spec = self.story.scene.evidence.pod_spec(self.story.replacement) or self.spec
         return readiness_cause(spec)
-
-    def in_rotation(self, seconds: float) -> str:
-        return f"EndpointSlice written and gateway programmed in {say_duration(seconds)}"
 
     def restored(self, seconds: float) -> str:
         more = len(self.story.victims.pods) - 1
@@ -164,16 +162,17 @@ def rollout_cause(deployment: Json, *, scaled: bool, supervisor: str = "") -> st
     """What sets the pace of a rolling update, or of a change of the number alone. ``supervisor``: another one's name;
     Swarm has words for maxSurge and minReadySeconds, Compose has none for any of it."""
     spec = deployment.get("spec") or {}
+    replicas = spec.get("replicas", 1)
     if scaled:
-        return f"{spec.get('replicas', 1)} replicas desired"
+        return f"{replicas} replica{'' if replicas == 1 else 's'} desired"
     if supervisor == COMPOSE:
-        return (f"{spec.get('replicas', 1)} replicas recreated at the same time: all old ones end before the new ones "
+        return (f"{replicas} replicas recreated at the same time: all old ones end before the new ones "
                 "start, one after the other")
     strategy = spec.get("strategy") or {}
     if strategy.get("type") == "Recreate":
         return "strategy Recreate: all old pods end before new ones start"
     rolling = strategy.get("rollingUpdate") or {}
-    text = (f"{spec.get('replicas', 1)} replicas, maxSurge {rolling.get('maxSurge', '25%')}, "
+    text = (f"{replicas} replicas, maxSurge {rolling.get('maxSurge', '25%')}, "
             f"maxUnavailable {rolling.get('maxUnavailable', '25%')}")
     wait = spec.get("minReadySeconds") or 0
     return text + (f", minReadySeconds {wait}" if wait else "")

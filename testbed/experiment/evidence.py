@@ -224,6 +224,7 @@ class Observer:
             self.evidence.deployment_json.pop(key_of(obj), None)
             return
         self.evidence.deployment_json[key_of(obj)] = obj
+        self.evidence.deployments_then[key_of(obj), int(obj["metadata"].get("generation") or 0)] = obj
         self.evidence.deployments.append(replace(deployment_seen(arrival.at, obj), late_s=arrival.late_s))
 
     def _event(self, arrival: Arrival, obj: Json) -> None:

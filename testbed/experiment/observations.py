@@ -152,6 +152,7 @@ class Evidence:
     events: list[EventSeen] = field(default_factory=list)
     pod_json: dict[str, Json] = field(default_factory=dict)  # latest, by uid
     deployment_json: dict[str, Json] = field(default_factory=dict)  # latest, by key
+    deployments_then: dict[tuple[str, int], Json] = field(default_factory=dict)  # by key and generation
     engine: list[EngineSeen] = field(default_factory=list)
     engine_asked: bool = False  # whether there was an engine that could be asked
     away: list[tuple[float, float]] = field(default_factory=list)  # when the API gave no answer
@@ -172,6 +173,10 @@ class Evidence:
     def supervisor_of(self, key: str) -> str:
         """Who looks after this pod, as its label says; "" for a cluster with nodes that have agents."""
         return str((self._pod(key).get("metadata") or {}).get("labels", {}).get(SUPERVISOR, ""))
+
+    def deployment_then(self, key: str, generation: int) -> Json:
+        """A Deployment as a change left it, which a later one may have changed again; {} when it was never seen."""
+        return self.deployments_then.get((key, generation)) or self.deployment_json.get(key, {})
 
     def _pod(self, key: str) -> Json:
         """The last pod of this name; {} when it was never seen."""

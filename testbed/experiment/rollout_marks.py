@@ -1,7 +1,9 @@
 """The marks of a disruption that is a change of a Deployment: a rollout, a scaling, an applied manifest. Pure.
 
 *Injected* is when the API took the change; *detected* when the controller had seen it; *acted* the first new pod;
-*restored* when the Deployment is complete again; *stalled* when its progress deadline passed before.
+*restored* when the Deployment is complete again and its first new pod gets requests; *stalled* when its progress
+deadline passed before. Witnesses are late by different amounts, but marks never go backwards: what must have been
+before something that was seen was no later than that, and what came after the end is not on the way to it.
 """
 
 from __future__ import annotations
@@ -11,14 +13,16 @@ from typing import Literal
 
 from testbed.core.profile import Profile
 from testbed.experiment.attribution import divided
-from testbed.experiment.causes import readiness_cause, rollout_cause
-from testbed.experiment.durations import say_duration
+from testbed.experiment.causes import NEW_POD, PROGRAMMED, readiness_cause, rollout_cause
 from testbed.experiment.exactness import Exactness
-from testbed.experiment.observations import DeploymentSeen, Evidence
+from testbed.experiment.observations import DeploymentSeen, Evidence, PodSeen
+from testbed.experiment.pod_probes import Json
 from testbed.experiment.result import Gap, Marks
 from testbed.experiment.rollout_path import RolloutPath
-from testbed.experiment.scene import Group, Scene, first
+from testbed.experiment.scene import Group, Scene, first, last
 from testbed.experiment.segments import explained
+
+FIRST_IN_ROTATION = "first new pod in rotation (EndpointSlice written, gateway programmed)"
 
 
 def rollout_marks(
@@ -30,24 +34,46 @@ def rollout_marks(
     scene = Scene(Group(evidence, (deployment,)), injected, until)
     states = [item for item in evidence.deployments
               if item.key == deployment and injected <= item.at <= until and item.generation >= generation]
-    detected = first(item.at for item in states if item.observed_generation >= generation)
-    fresh = scene.new_pods()
-    acted = first([*(pod.at for pod in fresh), *_removals(scene)])
-    running, ready, rotation, key = _first_new(scene, [pod.key for pod in fresh])
-    stalled = first(item.at for item in states if item.stalled)
-    restored = _complete(states, generation)
-    marks = Marks(injected=injected, detected=detected if acted is None or detected is None else min(detected, acted),
-                  acted=acted, running=running, ready=ready, in_rotation=rotation,
-                  restored=restored, stalled=stalled if restored is None else None)
+    complete = _complete(states, generation)
+    stalled = first(item.at for item in states if item.stalled) if complete is None else None
+    end = first([complete, stalled])
+    fresh = [pod for pod in scene.new_pods() if end is None or pod.at <= end]
+    marks, key = _marks(scene, fresh, detected=first(item.at for item in states
+                                                     if item.observed_generation >= generation),
+                        complete=complete, stalled=stalled)
     pods = (*scene.before.values(), *fresh)
     supervisor = next((name for pod in pods if (name := evidence.supervisor_of(pod.key))), "")
-    gaps = _gaps(evidence, deployment, marks, key, scaled, supervisor)
+    body = evidence.deployment_then(deployment, generation)
+    gaps = _gaps(evidence.pod_spec(key) if key else {}, body, marks, scaled, supervisor)
     if attribution is None:
         return marks, gaps
     profile, exactness = attribution
-    path = RolloutPath(scene, evidence.deployment_json.get(deployment, {}), profile, exactness, marks, key)
+    path = RolloutPath(scene, body, profile, exactness, marks, key)
     segments = explained(path.segments(), evidence.away)
-    return marks, tuple(divided(gap, segments, exactness) for gap in gaps)
+    return marks, tuple(_beside(divided(gap, segments, exactness)) for gap in gaps)
+
+
+def _marks(
+    scene: Scene, fresh: list[PodSeen], *, detected: float | None, complete: float | None, stalled: float | None
+) -> tuple[Marks, str]:
+    """Marks that never go backwards, and the key of the new pod that they speak of."""
+    end = first([complete, stalled])
+    began = [at for at in (*(pod.at for pod in fresh), *_removals(scene)) if end is None or at <= end]
+    running, ready, rotation, key = _first_new(scene, [pod.key for pod in fresh])
+    running, ready = (None if at is None or (end is not None and at > end) else at for at in (running, ready))
+    if ready is None or (stalled is not None and rotation is not None and rotation > stalled):
+        rotation = None
+    acted = first([*began, running])
+    return Marks(injected=scene.since, detected=None if detected is None else first([detected, acted, end]),
+                 acted=acted, running=running, ready=ready, in_rotation=rotation,
+                 restored=None if complete is None else last([complete, rotation]), stalled=stalled), key
+
+
+def _beside(gap: Gap) -> Gap:
+    """Into rotation comes the first new pod; the others do not wait for it, and where the seconds went is theirs."""
+    if gap.end_mark != "in_rotation" or any(part.kind == "endpoints" for part in gap.parts):
+        return gap
+    return gap.model_copy(update={"cause": f"{FIRST_IN_ROTATION}, while the rollout went on"})
 
 
 def _removals(scene: Scene) -> list[float]:
@@ -81,21 +107,17 @@ def _first_new(
     return best or (None, None, None, "")
 
 
-def _gaps(
-    evidence: Evidence, deployment: str, marks: Marks, key: str, scaled: bool, supervisor: str
-) -> tuple[Gap, ...]:
-    spec = evidence.pod_spec(key) if key else {}
-    body = evidence.deployment_json.get(deployment, {})
+def _gaps(spec: Json, body: Json, marks: Marks, scaled: bool, supervisor: str) -> tuple[Gap, ...]:
+    """``spec``: of the first new pod. ``body``: the Deployment as this change left it."""
     deadline = (body.get("spec") or {}).get("progressDeadlineSeconds", 600)
 
-    def cause(name: str, seconds: float) -> str:
+    def cause(name: str, _: float) -> str:
         return {
             "detected": f"{supervisor or 'the Deployment controller'} saw the change",
             "acted": f"{supervisor} made the first container" if supervisor else "ReplicaSet scaled, first pod created",
-            "running": f"{supervisor} started it after {say_duration(seconds)}" if supervisor else
-                       f"new pod: scheduled, sandbox and image start {say_duration(seconds)}",
+            "running": f"{supervisor} started it" if supervisor else NEW_POD,
             "ready": readiness_cause(spec),
-            "in_rotation": f"EndpointSlice written and gateway programmed in {say_duration(seconds)}",
+            "in_rotation": PROGRAMMED,
             "restored": rollout_cause(body, scaled=scaled, supervisor=supervisor),
             "stalled": f"no new pod became ready within progressDeadlineSeconds {deadline}",
         }[name]

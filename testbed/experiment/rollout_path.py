@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from testbed.core.profile import Profile
+from testbed.experiment.causes import PROGRAMMED
 from testbed.experiment.exactness import Exactness
 from testbed.experiment.observations import STAMP_S, PodSeen
-from testbed.experiment.pod_life import CONTROL_S, KILL_S, PodLife
+from testbed.experiment.pod_life import CONTROL_S, ENDPOINTS_S, KILL_S, PodLife
 from testbed.experiment.pod_probes import grace_of, has_pre_stop, stopping_s
 from testbed.experiment.result.timeline import Marks
 from testbed.experiment.scene import Scene, first
@@ -60,8 +61,10 @@ class RolloutPath:
         if marks.stalled is not None:
             track.follow(self._stalled(track.at, marks.stalled))
             return track.segments
-        for step, until in self._walk(self.scene.until if marks.restored is None else marks.restored, track.at):
-            self._take(track, step, until)
+        end = self.scene.until if marks.restored is None else marks.restored
+        steps = self._walk(end, track.at)
+        for step, until in steps:
+            self._take(track, step, until, last=until == end)
         return track.segments
 
     def _walk(self, end: float, start: float) -> list[tuple[Step, float]]:
@@ -89,7 +92,7 @@ class RolloutPath:
         """The earliest moment from which it counted: minReadySeconds run from a stamp of whole seconds."""
         return step.done if step.leaving else step.done + max(0.0, self.min_ready_s - STAMP_S)
 
-    def _take(self, track: Track, step: Step, until: float) -> None:
+    def _take(self, track: Track, step: Step, until: float, *, last: bool) -> None:
         if step.leaving:
             spec = self.scene.evidence.pod_spec(step.pod.key)
             grace_s = grace_of(spec)
@@ -103,6 +106,8 @@ class RolloutPath:
             track.follow(PodLife(self.scene, step.pod.key, self.profile, self.exactness).segments(track.at, ready))
             if self.min_ready_s:
                 track.to(min(ready + self.min_ready_s, until), "min-ready", f"minReadySeconds {self.min_ready_s:g}")
+        if last and until == self.marks.in_rotation:  # the Deployment had been complete before
+            track.to(until, "endpoints", PROGRAMMED, limit_s=ENDPOINTS_S, u=self.exactness.of(until))
         track.to(until, "control", "status written, and what it allows begun", limit_s=CONTROL_S,
                  u=self.exactness.of(until))
 

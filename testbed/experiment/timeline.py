@@ -136,7 +136,7 @@ def fault_gaps(story: Story, profile: Profile) -> tuple[Gap, ...]:
 def _isolation_gaps(story: Story, causes: FaultCauses) -> tuple[Gap, ...]:
     marks = story.marks
     gaps = list(chain(marks, "isolation", ISOLATION,
-                      lambda name, seconds: causes.detected() if name == "detected" else causes.isolated(seconds)))
+                      lambda name, _: causes.detected() if name == "detected" else causes.isolated()))
     unready = story.unready if story.last_out is None else story.unready_at(story.last_out)
     if len(gaps) == 2 and unready is not None:
         last_gap = gaps.pop()
@@ -144,7 +144,7 @@ def _isolation_gaps(story: Story, causes: FaultCauses) -> tuple[Gap, ...]:
         if middle > last_gap.start_s:
             gaps.append(last_gap.model_copy(update={"end_mark": "unready", "end_s": middle, "cause": causes.unready()}))
         gaps.append(last_gap.model_copy(update={"start_mark": gaps[-1].end_mark, "start_s": middle,
-                                                "cause": causes.isolated(last_gap.end_s - middle)}))
+                                                "cause": causes.isolated()}))
     return tuple(gaps)
 
 

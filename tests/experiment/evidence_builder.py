@@ -93,6 +93,7 @@ class World:
                        "availableReplicas": count if ready is None else ready, "conditions": [progressing]},
         }
         self.evidence.deployment_json["default/web"] = obj
+        self.evidence.deployments_then["default/web", generation] = obj
         self.evidence.deployments.append(deployment_seen(at, obj))
 
     def event(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from testbed.core.profile import FAST
 from testbed.experiment.result import Disruption
-from testbed.experiment.timeline import Act, disruption_of
+from testbed.experiment.timeline import REPAIR, Act, disruption_of
 from testbed.experiment.uninvited import uninvited
 
 
@@ -137,7 +137,7 @@ class TestHang:
         found = fault(self.world(), "default/web-1/web")
         assert causes(found, "isolation")["unready"] == "readiness probe: periodSeconds 1 × failureThreshold 2"
         assert causes(found, "repair")["acted"] == "liveness probe: periodSeconds 1 × failureThreshold 3"
-        assert "stopping took 1.10 s (terminationGracePeriodSeconds 10)" in causes(found, "repair")["running"]
+        assert causes(found, "repair")["running"] == "stopped (terminationGracePeriodSeconds 10), then image start"
 
     def test_a_fault_that_ends_before_anything_was_done_repairs_itself(self) -> None:
         world = World()
@@ -194,7 +194,7 @@ class TestNode:
         found = fault(self.world(), "node-1")
         assert "node monitor grace 1.5 s" in causes(found, "isolation")["detected"]
         assert "toleration 2 s" in causes(found, "repair")["acted"]
-        assert causes(found, "repair")["running"].startswith("new pod: scheduled after")
+        assert causes(found, "repair")["running"].startswith("new pod: scheduled, ")
 
     def test_not_restored_while_the_replacement_is_not_ready(self) -> None:
         world = self.world()
@@ -254,6 +254,43 @@ class TestRollout:
         assert words in told["restored"]
         assert not any(word in cause for cause in told.values() for word in ("ReplicaSet", "Deployment controller"))
         assert told["acted"] == f"{supervisor} made the first container"
+
+    def test_it_is_not_restored_before_its_first_new_pod_gets_requests(self) -> None:
+        """The Deployment is complete a moment before the gateway is programmed: marks go forward all the same."""
+        world = World()
+        world.deployment(10.01, generation=2, observed=2, updated=0)
+        world.pod(10.05, "web-8", node="node-1", ready=False, running=False)
+        world.told(10.03, "Started", "web-8")  # exact, while the watch was late
+        world.told(11.2, "ContainerReady", "web-8")
+        world.pod(11.202, "web-8", ready=True)
+        world.rotation(11.25, "web-1", "web-2", "web-3", "web-8")
+        world.deployment(11.21, generation=2, observed=2)
+        world.deployment(20.0, desired=0, generation=3, observed=3)
+        world.pod(30.0, "web-9", node="node-1", ready=False)  # of something that came later
+        act = Act("ship", "scale", "scaled", 10.0, deployment="default/web", generation=2, ended=20.0)
+        found = disruption_of(act, world.evidence, FAST, until=60.0)
+        marks = [found.marks.get(name) for name in REPAIR]
+        assert marks == sorted(marks, key=lambda at: at or 0.0) and None not in marks
+        assert found.marks.acted == pytest.approx(10.03)
+        assert found.marks.restored == found.marks.in_rotation == pytest.approx(11.255)
+        assert sum(gap.seconds for gap in found.gaps) == pytest.approx(found.repair_s)
+        assert causes(found, "repair")["restored"] == "3 replicas desired"  # not what a later step made of it
+        (last,) = [gap for gap in found.gaps if gap.end_mark == "in_rotation"]
+        assert [part.kind for part in last.parts] == ["endpoints"]
+
+    def test_what_a_rollout_went_on_with_is_not_told_as_the_way_into_rotation(self) -> None:
+        world = World()
+        world.deployment(10.01, generation=2, observed=2, updated=0)
+        world.pod(10.05, "web-8", node="node-1", ready=False, running=False)
+        world.told(10.5, "Started", "web-8")
+        world.told(11.2, "ContainerReady", "web-8")
+        world.rotation(11.22, "web-1", "web-2", "web-3", "web-8")
+        world.pod(11.201, "web-9", node="node-1", ready=False, running=False)
+        world.told(12.5, "ContainerReady", "web-9")
+        world.deployment(12.6, generation=2, observed=2)
+        act = Act("ship", "rollout", "rollout", 10.0, deployment="default/web", generation=2)
+        found = disruption_of(act, world.evidence, FAST, until=60.0)
+        assert causes(found, "repair")["in_rotation"].endswith("while the rollout went on")
 
     def test_a_complete_state_of_before_does_not_count(self) -> None:
         world = World()
