@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -127,6 +128,86 @@ def test_charts_follow_the_width(browser: Any, report: Path) -> None:
     assert narrow < PHONE["width"] < wide
     assert opened.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     opened.page.close()
+
+
+# --- a total outage
+
+FAULT_S, BACK_S, ONCE_S = 10.05, 12.05, 11.0  # in the bin at ``ONCE_S`` half of the requests are answered
+PANEL = """panel => {
+  const all = (marks, ...names) => [...document.querySelectorAll(`#overview .concat_${panel}_group ${marks} path`)].map(
+    path => names.map(name => path.getAttribute(name)));
+  return {lines: all("g.mark-line", "d", "stroke", "stroke-width"), shades: all("g.mark-rect", "d"),
+          dots: all("g.mark-symbol", "fill")};
+}"""
+FILLED = """([x, y, colour]) => [...document.querySelectorAll("#overview .concat_1_group g.mark-area path")].some(
+  path => path.getAttribute("fill") === colour && path.isPointInFill(new DOMPoint(x, y)))"""
+
+
+@pytest.fixture(scope="module")
+def out(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
+    """A run in which everything fails for two seconds, but for one tenth of a second, and all pods are away."""
+    sample = _sample().sample_result(1)
+    run = sample.runs[0]
+    fault = run.disruptions[0].model_copy(update={"window_s": (FAULT_S, BACK_S)})
+    bins = range(len(run.series.due))
+    gone = [FAULT_S - 0.1 < index / 10 < BACK_S - 0.1 for index in bins]
+    once = [index == round(ONCE_S * 10) for index in bins]
+    latency = tuple(None if out and not one else 0.002 for out, one in zip(gone, once, strict=True))
+    series = run.series.model_copy(update={
+        "due": tuple(10 for _ in bins), "p50": latency, "p95": latency, "p99": latency,
+        "failed": tuple((5 if one else 10) if out else 0 for out, one in zip(gone, once, strict=True)),
+        "ready": tuple(0 if out else 4 for out in gone)})
+    path = tmp_path_factory.mktemp("outage") / "report.html"
+    html.write(sample.model_copy(update={"runs": (run.model_copy(update={
+        "series": series, "disruptions": (fault,), "locust": None}),)}), path)
+    opened = Opened(browser, path, viewport=WIDE)
+    yield opened
+    opened.page.close()
+
+
+def points(path: str) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in re.findall(r"(-?[\d.]+),(-?[\d.]+)", path)]
+
+
+def shade(panel: dict[str, Any]) -> tuple[float, float]:
+    """Where the fault begins, and how wide a second is, in a panel's pixels."""
+    begin, width = re.findall(r"M([\d.]+),0h([\d.]+)", panel["shades"][0][0])[0]
+    return float(begin), float(width) / (BACK_S - FAULT_S)
+
+
+def test_a_total_outage_is_one_block(out: Opened) -> None:
+    begin, second = shade(out.page.evaluate(PANEL, 1))
+    bad = out.page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--bad').trim()")
+    inside = range(round(begin + 0.1 * second), round(begin + (BACK_S - FAULT_S - 0.1) * second))
+    assert len(inside) > 10 and all(out.page.evaluate(FILLED, [x, 125, bad]) for x in inside)
+    assert not out.page.evaluate(FILLED, [begin - 0.2 * second, 125, bad])
+
+
+def test_no_latency_is_drawn_where_nobody_was_answered(out: Opened) -> None:
+    panel = out.page.evaluate(PANEL, 2)
+    begin, second = shade(panel)
+    assert len(panel["lines"]) == 3
+    for path, _, _ in panel["lines"]:
+        for part in path.split("M")[1:]:
+            xs = [x for x, _ in points(part)]
+            assert max(xs) <= begin + 0.1 * second or min(xs) >= begin + (ONCE_S - FAULT_S) * second, "it runs through"
+            assert max(xs) - min(xs) < 0.1 or min(xs) < begin or min(xs) > begin + 1.8 * second
+    assert len(panel["dots"]) == 3  # the one tenth of a second in between, of each quantile
+
+
+def test_percentiles_can_be_told_apart_even_where_they_are_the_same(out: Opened) -> None:
+    p99, p95, p50 = out.page.evaluate(PANEL, 2)["lines"]
+    bad = out.page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--bad').trim()")
+    assert len({p99[1], p95[1], p50[1], bad}) == 4
+    assert float(p99[2]) > 2 * float(p95[2])  # the one below shows on both sides of the one on top
+
+
+def test_pods_are_not_away_before_the_fault(out: Opened) -> None:
+    panel = out.page.evaluate(PANEL, 3)
+    begin, second = shade(panel)
+    ready = points(panel["lines"][-1][0])
+    fell = next(x for (x, y), (_, before) in zip(ready[1:], ready, strict=False) if y > before)
+    assert begin <= fell <= begin + 0.2 * second
 
 
 def test_the_verdict_is_what_one_sees_first(opened: Opened) -> None:
