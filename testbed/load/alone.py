@@ -5,8 +5,9 @@ So the report, the objectives and the exit codes are an experiment's, and a faul
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,15 @@ from testbed.load.profile import parse_stage
 DEFAULT_RATE = 100.0
 RATE_BESIDE_LOCUST = 20.0  # enough to see an outage of a fifth of a second, too little to be the load
 _INJECT_AT = 0.25  # of the duration: healthy load before, and time to recover after
+# The option that stands for a field of the experiment; fields of several pulses and steps without their numbers.
+_OPTIONS = {
+    "runs": "--runs", "seed": "--seed", "namespace": "--namespace", "method.wait": "--for", "method.at": "--inject-at",
+    "load.pulse.rate": "--rate", "load.pulse.startRate": "--rate",
+    "load.pulse.port": "--port", "load.pulse.deadline": "--deadline",
+    "load.pulse.path": "--path", "load.pulse.status": "--status", "load.locust.port": "--port",
+    "load.locust.users": "--users", "load.locust.spawnRate": "--spawn-rate", "load.locust.processes": "--processes",
+    "load.locust.workers.expect": "--workers", "load.locust.workers.bind": "--bind",
+}
 
 Json = dict[str, Any]
 
@@ -77,7 +87,8 @@ def load_test(test: LoadTest) -> LoadedExperiment:
     try:
         experiment = Experiment.model_validate(document.value)
     except ValidationError as error:
-        raise InvalidInput([*pydantic_mistakes(error, Experiment, document), *mistakes]) from error
+        wrong = [_of_option(mistake) for mistake in pydantic_mistakes(error, Experiment, document)]
+        raise InvalidInput([*wrong, *mistakes]) from error
     objectives = objectives_of(experiment, lambda index, words, near: Mistake(
         f"{test.objectives[index]!r}: {words}", "objective", suggestion=near), mistakes)
     mistakes += [Mistake(f"{item.text!r}: a load test has no baseline; hold its result against one afterwards: "
@@ -89,6 +100,12 @@ def load_test(test: LoadTest) -> LoadedExperiment:
     folder = test.locustfile.resolve().parent if test.locustfile else Path()
     files = (test.locustfile,) if test.locustfile else ()
     return LoadedExperiment(experiment, folder / "load", (), {}, objectives, files)
+
+
+def _of_option(mistake: Mistake) -> Mistake:
+    """A mistake of the experiment under the name of the option that stands for the field: nobody wrote a file."""
+    option = _OPTIONS.get(re.sub(r"\[\d+\]", "", mistake.field.removeprefix("spec.")))
+    return replace(mistake, field=option, file="") if option else mistake
 
 
 def _document(test: LoadTest) -> Json:

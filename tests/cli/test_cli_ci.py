@@ -7,10 +7,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import typer
 from ruamel.yaml import YAML
+from typer.core import TyperGroup
 
 from testbed.cli.main import app
 
@@ -46,12 +46,14 @@ def test_it_has_the_form_of_a_workflow() -> None:
 
 @pytest.mark.parametrize("words", used(), ids=" ".join)
 def test_every_command_exists_with_these_flags(words: list[str]) -> None:
-    command: click.Command = typer.main.get_command(app)
-    context = click.Context(command)
-    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+    asked = words
+    command: Any = typer.main.get_command(app)
+    context = typer.Context(command)
+    while isinstance(command, TyperGroup) and words and not words[0].startswith("-"):
         found = command.get_command(context, words[0])
         assert found is not None, f"there is no command {words[0]!r}"
-        command, context, words = found, click.Context(found, parent=context), words[1:]
+        command, context, words = found, typer.Context(found, parent=context), words[1:]
+    assert words != asked  # the command was found, and its own flags are judged
     command.make_parser(context).parse_args(list(words))
 
 

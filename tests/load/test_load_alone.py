@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from load_server import GOOD
@@ -85,3 +86,16 @@ def test_an_objective_of_which_nothing_would_be_measured_is_refused(
     with pytest.raises(InvalidInput, match=word):
         load_test(LoadTest("web", 10.0, rate=0, locustfile=tmp_path / "users.py", faults=(CRASH,),
                            objectives=(objective,)))
+
+
+@pytest.mark.parametrize(("asked", "options"), [
+    ({"runs": 100_000}, {"--runs"}), ({"runs": 0}, {"--runs"}), ({"rate": 1e9, "also": ("api",)}, {"--rate"}),
+    ({"rate": 1e9, "stages": ("5s:10",)}, {"--rate"}),
+    ({"port": 99_999}, {"--port"}), ({"namespace": "A_B"}, {"--namespace"}),
+    ({"asking": {"path": "x", "status": [7]}}, {"--path", "--status"}),
+])
+def test_a_value_that_no_experiment_may_have_is_told_by_its_option(asked: dict[str, Any], options: set[str]) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        load_test(LoadTest("web", 10.0, **asked))
+    assert {mistake.field for mistake in refused.value.mistakes} == options
+    assert all(str(mistake).startswith("--") for mistake in refused.value.mistakes)
