@@ -19,8 +19,8 @@ from testbed.experiment.compare import compare_runs
 from testbed.experiment.documents import read_file
 from testbed.experiment.loading import LoadedExperiment, load_experiment
 from testbed.experiment.matrix import Setting, with_settings
-from testbed.experiment.result import RunResult, Study
-from testbed.experiment.runner import SERIOUS, ExperimentRun
+from testbed.experiment.result import SERIOUS, RunResult, Study
+from testbed.experiment.runner import ExperimentRun
 from testbed.experiment.turns import Repetitions
 from testbed.experiment.variants import Variant
 

@@ -16,7 +16,8 @@ app = typer.Typer()
 @app.command()
 def config(
     output: str = printing.Output,
-    schema: str = typer.Option("", "--schema", help="Print a JSON schema instead: experiment or result."),
+    schema: str = typer.Option("", "--schema", help="Print a JSON schema instead: experiment, result or "
+                                                     "study (study.json)."),
 ) -> None:
     """Every timing constant, by profile. Values in a manifest always win over these."""
     if schema:
@@ -40,5 +41,9 @@ def _schema(which: str) -> None:
         from testbed.experiment.schema import result_schema
 
         printing.dump(result_schema(), "json")
+    elif which == "study":
+        from testbed.experiment.schema import study_schema
+
+        printing.dump(study_schema(), "json")
     else:
-        raise InvalidInput(f"there is no schema {which!r}", hint="experiment or result")
+        raise InvalidInput(f"there is no schema {which!r}", hint="one of: experiment, result, study")

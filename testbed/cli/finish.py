@@ -43,8 +43,8 @@ def finish_study(
     if study.alone is not None:
         return finish(study.alone, folder, output=output, junit=junit, markdown=markdown)
     from testbed.report import html
-    from testbed.report import junit as junit_report
     from testbed.report.study import html as study_html
+    from testbed.report.study import junit as study_junit
     from testbed.report.study import markdown as study_markdown
 
     ending = _Ending(study.exit_code)
@@ -52,7 +52,7 @@ def finish_study(
     for item in study.variants:
         ending.file(folder / item.folder / "report.html", partial(html.render, item.result))
     written = ending.file(folder / "report.html", lambda: study_html.render(study))
-    ending.file(junit, lambda: junit_report.render(*(item.result for item in study.variants)))
+    ending.file(junit, lambda: study_junit.render(study))
     ending.file(markdown, lambda: study_markdown.render(study))
     ending.do("the summary", lambda: _for_github(study_markdown.render(study)))
     return ending.code(folder / "report.html" if written else None, folder / "study.json")

@@ -187,10 +187,6 @@ def _text(found: Result | Study, format: str) -> str:
         import json
 
         return printable_json(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
-    if format == "junit":
-        from testbed.report import junit
-
-        return junit.render(*(item.result for item in found.variants))
     return str(importlib.import_module(f"testbed.report.study.{format}").render(found))
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 
 from testbed.errors import EnvironmentProblem, TestbedError
@@ -21,7 +20,7 @@ from testbed.experiment.gate import Gate
 from testbed.experiment.interrupts import Interrupted, Interrupts
 from testbed.experiment.kind import ClusterSpec
 from testbed.experiment.platforms.protocol import ClusterSource, Platform
-from testbed.experiment.result import EXIT_CODES, Result, Study, Turn, VariantResult, Verdict
+from testbed.experiment.result import EXIT_CODES, Result, Study, Turn, VariantResult, Verdict, judging
 from testbed.experiment.result.comparison import Comparison
 from testbed.experiment.saving import make_run_folder, write_study
 from testbed.experiment.turns import Repetitions, order
@@ -29,10 +28,6 @@ from testbed.experiment.variant_run import Command, VariantRun
 from testbed.experiment.variants import Variant
 
 Tell = Callable[[str], None]
-# What another variant's run may end with so that the whole command has: nobody can say then what the others measured.
-SERIOUS = (Verdict.BUG, Verdict.INTERRUPTED, Verdict.UNDO_FAILED, Verdict.ENVIRONMENT)
-# The same for a variant that has no run to compare.
-UNMEASURED = (Verdict.STEADY_STATE_NOT_MET, Verdict.NO_EFFECT, Verdict.INCONCLUSIVE)
 
 
 def new_run_id(name: str, now: datetime, generator: random.Random | None = None) -> str:
@@ -175,7 +170,7 @@ class ExperimentRun:
         return which if run.repetitions.limit > 1 else "workload"
 
     def _study(self, runs: Sequence[VariantRun], results: Sequence[Result]) -> Study:
-        first, judged = self._first.loaded, _judging(results)
+        first, judged = self._first.loaded, judging(results)
         verdict, exit_code, reason = judged.verdict, judged.exit_code, judged.reason
         if judged is not results[0]:
             reason = next(f"{run.variant.name}: {reason}" for run, result in zip(runs, results, strict=True)
@@ -200,13 +195,6 @@ class ExperimentRun:
                 folder="" if len(runs) == 1 else run.folder.name, result=result, comparison=comparison)
                 for run, result, comparison in zip(runs, results, comparisons, strict=True)),
         )
-
-
-def _judging(results: Sequence[Result]) -> Result:
-    """The one whose verdict is the command's."""
-    serious = (result for verdict in SERIOUS for result in results if result.verdict is verdict)
-    unmeasured = (result for result in results if result.verdict in UNMEASURED and not result.trusted_runs)
-    return next(chain(serious, unmeasured), results[0])
 
 
 def folder_name(index: int, name: str) -> str:

@@ -6,9 +6,10 @@ from typing import Any
 
 from testbed.api.resources import ResourceType
 from testbed.experiment.kind import Experiment
-from testbed.experiment.result import result_schema
+from testbed.experiment.result import result_schema, study_schema
 
-__all__ = ["EXPERIMENTS", "experiment_definition", "experiment_schema", "result_schema"]
+__all__ = ["EXPERIMENTS", "experiment_definition", "experiment_schema", "result_schema",
+           "study_schema"]
 
 EXPERIMENTS = ResourceType(
     "testbed.io", "v1alpha1", "experiments", "Experiment", True, "experiment", ("exp",),

@@ -49,7 +49,20 @@ def spread() -> Spec:
     """Every run's value of each quantity, its median and the interval of the median."""
     import altair as alt
 
-    y = alt.Y("label:N", title=None, sort=None, axis=alt.Axis(domain=False, ticks=False, labelLimit=220))
+    return _spread(alt, alt.Axis(domain=False, ticks=False, labelLimit=220), step=26)
+
+
+def variants() -> Spec:
+    """The same of one quantity and many variants, whose names may have several lines and are never cut. Its axis begins
+    where the longest name ends, and the whole is as wide as the page. The page says how high it is."""
+    import altair as alt
+
+    axis = alt.Axis(domain=False, ticks=False, labelLimit=0, labelExpr="split(datum.label, '\\n')", labelLineHeight=13)
+    return _spread(alt, axis, step=26) | {"autosize": {"type": "fit-x", "contains": "padding"}}
+
+
+def _spread(alt: Any, axis: Any, *, step: int) -> Spec:
+    y = alt.Y("label:N", title=None, sort=None, axis=axis)
     base = alt.Chart(alt.NamedData("statistics"))
     values = alt.Chart(alt.NamedData("values")).mark_circle(size=46, opacity=0.55, color="@accent").encode(
         x=alt.X("value:Q", title="Seconds", scale=alt.Scale(zero=True)), y=y,
@@ -59,7 +72,7 @@ def spread() -> Spec:
     middle = base.transform_filter("isValid(datum.median)").mark_tick(thickness=3, height=16, color="@ink").encode(
         x="median:Q", y=y, tooltip=[alt.Tooltip("label:N", title="what"),
                                     alt.Tooltip("median:Q", title="median", format=".3f")])
-    return _finished(alt.layer(values, interval, middle).properties(height=alt.Step(26), width=600))
+    return _finished(alt.layer(values, interval, middle).properties(height=alt.Step(step), width=600))
 
 
 # --- panels of the overview

@@ -30,7 +30,7 @@
     const width = element.clientWidth;
     if (!width) return;
     const narrow = width < 480;
-    const whole = toned(sized(spec, width - (narrow ? 74 : 92)));
+    const whole = toned(sized(spec, spec.autosize ? width : width - (narrow ? 74 : 92)));
     whole.datasets = toned(datasets);
     whole.config = config();
     whole.padding = {left: 2, right: 10, top: 6, bottom: 2};

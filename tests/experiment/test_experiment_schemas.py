@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from testbed.experiment.schema import experiment_schema, result_schema
+from testbed.experiment.schema import experiment_schema, result_schema, study_schema
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
 
 
-@pytest.mark.parametrize(("name", "make"), [("experiment.json", experiment_schema), ("result.json", result_schema)])
+@pytest.mark.parametrize(("name", "make"), [
+    ("experiment.json", experiment_schema), ("result.json", result_schema), ("study.json", study_schema)])
 def test_published_schemas_are_current(name: str, make: Callable[[], dict[str, Any]]) -> None:
     kind = name.removesuffix(".json")
     assert json.loads((FOLDER / name).read_text()) == make(), (

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from xml.etree import ElementTree
 
+import jsonschema
+import pytest
 from report_sample import HOSTILE, STARTED, sample_result
 
 from testbed.experiment.compare import compare_runs
-from testbed.experiment.result import Result, Study, Turn, VariantResult, Verdict
-from testbed.report import junit
-from testbed.report.study import html, markdown, rows, terminal
+from testbed.experiment.result import (
+    EXIT_CODES,
+    ObjectiveResult,
+    Result,
+    Study,
+    Turn,
+    VariantResult,
+    Verdict,
+    judging,
+    study_schema,
+)
+from testbed.experiment.saving import write_study
+from testbed.report.study import html, junit, markdown, rows, terminal
+from testbed.report.words import clean
 
 
 def slower(result: Result, factor: float) -> Result:
@@ -75,12 +90,83 @@ def test_a_page_fits_a_phone_and_loads_nothing() -> None:
     assert 'href="1-testbed/report.html"' in page
 
 
-def test_junit_has_a_suite_for_each_variant() -> None:
+def suites(made: Study) -> list[ElementTree.Element]:
+    root = ElementTree.fromstring(junit.render(made))
+    found = root.findall("testsuite")
+    for count in ("tests", "failures", "errors", "skipped"):
+        assert int(root.get(count, "")) == sum(int(suite.get(count, "")) for suite in found)
+    return found
+
+
+def test_junit_has_a_suite_for_each_variant_under_its_own_name_and_time() -> None:
     made = study()
-    root = ElementTree.fromstring(junit.render(*(item.result for item in made.variants)))
-    suites = root.findall("testsuite")
-    assert len(suites) == 2
-    assert int(root.get("tests", "0")) == sum(int(suite.get("tests", "0")) for suite in suites)
+    found = suites(made)
+    assert [suite.get("name", "").rpartition(": ")[2] for suite in found] == ["testbed", clean(HOSTILE)]
+    for suite, item in zip(found, made.variants, strict=True):
+        assert {case.get("classname") for case in suite.iter("testcase")} == {suite.get("name")}
+        assert float(suite.get("time", "")) == pytest.approx(sum(run.duration_s for run in item.result.runs))
+
+
+def with_verdicts(*verdicts: Verdict) -> Study:
+    """A study whose variants ended so, and whose verdict is what that comes to."""
+    missed = (ObjectiveResult(text="crash.repair.max < 4s", met=False, measured=5.0, unit="s", disruption="crash",
+                              quantity="repair"),)
+    results = [sample_result(3).model_copy(update={
+        "verdict": verdict, "exit_code": EXIT_CODES[verdict], "reason": "" if verdict is Verdict.PASSED else "why",
+        "objectives": missed if verdict is Verdict.OBJECTIVE_MISSED else ()}) for verdict in verdicts]
+    judged = judging(results)
+    return Study(run_id="r", name="crash", started_at=STARTED, ended_at=STARTED, verdict=judged.verdict,
+                 exit_code=judged.exit_code, reason=judged.reason, variants=tuple(
+                     VariantResult(name=f"v{index}", platform="testbed", folder=f"{index}-v", result=result)
+                     for index, result in enumerate(results)))
+
+
+GOOD, MISSED, NOT_REGAINED, UNDO = (Verdict.PASSED, Verdict.OBJECTIVE_MISSED, Verdict.NOT_REGAINED,
+                                    Verdict.UNDO_FAILED)
+
+
+@pytest.mark.parametrize("verdicts", [
+    (GOOD, GOOD), (GOOD, MISSED), (MISSED, GOOD), (MISSED, MISSED), (GOOD, NOT_REGAINED), (NOT_REGAINED, GOOD),
+    (GOOD, UNDO), (MISSED, UNDO)], ids=str)
+def test_exit_code_junit_markdown_and_page_are_one_story(verdicts: tuple[Verdict, ...]) -> None:
+    made = with_verdicts(*verdicts)
+    red = sum(int(suite.get(count, "")) for suite in suites(made) for count in ("failures", "errors"))
+    assert (red > 0) == (made.exit_code != 0)
+    assert markdown.render(made).startswith("## ❌" if made.exit_code else "## ✅")
+    assert f'class="pill {"bad" if made.exit_code else "good"}" id="verdict"' in html.render(made)
+    assert terminal.render(made, width=200).startswith(f" {made.verdict.value.upper()} ")
+
+
+def test_what_another_variant_missed_is_told_in_every_format_and_fails_nothing() -> None:
+    made = with_verdicts(GOOD, MISSED, MISSED)
+    for text in (terminal.render(made, width=200), markdown.render(made), html.render(made)):
+        assert "2 others did not pass, which fails nothing" in text and "missed" in text
+    skipped = [case.find("skipped") for suite in suites(made) for case in suite.iter("testcase")
+               if case.get("name") == "crash.repair.max < 4s"]
+    assert len(skipped) == 2 and all(one is not None and "5" in one.get("message", "") for one in skipped)
+
+
+def test_a_comparison_that_broke_down_is_an_error_of_the_study() -> None:
+    made = with_verdicts(GOOD, GOOD).model_copy(update={"verdict": Verdict.BUG, "exit_code": 70, "reason": "a bug"})
+    assert [suite.get("errors") for suite in suites(made)] == ["0", "0", "1"]
+
+
+def test_timers_of_all_variants_are_told_once() -> None:
+    made = study()
+    same, own = ("probes", "as the manifest says"), ("restart", "at once")
+    variants = tuple(item.model_copy(update={"timing": timing}) for item, timing in zip(
+        made.variants, ((same,), (same, own)), strict=True))
+    lines = list(rows.timing_lines(made.model_copy(update={"variants": variants})))
+    assert lines == ["all variants: probes as the manifest says", f"{clean(HOSTILE)}: restart at once"]
+
+
+def test_the_schema_of_a_study_holds_for_what_is_kept_and_for_what_is_printed(tmp_path: Path) -> None:
+    made = study()
+    write_study(made, tmp_path)
+    checker = jsonschema.Draft202012Validator(study_schema())
+    checker.validate(made.to_json())
+    checker.validate(json.loads((tmp_path / "study.json").read_text()))
+    assert not checker.is_valid({**made.to_json(), "verdict": "splendid"})
 
 
 def test_a_study_comes_back_from_its_json() -> None:

@@ -19,7 +19,7 @@ from testbed.experiment.result.run import KeptLog, Phase, RunResult, Series, Ste
 from testbed.experiment.result.shipping import Shipping
 from testbed.experiment.result.state import Backlog, BacklogSample, Reached, StateView, Writes
 from testbed.experiment.result.statistics import ObjectiveResult, Outlier, Statistic
-from testbed.experiment.result.study import STUDY_VERSION, Study, Turn, VariantResult
+from testbed.experiment.result.study import SERIOUS, STUDY_VERSION, Study, Turn, VariantResult, judging, study_schema
 from testbed.experiment.result.timeline import (
     Alert,
     Cause,
@@ -38,10 +38,10 @@ from testbed.experiment.result.verdict import EXIT_CODES, Verdict
 from testbed.experiment.result.whole import SCHEMA_VERSION, Environment, Result, result_schema
 
 __all__ = [
-    "EXIT_CODES", "SCHEMA_VERSION", "STUDY_VERSION", "Alert", "Backlog", "BacklogSample", "Burn", "BurnAlert", "Cause",
-    "ClientView", "Detector", "Disruption", "Environment", "FalseAct", "Gap", "GeneratorUse", "KeptLog", "Kind",
-    "Latency", "LocustEntry", "LocustResult", "Marks", "ObjectiveResult", "Outage", "Outlier", "Part", "Path", "Phase",
-    "Reached", "Requests", "Result", "RunResult", "Series", "Shipping", "Sighting", "StateView", "Statistic",
-    "SteadyStateResult", "Study", "TargetResult", "TimelineEvent", "Turn", "Value", "VariantResult", "Verdict",
-    "Witness", "Writes", "result_schema",
+    "EXIT_CODES", "SCHEMA_VERSION", "SERIOUS", "STUDY_VERSION", "Alert", "Backlog", "BacklogSample", "Burn",
+    "BurnAlert", "Cause", "ClientView", "Detector", "Disruption", "Environment", "FalseAct", "Gap", "GeneratorUse",
+    "KeptLog", "Kind", "Latency", "LocustEntry", "LocustResult", "Marks", "ObjectiveResult", "Outage", "Outlier",
+    "Part", "Path", "Phase", "Reached", "Requests", "Result", "RunResult", "Series", "Shipping", "Sighting",
+    "StateView", "Statistic", "SteadyStateResult", "Study", "TargetResult", "TimelineEvent", "Turn", "Value",
+    "VariantResult", "Verdict", "Witness", "Writes", "judging", "result_schema", "study_schema",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final, Literal
 
 from pydantic import Field
@@ -13,6 +15,10 @@ from testbed.experiment.result.verdict import Verdict
 from testbed.experiment.result.whole import Result
 
 STUDY_VERSION: Final = "testbed.io/study/v1alpha1"
+# What another variant's run may end with so that the whole command has: nobody can say then what the others measured.
+SERIOUS = (Verdict.BUG, Verdict.INTERRUPTED, Verdict.UNDO_FAILED, Verdict.ENVIRONMENT)
+# The same for a variant that has no run to compare.
+_UNMEASURED = (Verdict.STEADY_STATE_NOT_MET, Verdict.NO_EFFECT, Verdict.INCONCLUSIVE)
 
 
 class VariantResult(Value):
@@ -55,3 +61,27 @@ class Study(Value):
     def alone(self) -> Result | None:
         """The one result where there is nothing to compare."""
         return self.variants[0].result if len(self.variants) == 1 else None
+
+    @property
+    def told_only(self) -> tuple[VariantResult, ...]:
+        """Variants that ended badly, which fails nothing: they were tried out, and the verdict is not theirs."""
+        return tuple(item for item in self.variants[1:] if item.result.exit_code and not _spoils(item.result))
+
+
+def judging(results: Sequence[Result]) -> Result:
+    """The one whose verdict is the command's: the first, unless another one could not be carried out."""
+    spoilt = (result for verdict in SERIOUS for result in results if result.verdict is verdict)
+    return next(chain(spoilt, (result for result in results if _spoils(result))), results[0])
+
+
+def _spoils(result: Result) -> bool:
+    """Whether it fails the command, whichever variant's it is."""
+    return result.verdict in SERIOUS or result.verdict in _UNMEASURED and not result.trusted_runs
+
+
+def study_schema() -> dict[str, Any]:
+    """The published JSON schema of ``study.json``, in which the results are left out: each lies in its variant's folder
+    as ``result.json``. What ``-o json`` prints has them."""
+    schema = Study.model_json_schema(by_alias=True, mode="serialization")
+    schema["$defs"]["VariantResult"]["required"].remove("result")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "testbed study", **schema}
