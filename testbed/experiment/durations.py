@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -65,6 +67,67 @@ def parse_ratio(value: Any) -> float:
 
 
 HARDLY = 0.02  # of a figure
+MOST_DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class Grain:
+    """How a time is written: its unit, and its last figure (``decimals`` below 0: tens or hundreds of the unit).
+
+    Times of one grain can be added up as they are shown. An uncertainty has the unit of what it stands beside.
+    """
+
+    unit_s: float
+    unit: str
+    decimals: int
+
+    def figures(self, seconds: float) -> int:
+        """How many of its last figure ``seconds`` are."""
+        return round(seconds / self.unit_s * 10.0 ** self.decimals)
+
+    def say(self, figures: int) -> str:
+        """That many of its last figure: ``4 ms``, ``1.52 s``, ``2 min 5 s``."""
+        if self.unit == "min":
+            minutes, rest = divmod(round(abs(figures) * self._step_s), 60)
+            sign = "-" if figures < 0 else ""
+            return f"{sign}{minutes} min {rest} s" if minutes else f"{sign}{rest} s"
+        return f"{figures * 10.0 ** -self.decimals:.{max(self.decimals, 0)}f} {self.unit}"
+
+    def beside(self, uncertainty_s: float) -> str:
+        """`` ± 0.2 s``: one figure, rounded up; nothing where it does not show in the last figure."""
+        if uncertainty_s < 0.5 * self._step_s:
+            return ""
+        rounded_s = _rounded_up(uncertainty_s, self._step_s)
+        if self.unit == "min":
+            return f" ± {rounded_s:g} s" if uncertainty_s < 60 else f" ± {math.ceil(uncertainty_s / 60 - HARDLY)} min"
+        return f" ± {rounded_s / self.unit_s:g} {self.unit}"
+
+    def shares(self, seconds: Sequence[float], whole: int) -> list[int]:
+        """``seconds``, the parts of a whole of so many figures, each in figures so that they add up to it: what
+        rounding down leaves goes to the largest remainders."""
+        exact = [value / self._step_s for value in seconds]
+        found = [math.floor(value + 1e-9) for value in exact]
+        left = whole - sum(found)
+        order = sorted(range(len(exact)), key=lambda index: found[index] - exact[index])
+        for index in order[:left] if left > 0 else [index for index in order[::-1] if found[index]][:-left]:
+            found[index] += 1 if left > 0 else -1
+        return found
+
+    @property
+    def _step_s(self) -> float:
+        return self.unit_s * 10.0 ** -self.decimals
+
+
+def grain_of(seconds: float, uncertainty_s: float = 0.0) -> Grain:
+    """Three figures, two below 10 ms; but no figure that the uncertainty makes meaningless."""
+    known = uncertainty_s > 0
+    grain = _form(max(abs(seconds), _rounded_up(uncertainty_s) if known else 0.0))
+    if known:
+        finest = -_leading(uncertainty_s / grain.unit_s)
+        grain = replace(grain, decimals=min(grain.decimals, finest))
+    if grain.unit == "ms" and abs(round(seconds / grain.unit_s, grain.decimals)) >= 1000:  # rounded up to a second
+        return Grain(1.0, "s", min(2, max(0, grain.decimals + 3)))
+    return grain
 
 
 def say_duration(seconds: float | None, uncertainty_s: float | None = None) -> str:
@@ -72,36 +135,35 @@ def say_duration(seconds: float | None, uncertainty_s: float | None = None) -> s
 
     Args:
         uncertainty_s: how far it may be wrong. No digit is printed that it makes meaningless, and where it shows in
-            what is printed it is told: ``1.52 s ± 5 ms``, ``1.5 s ± 0.2 s``.
+            what is printed it is told in the same unit: ``1.52 s ± 0.01 s``, ``1.5 s ± 0.2 s``.
     """
     if seconds is None:
         return "–"
-    unit_s, unit, decimals = _form(max(abs(seconds), uncertainty_s or 0.0))
-    told = ""
-    if uncertainty_s is not None and uncertainty_s > 0:
-        decimals = min(decimals, -_leading(uncertainty_s / unit_s))
-        told = f" ± {_say_uncertainty(uncertainty_s)}" if uncertainty_s / unit_s >= 0.5 * 10.0 ** -decimals else ""
-    if unit == "min":
-        whole = round(seconds, min(decimals, 0))
-        minutes, rest = divmod(round(abs(whole)), 60)
-        return f"{'-' if whole < 0 else ''}{minutes} min {rest} s{told}"
-    value = round(seconds / unit_s, decimals) + 0.0  # + 0.0: no minus before a zero
-    if unit == "ms" and abs(value) >= 1000:  # rounded up to a second
-        return f"{value / 1000:.{min(2, max(0, decimals + 3))}f} s{told}"
-    return f"{value:.{max(decimals, 0)}f} {unit}{told}"
+    grain = grain_of(seconds, uncertainty_s or 0.0)
+    return grain.say(grain.figures(seconds)) + grain.beside(uncertainty_s or 0.0)
 
 
-def _form(size: float) -> tuple[float, str, int]:
-    """(seconds of the unit, the unit, decimals) of a duration of this size: three figures, or two below 10 ms."""
+def say_apart(seconds: float, other_s: float, uncertainty_s: float = 0.0) -> str:
+    """As `say_duration`, with as many more figures as it takes to see that it is not ``other_s``."""
+    grain = grain_of(seconds, uncertainty_s)
+    if seconds != other_s and grain.unit == "min" and grain.figures(seconds) == grain.figures(other_s):
+        grain = Grain(1.0, "s", grain.decimals)
+    while seconds != other_s and grain.figures(seconds) == grain.figures(other_s) and grain.decimals < MOST_DECIMALS:
+        grain = replace(grain, decimals=grain.decimals + 1)
+    return grain.say(grain.figures(seconds)) + grain.beside(uncertainty_s)
+
+
+def _form(size: float) -> Grain:
+    """Of a duration of this size that is known exactly."""
     if size < 0.00005:
-        return 1e-3, "ms", 0
+        return Grain(1e-3, "ms", 0)
     if size < 0.0095:
-        return 1e-3, "ms", 1
+        return Grain(1e-3, "ms", 1)
     if size < 0.9995:
-        return 1e-3, "ms", 0
+        return Grain(1e-3, "ms", 0)
     if size < 99.95:
-        return 1.0, "s", 2 if size < 9.995 else 1
-    return 1.0, "min", 0
+        return Grain(1.0, "s", 2 if size < 9.995 else 1)
+    return Grain(1.0, "min", 0)
 
 
 def _leading(value: float) -> int:
@@ -109,13 +171,10 @@ def _leading(value: float) -> int:
     return math.floor(math.log10(value) + 0.005)
 
 
-def _say_uncertainty(seconds: float) -> str:
-    """One figure, rounded up, but for what is hardly over it."""
-    if seconds >= 60:
-        return f"{math.ceil(seconds / 60 - HARDLY)} min"
-    power = _leading(seconds)
-    rounded = math.ceil(seconds / 10.0 ** power - HARDLY) * 10.0 ** power
-    return f"{rounded:g} s" if rounded >= 0.0995 else f"{rounded * 1000:g} ms"
+def _rounded_up(seconds: float, step_s: float = 0.0) -> float:
+    """To one figure, and to whole steps; what is hardly over it is not taken for the next."""
+    figure_s = max(10.0 ** _leading(seconds), step_s)
+    return math.ceil(seconds / figure_s - HARDLY) * figure_s
 
 
 def say_setting(seconds: float) -> str:

@@ -50,7 +50,7 @@ def rollout_marks(
     profile, exactness = attribution
     path = RolloutPath(scene, body, profile, exactness, marks, key)
     segments = explained(path.segments(), evidence.away)
-    return marks, tuple(_beside(divided(gap, segments, exactness)) for gap in gaps)
+    return marks, tuple(_as_divided(divided(gap, segments, exactness)) for gap in gaps)
 
 
 def _marks(
@@ -69,11 +69,15 @@ def _marks(
                  restored=None if complete is None else last([complete, rotation]), stalled=stalled), key
 
 
-def _beside(gap: Gap) -> Gap:
-    """Into rotation comes the first new pod; the others do not wait for it, and where the seconds went is theirs."""
-    if gap.end_mark != "in_rotation" or any(part.kind == "endpoints" for part in gap.parts):
-        return gap
-    return gap.model_copy(update={"cause": f"{FIRST_IN_ROTATION}, while the rollout went on"})
+def _as_divided(gap: Gap) -> Gap:
+    """With a cause that says what its parts say: Recreate's new pods wait for the end of the old ones; into rotation
+    comes the first new pod, and the others do not wait for it."""
+    kinds = {part.kind for part in gap.parts}
+    if gap.end_mark == "running" and "draining" in kinds:
+        return gap.model_copy(update={"cause": f"the old pods end first, then {gap.cause}"})
+    if gap.end_mark == "in_rotation" and "endpoints" not in kinds:
+        return gap.model_copy(update={"cause": f"{FIRST_IN_ROTATION}, while the rollout went on"})
+    return gap
 
 
 def _removals(scene: Scene) -> list[float]:

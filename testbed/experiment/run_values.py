@@ -73,12 +73,22 @@ def observed_whole(quantity: Quantity[RunResult], runs: Iterable[RunResult]) -> 
     return [Observed(run.number, float(value)) for run in runs if (value := quantity.read(run)) is not None]
 
 
-def uncertainty_s(key: str, disruptions: Iterable[Disruption]) -> float:
-    """How far one run's value of a time may be wrong: the middle of what the runs say; 0 where they say nothing."""
-    mark = _ENDS.get(key)
-    known = sorted(item.uncertainty_of(mark) if mark else sum(outage.length_uncertainty_s for outage in item.outages)
-                   for item in disruptions) if mark or key.startswith("outage") else []
+def uncertainty_s(key: str, subjects: Iterable[Disruption | RunResult]) -> float:
+    """How far one run's value of a time may be wrong: the middle of what those runs say that have such a value at all;
+    0 where none has."""
+    known = sorted(value for item in subjects if (value := _uncertainty_s(key, item)) is not None)
     return known[len(known) // 2] if known else 0.0
+
+
+def _uncertainty_s(key: str, subject: Disruption | RunResult) -> float | None:
+    mark = _ENDS.get(key)
+    if mark is not None:
+        return subject.uncertainty_of(mark) if isinstance(subject, Disruption) else None
+    if not key.startswith("outage") or not subject.outages:
+        return None
+    if key == "outage.longest":
+        return max(subject.outages, key=lambda outage: outage.seconds).length_uncertainty_s
+    return sum(outage.length_uncertainty_s for outage in subject.outages)
 
 
 def names_over(runs: Iterable[RunResult]) -> tuple[str, ...]:

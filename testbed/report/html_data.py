@@ -6,15 +6,13 @@ from typing import Any
 
 from testbed.experiment.durations import say_duration
 from testbed.experiment.result import Disruption, Gap, Result, RunResult
-from testbed.report.timeline_words import KIND_WORDS, length, since
+from testbed.report.timeline_words import KIND_WORDS, length, parts_of, since
 from testbed.report.words import COLUMNS, MARK_WORDS, QUANTITY_WORDS, clean
 
 Rows = list[dict[str, Any]]
 
 # What comes later than this many times the whole recovery is left to the text: it would squeeze the recovery itself.
 BEYOND = 1.5
-
-
 
 # Colours are tokens; the page knows them for light and dark.
 GAP_TONES = {
@@ -75,11 +73,11 @@ def events(run: RunResult) -> Rows:
 def waterfall_data(item: Disruption) -> dict[str, Any]:
     """Gaps and marks of one disruption, in seconds since its injection."""
     zero = item.marks.injected or 0.0
-    gaps: Rows = [bar for gap in item.gaps if item.disrupted for bar in _bars(gap, zero)]
+    gaps: Rows = [bar for gap in item.gaps if item.disrupted for bar in _bars(item, gap, zero)]
     horizon = BEYOND * max((float(gap["end"]) for gap in gaps), default=float("inf"))
     gaps += [{
         "lane": "clients", "start": round(outage.start_s - zero, 4), "end": round(outage.end_s - zero, 4),
-        "said": say_duration(outage.seconds, 2 * outage.uncertainty_s), "tone": "@bad" if outage.failed else "@warm",
+        "said": say_duration(outage.seconds, outage.length_uncertainty_s), "tone": "@bad" if outage.failed else "@warm",
         "label": "outage as clients saw it" if outage.failed else "slower than normal",
         "cause": f"{outage.failed} requests failed, {outage.slow} were slower than normal",
     } for outage in item.outages if outage.start_s - zero <= horizon]
@@ -100,19 +98,19 @@ def waterfall_data(item: Disruption) -> dict[str, Any]:
     return {"gaps": gaps, "marks": marks, "zero": [{"at": 0}]}
 
 
-def _bars(gap: Gap, zero: float) -> Rows:
+def _bars(item: Disruption, gap: Gap, zero: float) -> Rows:
     """One bar for each part of a gap, or for the whole where it has none."""
     label = f"{MARK_WORDS.get(gap.start_mark, gap.start_mark)} → {MARK_WORDS.get(gap.end_mark, gap.end_mark)}"
     tone, bars = GAP_TONES.get(gap.end_mark, "@muted"), list[dict[str, Any]]()
     at = gap.start_s - zero
-    for part in gap.parts:
+    for part, said in parts_of(item, gap):
         bars.append({
             "lane": gap.path, "start": round(at, 4), "end": round(at + part.seconds, 4),
-            "said": say_duration(part.seconds, part.uncertainty_s), "cause": clean(part.words),
+            "said": said, "cause": clean(part.words),
             "tone": "@muted" if part.kind == "unexplained" else tone, "label": f"{label}: {KIND_WORDS[part.kind]}"})
         at += part.seconds
     return bars or [{
-        "lane": gap.path, "start": round(at, 4), "end": round(gap.end_s - zero, 4), "said": length(gap),
+        "lane": gap.path, "start": round(at, 4), "end": round(gap.end_s - zero, 4), "said": length(item, gap),
         "tone": tone, "cause": clean(gap.cause), "label": label}]
 
 

@@ -152,8 +152,8 @@ def _timeline(item: Disruption) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for gap in item.gaps:
         yield (f"| {gap.path} | {MARK_WORDS.get(gap.end_mark, gap.end_mark)} | "
-               f"{at_mark(item, gap)} | {length(gap)} | {cell(gap.cause)}"
-               + (f"<br>{cell(parts)}" if (parts := parts_line(gap)) else "") + " |")
+               f"{at_mark(item, gap)} | {length(item, gap)} | {cell(gap.cause)}"
+               + (f"<br>{cell(parts)}" if (parts := parts_line(item, gap)) else "") + " |")
     yield ""
     yield from (f"- {path}: {cell(why)}" for path in PATHS if (why := why_not_faster(item, path)))
     if seen := witnesses_line(item):

@@ -9,7 +9,7 @@ from testbed.experiment.objectives import say_value
 from testbed.experiment.quantities import named
 from testbed.experiment.result import Result, Statistic
 from testbed.experiment.run_values import uncertainty_s
-from testbed.report.words import WHOLE_RUN, clean
+from testbed.report.words import WHOLE_RUN, clean, subjects
 
 # Below this many runs the table's least and largest value say it all.
 FROM_RUNS = 5
@@ -54,7 +54,7 @@ def statistics_lines(result: Result, disruption: str) -> Iterator[str]:
         if item.disruption != disruption or quantity is None or not quantity.primary or _runs(item) < FROM_RUNS:
             continue
         if item.unit == "s":
-            wrong_by_s = uncertainty_s(item.quantity, result.disruptions(disruption))
+            wrong_by_s = uncertainty_s(item.quantity, subjects(result, disruption))
             yield clean(f"{quantity.words}: {_middle(item, wrong_by_s)}")
         elif item.zero_bound is not None:
             yield clean(f"{quantity.words}: none in {item.n} runs, so in at most {item.zero_bound:.0%} of all (95 %)")

@@ -176,11 +176,11 @@ def _path(console: Console, item: Disruption, path: Path) -> None:
     table.add_column(ratio=1)
     for index, gap in enumerate(gaps):
         told = Text(clean(gap.cause))
-        if parts := parts_line(gap):
+        if parts := parts_line(item, gap):
             told.append(f"\n{parts}", style="dim")
         table.add_row(
             Text(f"  {path}" if index == 0 else "", style="cyan"), Text(MARK_WORDS.get(gap.end_mark, gap.end_mark)),
-            Text(at_mark(item, gap)), Text(f"+{length(gap)}", style="dim"), told)
+            Text(at_mark(item, gap)), Text(f"+{length(item, gap)}", style="dim"), told)
     console.print(table)
     _sentences(console, "", [why] if (why := why_not_faster(item, path)) else [])
 

@@ -1,11 +1,18 @@
 """How a timeline is said, the same in every report: marks and gaps no finer than they are known, where the seconds of a
-path went, and who saw what."""
+path went, and who saw what.
+
+What adds up is shown so that a reader can add it up: a gap is the difference of the marks beside it, parts make their
+gap, causes their path. They are written to the last figure of that whole, even where the border between two of them is
+known less well: how far it may be off stands beside each.
+"""
 
 from __future__ import annotations
 
-from testbed.experiment.durations import say_duration
+from collections.abc import Sequence
+
+from testbed.experiment.durations import Grain, grain_of, say_duration
 from testbed.experiment.result import Alert, Disruption, Gap
-from testbed.experiment.result.timeline import Kind, Path, causes_of
+from testbed.experiment.result.timeline import Cause, Kind, Part, Path, causes_of
 from testbed.report.words import MARK_WORDS, NOT_PAGED, clean
 
 KIND_WORDS: dict[Kind, str] = {
@@ -18,8 +25,7 @@ KIND_WORDS: dict[Kind, str] = {
 WITNESS_WORDS = {"api": "API", "engine": "engine", "clients": "clients", "injector": "injector"}
 NOTHING_CAME = "no disruption came of it: nobody noticed it, and no request was lost"
 PATHS: tuple[Path, ...] = ("isolation", "repair")
-SHOWN_S = 0.0005  # shorter parts are left to the total
-SHOWN_SHARE = 0.01
+SHOWN_S = 0.0005  # shorter than this is no time at all
 
 
 def at_mark(item: Disruption, gap: Gap) -> str:
@@ -29,9 +35,9 @@ def at_mark(item: Disruption, gap: Gap) -> str:
     return say_duration(gap.end_s - item.marks.injected, _end_u(item, gap))
 
 
-def _end_u(item: Disruption, gap: Gap) -> float | None:
+def _end_u(item: Disruption, gap: Gap) -> float:
     if not item.mark_uncertainties:
-        return None  # a result of before
+        return 0.0  # a result of before
     if gap.end_mark in item.mark_uncertainties:
         return item.uncertainty_of(gap.end_mark)
     return gap.uncertainty_s
@@ -48,51 +54,82 @@ def since(item: Disruption, mark: str) -> str:
 
 def largest(item: Disruption, path: Path) -> str:
     """What cost most of a path, in words; of a result of before, its longest gap."""
-    cause = item.largest_cause(path)
-    if cause is not None:
-        return clean(f"{KIND_WORDS[cause.kind]} ({cause.words}): {say_duration(cause.seconds, cause.uncertainty_s)}")
+    _, told = _causes(item, path)
+    if told:
+        cause, seconds = told[0]
+        return clean(f"{KIND_WORDS[cause.kind]} ({cause.words}): {seconds}")
     gap = max((gap for gap in item.gaps if gap.path == path and gap.seconds > 0), key=lambda gap: gap.seconds,
               default=None)
     return clean(f"{gap.cause}: {say_duration(gap.seconds)}") if gap is not None else ""
 
 
-def length(gap: Gap) -> str:
-    return say_duration(gap.seconds, gap.uncertainty_s)
+def length(item: Disruption, gap: Gap) -> str:
+    grain, figures = _length(item, gap)
+    return grain.say(figures) + grain.beside(gap.uncertainty_s)
 
 
-def parts_line(gap: Gap) -> str:
+def _length(item: Disruption, gap: Gap) -> tuple[Grain, int]:
+    """Where the marks at both ends are shown as finely as the gap: what lies between them as shown."""
+    grain, zero = grain_of(gap.seconds, gap.uncertainty_s), item.marks.injected
+    if zero is None or grain_of(gap.end_s - zero, _end_u(item, gap)) != grain:
+        return grain, grain.figures(gap.seconds)
+    before = next((other for other in item.gaps if other.path == gap.path and other.end_mark == gap.start_mark), None)
+    if before is not None and grain_of(before.end_s - zero, _end_u(item, before)) != grain:
+        return grain, grain.figures(gap.seconds)
+    return grain, grain.figures(gap.end_s - zero) - grain.figures(gap.start_s - zero)
+
+
+def parts_of(item: Disruption, gap: Gap) -> list[tuple[Part, str]]:
+    """The parts of a gap in the order of time, each with how long it was."""
+    grain, whole = _length(item, gap)
+    shares = grain.shares([part.seconds for part in gap.parts], whole)
+    return [(part, grain.say(share) + grain.beside(part.uncertainty_s))
+            for part, share in zip(gap.parts, shares, strict=True)]
+
+
+def parts_line(item: Disruption, gap: Gap) -> str:
     """Where the seconds of one gap went, by kind, where that is more than its cause says already; else empty."""
-    shown = [cause for cause in causes_of(gap.parts) if cause.seconds >= max(
-        SHOWN_S, SHOWN_SHARE * gap.seconds if cause.kind != "unexplained" else 0.0)]
-    if not shown or (len(shown) == 1 and shown[0].kind != "unexplained"):
+    shown = _told(causes_of(gap.parts), *_length(item, gap))
+    if not shown or (len(shown) == 1 and shown[0][0].kind != "unexplained"):
         return ""
     return clean(" · ".join(
-        f"{KIND_WORDS[cause.kind]} {say_duration(cause.seconds, cause.uncertainty_s)}"
-        + (f" ({cause.words})" if cause.kind in ("unexplained", "retries") else "") for cause in shown))
+        f"{KIND_WORDS[cause.kind]} {seconds}"
+        + (f" ({cause.words})" if cause.kind in ("unexplained", "retries") else "") for cause, seconds in shown))
 
 
-def why_not_faster(item: Disruption, path: Path) -> str:
-    """``why not faster: probe 2.9 s of 3.6 s (periodSeconds 1 × failureThreshold 3), container start 0.2 s, ...``.
+def _told(causes: Sequence[Cause], grain: Grain, whole: int) -> list[tuple[Cause, str]]:
+    """Each with how long it was, so that they add up; without what is less than the last figure, but for what nothing
+    explains: that is never left out."""
+    told = []
+    for cause, share in zip(causes, grain.shares([cause.seconds for cause in causes], whole), strict=True):
+        if share:
+            told.append((cause, grain.say(share) + grain.beside(cause.uncertainty_s)))
+        elif cause.kind == "unexplained" and cause.seconds >= SHOWN_S:
+            told.append((cause, say_duration(cause.seconds, cause.uncertainty_s)))
+    return told
 
-    What is unexplained is never left out. Empty where a result has no parts.
-    """
+
+def _causes(item: Disruption, path: Path) -> tuple[str, list[tuple[Cause, str]]]:
+    """A whole path, and what it went to; nothing where a result has no parts."""
     causes = item.causes(path)
     total_s = sum(cause.seconds for cause in causes)
     if total_s < SHOWN_S:
-        return ""
-    shown = [cause for cause in causes
-             if cause.seconds >= max(SHOWN_S, SHOWN_SHARE * total_s) or cause.kind == "unexplained"]
-    told = []
-    for index, cause in enumerate(shown):
-        seconds = say_duration(cause.seconds, cause.uncertainty_s)
-        whole = f" of {say_duration(total_s, _whole_u(item, path))} ({cause.words})" if index == 0 else ""
-        told.append(f"{KIND_WORDS[cause.kind]} {seconds}{whole}")
-    return clean("why not faster: " + ", ".join(told))
+        return "", []
+    known_s = item.uncertainty_of([gap for gap in item.gaps if gap.path == path][-1].end_mark)
+    grain = grain_of(total_s, known_s)
+    whole = grain.figures(total_s)
+    return grain.say(whole) + grain.beside(known_s), _told(causes, grain, whole)
 
 
-def _whole_u(item: Disruption, path: Path) -> float:
-    gaps = [gap for gap in item.gaps if gap.path == path]
-    return item.uncertainty_of(gaps[-1].end_mark) if gaps else 0.0
+def why_not_faster(item: Disruption, path: Path) -> str:
+    """``why not faster: probe 2.9 s of 3.6 s (periodSeconds 1 × failureThreshold 3), container start 0.7 s``.
+
+    Empty where a result has no parts.
+    """
+    whole, causes = _causes(item, path)
+    told = [f"{KIND_WORDS[cause.kind]} {seconds}" + (f" of {whole} ({cause.words})" if index == 0 else "")
+            for index, (cause, seconds) in enumerate(causes)]
+    return clean("why not faster: " + ", ".join(told)) if told else ""
 
 
 def alert_lines(item: Disruption) -> list[str]:

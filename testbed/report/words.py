@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from testbed.experiment.durations import say_duration
+from testbed.experiment.durations import say_apart, say_duration
 from testbed.experiment.objectives import say_value
-from testbed.experiment.result import ObjectiveResult, Result, RunResult, Statistic, Verdict
+from testbed.experiment.result import Disruption, ObjectiveResult, Result, RunResult, Statistic, Verdict
 from testbed.experiment.run_values import uncertainty_s
 
 MARK_WORDS = {
@@ -25,6 +26,7 @@ PAGED = {"alerted": "paged"}  # a column where an Alertmanager was attached
 NOT_PAGED = "not paged"
 OUTAGE_NOTE = ("outage: from the first request that failed or took longer than is normal to the first normal answer; "
                "an outage without failed requests was slowness")
+MOST_FIGURES = 15  # what a float holds
 WHOLE_RUN = "whole run"  # where a disruption would be named
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -79,10 +81,28 @@ def say_quantity(result: Result, disruption: str, quantity: str) -> str:
 
 
 def say_measured(result: Result, item: ObjectiveResult) -> str:
-    """What was measured for an objective, no finer than one run's value is known."""
-    if not item.disruption or item.unit != "s" or item.measured is None:
-        return say_value(item.measured, item.unit)
-    return say_duration(item.measured, uncertainty_s(item.quantity, result.disruptions(item.disruption)))
+    """What was measured for an objective, no finer than one run's value is known; of one that was missed, with as many
+    figures as it takes to see why."""
+    missed = item.met is False
+    if item.unit != "s" or item.measured is None:
+        return _say_apart(item.measured, item.limit, item.unit) if missed else say_value(item.measured, item.unit)
+    known_s = uncertainty_s(item.quantity, subjects(result, item.disruption))
+    return say_apart(item.measured, item.limit, known_s) if missed else say_duration(item.measured, known_s)
+
+
+def _say_apart(value: float | None, limit: float, unit: str) -> str:
+    """A value that is no time, told from its limit."""
+    said = say_value(value, unit)
+    if value is None or value == limit or said != say_value(limit, unit):
+        return said
+    scale, sign = {"ratio": (100.0, " %"), "times": (1.0, " ×")}.get(unit, (1.0, ""))
+    told = ((f"{value * scale:.{figures}g}", f"{limit * scale:.{figures}g}") for figures in range(3, MOST_FIGURES))
+    return next((mine for mine, other in told if mine != other), f"{value * scale:.{MOST_FIGURES}g}") + sign
+
+
+def subjects(result: Result, disruption: str) -> Iterable[Disruption | RunResult]:
+    """What an objective or a statistic is of, in each run that counts: a disruption, or "" for the run itself."""
+    return result.disruptions(disruption) if disruption else result.trusted_runs
 
 
 def statistics_of(result: Result, disruption: str) -> dict[str, Statistic]:

@@ -49,7 +49,7 @@ def with_views(result: Result) -> Result:
 
 def test_an_outage_in_words() -> None:
     lines = client_lines(HUNG)
-    assert lines[0] == ("out for 1.20 s ± 20 ms in 2 windows, the longest 1.00 s ± 20 ms; 94.00 % of 2000 requests "
+    assert lines[0] == ("out for 1.20 s ± 0.02 s in 2 windows, the longest 1.00 s ± 0.02 s; 94.00 % of 2000 requests "
                         "answered in time, no outage in 94 % of the time")
     assert lines[1].startswith("latency p50/p95/p99 (normal: up to 6.0 ms): 1.0 ms/2.0 ms/4.0 ms before")
     assert lines[1].endswith("back to normal after 2.31 s")

@@ -13,7 +13,8 @@ import jsonschema
 import pytest
 from report_sample import HOSTILE, sample_result
 
-from testbed.experiment.result import Disruption, Marks, ObjectiveResult, Result, Verdict, result_schema
+from testbed.experiment.objectives import say_value
+from testbed.experiment.result import Disruption, Marks, ObjectiveResult, Outage, Result, Verdict, result_schema
 from testbed.report import html, junit, markdown, terminal
 from testbed.report import json as json_report
 from testbed.report.words import clean, say_measured
@@ -161,3 +162,30 @@ def test_what_was_measured_is_said_as_exactly_as_it_is_known(
     run = sample_result().runs[0].model_copy(update={"disruptions": (seen,)})
     result = sample_result().model_copy(update={"runs": (run,)})
     assert say_measured(result, item) == said
+
+
+@pytest.mark.parametrize(("measured", "limit", "unit", "said"), [
+    (1.0684, 1.07, "s", "1.068 s"), (1.0684, 1.2, "s", "1.07 s"), (0.99896, 0.999, "ratio", "99.896 %"),
+    (0.0100004, 0.01, "ratio", "1.00004 %"), (1.1004, 1.1, "times", "1.1004 ×"), (3.0, 2.0, "", "3")])
+def test_what_missed_its_objective_is_told_from_the_limit(
+    measured: float, limit: float, unit: str, said: str,
+) -> None:
+    item = ObjectiveResult.model_validate({"text": "it", "met": False, "measured": measured, "limit": limit,
+                                           "unit": unit})
+    assert say_measured(sample_result(), item) == said
+    assert say_value(measured, unit) == say_measured(sample_result(), item.model_copy(update={"met": True}))
+
+
+def test_one_outage_is_said_the_same_of_the_run_and_of_its_disruption() -> None:
+    """And runs without an outage do not make that of another one exact."""
+    outage = Outage(start_s=10.0, end_s=10.021049, failed=1, start_uncertainty_s=0.01, end_uncertainty_s=0.04)
+    seen = Disruption(name="lose", kind="fault", marks=Marks(injected=10.0), outages=(outage,))
+    calm = sample_result().runs[0].model_copy(update={
+        "disruptions": (seen.model_copy(update={"outages": ()}),), "outages": ()})
+    run = calm.model_copy(update={"disruptions": (seen,), "outages": (outage,)})
+    result = sample_result().model_copy(update={"runs": (calm, calm, run)})
+    told = {say_measured(result, ObjectiveResult(text="", disruption=disruption, quantity=quantity, met=True,
+                                                 measured=outage.seconds, unit="s"))
+            for disruption, quantity in (("", "outage.total"), ("", "outage.longest"), ("lose", "outage"),
+                                         ("lose", "outage.longest"))}
+    assert told == {"20 ms ± 50 ms"}

@@ -46,7 +46,7 @@ def run() -> RunResult:
 def test_every_target_says_what_it_met() -> None:
     (targets, _, _) = load_tables(run())
     assert [row[0] for row in targets.rows] == ["web", "store"]
-    assert [row[6] for row in targets.rows] == ["none", "1.20 s ± 10 ms"]
+    assert [row[6] for row in targets.rows] == ["none", "1.20 s ± 0.01 s"]
 
 
 def test_one_http_target_says_nothing_that_the_run_does_not() -> None:
@@ -58,7 +58,7 @@ def test_locusts_failures_are_told_by_name_with_what_a_closed_loop_hides() -> No
     assert [row[0] for row in names.rows] == [HOSTILE, "GET /far", "GET /steady"]
     assert names.rows[0][3:] == ("10.02 s to 11.40 s", "1.31 s", "–")
     assert names.rows[1][3:] == ("unknown", "unknown", "–")  # another machine's clock
-    assert names.rows[2][5] == "1.20 s ± 10 ms"
+    assert names.rows[2][5] == "1.20 s ± 0.01 s"
     assert names.notes == (CLOSED_LOOP,)
     assert "1 of Locust's 3 workers" in workers.notes[0] and "12 more requests" in workers.notes[1]
 
