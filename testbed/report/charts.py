@@ -114,11 +114,13 @@ def _rate(alt: Any) -> Any:
     base = alt.Chart(alt.NamedData("series"))
     tooltip = [alt.Tooltip("t:Q", title="second", format=".1f"), alt.Tooltip("ok:Q", title="answered/s"),
                alt.Tooltip("failed:Q", title="failed/s")]
-    answered = base.mark_area(interpolate="step", fillOpacity=0.18, line={"color": "@accent", "strokeWidth": 1.2},
+    answered = base.mark_area(interpolate="step-after", fillOpacity=0.18, line={"color": "@accent", "strokeWidth": 1.2},
                               color="@accent").encode(
         x=_x(alt), y=alt.Y("ok:Q", title="requests/s"), tooltip=tooltip)
-    failed = base.transform_filter("datum.failed > 0").mark_bar(color="@bad", width=2).encode(
-        x=_x(alt), y="failed:Q", tooltip=tooltip)
+    # An outage is one block, as wide as it was long; a single failure in a long run is never thinner than can be seen.
+    failed = base.mark_area(interpolate="step-after", color="@bad", opacity=1).encode(x=_x(alt), y="failed:Q")
+    seen = base.transform_filter("datum.failed > 0").mark_bar(color="@bad", width=2).encode(
+        x=_x(alt, field="mid"), y="failed:Q", tooltip=tooltip)
     locust = alt.Chart(alt.NamedData("locust")).mark_line(
         interpolate="step-after", strokeWidth=1, strokeDash=[2, 2], color="@muted").encode(
         x=_x(alt), y="rate:Q", tooltip=[alt.Tooltip("t:Q", title="second"),
@@ -127,30 +129,39 @@ def _rate(alt: Any) -> Any:
         filled=True, size=22, color="@bad").encode(
         x=_x(alt), y="failed:Q", tooltip=[alt.Tooltip("t:Q", title="second"),
                                           alt.Tooltip("failed:Q", title="Locust requests that failed/s")])
-    return alt.layer(*_windows(alt), answered, locust, failed, locust_failed).properties(height=130, width=600)
+    return alt.layer(*_windows(alt), answered, locust, failed, seen, locust_failed).properties(height=130, width=600)
 
 
 def _latency(alt: Any) -> Any:
-    base = alt.Chart(alt.NamedData("latencies"))
-    lines = base.mark_line(interpolate="monotone", strokeWidth=1.3).encode(
-        x=_x(alt), y=alt.Y("ms:Q", title="latency ms", scale=alt.Scale(type="log", nice=True)),
-        color=alt.Color("quantile:N", legend=None,
-                        scale=alt.Scale(domain=["p50", "p95", "p99"], range=["@accent", "@warm", "@bad"])),
-        tooltip=[alt.Tooltip("t:Q", title="second", format=".1f"), "quantile:N",
+    """A line ends where requests were due and none was answered. p99 lies below, broad: p95 is often the same."""
+    panels = [part for quantile, color, width in (("p99", "@gap6", 4.0), ("p95", "@warm", 1.4), ("p50", "@accent", 1.4))
+              for part in _quantile(alt, quantile, color, width)]
+    return alt.layer(*_windows(alt), *panels).properties(height=120, width=600)
+
+
+def _quantile(alt: Any, quantile: str, color: str, width: float) -> list[Any]:
+    """Its line, and a dot where a single bin has an answer: no line would show it."""
+    base = alt.Chart(alt.NamedData("latencies")).transform_filter(f"datum.quantile == '{quantile}'").encode(
+        x=_x(alt, field="mid"), y=alt.Y("ms:Q", title="latency ms", scale=alt.Scale(type="log", nice=True)),
+        tooltip=[alt.Tooltip("mid:Q", title="second", format=".2f"), "quantile:N",
                  alt.Tooltip("ms:Q", title="ms", format=".1f")])
-    return alt.layer(*_windows(alt), lines).properties(height=120, width=600)
+    opacity = 0.5 if width > 2 else 1
+    return [base.mark_line(interpolate="monotone", strokeWidth=width, color=color, opacity=opacity, strokeCap="butt",
+                           invalid="break-paths-filter-domains"),
+            base.transform_filter("datum.alone").mark_circle(size=6 * width, color=color, opacity=opacity)]
 
 
 def _replicas(alt: Any) -> Any:
+    """A bin's value is that of its end, and is drawn there: nothing falls before what makes it fall."""
     base = alt.Chart(alt.NamedData("series"))
     desired = base.mark_line(interpolate="step-after", strokeDash=[4, 3], strokeWidth=1.2, color="@muted").encode(
-        x=_x(alt), y=alt.Y("desired:Q", title="ready pods", axis=alt.Axis(tickMinStep=1)))
+        x=_x(alt, field="end"), y=alt.Y("desired:Q", title="ready pods", axis=alt.Axis(tickMinStep=1)))
     ready = base.mark_line(interpolate="step-after", strokeWidth=2, color="@good").encode(
-        x=_x(alt), y=alt.Y("ready:Q", scale=alt.Scale(zero=True)),
-        tooltip=[alt.Tooltip("t:Q", title="second", format=".1f"), "ready:Q", "desired:Q"])
+        x=_x(alt, field="end"), y=alt.Y("ready:Q", scale=alt.Scale(zero=True)),
+        tooltip=[alt.Tooltip("end:Q", title="second", format=".1f"), "ready:Q", "desired:Q"])
     restarts = base.transform_filter("datum.restarts > 0").mark_point(
         shape="triangle-up", filled=True, size=70, color="@warm", opacity=1).encode(
-        x=_x(alt), y=alt.Y("ready:Q"), tooltip=[alt.Tooltip("t:Q", title="second", format=".1f"),
+        x=_x(alt, field="end"), y=alt.Y("ready:Q"), tooltip=[alt.Tooltip("end:Q", title="second", format=".1f"),
                                                 alt.Tooltip("restarts:Q", title="container restarts")])
     return alt.layer(*_windows(alt), desired, ready, restarts).properties(height=84, width=600)
 
