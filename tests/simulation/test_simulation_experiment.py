@@ -21,6 +21,7 @@ from testbed.experiment.platforms.simulation import (
 )
 from testbed.experiment.result import Result, RunResult, Verdict
 from testbed.experiment.runner import ExperimentRun
+from testbed.experiment.timeline import REPAIR
 from testbed.experiment.variants import variants_of
 from testbed.simulation.experiment import answer
 from testbed.simulation.playing import DRAIN_S, START_S, is_foreign, played_manifests
@@ -76,6 +77,13 @@ async def test_the_platform_and_its_process(crash: LoadedExperiment, tmp_path: P
     assert [run.verdict for run in result.runs] == [Verdict.PASSED] * 2
     assert PREDICTED in result.notes and result.environment.platform == "simulation"
     assert (tmp_path / result.run_id / "journal.json").exists()
+
+
+@pytest.mark.parametrize(("nodes", "words"), [(1, "a cluster of 1 node in"), (2, "a cluster of 2 nodes in")])
+async def test_its_size_is_told(nodes: int, words: str) -> None:
+    said: list[str] = []
+    async with simulation_source(said.append)(ClusterSpec(nodes=nodes)):
+        assert words in said[0]
 
 
 async def test_a_simulation_that_ends_is_told(crash: LoadedExperiment, tmp_path: Path) -> None:
@@ -161,3 +169,16 @@ def test_examples_in_virtual_time(name: str, tmp_path: Path) -> None:
     found = run(load_experiment(EXAMPLES / f"{name}.yaml"), tmp_path / "run")
     assert found["verdict"] == Verdict.PASSED.value, found["reason"]
     assert all(item["marks"]["restored"] is not None for item in found["disruptions"])
+
+
+@pytest.mark.parametrize("name", ["canary", "recreate"])
+def test_a_changes_marks_go_forward_and_its_gaps_and_parts_add_up(name: str, tmp_path: Path) -> None:
+    found = RunResult.model_validate({**run(load_experiment(EXAMPLES / f"{name}.yaml"), tmp_path / "run"),
+                                      "startedAt": "2030-01-01T00:00:00Z"})
+    assert found.disruptions
+    for item in found.disruptions:
+        moments = [at for mark in REPAIR if (at := item.marks.get(mark)) is not None]
+        assert moments == sorted(moments), item.name
+        assert sum(gap.seconds for gap in item.gaps) == pytest.approx(item.repair_s), item.name
+        for gap in item.gaps:
+            assert sum(part.seconds for part in gap.parts) == pytest.approx(gap.seconds, abs=1e-9), (item.name, gap)
