@@ -20,8 +20,6 @@ app = typer.Typer()
 baseline = typer.Typer(no_args_is_help=True, help="Results that later runs are held against: save, list, remove.")
 app.add_typer(baseline, name="baseline")
 
-FEW = 5
-
 
 @baseline.command("save")
 def save(
@@ -32,6 +30,8 @@ def save(
 ) -> None:
     """Save a run's result as a baseline."""
     from testbed.experiment.archive import baseline_path, find_baseline, write_baseline
+    from testbed.experiment.compare import values_at_once
+    from testbed.experiment.enough_runs import too_few
 
     if name and file:
         raise UsageError("a baseline has a name or a file", hint="keep one of --as and --file")
@@ -45,9 +45,8 @@ def save(
     use = str(file) if file else path.stem
     printing.say(f"{'replaced' if replaced else 'saved'} baseline {use}: {trusted} run{'s' if trusted != 1 else ''} of "
                  f"{found.name}\n  hold a run against it: testbed run {found.file or 'FILE'} --baseline {use}")
-    if trusted < FEW:
-        printing.say(f"  {trusted} runs are too few to tell: a comparison takes {FEW}, and finds a slowdown of a fifth "
-                     "with 20")
+    if why := too_few((trusted, trusted), values_at_once(found.trusted_runs)):
+        printing.say(f"  too few to tell: {why}, and 20 to find a slowdown of a fifth")
 
 
 @baseline.command("list")
@@ -127,8 +126,12 @@ def compare(
     return 1 if found.verdict in judgements else 0
 
 
-def gate_for(loaded: LoadedExperiment, baseline: str, fail_on: list[str], variants: int) -> Gate | None:
+def gate_for(
+    loaded: LoadedExperiment, baseline: str, fail_on: tuple[str, ...], variants: int, *, against: bool = False,
+) -> Gate | None:
     """What a run of ``loaded`` is held against, checked before anything starts; None without a baseline.
+
+    Args: against: whether it is held against another file that is run in turns with it.
 
     Raises: InvalidInput when there is no such baseline, it is of another experiment, or an objective asks for one that
         is not given; UsageError when it cannot be meant.
@@ -136,17 +139,29 @@ def gate_for(loaded: LoadedExperiment, baseline: str, fail_on: list[str], varian
     from testbed.experiment.archive import find_baseline
     from testbed.experiment.gate import Gate, check_objectives, check_same_experiment
 
-    judgements = check_fail_on(fail_on)
     check_objectives(loaded.objectives, has_baseline=bool(baseline))
     if not baseline:
-        if judgements:
-            raise UsageError("--fail-on needs something to compare with", hint="add --baseline NAME|FILE")
+        if fail_on and not against:
+            raise UsageError("--fail-on needs something to compare with",
+                             hint="add --baseline NAME|FILE, or --against FILE")
+        if fail_on and variants > 2:
+            raise UsageError("--fail-on judges one comparison, and several platforms are several",
+                             hint="name one --platform")
         return None
     if variants > 1:
         raise UsageError("a baseline is for one variant", hint="several variants are compared with each other")
     name, result = find_baseline(state_root(), baseline)
     check_same_experiment(result, name, loaded.experiment)
-    return Gate(result, name, judgements)
+    return Gate(result, name, fail_on)
+
+
+def warn_of_few(loaded: LoadedExperiment, reference: int | None, runs: int) -> None:
+    """Says before an hour of runs when nothing can come out of the comparison. Args: reference: its runs, where they
+    are there already."""
+    from testbed.experiment.gate import powerless
+
+    if why := powerless(loaded.experiment, runs if reference is None else reference, runs):
+        printing.say(f"warning: {why}; with fewer --fail-on has nothing to judge by")
 
 
 def check_fail_on(values: list[str]) -> tuple[str, ...]:

@@ -29,7 +29,8 @@ def run(
     until_ci: str = typer.Option("", "--until-ci", metavar="RATIO",
                                  help="Then go on until the intervals are that narrow, e.g. 10%."),
     max_runs: int = typer.Option(None, "--max-runs", min=1, help="The most runs that --until-ci may take; default 30."),
-    against: str = typer.Option("", "--against", metavar="FILE", help="A second experiment, run in turns with it."),
+    against: str = typer.Option("", "--against", metavar="FILE", help="Another experiment that this one is held "
+                                "against; both are run in turns."),
     platform: str = typer.Option("", "--platform", help="What to run it on, several with commas, in turns; default: "
                                  "what runs the cluster NAME, else testbed."),
     kubeconfig: str = typer.Option("", "--kubeconfig", help="Of platform kubernetes; default: $KUBECONFIG."),
@@ -37,8 +38,8 @@ def run(
     address: list[str] = typer.Option([], "--address", metavar="SERVICE=HOST:PORT",
                                       help="Where platform kubernetes reaches a Service from here."),
     baseline: str = typer.Option("", "--baseline", metavar="NAME|FILE", help="Hold the result against this one."),
-    fail_on: list[str] = typer.Option([], "--fail-on", metavar="JUDGEMENT", help="With --baseline: end with 1 when it"
-                                      " is worse, or 'cannot-tell'; may be given twice."),
+    fail_on: list[str] = typer.Option([], "--fail-on", metavar="JUDGEMENT", help="With --baseline or --against: end "
+                                      "with 1 when it is worse, or 'cannot-tell'; may be given twice."),
     jitter: str = typer.Option("", "--jitter", help="Random part of the moment of injection, e.g. 0s."),
     keep: bool = typer.Option(False, "--keep", help="Leave workload and cluster standing."),
     out: Path = typer.Option(None, "--out", help="Folder for the run's own folder; default: the cluster's state."),
@@ -70,13 +71,14 @@ def run(
     import asyncio
 
     from testbed.api.instance_files import instance_directory
-    from testbed.cli.baselines import gate_for
+    from testbed.cli.baselines import check_fail_on, gate_for, warn_of_few
     from testbed.cli.finish import finish_study
     from testbed.cli.places import check_places
     from testbed.cli.platforms import Opening, cluster_source, platforms_asked
     from testbed.cli.toolkit import ToolkitAsked, run_toolkit
     from testbed.experiment.loading import load_experiment
     from testbed.experiment.runner import ExperimentRun
+    from testbed.experiment.sequential import MINIMUM_RUNS
     from testbed.experiment.toolkit.loading import is_toolkit_file
     from testbed.experiment.turns import Repetitions
     from testbed.experiment.variants import variants_of
@@ -104,16 +106,25 @@ def run(
         return load_experiment(find_experiment(text), runs=runs, seed=seed,
                                jitter_s=printing.seconds(jitter) if jitter else None)
 
+    judgements = check_fail_on(fail_on)
     loaded = load(experiment)
+    first_runs = loaded.experiment.spec.runs
+    if max_runs is not None and max_runs < first_runs:
+        raise UsageError(f"--max-runs {max_runs} is less than the {first_runs} runs that are made first",
+                         hint="--runs says how many these are, else the file's runs")
     variants = variants_of(loaded, against=load(against) if against else None, platforms=platforms)
+    gate = gate_for(loaded, baseline, judgements, len(variants), against=bool(against))
+    if judgements:
+        warn_of_few(loaded, len(gate.baseline.trusted_runs) if gate else None,
+                    max(first_runs, MINIMUM_RUNS) if until_ci else first_runs)
     check_places({"--junit": junit, "--markdown": markdown})
     job = ExperimentRun(
         variants,
         lambda wanted: cluster_source(Opening(wanted, name, printing.say, keep, kubeconfig, context, tuple(address))),
         out or instance_directory(name) / "runs", printing.say, keep=keep,
-        repetitions=Repetitions(loaded.experiment.spec.runs, printing.ratio(until_ci) if until_ci else None,
-                                max_runs or MOST_RUNS),
-        gate=gate_for(loaded, baseline, fail_on, len(variants)),
+        repetitions=Repetitions(first_runs, printing.ratio(until_ci) if until_ci else None,
+                                max_runs or max(MOST_RUNS, first_runs)),
+        gate=gate, decides=len(platforms) if against else 0, fail_on=judgements if against else (),
     )
     study = asyncio.run(job.run())
     return finish_study(study, job.folder, output=output, junit=junit, markdown=markdown)
@@ -130,15 +141,19 @@ def find_experiment(text: str) -> Path:
     path = Path(text)
     if path.is_file():
         return path
+    if path.suffix in (".yaml", ".yml", ".json"):
+        raise InvalidInput([Mistake("there is no such file", file=text)])
+    return find_example(text, "there is no file and no example")
+
+
+def find_example(text: str, missing: str = "there is no example") -> Path:
+    """Raises: InvalidInput with the nearest name."""
     known = {file.stem: file for file in example_files()}
     if text in known:
         return known[text]
-    if path.suffix in (".yaml", ".yml", ".json"):
-        raise InvalidInput([Mistake("there is no such file", file=text)])
     from testbed.cli.main import did_you_mean
 
-    raise InvalidInput(f"there is no file and no example {text!r}",
-                       hint=did_you_mean(text, list(known)) or "see: testbed examples")
+    raise InvalidInput(f"{missing} {text!r}", hint=did_you_mean(text, list(known)) or "see: testbed examples")
 
 
 def example_files() -> list[Path]:
@@ -151,12 +166,15 @@ def example_files() -> list[Path]:
 @app.command()
 def examples(
     show: str = typer.Argument("", metavar="[NAME]", help="Print one."),
-    copy: Path = typer.Option(None, "--copy", help="Copy all of them into this folder, to change them."),
+    copy: Path = typer.Option(None, "--copy", help="Copy it with its files, or all of them, into this folder, to "
+                              "change them."),
 ) -> None:
     """List the experiments that ship inside the package:  testbed run NAME"""
     if copy:
-        _copy_examples(copy)
-        printing.say(f"copied to {copy}; run one: testbed run {copy}/quickstart.yaml")
+        example = find_example(show) if show else None
+        _copy_examples(copy, example)
+        printing.say(f"copied to {copy}; run {'it' if example else 'one'}: testbed run "
+                     f"{copy / (example.name if example else 'quickstart.yaml')}")
         return
     if show:
         printing.out(find_experiment(show).read_text().rstrip("\n"))
@@ -228,13 +246,18 @@ def validate(
     printing.say(f"no mistake in {count} object{'s' if count != 1 else ''}")
 
 
-def _copy_examples(folder: Path) -> None:
-    """Raises: UsageError when the folder cannot be written, or holds other files of these names."""
+def _copy_examples(folder: Path, example: Path | None) -> None:
+    """``example``: only this one, with the files that it names.
+
+    Raises: UsageError when the folder cannot be written, or holds other files of these names.
+    """
     import shutil
 
     from testbed import resources
+    from testbed.experiment.loading import load_experiment
 
-    files = [path for path in sorted(resources.folder("examples").iterdir()) if path.is_file()]
+    files = load_experiment(example).files if example else [
+        path for path in sorted(resources.folder("examples").iterdir()) if path.is_file()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         other = [path.name for path in files

@@ -81,6 +81,11 @@ def _values(
                 yield name, item, values
 
 
+def values_at_once(runs: Sequence[RunResult]) -> int:
+    """How many values would be judged together if such runs were compared with more of their kind."""
+    return sum(quantity.primary for _, quantity, _ in _values(runs, runs))
+
+
 def _uncertainty(name: str, quantity: Quantity[Any], runs: Sequence[RunResult]) -> float:
     return uncertainty_s(quantity.key, (item for run in runs if (item := run.disruption(name)) is not None))
 

@@ -42,10 +42,11 @@ def too_few(sizes: Sizes, values: int, rules: Rules = RULES) -> str:
     """Why these runs cannot show a difference; "" when they can."""
     if can_show(sizes, values, rules):
         return ""
-    what = "are too few for an interval"
-    if least_p(*sizes) * values >= rules.alpha:
-        what = "cannot show a difference" + (f" in {values} values at once" if values > 1 else "")
-    return f"{sizes[0]} and {sizes[1]} runs {what}: it takes {runs_needed(values, rules, above=min(sizes))} of each"
+    runs = f"{sizes[0]} and {sizes[1]} runs"
+    if least_p(*sizes) * values < rules.alpha:
+        return f"{runs} are too few for an interval: it takes {rules.minimum_runs} of each"
+    together = f" in {values} values at once" if values > 1 else ""
+    return f"{runs} cannot show a difference{together}: it takes {runs_needed(values, rules, above=min(sizes))} of each"
 
 
 def judged_together(sizes: Sequence[Sizes], rules: Rules = RULES) -> frozenset[int]:

@@ -12,6 +12,7 @@ from typing import Final
 
 from testbed.errors import InvalidInput
 from testbed.experiment.compare import compare
+from testbed.experiment.enough_runs import too_few, values_expected
 from testbed.experiment.fingerprint import spec_hash
 from testbed.experiment.kind import Experiment
 from testbed.experiment.objectives import Objective
@@ -35,10 +36,21 @@ class Gate:
 
     def missed(self, comparison: Comparison) -> str:
         """Why the run fails; "" when it does not."""
-        if comparison.verdict not in self.fail_on:
-            return ""
-        told = "is worse than" if comparison.verdict == "worse" else "cannot be compared with"
-        return f"{told} baseline {self.name}: {comparison.reason}"
+        return failed_by(comparison, f"baseline {self.name}")
+
+
+def failed_by(comparison: Comparison, against: str) -> str:
+    """Why a run that was told to fail on some judgements fails; "" when it does not."""
+    if comparison.verdict not in comparison.fail_on:
+        return ""
+    told = "is worse than" if comparison.verdict == "worse" else "cannot be compared with"
+    return f"{told} {against}: {comparison.reason}"
+
+
+def powerless(experiment: Experiment, reference: int, runs: int) -> str:
+    """Why so many runs of a reference and of this experiment can show no difference, as far as is known before they are
+    made; "" when they can."""
+    return too_few((reference, runs), values_expected(experiment))
 
 
 def check_same_experiment(baseline: Result, name: str, experiment: Experiment) -> None:

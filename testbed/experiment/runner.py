@@ -16,7 +16,7 @@ from pathlib import Path
 
 from testbed.errors import EnvironmentProblem, TestbedError
 from testbed.experiment.compare import compare_runs
-from testbed.experiment.gate import Gate
+from testbed.experiment.gate import Gate, failed_by
 from testbed.experiment.interrupts import Interrupted, Interrupts
 from testbed.experiment.kind import ClusterSpec
 from testbed.experiment.platforms.protocol import ClusterSource, Platform
@@ -46,6 +46,8 @@ class ExperimentRun:
         repetitions: how often each variant runs; None: as the first variant's experiment says.
         keep: leave the workload in the cluster; of several variants none is left.
         gate: the baseline that every variant's result is held against.
+        decides: the variant whose verdict is the command's; another than the first is held against the first.
+        fail_on: judgements of that comparison that fail the command.
     """
 
     variants: Sequence[Variant]
@@ -56,16 +58,22 @@ class ExperimentRun:
     keep: bool = False
     command: Command = "experiment"
     gate: Gate | None = None
+    decides: int = 0
+    fail_on: tuple[str, ...] = ()
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     run_id: str = ""
     turns: list[Turn] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.run_id = self.run_id or new_run_id(self._first.loaded.experiment.metadata.name, self.started_at)
+        self.run_id = self.run_id or new_run_id(self._deciding.loaded.experiment.metadata.name, self.started_at)
 
     @property
     def _first(self) -> Variant:
         return self.variants[0]
+
+    @property
+    def _deciding(self) -> Variant:
+        return self.variants[self.decides]
 
     @property
     def folder(self) -> Path:
@@ -170,24 +178,27 @@ class ExperimentRun:
         return which if run.repetitions.limit > 1 else "workload"
 
     def _study(self, runs: Sequence[VariantRun], results: Sequence[Result]) -> Study:
-        first, judged = self._first.loaded, judging(results)
+        about, judged = self._deciding.loaded, judging(results, self.decides)
         verdict, exit_code, reason = judged.verdict, judged.exit_code, judged.reason
-        if judged is not results[0]:
+        if judged is not results[self.decides]:
             reason = next(f"{run.variant.name}: {reason}" for run, result in zip(runs, results, strict=True)
                           if result is judged)
         comparisons: list[Comparison | None]
         try:
             comparisons = [None, *(
                 compare_runs(self._first.name, results[0].trusted_runs, run.variant.name, result.trusted_runs,
-                             seed=first.experiment.spec.seed)
+                             seed=about.experiment.spec.seed).model_copy(update={"fail_on": self.fail_on})
                 for run, result in list(zip(runs, results, strict=True))[1:])]
         except Exception as error:  # what was measured is worth more than how it compares
             comparisons = [None] * len(runs)
             verdict, exit_code = Verdict.BUG, EXIT_CODES[Verdict.BUG]
             reason = f"a bug of ours in the comparison: {error!r}"
+        gated = comparisons[self.decides]
+        if verdict is Verdict.PASSED and gated is not None and (missed := failed_by(gated, gated.a)):
+            verdict, exit_code, reason = Verdict.OBJECTIVE_MISSED, EXIT_CODES[Verdict.OBJECTIVE_MISSED], missed
         return Study(
-            run_id=self.run_id, name=first.experiment.metadata.name, file=first.file.name,
-            seed=first.experiment.spec.seed, started_at=self.started_at, ended_at=datetime.now(UTC),
+            run_id=self.run_id, name=about.experiment.metadata.name, file=about.file.name, decides=self.decides,
+            seed=about.experiment.spec.seed, started_at=self.started_at, ended_at=datetime.now(UTC),
             verdict=verdict, exit_code=exit_code, reason=reason, turns=tuple(self.turns),
             variants=tuple(VariantResult(
                 name=run.variant.name, platform=run.variant.platform, timing=run.timing,

@@ -28,7 +28,7 @@ from testbed.experiment.repetition import Repetition, run_result
 from testbed.experiment.result import EXIT_CODES, Environment, ObjectiveResult, Result, RunResult, Verdict
 from testbed.experiment.saving import keep_inputs, make_run_folder, write_result
 from testbed.experiment.statistics import over_runs
-from testbed.experiment.turns import FINAL, Repetitions, wants_more
+from testbed.experiment.turns import FINAL, Repetitions, not_narrow, wants_more
 from testbed.experiment.variants import Variant
 from testbed.experiment.victims import LogKeeper
 from testbed.experiment.void import told
@@ -204,6 +204,8 @@ class VariantRun:
             self.journal.note("a bug of ours", error=repr(error))
             result = self._measured().model_copy(update={
                 "verdict": Verdict.BUG, "exit_code": EXIT_CODES[Verdict.BUG], "reason": f"a bug of ours: {error!r}"})
+        if self._called and (wide := not_narrow(self.runs, self.repetitions, self.spec.seed)):
+            self._tell(f"{self._called}: {wide}")  # the page of several variants has no room for their notes
         try:
             write_result(result, self.folder)
         except EnvironmentProblem as error:
@@ -250,6 +252,8 @@ class VariantRun:
     def _all_notes(self) -> list[str]:
         notes = [*dict.fromkeys(self._notes), *told([run.machine for run in self.runs]),
                  *(f"run {run.number} is void: {run.void_reason}" for run in self.runs if run.void_reason)]
+        if wide := not_narrow(self.runs, self.repetitions, self.spec.seed):
+            notes.append(wide)
         if self.spec.jitter == 0 and self._command == "experiment":
             notes.append("jitter is off: every run meets the same phase of each period")
         return notes

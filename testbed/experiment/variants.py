@@ -1,13 +1,14 @@
 """What one command runs side by side: values of a matrix, a second experiment, several platforms.
 
-Each variant is a whole experiment of its own; the first one is what the others are compared with. All have the same
-seed, so that run 3 of each is disturbed at the same moment of its periods.
+Each variant is a whole experiment of its own; the first one is what the others are compared with: of a second file that
+file. All have the same seed, so that run 3 of each is disturbed at the same moment of its periods.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from testbed.errors import UsageError
 from testbed.experiment.documents import read_file
@@ -36,7 +37,7 @@ def alone(loaded: LoadedExperiment) -> tuple[Variant, ...]:
 def variants_of(
     loaded: LoadedExperiment, *, against: LoadedExperiment | None = None, platforms: Sequence[str] = (OWN_PLATFORM,),
 ) -> tuple[Variant, ...]:
-    """All variants of one command, the reference first.
+    """All variants of one command, the reference first: what the others are compared with.
 
     Raises: InvalidInput (a key of the matrix fits nowhere), UsageError (too many, or a matrix and a second file).
     """
@@ -68,12 +69,23 @@ def _of_matrix(loaded: LoadedExperiment) -> list[Variant]:
 
 
 def _against(loaded: LoadedExperiment, other: LoadedExperiment) -> list[Variant]:
+    """``other`` is what ``loaded`` is held against, and so comes first; with the seed and the runs of ``loaded``."""
     spec = loaded.experiment.spec
     same = other.experiment.spec.model_copy(update={"seed": spec.seed, "runs": spec.runs})
     other = replace(other, experiment=other.experiment.model_copy(update={"spec": same}))
-    names = [loaded.file.stem, other.file.stem]
-    if names[0] == names[1]:
-        names = [loaded.experiment.metadata.name, other.experiment.metadata.name]
-    if names[0] == names[1]:
-        names[1] += " (2)"
-    return [Variant(names[0], loaded), Variant(names[1], other)]
+    both = other, loaded
+    return [Variant(name, item) for name, item in zip(_apart(*both), both, strict=True)]
+
+
+def _apart(one: LoadedExperiment, other: LoadedExperiment) -> tuple[str, str]:
+    """What tells two experiments apart: their files' names, their own, where the files lie."""
+    both = one, other
+    ways = ([item.file.stem for item in both], [item.experiment.metadata.name for item in both],
+            [_short(item.file) for item in both], [str(item.file) for item in both])
+    first, second = next((names for names in ways if names[0] != names[1]), ways[-2])
+    return first, second if first != second else f"{second} (2)"
+
+
+def _short(file: Path) -> str:
+    """As it was typed; of a long way the end."""
+    return "/".join(file.parts[-2:]) if file.is_absolute() else str(file)

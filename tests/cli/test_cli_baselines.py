@@ -78,12 +78,17 @@ def test_a_baseline_in_a_file(testbed: Command, tmp_path: Path) -> None:
     (("compare", "crash-01", "other"), 3, "of experiment"), (("compare", "nothing", "crash-01"), 3, "neither a file"),
     (("compare", "crash-01", "crash-01", "--fail-on", "slower"), 2, "no judgement"),
     (("baseline", "save", "--as", "../x"), 3, "cannot be the name"), (("baseline", "rm", "gone"), 3, "no baseline"),
-    (("run", "crash", "--fail-on", "worse"), 2, "--baseline"),
+    (("run", "crash", "--fail-on", "worse"), 2, "--baseline NAME|FILE, or --against FILE"),
+    (("run", "crash", "--against", "hang", "--fail-on", "worse", "--platform", "testbed,swarm"), 2, "one --platform"),
+    (("run", "crash", "--until-ci", "10%", "--max-runs", "3"), 2, "--max-runs 3 is less than the 5 runs"),
+    (("run", "hang", "--runs", "9", "--until-ci", "10%", "--max-runs", "8"), 2, "less than the 9 runs"),
     (("run", "crash", "--baseline", "nothing"), 3, "neither a file nor a baseline"),
     (("run", "crash", "--baseline", "other"), 3, "of experiment 'other', not of 'crash'"),
     (("run", "crash", "--baseline", "crash-01", "--against", "hang"), 2, "one variant"),
     (("runs", "rm"), 2, "say which"), (("runs", "rm", "crash-01", "--keep", "1"), 2, "by name"),
     (("runs", "rm", "crash-01"), 2, "nobody can be asked"), (("runs", "show", "zzz"), 3, "no runs begin"),
+    (("report", "--bundle", "a.tar.gz", "-o", "html"), 2, "report alone"),
+    (("report", "--bundle", "a.tar.gz", "--out", "x.html"), 2, "report alone"),
     (("report", "--bundle", "bad.zip"), 2, "bad.zip.tar.gz"), (("report", "no.tar.gz"), 3, "not a bundle"),
 ])
 def test_what_is_wrong_is_told_before_anything_starts(
@@ -94,6 +99,34 @@ def test_what_is_wrong_is_told_before_anything_starts(
     kept(tmp_path, "other-02-bbbb", name="other")
     found, text, told = testbed(*words)
     assert (found, text) == (code, "") and says in told, told
+
+
+def test_a_baseline_of_few_runs_says_how_many_it_takes(testbed: Command, tmp_path: Path) -> None:
+    """Its runs had no pulse: isolation, repair and restarts are judged."""
+    kept(tmp_path, "crash-01-aaaa", runs=5)
+    told = testbed("baseline", "save")[2]
+    assert "5 and 5 runs cannot show a difference in 3 values at once: it takes 6 of each" in told
+    kept(tmp_path, "crash-02-bbbb", runs=6, day=2)
+    assert "too few" not in testbed("baseline", "save")[2]
+
+
+@pytest.mark.parametrize(("words", "warned"), [
+    (("--against", "crash"), "5 and 5 runs cannot show a difference in 5 values at once: it takes 6 of each"),
+    (("--against", "crash", "--runs", "6"), ""),
+    (("--baseline", "crash-01"), ""),  # 20 runs
+    (("--baseline", "crash-01", "--runs", "3"), "20 and 3 runs are too few for an interval: it takes 5 of each"),
+    (("--baseline", "few"), "5 and 5 runs cannot show"),
+])
+def test_a_gate_that_could_never_fail_is_told_before_the_run(
+    testbed: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], warned: str
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nothing")
+    kept(tmp_path, "crash-01-aaaa")
+    kept(tmp_path, "few-02-bbbb", runs=5)
+    code, _, told = testbed("run", "crash", *words, "--fail-on", "worse")
+    assert code == 4, "there is no engine here: nothing was run"
+    assert (f"warning: {warned}" in told) if warned else "warning" not in told
+    assert "warning" not in testbed("run", "crash", *words)[2], "only what can fail must be able to"
 
 
 def test_a_chaos_toolkit_file_has_no_baseline(testbed: Command, tmp_path: Path) -> None:

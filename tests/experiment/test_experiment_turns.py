@@ -258,6 +258,35 @@ async def test_until_ci_ends_when_enough_is_known_or_at_its_cap_and_says_so(
     assert [note.endswith(told) for note in notes] == ([True] if told else []), notes
 
 
+@pytest.mark.parametrize(("slow", "fail_on", "exit_code"), [
+    ("mine", ("worse",), 1), ("main", ("worse",), 0), ("mine", (), 0)])
+async def test_a_file_is_held_against_another_and_decides(
+    world: RunnerWorld, monkeypatch: pytest.MonkeyPatch, slow: str, fail_on: tuple[str, ...], exit_code: int,
+) -> None:
+    """Pull requests are gated so: what was typed first is judged, and the other is only what it is held against."""
+    for name in ("main", "mine"):
+        (world.folder / name).mkdir()
+    main, mine = (write_experiment(world.folder / name) for name in ("main", "mine"))
+    variants = variants_of(mine, against=main)
+    run = ExperimentRun(variants, lambda platform: world.open, world.folder / "runs", world.said.append,
+                        repetitions=Repetitions(6), decides=1, fail_on=fail_on)
+    names = [variant.name for variant in variants]
+    real = variant_run.VariantRun._result_of
+
+    def result_of(self: variant_run.VariantRun, repetition: Any) -> Any:
+        factor = 3 if slow in self.variant.name else 1
+        return repaired_after(factor + repetition.number / 100, real(self, repetition))
+
+    monkeypatch.setattr(variant_run.VariantRun, "_result_of", result_of)
+    study = await run.run()
+    assert (study.exit_code, study.decides) == (exit_code, 1)
+    assert [item.result.verdict for item in study.variants] == [Verdict.PASSED, Verdict.PASSED]
+    assert study.gated is not None and [study.gated.a, study.gated.b] == names
+    assert study.gated.verdict == ("worse" if slow == "mine" else "improved") and study.gated.fail_on == fail_on
+    assert study.reason == (f"is worse than {names[0]}: {study.gated.reason}" if exit_code else "")
+    assert await world.left() == []
+
+
 async def test_platforms_are_all_there_before_anything_is_applied(world: RunnerWorld) -> None:
     loaded = write_experiment(world.folder)
 

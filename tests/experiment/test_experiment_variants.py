@@ -14,7 +14,7 @@ from runner_world import WEB, write_experiment
 
 from testbed.errors import InvalidInput, UsageError
 from testbed.experiment.documents import read_text
-from testbed.experiment.loading import LoadedExperiment
+from testbed.experiment.loading import LoadedExperiment, load_experiment
 from testbed.experiment.matrix import Setting, combinations, name_of, with_settings
 from testbed.experiment.turns import Repetitions, order
 from testbed.experiment.variants import variants_of
@@ -125,11 +125,25 @@ def test_a_second_experiment_gets_the_seed_and_the_runs_of_the_first(tmp_path: P
     other_folder.mkdir()
     loaded_with(other_folder, "  seed: 6\n")
     (other_folder / "small.yaml").rename(other_folder / "slow.yaml")
-    from testbed.experiment.loading import load_experiment
-
     variants = variants_of(first, against=load_experiment(other_folder / "slow.yaml"))
-    assert [item.name for item in variants] == ["small", "slow"]
+    assert [item.name for item in variants] == ["slow", "small"], "the first is what the other is held against"
     assert {(item.loaded.experiment.spec.seed, item.loaded.experiment.spec.runs) for item in variants} == {(5, 3)}
+
+
+def test_files_of_one_name_are_told_apart_by_where_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("main", "mine"):
+        (tmp_path / folder).mkdir()
+        loaded_with(tmp_path / folder, "")
+    monkeypatch.chdir(tmp_path)
+
+    def names(*files: Path) -> list[str]:
+        reference, mine = map(load_experiment, files)
+        return [item.name for item in variants_of(mine, against=reference)]
+
+    main, mine = Path("main/small.yaml"), Path("mine/small.yaml")
+    assert names(main, mine) == ["main/small.yaml", "mine/small.yaml"]
+    assert names(main.resolve(), mine) == ["main/small.yaml", "mine/small.yaml"]
+    assert names(main, main) == ["main/small.yaml", "main/small.yaml (2)"]
 
 
 def test_platforms_multiply_and_name_themselves(tmp_path: Path) -> None:

@@ -137,6 +137,31 @@ def test_exit_code_junit_markdown_and_page_are_one_story(verdicts: tuple[Verdict
     assert terminal.render(made, width=200).startswith(f" {made.verdict.value.upper()} ")
 
 
+def held_against(reference: Verdict, worse: bool) -> Study:
+    """A file that is held against another one, whose own run ended so."""
+    made = with_verdicts(reference, GOOD)
+    runs = [sample_result(12).runs, slower(sample_result(12), 3.0 if worse else 1.0).runs]
+    gated = compare_runs("main/x.yaml", runs[0], "x.yaml", runs[1]).model_copy(update={"fail_on": ("worse",)})
+    verdict = MISSED if worse else GOOD
+    return made.model_copy(update={
+        "decides": 1, "verdict": verdict, "exit_code": EXIT_CODES[verdict],
+        "reason": "is worse than main/x.yaml: crash.repair" if worse else "",
+        "variants": (made.variants[0], made.variants[1].model_copy(update={"comparison": gated}))})
+
+
+@pytest.mark.parametrize("reference", [GOOD, MISSED])
+@pytest.mark.parametrize("worse", [True, False])
+def test_what_is_held_against_another_file_decides_in_every_format(reference: Verdict, worse: bool) -> None:
+    made = held_against(reference, worse)
+    assert [item.name for item in made.told_only] == ([] if reference is GOOD else ["v0"])
+    failures = [case.get("name") for suite in suites(made) for case in suite.iter("testcase")
+                if case.find("failure") is not None]
+    assert failures == (["crash.repair against main/x.yaml"] if worse else [])
+    for text in (terminal.render(made, width=200), markdown.render(made), html.render(made)):
+        assert "x.yaml against" in text and "main/x.yaml" in text and ("✗ worse" in text) is worse
+        assert worse or "It is held against v0" in text
+
+
 def test_what_another_variant_missed_is_told_in_every_format_and_fails_nothing() -> None:
     made = with_verdicts(GOOD, MISSED, MISSED)
     for text in (terminal.render(made, width=200), markdown.render(made), html.render(made)):

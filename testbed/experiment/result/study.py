@@ -42,7 +42,12 @@ class Turn(Value):
 
 
 class Study(Value):
-    """What one command measured. The verdict is the first variant's, unless another one could not be carried out."""
+    """What one command measured. The verdict is one variant's, unless another one could not be carried out.
+
+    Attributes:
+        decides: whose, counted from 0: the first one's; where a file is held against another, that file's, which is the
+            second.
+    """
 
     schema_version: Literal["testbed.io/study/v1alpha1"] = STUDY_VERSION
     run_id: str
@@ -55,6 +60,7 @@ class Study(Value):
     exit_code: int
     reason: str = ""
     variants: tuple[VariantResult, ...]
+    decides: int = 0
     turns: tuple[Turn, ...] = ()
 
     @property
@@ -65,13 +71,19 @@ class Study(Value):
     @property
     def told_only(self) -> tuple[VariantResult, ...]:
         """Variants that ended badly, which fails nothing: they were tried out, and the verdict is not theirs."""
-        return tuple(item for item in self.variants[1:] if item.result.exit_code and not _spoils(item.result))
+        return tuple(item for index, item in enumerate(self.variants)
+                     if index != self.decides and item.result.exit_code and not _spoils(item.result))
+
+    @property
+    def gated(self) -> Comparison | None:
+        """The comparison of what decides with what it is held against; None where the first one decides."""
+        return self.variants[self.decides].comparison
 
 
-def judging(results: Sequence[Result]) -> Result:
-    """The one whose verdict is the command's: the first, unless another one could not be carried out."""
+def judging(results: Sequence[Result], decides: int = 0) -> Result:
+    """The one whose verdict is the command's: that which decides, unless another one could not be carried out."""
     spoilt = (result for verdict in SERIOUS for result in results if result.verdict is verdict)
-    return next(chain(spoilt, (result for result in results if _spoils(result))), results[0])
+    return next(chain(spoilt, (result for result in results if _spoils(result))), results[decides])
 
 
 def _spoils(result: Result) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from testbed.experiment.result import Study
+from testbed.report.comparison import as_table
 from testbed.report.html import library, page_environment, script_json
 from testbed.report.study.names import caption, in_lines, named
 from testbed.report.study.rows import (
@@ -36,6 +37,7 @@ def render(study: Study) -> str:
         study=study, titles=titles(study), outage_note=OUTAGE_NOTE, bad=list(judged_badly(study)),
         decision=decision(study), others=say_others(study), caption=caption(study), timing=common_timing(study),
         variants=list(own_timing(study)),
+        compared=as_table(study.gated) if study.gated is not None else {},
         whole=list(whole_runs(study)), library=library(),
         tables=[{"name": clean(name), "rows": list(rows(study, name))} for name in names],
         data=script_json({"spec": charts.variants(),

@@ -1,7 +1,7 @@
 """A study as JUnit XML: a suite for each variant, by its whole name. What fails there is what fails the command.
 
 Variants are tried out. One that ends badly without failing the command is told as skipped, with what it missed; only
-the first, which decides, and those that could not be carried out have failures and errors.
+the one that decides and those that could not be carried out have failures and errors.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from testbed.experiment.result import Study
 from testbed.report import junit
 from testbed.report.words import clean
 
-TOLD = "told only, the first variant decides: "
+TOLD = "told only, another variant decides: "
 
 
 def render(study: Study) -> str:

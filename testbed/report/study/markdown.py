@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from testbed.experiment.result import Study
+from testbed.report.comparison import markdown_lines
 from testbed.report.markdown import cell
 from testbed.report.study.names import caption
 from testbed.report.study.rows import (
@@ -41,6 +42,8 @@ def _lines(study: Study) -> Iterator[str]:
             cells = (f"**{cell(row.variant)}**", row.runs, cell(row.verdict), *row.cells, row.against)
             yield f"| {' | '.join(cells)} |"
         yield ""
+    if study.gated is not None:
+        yield from markdown_lines(study.gated)
     yield f"<sub>{cell(OUTAGE_NOTE)}</sub>"
     yield ""
     yield from (f"- {cell(line)}" for line in whole_runs(study))

@@ -54,10 +54,13 @@ def say_verdict(item: VariantResult) -> str:
 
 def decision(study: Study) -> str:
     """Whose verdict the command's is, and what that means for the others."""
-    first, item = named(study)[0]
+    name, item = named(study)[study.decides]
     if study.exit_code and not item.result.exit_code:
         return ""  # the reason of the study says who
-    said = f"The first variant decides ({first}): {item.result.verdict.value}."
+    if study.decides:
+        said = f"{name} decides: {item.result.verdict.value}. It is held against {named(study)[0][0]}"
+        return f"{said}, which did not pass itself; that fails nothing." if study.told_only else f"{said}."
+    said = f"The first variant decides ({name}): {item.result.verdict.value}."
     others = say_others(study)
     return f"{said} {others}, which fails nothing: they are compared with it." if others else said
 

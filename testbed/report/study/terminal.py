@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from testbed.experiment.result import Study
+from testbed.report import comparison
 from testbed.report.study.names import caption, in_lines
 from testbed.report.study.rows import (
     Row,
@@ -49,6 +50,9 @@ def render(study: Study, *, width: int = 100, color: bool = False) -> str:
     console.print()
     for name in disruption_names(study):
         _table(console, study, name)
+    if study.gated is not None:
+        comparison.show(console, study.gated)
+        console.print()
     console.print(Text(OUTAGE_NOTE, style="dim"))
     for line in whole_runs(study):
         console.print(Text(line))
