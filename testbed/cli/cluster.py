@@ -47,7 +47,8 @@ def up(
     shape = Shape(nodes, profile, node_cpu, node_memory, node_disk, node_kind, zones, allow_privileged, supervisor,
                   _options(option))
     instance = bring_up(name, shape, progress=printing.say)
-    what = f"run by {instance.platform}, Ready" if instance.foreign else f"{nodes} nodes Ready"
+    ours = f"{nodes} node{'s' if nodes != 1 else ''} Ready"
+    what = f"run by {instance.platform}, Ready" if instance.foreign else ours
     printing.say(f"cluster {name!r} is up: {what} in {time.monotonic() - started:.1f} s")
     printing.say(f"  kubectl:  export KUBECONFIG={instance.kubeconfig}")
     printing.say(f"  next:     testbed apply -f FILE{'' if name == 'default' else f' --name {name}'}")

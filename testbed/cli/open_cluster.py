@@ -42,7 +42,8 @@ async def _opened(opening: Opening, spec: ClusterSpec) -> AsyncIterator[Platform
         return
     own = f"run-{secrets.token_hex(3)}"
     shape = _shape(opening.platform, spec)
-    what = f"of {spec.nodes} nodes" if opening.platform == TESTBED else f"run by {opening.platform}"
+    nodes = f"of {spec.nodes} node{'s' if spec.nodes != 1 else ''}"
+    what = nodes if opening.platform == TESTBED else f"run by {opening.platform}"
     tell(f"bringing up a cluster {what} for this run")
     instance = await bring_up_async(own, shape, owner_pid=None if opening.keep else os.getpid())
     try:

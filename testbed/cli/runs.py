@@ -146,6 +146,9 @@ def report(
     from testbed.experiment.archive import find_run
 
     if bundle:
+        if out or format != "terminal":
+            raise UsageError("--bundle writes all of a run, and its report is in it: -o and --out are for a report "
+                             "alone", hint="leave them out, or give two commands")
         _bundle(find_run(state_root(), run, name), bundle)
         return
     text = _text(_found(run, name), format)

@@ -99,12 +99,16 @@ def _header(picture: rows.Json, now: datetime) -> Line:
     cluster: dict[str, Any] = dict(picture.get("cluster") or {})
     if not cluster:
         return "waiting for the control plane", rows.QUIET
-    nodes, pods = picture["nodes"].values(), picture["pods"].values()
+    nodes = _ready("node", [node["ready"] == "True" for node in picture["nodes"].values()])
+    pods = _ready("pod", [pod["ready"] for pod in picture["pods"].values()])
     supervisor = "" if cluster["supervisor"] == "testbed" else f" · {cluster['supervisor']}"
     return (plain(f"cluster {cluster['name']} · profile {cluster['profile']}{supervisor} · "
-                  f"{sum(node['ready'] == 'True' for node in nodes)} of {len(nodes)} nodes ready · "
-                  f"{sum(pod['ready'] for pod in pods)} of {len(pods)} pods ready · {now.astimezone():%H:%M:%S}"),
+                  f"{nodes} · {pods} · {now.astimezone():%H:%M:%S}"),
             rows.PLAIN)
+
+
+def _ready(what: str, ready: Sequence[bool]) -> str:
+    return f"{sum(ready)} of {len(ready)} {what}{'s' if len(ready) != 1 else ''} ready"
 
 
 def _connection_lines(connection: Connection) -> Sequence[Line]:

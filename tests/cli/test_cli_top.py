@@ -52,3 +52,10 @@ def test_a_control_plane_that_is_away_is_said_and_the_picture_stays(world: PageW
     text = drawn(picture_of(world), away_s=7.2)
     assert "the control plane is away for 7 s" in text and "web-1" in text
     assert "waiting for the control plane" in drawn({}, away_s=1)
+
+
+def test_one_node_is_said_as_one(world: PageWorld) -> None:
+    picture = picture_of(world)
+    assert "3 of 3 nodes ready" in drawn(picture)
+    picture["nodes"] = dict(list(picture["nodes"].items())[:1])
+    assert "1 of 1 node ready" in drawn(picture)

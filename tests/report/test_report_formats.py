@@ -189,3 +189,10 @@ def test_one_outage_is_said_the_same_of_the_run_and_of_its_disruption() -> None:
             for disruption, quantity in (("", "outage.total"), ("", "outage.longest"), ("lose", "outage"),
                                          ("lose", "outage.longest"))}
     assert told == {"20 ms ± 50 ms"}
+
+
+@pytest.mark.parametrize(("nodes", "words"), [(1, "1 node on"), (3, "3 nodes on")])
+def test_one_node_is_said_as_one(nodes: int, words: str) -> None:
+    made = sample_result()
+    environment = made.environment.model_copy(update={"nodes": nodes})
+    assert words in html.render(made.model_copy(update={"environment": environment}))

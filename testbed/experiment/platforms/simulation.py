@@ -157,7 +157,7 @@ def simulation_source(tell: Callable[[str], None]) -> ClusterSource:
     """Starts the process with the run, and ends it with it."""
     @asynccontextmanager
     async def opened(spec: ClusterSpec) -> AsyncIterator[Platform]:
-        tell(f"simulating a cluster of {spec.nodes} nodes in virtual time")
+        tell(f"simulating a cluster of {spec.nodes} node{'s' if spec.nodes != 1 else ''} in virtual time")
         # Names are hashed the same way in every process: the order of a set must not differ from run to run.
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", MODULE, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,

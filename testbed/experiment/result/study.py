@@ -96,4 +96,4 @@ def study_schema() -> dict[str, Any]:
     as ``result.json``. What ``-o json`` prints has them."""
     schema = Study.model_json_schema(by_alias=True, mode="serialization")
     schema["$defs"]["VariantResult"]["required"].remove("result")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "testbed study", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "testbed study"}
