@@ -106,6 +106,8 @@ def test_a_driver_that_was_killed_carries_on_and_touches_nothing(cluster: Cluste
             ["docker", "ps", "--quiet", "--filter", f"label=testbed.io/instance={cluster.instance.id}",
              "--filter", "label=testbed.io/role=container"], capture_output=True, text=True, check=True).stdout.split())
 
+    cluster.testbed("scale", "deployment/web", "--replicas", "2")
+    cluster.wait_ready("app=web", 2)
     running = containers()
     status = json.loads(run_testbed("status", "--name", cluster.name, "-o", "json").stdout)[cluster.name]
     (driver,) = [item for item in status["processes"] if item["name"] == "driver"]
