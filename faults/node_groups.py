@@ -11,13 +11,6 @@ from faults.protocol import Json, TargetGone, Tools
 from testbed.runtime.cgroup_names import host_path
 
 
-async def powered(tools: Tools, node: str) -> bool:
-    try:
-        return (await node_state(tools, node)).powered
-    except TargetGone:
-        return False
-
-
 async def check_powered(tools: Tools, node: str) -> None:
     """Raises: TargetGone."""
     if not (await node_state(tools, node)).powered:
@@ -34,9 +27,7 @@ async def group_seen(tools: Tools, node: str, controller: str) -> tuple[tuple[st
 
 
 async def end_on(tools: Tools, plan: Json) -> None:
-    """A node without power has lost all that ran on it, and its cgroup with it: there is nothing to clear."""
-    hold = Hold.from_json(plan["hold"])
-    if await powered(tools, plan["node"]):
-        await holder_container.end(tools, replace(hold, cgroup_parent=""))  # what clears may not be frozen
-    elif (holder := await holder_container.find(tools, hold)) is not None:
-        await tools.engine.remove(holder.id)
+    """What clears is outside the node's cgroup, where nobody freezes or kills it. It clears without power too: that
+    took the holder and all else that ran on the node, but the group outlives it with the limits that it was given, and
+    the node would come back with them. A group that is gone is nothing to clear."""
+    await holder_container.end(tools, replace(Hold.from_json(plan["hold"]), cgroup_parent=""))

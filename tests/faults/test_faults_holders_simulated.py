@@ -13,8 +13,8 @@ from testbed.api import labels
 from testbed.runtime.simulated import SimulatedEngine
 from testbed.runtime.simulated_machine import SimulatedContainer
 
-LOSS, DELAY, FAILURE = (REGISTRY.get(f"{name}") for name in (
-    "NetworkChaos/loss", "NetworkChaos/delay", "PodChaos/pod-failure"))
+LOSS, DELAY, FAILURE, SLOW_DISK = (REGISTRY.get(f"{name}") for name in (
+    "NetworkChaos/loss", "NetworkChaos/delay", "PodChaos/pod-failure", "NodeChaos/slow-disk"))
 ENGINE_CALL_S = 30.0  # the longest that a call to a silent engine is waited for
 
 
@@ -56,6 +56,29 @@ def test_rules_of_a_holder_that_somebody_removed_are_cleared() -> None:
         assert not await ground.left()
 
     on_simulated_ground(LOSS, body)
+
+
+@pytest.mark.parametrize("daemon", ["alive", "dead"])
+def test_limits_of_a_nodes_group_are_lifted_though_the_node_has_no_power(daemon: str) -> None:
+    """The group is there when the node is back, and would still have them."""
+    async def body(ground: SimulatedGround) -> None:
+        world = ground.world
+        await ground.create(SLOW_DISK.kind, object_of(SLOW_DISK, "f", "10s"))
+        await injected(ground, SLOW_DISK, "f")
+        (entry,) = ground.entries()
+        await world.room.set_power(entry.target.node, on=False)
+        assert not holder_of(ground).running
+        assert any("wbps" in one for one in await ground.left()), "the kernel keeps the limit"
+        if daemon == "dead":
+            world.chaos.kill()
+
+        def undone() -> bool:
+            return not world.chaos.ledger.active()
+
+        await world.until(undone, within_s=30)
+        assert await ground.left() == [f"{entry.target.node} has no power"]
+
+    on_simulated_ground(SLOW_DISK, body)
 
 
 @pytest.mark.parametrize("daemon", ["alive", "dead"])
