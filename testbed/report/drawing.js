@@ -1,4 +1,5 @@
-  // Draws Vega-Lite charts in the page's own colours; both kinds of report include it.
+  // Draws Vega-Lite charts in the page's own colours; both kinds of report include it. A chart is one
+  // picture whose words come with its data: a screen reader does not walk through thousands of marks.
   const views = new Map();
   const token = name => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
   const tones = {};
@@ -26,7 +27,7 @@
     return sizedSpec;
   }
 
-  async function draw(element, spec, datasets) {
+  async function draw(element, spec, {words, ...datasets}) {
     const width = element.clientWidth;
     if (!width) return;
     const narrow = width < 480;
@@ -37,4 +38,7 @@
     const old = views.get(element);
     if (old) old.finalize();
     views.set(element, await vegaEmbed(element, whole, {actions: false, renderer: "svg", logLevel: 1, tooltip: {theme: "custom"}}));
+    element.setAttribute("role", "img");  // after Vega, which says that it is a document
+    element.setAttribute("aria-label", words);
+    element.querySelector("svg").setAttribute("aria-hidden", "true");
   }

@@ -1,4 +1,5 @@
-"""What the HTML report's charts draw, as plain rows: from a result, with nothing that its charts do not need. Pure."""
+"""What the HTML report's charts draw, as plain rows, each with the words of its chart: from a result, with nothing that
+its charts do not need. Pure."""
 
 from __future__ import annotations
 
@@ -6,8 +7,9 @@ from typing import Any
 
 from testbed.experiment.durations import say_duration
 from testbed.experiment.result import Disruption, Gap, Result, RunResult
+from testbed.report.chart_words import overview_words, spread_words, waterfall_words
 from testbed.report.timeline_words import KIND_WORDS, length, parts_of, since
-from testbed.report.words import COLUMNS, MARK_WORDS, QUANTITY_WORDS, clean
+from testbed.report.words import COLUMNS, MARK_WORDS, QUANTITY_WORDS, clean, say_quantity
 
 Rows = list[dict[str, Any]]
 
@@ -46,6 +48,7 @@ def run_data(run: RunResult) -> dict[str, Any]:
         "locust": list(run.locust.rate) if run.locust else [],
         "locustFailed": list(run.locust.failures_rate) if run.locust and run.locust.failures else [],
         "windows": windows(run), "events": events(run), "duration": run.duration_s,
+        "words": overview_words(run),
     }
 
 
@@ -95,7 +98,7 @@ def waterfall_data(item: Disruption) -> dict[str, Any]:
     if item.marks.undone is not None and item.marks.undone - zero <= horizon:
         marks.append({"lane": "repair", "at": round(item.marks.undone - zero, 4), "label": "fault undone",
                       "tone": "@muted", "said": say_duration(item.marks.undone - zero, item.uncertainty_of("undone"))})
-    return {"gaps": gaps, "marks": marks, "zero": [{"at": 0}]}
+    return {"gaps": gaps, "marks": marks, "zero": [{"at": 0}], "words": waterfall_words(item.name, gaps, marks)}
 
 
 def _bars(item: Disruption, gap: Gap, zero: float) -> Rows:
@@ -114,14 +117,16 @@ def _bars(item: Disruption, gap: Gap, zero: float) -> Rows:
         "tone": tone, "cause": clean(gap.cause), "label": label}]
 
 
-def spread_data(result: Result) -> dict[str, Rows]:
+def spread_data(result: Result) -> dict[str, Any]:
     """Values over runs, for the quantities that are times."""
     statistics: Rows = []
     values: Rows = []
+    said: list[tuple[str, str]] = []
     for item in result.statistics:
         if item.unit != "s" or not item.values or item.quantity not in COLUMNS:
             continue
         label = f"{item.disruption}: {QUANTITY_WORDS[item.quantity]}"
         statistics.append({"label": label, "median": item.median, "low": item.ci_low, "high": item.ci_high})
         values += [{"label": label, "value": round(value, 4)} for value in item.values]
-    return {"statistics": statistics, "values": values}
+        said.append((label, say_quantity(result, item.disruption, item.quantity)))
+    return {"statistics": statistics, "values": values, "words": spread_words("Spread over runs", said)}

@@ -12,6 +12,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from support.page_outline import CHARTS, OPEN_ALL, UNTOLD
+from support.page_view import AXE_RUN, serious
 
 from testbed.report import html
 
@@ -93,6 +95,31 @@ def test_everything_is_drawn_without_network_or_complaint(opened: Opened, report
 
 def test_nothing_is_wider_than_the_screen(opened: Opened) -> None:
     assert opened.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_axe_finds_nothing_serious_and_headings_and_tables_are_whole(opened: Opened) -> None:
+    from axe_playwright_python.base import AXE_SCRIPT
+
+    opened.page.evaluate(OPEN_ALL)
+    opened.page.evaluate(AXE_SCRIPT)
+    assert serious(opened.page.evaluate(AXE_RUN)) == []
+    assert opened.page.evaluate(UNTOLD) == []
+
+
+def test_each_chart_says_what_is_in_it(browser: Any, report: Path) -> None:
+    opened = Opened(browser, report, viewport=WIDE)
+    spread, overview, *waterfalls = opened.page.evaluate(CHARTS)
+    assert spread.startswith("Spread over runs") and "hang: restored after: 5.72 s (5.72 s – 5.72 s)" in spread
+    assert "98 of 5600 requests failed; latency p50 2.1 ms" in overview
+    assert "Between 3 and 4 pods were ready" in overview
+    assert [words.partition(",")[0] for words in waterfalls] == ["crash", "hang", "lose-a-node", "ship-v2"]
+    assert "clients: outage as clients saw it 2.50 s" in waterfalls[1] and "repair: injected → detected" in waterfalls[1]
+    opened.page.evaluate("document.documentElement.dataset.drawn = ''")
+    opened.page.select_option("#run", "2")
+    opened.drawn()
+    other = opened.page.evaluate(CHARTS)[1]
+    assert other.startswith("Run 2 over time") and other != overview
+    opened.page.close()
 
 
 def test_dark_and_light_follow_the_system(browser: Any, report: Path) -> None:

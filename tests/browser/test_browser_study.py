@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from support.page_outline import CHARTS, UNTOLD
 from support.page_view import CHROMIUM, PageView, tab
 
 from testbed.experiment.result import EXIT_CODES, Study, VariantResult, Verdict
@@ -86,6 +87,20 @@ async def test_each_chart_has_a_whole_label_for_each_variant_and_fits(look: tupl
         named = [label for label in labels if "Probe" in label]
         assert len(named) == len(set(named)) == 4 and not any("…" in label for label in named)
         assert await chart.evaluate("svg => svg.getBoundingClientRect().width <= svg.parentElement.clientWidth + 1")
+
+
+async def test_axe_finds_nothing_serious_and_headings_and_tables_are_whole(look: tuple[str, PageView]) -> None:
+    _, view = look
+    assert await view.violations() == []
+    assert await view.page.evaluate(UNTOLD) == []
+
+
+async def test_each_chart_says_what_is_in_it(look: tuple[str, PageView]) -> None:
+    _, view = look
+    told = await view.page.evaluate(CHARTS)
+    assert len(told) == await view.page.locator(".spread").count() >= 3
+    isolated = next(words for words in told if words.startswith("hang, isolated after, by variant"))
+    assert isolated.count("Probe=") == 8 and isolated.count("2.44 s (2.44 s – 2.44 s)") == 4
 
 
 async def test_that_others_missed_stands_beside_the_verdict_and_in_the_table(look: tuple[str, PageView]) -> None:

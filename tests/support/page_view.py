@@ -16,6 +16,14 @@ DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 375, "height": 812}
 # Chromium drops what it is asking for whenever an address of this machine changes: tests beside us start containers.
 _UNSETTLED = "net::ERR_NETWORK_CHANGED"
 _SERIOUS = ("serious", "critical")
+AXE_RUN = "axe.run(document, {resultTypes: ['violations']})"
+
+
+def serious(found: Any) -> list[str]:
+    """Of what axe-core answered all that is serious or critical, each with where it is."""
+    assert found["passes"], "axe looked at nothing"
+    return [f"{item['id']}: {item['help']}: {node['html'][:160]} {node['failureSummary']}"
+            for item in found["violations"] if item["impact"] in _SERIOUS for node in item["nodes"]]
 
 
 @asynccontextmanager
@@ -100,14 +108,11 @@ class PageView:
         return bool(await self.page.evaluate("document.documentElement.scrollWidth > innerWidth"))
 
     async def violations(self) -> list[str]:
-        """What axe-core finds that is serious or critical, each with where it is."""
+        """What axe-core finds that is serious or critical."""
         from axe_playwright_python.base import AXE_SCRIPT
 
         await self.page.evaluate(AXE_SCRIPT)
-        found = await self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        assert found["passes"], "axe looked at nothing"
-        return [f"{item['id']}: {item['help']}: {node['html'][:160]} {node['failureSummary']}"
-                for item in found["violations"] if item["impact"] in _SERIOUS for node in item["nodes"]]
+        return serious(await self.page.evaluate(AXE_RUN))
 
     async def screenshot(self, name: str, *, whole: bool = True) -> None:
         """``whole``: not only what is on the screen."""

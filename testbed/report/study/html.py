@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from testbed.experiment.result import Study
+from testbed.report.chart_words import spread_words
 from testbed.report.comparison import as_table
 from testbed.report.html import library, page_environment, script_json
 from testbed.report.study.names import caption, in_lines, named
@@ -19,7 +20,7 @@ from testbed.report.study.rows import (
     titles,
     whole_runs,
 )
-from testbed.report.words import OUTAGE_NOTE, clean
+from testbed.report.words import OUTAGE_NOTE, clean, say_quantity
 
 CHARTED = (("isolation", "isolated after"), ("repair", "restored after"), ("outage", "outage for users"))
 LINE_PX = 13
@@ -53,6 +54,7 @@ def chart_data(study: Study, disruption: str) -> list[dict[str, Any]]:
 def _chart(study: Study, disruption: str, quantity: str, words: str) -> dict[str, Any]:
     statistics: list[dict[str, Any]] = []
     values: list[dict[str, Any]] = []
+    said: list[tuple[str, str]] = []
     for name, item in named(study):
         found = next((one for one in item.result.statistics
                       if (one.disruption, one.quantity) == (disruption, quantity) and one.values), None)
@@ -61,6 +63,8 @@ def _chart(study: Study, disruption: str, quantity: str, words: str) -> dict[str
         label = in_lines(name, LABEL_WIDTH)
         statistics.append({"label": label, "median": found.median, "low": found.ci_low, "high": found.ci_high})
         values += [{"label": label, "value": round(value, 4)} for value in found.values]
+        said.append((name, say_quantity(item.result, disruption, quantity)))
     lines = max((str(item["label"]).count("\n") + 1 for item in statistics), default=1)
     return {"title": words, "statistics": statistics, "values": values,
+            "words": spread_words(f"{disruption}, {words}, by variant", said),
             "height": len(statistics) * max(26, LINE_PX * lines + 10)}
