@@ -46,10 +46,12 @@ class BackoffRule:
 
 @dataclass(frozen=True)
 class BackoffEntry:
-    """``delay_s``: how long the *next* restart must wait. ``updated_s``: when the last one was allowed."""
+    """``delay_s``: how long the *next* restart must wait. ``updated_s``: when the last one was allowed. ``attempt``: of
+    the container that it started, where instances are numbered."""
 
     delay_s: float
     updated_s: float
+    attempt: int = 0
 
 
 def remaining_s(rule: BackoffRule, entry: BackoffEntry | None, finished_s: float, now_s: float) -> float:
@@ -59,11 +61,24 @@ def remaining_s(rule: BackoffRule, entry: BackoffEntry | None, finished_s: float
     return max(0.0, finished_s + entry.delay_s - now_s)
 
 
-def advanced(rule: BackoffRule, entry: BackoffEntry | None, finished_s: float, now_s: float) -> BackoffEntry:
-    """The entry after a restart was allowed at ``now_s`` of a container that ended at ``finished_s``."""
+def advanced(
+    rule: BackoffRule, entry: BackoffEntry | None, finished_s: float, now_s: float, attempt: int = 0,
+) -> BackoffEntry:
+    """The entry after a restart, as ``attempt``, was allowed at ``now_s`` of a container that ended at
+    ``finished_s``."""
     if entry is None or _expired(rule, entry, finished_s):
-        return BackoffEntry(rule.initial_s, now_s)
-    return BackoffEntry(min(entry.delay_s * 2, rule.max_s), now_s)
+        return BackoffEntry(rule.initial_s, now_s, attempt)
+    return BackoffEntry(min(entry.delay_s * 2, rule.max_s), now_s, attempt)
+
+
+def caught_up(rule: BackoffRule, entry: BackoffEntry, attempt: int, started_s: float) -> BackoffEntry:
+    """The entry once restarts that were made and not remembered are counted: those up to ``attempt``, the newest
+    container there is. An agent that dies between a start and the engine's answer leaves one. Errs on the side of
+    waiting: it does not ask how long the container before ran."""
+    missed = attempt - entry.attempt
+    if missed <= 0:
+        return entry
+    return BackoffEntry(min(entry.delay_s * 2.0 ** min(missed, 32), rule.max_s), started_s, attempt)
 
 
 def reconstructed(rule: BackoffRule, restarts: int, started_s: float) -> BackoffEntry | None:
@@ -71,7 +86,7 @@ def reconstructed(rule: BackoffRule, restarts: int, started_s: float) -> Backoff
     ``started_s``. Errs on the side of waiting."""
     if restarts <= 0:
         return None
-    return BackoffEntry(rule.delay_s(restarts), started_s)
+    return BackoffEntry(rule.delay_s(restarts), started_s, restarts)
 
 
 def _expired(rule: BackoffRule, entry: BackoffEntry, finished_s: float) -> bool:

@@ -296,13 +296,13 @@ class _Draft:
         known = self.want.restarts.get(name, -1)
         if item is None or item.life is Life.CREATED:
             attempt = max(known + 1, item.attempt if item is not None else 0)
-            self.actions.append(StartContainer(name, attempt))
+            self.actions.append(StartContainer(name, attempt, _counted(self.backoffs.get(name), attempt)))
             return
         attempt = max(item.attempt, known) + 1
         entry = self.backoffs.get(name)
         finished_s = self._backoff_base_s(item, entry)
         if finished_s is None:
-            self.actions.append(StartContainer(name, attempt))
+            self.actions.append(StartContainer(name, attempt, _counted(entry, attempt)))
             return
         left_s = remaining_s(self.rule, entry, finished_s, self.now_s)
         if left_s > 0 and entry is not None:
@@ -313,7 +313,9 @@ class _Draft:
             due = self.now_s + left_s
             self.look_again_s = due if self.look_again_s is None else min(due, self.look_again_s)
             return
-        self.actions.append(StartContainer(name, attempt, advanced(self.rule, entry, finished_s, self.now_s)))
+        self.actions.append(StartContainer(
+            name, attempt, advanced(self.rule, entry, finished_s, self.now_s, attempt)
+        ))
 
     def _backoff_base_s(self, item: ContainerSeen, entry: BackoffEntry | None) -> float | None:
         """The end that back-off counts from. For a container that we ended ourselves it is the end of the one before
@@ -336,6 +338,11 @@ def _restarts(policy: str, item: ContainerSeen) -> bool:
     if item.restart_anyway or policy == "Always":
         return True
     return item.exit_code is None or item.exit_code != 0
+
+
+def _counted(entry: BackoffEntry | None, attempt: int) -> BackoffEntry | None:
+    """A start that is no crash: the wait stays as it is, and the entry knows of the container."""
+    return replace(entry, attempt=max(entry.attempt, attempt)) if entry is not None else None
 
 
 def _duration(seconds: float) -> str:

@@ -32,7 +32,10 @@ class Checkpoint:
             self.cursor = int(value["cursor"])
             if value["boot"] == self._boot_id:
                 self.backoffs = {
-                    uid: {name: BackoffEntry(float(delay), float(at)) for name, (delay, at) in entries.items()}
+                    uid: {
+                        name: BackoffEntry(float(delay), float(at), int(attempt))
+                        for name, (delay, at, attempt) in entries.items()
+                    }
                     for uid, entries in value["backoffs"].items()
                 }
         except FileNotFoundError:
@@ -69,7 +72,7 @@ class Checkpoint:
         value = {
             "boot": self._boot_id, "cursor": self.cursor,
             "backoffs": {
-                uid: {name: [entry.delay_s, entry.updated_s] for name, entry in entries.items()}
+                uid: {name: [entry.delay_s, entry.updated_s, entry.attempt] for name, entry in entries.items()}
                 for uid, entries in self.backoffs.items()
             },
         }

@@ -14,7 +14,7 @@ from typing import Any
 from testbed.api.core_v1 import Pod
 from testbed.api.meta import parse_time
 from testbed.api.process_logs import about
-from testbed.core.backoff import BackoffEntry, reconstructed
+from testbed.core.backoff import BackoffEntry, caught_up, reconstructed
 from testbed.core.pod_seen import PodSeen
 from testbed.core.pods import (
     Action,
@@ -206,16 +206,22 @@ class PodWorker:
         )
 
     def _backoffs(self, seen: PodSeen) -> Mapping[str, BackoffEntry]:
-        """Remembered ones; where memory was lost, rebuilt from the attempts that containers carry. A changed container
-        begins anew (kubernetes: GetStableKey, of which the container's hash is a part)."""
-        stored, hashes = self.shared.checkpoint.backoffs.get(self.uid, {}), self.context.hashes
-        known = {name: stored[key] for name in hashes if (key := self.context.backoff_key(name)) in stored}
-        rebuilt = {
-            name: entry for name, item in seen.containers.items()
-            if name not in known and item.spec_hash == hashes.get(name)
-            and (entry := reconstructed(self.shared.crash_rule, item.attempt, item.started_s or now_s())) is not None
-        }
-        return {**rebuilt, **known}
+        """Remembered ones, with what the newest containers tell of restarts since; where memory was lost, rebuilt from
+        the attempts that containers carry. A changed container begins anew (kubernetes: GetStableKey, of which the
+        container's hash is a part)."""
+        rule, stored = self.shared.crash_rule, self.shared.checkpoint.backoffs.get(self.uid, {})
+        entries: dict[str, BackoffEntry] = {}
+        for name, spec_hash in self.context.hashes.items():
+            entry, item = stored.get(self.context.backoff_key(name)), seen.containers.get(name)
+            if item is not None and item.spec_hash == spec_hash:
+                started_s = item.started_s or now_s()
+                if entry is None:
+                    entry = reconstructed(rule, item.attempt, started_s)
+                else:
+                    entry = caught_up(rule, entry, item.attempt, started_s)
+            if entry is not None:
+                entries[name] = entry
+        return entries
 
     # --- acting
 

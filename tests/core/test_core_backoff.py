@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed.core.backoff import BackoffEntry, BackoffRule, advanced, reconstructed, remaining_s
+from testbed.core.backoff import BackoffEntry, BackoffRule, advanced, caught_up, reconstructed, remaining_s
 from testbed.core.profile import FAST, KUBERNETES
 
 UPSTREAM = BackoffRule.of_crashes(KUBERNETES)
@@ -70,3 +70,12 @@ def test_what_is_rebuilt_from_attempts_errs_on_the_side_of_waiting() -> None:
         entry = reconstructed(UPSTREAM, restarts, 5.0)
         assert entry is not None
         assert entry.delay_s == delay_s
+
+
+def test_restarts_that_nobody_remembered_are_counted_by_their_containers() -> None:
+    entry = BackoffEntry(20, 100.0, attempt=2)
+    for attempt in (0, 1, 2):
+        assert caught_up(UPSTREAM, entry, attempt, 130.0) == entry
+    assert caught_up(UPSTREAM, entry, 3, 130.0) == BackoffEntry(40, 130.0, 3)
+    assert caught_up(UPSTREAM, entry, 4, 130.0) == BackoffEntry(80, 130.0, 4)
+    assert caught_up(UPSTREAM, entry, 10_000, 130.0) == BackoffEntry(300, 130.0, 10_000)

@@ -87,7 +87,7 @@ def test_only_on_failure_waits_for_the_exit_code() -> None:
 
 def test_the_first_restart_is_immediate_the_second_waits() -> None:
     first = plan(want(), seen(ended()))
-    assert first.actions == (StartContainer("app", 1, BackoffEntry(10, NOW)),)
+    assert first.actions == (StartContainer("app", 1, BackoffEntry(10, NOW, 1)),)
     second = plan(want(), seen(ended(attempt=1)), backoffs={"app": BackoffEntry(10, NOW)})
     assert second.actions == ()
     assert second.waiting["app"].reason == "CrashLoopBackOff"
@@ -113,6 +113,14 @@ def test_a_container_that_we_ended_is_restarted_even_after_exit_0() -> None:
     waits = plan(want(), seen(ended(attempt=1, restart_anyway=True), previous=(before,)),
                  backoffs={"app": BackoffEntry(10, NOW - 100)})
     assert waits.look_again_s == NOW + 6  # counted from the end of the one before
+
+
+@pytest.mark.parametrize("found", [seen(), seen(ended(attempt=1, restart_anyway=True))])
+def test_a_start_that_is_no_crash_leaves_the_wait_as_it_is(found: PodSeen) -> None:
+    """And is known to be counted: it is no restart that an agent did not live to write down."""
+    entry = BackoffEntry(20, NOW - 100, attempt=1)
+    result = plan(want(restarts={"app": 1}), found, backoffs={"app": entry})
+    assert result.actions == (StartContainer("app", 2, BackoffEntry(20, NOW - 100, attempt=2)),)
 
 
 def test_a_changed_spec_restarts_whatever_the_policy() -> None:

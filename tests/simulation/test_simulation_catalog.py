@@ -298,6 +298,33 @@ def test_rows_34_35_backoff_does_not_hang_on_the_wall_clock_or_on_the_agents_lif
         assert 2 + wait_s - 0.1 <= gap <= 2 + wait_s + 1.5
 
 
+def test_a_restart_whose_answer_the_agent_did_not_live_to_read_counts_for_the_backoff(in_world: Run) -> None:
+    """Found by seed 308: an agent that died between asking for a start and the engine's answer had not written down
+    the restart, and all waits that followed were one step too short."""
+    async def body(world: World) -> list[float]:
+        starts: list[float] = []
+
+        def note(line: str) -> None:
+            if line.startswith("start ") and "_flaky_flaky-" in line:
+                starts.append(world.loop.time())
+
+        world.trace.listeners.append(note)
+        await world.create(DEPLOYMENTS, flaky())
+        await world.until(lambda: len(starts) == 3, within_s=30)
+        world.machine.hiccups.slow = 4.0
+        await world.until(lambda: world.machine.starting > 0, within_s=10, what="the third restart is asked for")
+        for node in world.room.nodes.values():
+            node.crash_agent()
+        assert len(starts) == 3
+        await world.until(lambda: len(starts) == 4, within_s=0.29, what="it starts before there are agents again")
+        world.machine.hiccups.slow = 1.0
+        await world.until(lambda: len(starts) == 6, within_s=60)
+        return [later - earlier for earlier, later in zip(starts[3:], starts[4:], strict=False)]
+
+    for gap, wait_s in zip(in_world(body), (4.0, 8.0), strict=True):
+        assert 2 + wait_s - 0.1 <= gap <= 2 + wait_s + 1.5
+
+
 def test_row_41_a_broken_rollout_costs_no_request_and_the_fix_goes_through(in_world: Run) -> None:
     async def body(world: World) -> None:
         pulse = SimulatedPulse(world, "web", rate=50.0)
