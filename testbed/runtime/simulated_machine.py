@@ -64,11 +64,15 @@ class Process:
     cgroup: str
     ended: asyncio.Future[None]
     on_signal: Callable[[int], None]
-    pending_kill: bool = False
+    pending: set[int] = field(default_factory=set)  # sent while it was frozen: they wait until it runs again
 
     @property
     def alive(self) -> bool:
         return not self.ended.done()
+
+    @property
+    def pending_kill(self) -> bool:
+        return signal.SIGKILL in self.pending
 
 
 @dataclass
@@ -229,7 +233,7 @@ class SimulatedMachine:
         if container is not None:
             container.signals.append((asyncio.get_running_loop().time(), number, by))
         if self.is_frozen(process.cgroup):
-            process.pending_kill = process.pending_kill or number == signal.SIGKILL
+            process.pending.add(number)
             return
         process.on_signal(number)
 
@@ -251,13 +255,21 @@ class SimulatedMachine:
     def thaw(self, cgroup: str) -> None:
         self.frozen.discard(cgroup)
         for process in self.members(cgroup):
-            if process.pending_kill and not self.is_frozen(process.cgroup):
-                process.on_signal(signal.SIGKILL)
+            if not self.is_frozen(process.cgroup):
+                self._deliver_pending(process)
         for container in list(self.containers.values()):
             if container.running and self.within(container.cgroup, cgroup):
                 self._out_of_time(container)
         for listener in self.thaws:
             listener()
+
+    def _deliver_pending(self, process: Process) -> None:
+        """SIGKILL first, and nothing after it. A signal that was sent twice comes once, as standard ones do (man 7
+        signal)."""
+        for number in sorted(process.pending, key=lambda number: (number != signal.SIGKILL, number)):
+            if process.alive:
+                process.on_signal(number)
+        process.pending.clear()
 
     # --- containers' lives
 
@@ -342,7 +354,7 @@ class SimulatedMachine:
     def _drained(self, container: SimulatedContainer, process: Process | None) -> None:
         if process is not None and container.process is process and container.application is not None:
             if self.is_frozen(container.cgroup):
-                process.pending_kill = True  # it ends as soon as it runs again
+                process.pending.add(signal.SIGKILL)  # it ends as soon as it runs again
             else:
                 self.exit(container, container.application.behaviour.term_code)
 

@@ -81,6 +81,22 @@ async def test_a_nodes_freeze_holds_everything_below_it(rig: Rig) -> None:
     assert not await rig.host.frozen(own)
 
 
+async def test_a_frozen_process_gets_its_signal_when_it_is_thawed(rig: Rig) -> None:
+    script = "trap 'exit 7' TERM; echo ready; while true; do sleep 0.05; done"
+    container, process = await _process(rig, "sh", "-c", script)
+    async for line in rig.engine.logs(container, follow=True):
+        assert line == b"ready\n"
+        break
+    cgroup = await rig.host.cgroup_of(process)
+    await rig.host.freeze(cgroup)
+    await rig.host.signal(process, SIGTERM)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await rig.host.wait_exit(process)
+    await rig.host.thaw(cgroup)
+    assert (await rig.ended(container)).exit_code == 7
+
+
 async def test_killing_a_cgroup_ends_all_in_it_frozen_or_not(rig: Rig) -> None:
     first, one = await _process(rig)
     second, other = await _process(rig)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,29 @@ def test_a_frozen_container_is_caught_by_liveness_and_killed_from_the_host(tmp_p
         await until(lambda: old.status != "running" and w.containers(status="running"), within_s=60)
         assert loop.time() - begun > 2.5  # it cannot answer SIGTERM, and has its grace all the same
         await until(lambda: w.ready("web"), within_s=30)
+
+    simulated(tmp_path, body)
+
+
+def test_a_frozen_container_that_is_thawed_in_its_grace_ends_though_its_agent_died(tmp_path: Path) -> None:
+    """The next agent finds it healthy and asks nothing of it: that it was asked once must be enough."""
+    async def body(w: SimulatedWorld) -> None:
+        await w.start_agent()
+        await w.create(pod("web", container=PROBES, spec={"terminationGracePeriodSeconds": 5}))
+        await until(lambda: w.ready("web"))
+        old = w.running()
+        await w.host.freeze(old.cgroup)
+        await until(lambda: old.signals, within_s=30)
+        await w.kill_agent()
+        await w.host.thaw(old.cgroup)
+        await w.start_agent()
+        await until(lambda: not old.running and w.containers(status="running"), within_s=30)
+        assert [number for _, number, _ in old.signals] == [signal.SIGTERM]
+
+        async def told() -> bool:
+            return (await w.container("web"))["lastState"].get("terminated", {}).get("exitCode") == 0
+
+        await until(told, within_s=30)
 
     simulated(tmp_path, body)
 
