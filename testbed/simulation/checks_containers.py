@@ -7,13 +7,14 @@ from typing import Any
 
 from testbed.api import labels
 from testbed.runtime.simulated_machine import SimulatedContainer
-from testbed.simulation.invariants import SIGKILL, SIGTERM, Patience, Watch, disturbed, key_of, pod_of
+from testbed.simulation.invariants import SIGKILL, SIGTERM, STEP_S, Patience, Watch, disturbed, key_of, pod_of
 from testbed.simulation.world import World
 
 Json = dict[str, Any]
 
 _ORPHAN_S = 20.0
-_YOUNG_S = 3.0  # within which one failure can complete a row that another container began: period times threshold
+_ROW_S = 3.0  # of failures: period times threshold
+_STILL_S = 1.9  # the least that a row takes of it: two probes that time out, where a third failed while it started
 _ROTATION_S = 1.5
 
 
@@ -61,12 +62,34 @@ class HealthyIsLeftAlone(Watch):
 
     Or when the one before it was: failures in a row are counted across restarts of a container, and only a verdict
     begins anew (kubernetes: pkg/kubelet/prober/worker.go, resultRun).
+
+    What stands still fails its probes, and what is not of the image that its pod wants is exchanged. That is looked
+    at while it is so: a fault that is held up hits a container that was not there when the fault was asked for, and it
+    may be over when what was asked to end has ended.
     """
 
     name = "I3"
 
     def __init__(self) -> None:
         self._sick: dict[tuple[str, str], int] = {}  # attempt of the last one that was sick
+        self._still: dict[str, tuple[float, float]] = {}  # container id: from when until when it stood still
+        self._unwanted_s: dict[str, float] = {}  # container id: when its pod wanted another image last
+
+    def step(self, world: World) -> Iterator[str]:
+        now_s, known = world.loop.time(), world.machine.containers
+        images = {(pod["metadata"]["uid"], item["name"]): item["image"]
+                  for pod in world.pods() for item in pod["spec"]["containers"]}
+        self._still = {key: value for key, value in self._still.items() if key in known}
+        self._unwanted_s = {key: value for key, value in self._unwanted_s.items() if key in known}
+        for container in known.values():
+            if not container.running or now_s - _asked_s(container, now_s) > STEP_S:
+                continue  # what comes after it was asked to end is no reason for that
+            if world.machine.is_frozen(container.cgroup):
+                from_s, until_s = self._still.get(container.id, (now_s, now_s))
+                self._still[container.id] = (from_s if now_s - until_s < 2 * STEP_S else now_s, now_s)
+            if images.get(key_of(container), container.spec.image) != container.spec.image:
+                self._unwanted_s[container.id] = now_s
+        yield from ()
 
     def died(self, world: World, container: SimulatedContainer, code: int) -> Iterator[str]:
         ends = [(number, by) for _, number, by in container.signals if number in (SIGTERM, SIGKILL)]
@@ -87,15 +110,26 @@ class HealthyIsLeftAlone(Watch):
             application.hung or application.unhealthy or not application.behaviour.ports
             or wanted != container.spec.image
         )
+        asked_s = _asked_s(container, world.loop.time())
+        sick = sick or self._was_hurt(container.id, asked_s)
         attempt = int(container.spec.labels.get(labels.ATTEMPT, "0"))
         if sick:
             self._sick[uid, name] = attempt
-        asked_s = min(at for at, number, by in container.signals if by.startswith("agent"))
-        young = asked_s - container.started_s < _YOUNG_S
+        young = asked_s - container.started_s < _ROW_S  # one failure can complete a row that another container began
         sick = sick or (young and self._sick.get((uid, name)) == attempt - 1)
         phase = (pod.get("status") or {}).get("phase")
         others = [item for item in world.machine.containers.values() if key_of(item) == (uid, "") and item.running]
         return sick or phase in ("Failed", "Succeeded") or not others
+
+    def _was_hurt(self, container: str, asked_s: float) -> bool:
+        from_s, until_s = self._still.get(container, (0.0, 0.0))
+        stood = until_s - from_s > _STILL_S and asked_s - until_s < _ROW_S
+        return stood or asked_s - self._unwanted_s.get(container, asked_s - _ROW_S) < _ROW_S
+
+
+def _asked_s(container: SimulatedContainer, otherwise_s: float) -> float:
+    """When an agent first asked it to end."""
+    return min((at for at, _, by in container.signals if by.startswith("agent")), default=otherwise_s)
 
 
 class ProbesMeanThisContainer(Watch):

@@ -248,22 +248,16 @@ class Scenario:
         await self._fault(POD_CHAOS, {"action": "pod-kill", "mode": "one", "selector": _CHAOS_LABEL}, act)
 
     async def _pod_failure(self, act: Act) -> None:
-        for container in self._web():
-            self.world.excuses.containers.add(container.id)
         await self._fault(POD_CHAOS, {"action": "pod-failure", "mode": "one", "selector": _CHAOS_LABEL,
                                       "duration": _seconds(act)}, act)
 
     async def _freeze(self, act: Act) -> None:
-        for container in self._web():  # frozen long enough, it fails its liveness probe, whoever is chosen
-            self.world.excuses.containers.add(container.id)
         await self._fault(FREEZE_CHAOS, {"mode": "one", "selector": _CHAOS_LABEL, "duration": _seconds(act)}, act)
 
     async def _node_kill(self, act: Act) -> None:
         await self._node_fault("kill", act)
 
     async def _node_freeze(self, act: Act) -> None:
-        for container in self._web():
-            self.world.excuses.containers.add(container.id)
         await self._node_fault("freeze", act)
 
     async def _partition(self, act: Act) -> None:
