@@ -185,6 +185,9 @@ class SimulatedEngine(SimulatedVolumes):
             raise EngineError(f'OCI runtime create failed: exec: "{argv[0]}": executable file not found in $PATH')
 
     async def signal(self, container: str, signal: str) -> None:
+        found = self.machine.find(container)
+        if found is not None:
+            found.asked.append((asyncio.get_running_loop().time(), self.who))
         await self._asked(container=self._id(container))
         found = self.machine.find(container)
         if found is not None and found.running and found.process is not None:

@@ -99,6 +99,7 @@ class SimulatedContainer:
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
     logs: list[tuple[datetime, bytes]] = field(default_factory=list)
     signals: list[tuple[float, int, str]] = field(default_factory=list)  # when (loop time), which, by whom
+    asked: list[tuple[float, str]] = field(default_factory=list)  # for a signal, in time or not: when, by whom
     grown: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
@@ -281,7 +282,7 @@ class SimulatedMachine:
         container.application = Application(behaviour, dict(container.spec.env).get("POD_NAME", container.spec.name),
                                             wall_ns=lambda: self.wall_ns(container), draw=self.draw.random)
         container.status, container.exit_code, container.finished_at = "running", 0, None
-        container.signals = []
+        container.signals, container.asked = [], []
         container.files.begin()
         container.started_s, container.started_at = loop.time(), self.clock.now()
         self.starts += 1

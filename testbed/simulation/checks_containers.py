@@ -16,6 +16,7 @@ _ORPHAN_S = 20.0
 _ROW_S = 3.0  # of failures: period times threshold
 _STILL_S = 1.9  # the least that a row takes of it: two probes that time out, where a third failed while it started
 _ROTATION_S = 1.5
+_UNSEEN_S = 0.01  # a death is seen by its agent within a millisecond; what it asks for takes a call or two
 
 
 class NoOrphans(Watch):
@@ -154,7 +155,12 @@ class ProbesMeanThisContainer(Watch):
 
 
 class RestartsOnlyGrow(Watch):
-    """I7: restart counts never fall, and consecutive crashes wait at least their back-off."""
+    """I7: restart counts never fall, and consecutive crashes wait at least their back-off.
+
+    What its agent ends waits for nothing, also where the container crashed before the agent's signal came: one that
+    hangs may be killed by somebody else, and the probe that this cuts off completes the row. Upstream too starts it by
+    the status from before. Only an agent that cannot have seen the death yet is excused by what it asked for.
+    """
 
     name = "I7"
 
@@ -162,6 +168,7 @@ class RestartsOnlyGrow(Watch):
         self._counts: dict[tuple[str, str], int] = {}
         self._crashes: dict[tuple[str, str], tuple[int, float, str]] = {}  # consecutive, last death, image
         self._ended: set[tuple[str, str]] = set()  # whose last death was the agent's own act
+        self._asked: dict[tuple[str, str], list[tuple[float, str]]] = {}  # of who died last; it may grow yet
         self._judged: set[tuple[str, float]] = set()
 
     def step(self, world: World) -> Iterator[str]:
@@ -186,7 +193,8 @@ class RestartsOnlyGrow(Watch):
                 continue
             self._judged.add(mark)
             needed_s = self._needed_s(world, consecutive)
-            if key in self._ended:
+            if key in self._ended or any(by.startswith("agent") and at_s - died_s < _UNSEEN_S
+                                         for at_s, by in self._asked[key]):
                 continue  # killed to be started again: kubelet does both in one go, by the status from before
             if container.started_s - died_s < needed_s - 0.1 and not disturbed_lately(world, container):
                 yield (f"{container.spec.name} started {container.started_s - died_s:.2f} s after crash {consecutive}, "
@@ -207,6 +215,7 @@ class RestartsOnlyGrow(Watch):
             self._crashes[(uid, name)] = (1 if reset else before + 1, world.loop.time(), image)
             by_agent = any(by.startswith("agent") for _, _, by in container.signals)
             (self._ended.add if by_agent else self._ended.discard)((uid, name))
+            self._asked[uid, name] = container.asked
         yield from ()
 
 

@@ -154,6 +154,55 @@ def test_i7_knows_that_a_changed_container_begins_anew(in_world: Run) -> None:
     assert len(found) == 1 and "back-off is 8 s" in found[0]
 
 
+def test_i7_knows_that_a_hung_container_may_crash_while_its_agent_gives_it_up(in_world: Run) -> None:
+    """Found by seed 5125: who kills a hung container cuts off the probe that is under way, which completes the row. The
+    agent decides to end it within the millisecond that it takes to see the death."""
+    async def body(world: World) -> tuple[SimulatedContainer, float, list[str]]:
+        async def newest() -> SimulatedContainer:
+            await world.until(lambda: any(key_of(item) == key for item in world.machine.containers.values()
+                                          if item.running), within_s=10)
+            return next(item for item in world.machine.containers.values() if item.running and key_of(item) == key)
+
+        victim = app(world)
+        key = key_of(victim)
+
+        async def sabotage() -> None:
+            nonlocal victim
+            world.machine.exit(victim, 137)
+            victim = await newest()
+            await asyncio.sleep(2)
+            assert victim.application is not None
+            victim.application.hung = True
+            await asyncio.sleep(2.95)  # two probes have timed out, the third is under way
+            world.machine.exit(victim, 137)
+
+        found = await found_by(world, RestartsOnlyGrow(), sabotage)
+        return victim, (await newest()).started_s - victim.asked[0][0], found
+
+    crashed, started_after_s, found = in_world(body)
+    assert not crashed.signals and [by[:5] for _, by in crashed.asked] == ["agent"]
+    assert started_after_s < 0.5
+    assert not found
+
+
+@pytest.mark.parametrize(("asked_after_s", "by", "said"), [
+    (-0.001, "agent n1", False), (0.001, "agent n1", False), (0.1, "agent n1", True), (0.001, "chaos", True),
+])
+def test_i7_excuses_only_what_an_agent_asked_for_before_it_could_see_the_death(
+    in_world: Run, asked_after_s: float, by: str, said: bool
+) -> None:
+    async def body(world: World) -> list[str]:
+        checker, crashed = RestartsOnlyGrow(), app(world)
+        for _ in range(5):
+            list(checker.died(world, crashed, 1))
+        crashed.asked.append((world.loop.time() + asked_after_s, by))
+        await asyncio.sleep(0.5)
+        world.machine.containers = {"next": replace(crashed, id="next", started_s=world.loop.time())}
+        return list(checker.step(world))
+
+    assert bool(in_world(body)) is said
+
+
 def test_i4_sees_too_many_and_too_few(in_world: Run) -> None:
     async def body(world: World) -> list[str]:
         async def sabotage() -> None:
