@@ -26,50 +26,81 @@ _NOTICED_S = 0.75  # a look at the nodes each 0.25 s, and the agent's own word t
 
 
 class RolloutsKeepTheirBounds(Watch):
-    """I4: never more pods than desired + maxSurge, and no available pod is given up below desired − maxUnavailable."""
+    """I4: never more pods than desired + maxSurge, and no available pod is given up below desired − maxUnavailable.
+
+    What is desired may change twice between two looks. It is noted whenever a ReplicaSet is written too, for that is
+    when a Deployment acts on it: a pod that was given up is judged by what was desired then.
+    """
 
     name = "I4"
 
-    def __init__(self) -> None:
-        self._desired: dict[str, dict[int, float]] = {}  # replicas asked for: when last
+    def __init__(self, world: World) -> None:
+        self._desired: dict[str, list[tuple[int, float]]] = {}  # replicas asked for and until when, in order
+        self._looked_s = 0.0
         self._available: dict[str, dict[str, Json]] = {}
         self._lost_s: dict[str, float] = {}
         self._born_s: dict[str, float] = {}  # Deployments by uid: one that is made anew first loses what another had
+        world.trace.listeners.append(lambda text: self._listen(world, text))
 
-    def step(self, world: World) -> Iterator[str]:
+    def _listen(self, world: World, text: str) -> None:
+        if text.startswith(("update replicasets ", "create replicasets ")):
+            self._note_desired(world)
+
+    def _note_desired(self, world: World) -> None:
         now_s = world.loop.time()
         for deployment in world.objects(DEPLOYMENTS):
             name, wanted = deployment["metadata"]["name"], int(deployment["spec"]["replicas"])
-            self._desired.setdefault(name, {})[wanted] = now_s
-            surge, unavailable = bounds(deployment, wanted)
+            noted = [item for item in self._desired.get(name, ()) if now_s - item[1] < _REMEMBERED_S]
+            if noted and noted[-1][0] == wanted:
+                noted.pop()
+            self._desired[name] = [*noted, (wanted, now_s)]
+
+    def step(self, world: World) -> Iterator[str]:
+        now_s = world.loop.time()
+        self._note_desired(world)
+        for deployment in world.objects(DEPLOYMENTS):
+            name, wanted = deployment["metadata"]["name"], int(deployment["spec"]["replicas"])
+            surge, _ = bounds(deployment, wanted)
             pods = world.pods(app=name)
             active = [pod for pod in pods if not terminal(pod) and not pod["metadata"].get("deletionTimestamp")]
-            most = max(count for count, last_s in self._desired[name].items() if now_s - last_s < _REMEMBERED_S)
+            most = max(count for count, _ in self._desired[name])
             young = now_s - self._born_s.setdefault(deployment["metadata"]["uid"], now_s) < _YOUNG_S
             if len(active) > most + surge and not young:
                 yield f"{name} has {len(active)} pods, at most {most}+{surge} are allowed"
             if young:
                 self._available.pop(name, None)
             else:
-                yield from self._floor(world, name, wanted, unavailable, active)
+                yield from self._floor(world, deployment, active)
+        self._looked_s = now_s
 
-    def _floor(self, world: World, name: str, wanted: int, unavailable: int, active: list[Json]) -> Iterator[str]:
-        now_s = world.loop.time()
+    def _floor(self, world: World, deployment: Json, active: list[Json]) -> Iterator[str]:
+        now_s, name = world.loop.time(), deployment["metadata"]["name"]
         available = {pod["metadata"]["uid"]: pod for pod in active if is_true(pod, "Ready")}
         before, self._available[name] = self._available.get(name, {}), available
         present = {pod["metadata"]["uid"]: pod for pod in world.pods(app=name)}
         given_up = [uid for uid in before if present.get(uid, {}).get("metadata", {}).get("deletionTimestamp")]
         if set(before) - set(available) - set(given_up):
             self._lost_s[name] = now_s  # something else took pods away: what the controller saw may be a moment old
-        shrunk = any(
-            count > wanted and now_s - last_s < _REMEMBERED_S for count, last_s in self._desired[name].items()
-        )
         excused = (
-            shrunk or world.objects(POD_CHAOS) or now_s - self._lost_s.get(name, -100.0) < _SETTLING_S
+            world.objects(POD_CHAOS) or now_s - self._lost_s.get(name, -100.0) < _SETTLING_S
             or any(is_true(present[uid], "DisruptionTarget") for uid in given_up)
         )
-        if given_up and not excused and len(available) < wanted - unavailable:
+        if given_up and not excused and not self._rightly(deployment, len(available)):
+            wanted = int(deployment["spec"]["replicas"])
+            _, unavailable = bounds(deployment, wanted)
             yield f"{name} gave up available pods: {len(available)} are left of {wanted}, {unavailable} may be missing"
+
+    def _rightly(self, deployment: Json, available: int) -> bool:
+        """Whether so few may be left by what was asked for at some moment since the last look. After it became fewer
+        they go by other rules."""
+        noted = self._desired[deployment["metadata"]["name"]]
+        for place, (wanted, until_s) in enumerate(noted):
+            if until_s <= self._looked_s and place < len(noted) - 1:
+                continue
+            _, unavailable = bounds(deployment, wanted)
+            if available >= wanted - unavailable or any(count > wanted for count, _ in noted[:place]):
+                return True
+        return False
 
 
 def bounds(deployment: Json, wanted: int) -> tuple[int, int]:

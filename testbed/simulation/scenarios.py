@@ -107,7 +107,7 @@ class Scenario:
         self._version = 1
         self.secrets = SecretsStaySecret(SECRET)
         self.invariants = Invariants(world, [
-            NoOrphans(), OneOfEach(), HealthyIsLeftAlone(), RolloutsKeepTheirBounds(), UnknownIsNotDead(world),
+            NoOrphans(), OneOfEach(), HealthyIsLeftAlone(), RolloutsKeepTheirBounds(world), UnknownIsNotDead(world),
             ProbesMeanThisContainer(), RestartsOnlyGrow(), FaultsAreLeases(), StrangersAreLeftAlone(),
             StoppedInOrder(), EverythingIsBounded(), self.secrets,
         ])

@@ -34,7 +34,7 @@ from testbed.simulation.checks_containers import (
     StoppedInOrder,
     StrangersAreLeftAlone,
 )
-from testbed.simulation.invariants import Checker, Invariants, Violation, key_of
+from testbed.simulation.invariants import STEP_S, Checker, Invariants, Violation, key_of
 from testbed.simulation.workloads import SECRET, deployment
 from testbed.simulation.world import DidNotHappen, World
 
@@ -215,11 +215,32 @@ def test_i4_sees_too_many_and_too_few(in_world: Run) -> None:
             for pod in [pod for pod in world.pods(app="web") if "extra" not in pod["metadata"]["labels"]]:
                 await world.delete(PODS, pod["metadata"]["name"])
 
-        return await found_by(world, RolloutsKeepTheirBounds(), sabotage)
+        return await found_by(world, RolloutsKeepTheirBounds(world), sabotage)
 
     lines = in_world(body)
     assert any("pods, at most 4+1 are allowed" in line for line in lines)
     assert any("gave up available pods" in line for line in lines)
+
+
+@pytest.mark.parametrize(("scaled", "others_delete", "said"), [((3, 5), 0, False), ((5,), 1, True)])
+def test_i4_judges_a_pod_given_up_by_what_was_asked_for_then(
+    in_world: Run, scaled: tuple[int, ...], others_delete: int, said: bool
+) -> None:
+    """To 3 and to 5 between two looks: one of four went rightly. To 5 only, none may go."""
+    async def body(world: World) -> list[str]:
+        async def sabotage() -> None:
+            await asyncio.sleep(7)  # a Deployment that was just made is given a moment
+            began_s, pods = world.loop.time(), world.pods(app="web")
+            for replicas in scaled:
+                await world.patch(DEPLOYMENTS, "web", {"spec": {"replicas": replicas}})
+            for pod in pods[:others_delete]:
+                await world.delete(PODS, pod["metadata"]["name"])
+            assert world.loop.time() - began_s < STEP_S
+            assert any(pod["metadata"].get("deletionTimestamp") for pod in world.pods(app="web"))
+
+        return await found_by(world, RolloutsKeepTheirBounds(world), sabotage)
+
+    assert any("gave up available pods" in line for line in in_world(body)) is said
 
 
 @pytest.mark.parametrize(("surge", "unavailable", "wanted", "expected"), [
