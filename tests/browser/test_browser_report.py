@@ -113,7 +113,8 @@ def test_each_chart_says_what_is_in_it(browser: Any, report: Path) -> None:
     assert "98 of 5600 requests failed; latency p50 2.1 ms" in overview
     assert "Between 3 and 4 pods were ready" in overview
     assert [words.partition(",")[0] for words in waterfalls] == ["crash", "hang", "lose-a-node", "ship-v2"]
-    assert "clients: outage as clients saw it 2.50 s" in waterfalls[1] and "repair: injected → detected" in waterfalls[1]
+    assert "clients: outage as clients saw it 2.50 s" in waterfalls[1]
+    assert "repair: injected → detected" in waterfalls[1]
     opened.page.evaluate("document.documentElement.dataset.drawn = ''")
     opened.page.select_option("#run", "2")
     opened.drawn()
