@@ -20,7 +20,7 @@ import testbed
 from testbed.client.sync import Cluster
 from testbed.errors import NotFound
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]  # its faults are in the contract of `make test` too, simulated
 
 TORTURE = (Path(__file__).parent / "volume_torture.py").read_text()
 GROUPS = {"TimeChaos": "chaos-mesh.org", "IOChaos": "chaos-mesh.org", "NodeChaos": "testbed.io"}

@@ -16,7 +16,7 @@ from support.cluster import Cluster, bring_up_for_test, condition, state_home_fo
 from testbed.api import labels
 from testbed.client.sync import Cluster as Api
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]  # its faults are in the contract of `make test` too, simulated
 
 Json = dict[str, Any]
 RESOLVE = """
