@@ -259,7 +259,8 @@ async def test_until_ci_ends_when_enough_is_known_or_at_its_cap_and_says_so(
 
 
 @pytest.mark.parametrize(("slow", "fail_on", "exit_code"), [
-    ("mine", ("worse",), 1), ("main", ("worse",), 0), ("mine", (), 0)])
+    ("mine", ("worse",), 1), pytest.param("main", ("worse",), 0, marks=pytest.mark.long),
+    pytest.param("mine", (), 0, marks=pytest.mark.long)])
 async def test_a_file_is_held_against_another_and_decides(
     world: RunnerWorld, monkeypatch: pytest.MonkeyPatch, slow: str, fail_on: tuple[str, ...], exit_code: int,
 ) -> None:
