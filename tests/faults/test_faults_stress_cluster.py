@@ -15,7 +15,7 @@ import pytest
 from support import leaks
 from support.cluster import Cluster, bring_up_for_test, condition, wait_for
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]  # its faults are in the contract of `make test` too, simulated
 
 ROOT = Path("/sys/fs/cgroup")
 MIB = 1 << 20
