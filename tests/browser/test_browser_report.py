@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from support.page_outline import CHARTS, OPEN_ALL, UNTOLD
-from support.page_view import AXE_RUN, serious
+from support.page_view import AXE_RUN, CHROMIUM, serious
+from support.report_sample import sample_result
 
 from testbed.report import html
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (a development tool)")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
 
 WIDE, PHONE = {"width": 1180, "height": 900}, {"width": 390, "height": 844}
 
 
-def _sample() -> ModuleType:
-    """The sample result lives with the tests of the reports."""
-    path = Path(__file__).parents[1] / "report" / "report_sample.py"
-    spec = importlib.util.spec_from_file_location("report_sample_for_browser", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    html.write(_sample().sample_result(6), path)
+    html.write(sample_result(6), path)
     return path
 
 
@@ -174,7 +159,7 @@ FILLED = """([x, y, colour]) => [...document.querySelectorAll("#overview .concat
 @pytest.fixture(scope="module")
 def out(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
     """A run in which everything fails for two seconds, but for one tenth of a second, and all pods are away."""
-    sample = _sample().sample_result(1)
+    sample = sample_result(1)
     run = sample.runs[0]
     fault = run.disruptions[0].model_copy(update={"window_s": (FAULT_S, BACK_S)})
     bins = range(len(run.series.due))

@@ -3,17 +3,15 @@ are in build/screenshots."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from support.page_outline import CHARTS, UNTOLD
 from support.page_view import CHROMIUM, PageView, tab
+from support.report_sample import sample_result
 
 from testbed.experiment.result import EXIT_CODES, Study, VariantResult, Verdict
 from testbed.report.study import html
@@ -32,21 +30,10 @@ CUT_OFF = """() => [...document.querySelectorAll("table.stack td")].filter(cell 
 }).map(cell => cell.innerText)"""
 
 
-def _sample() -> ModuleType:
-    """The sample result lives with the tests of the reports."""
-    path = Path(__file__).parents[1] / "report" / "report_sample.py"
-    spec = importlib.util.spec_from_file_location("report_sample_for_study", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four variants of two probes; the first one passed, the others missed."""
-    result = _sample().sample_result(4)
+    result = sample_result(4)
     missed = Verdict.OBJECTIVE_MISSED
     settings = [{READY: ready, LIVE: live} for ready in (1, 5) for live in (1, 5)]
     variants = tuple(VariantResult(

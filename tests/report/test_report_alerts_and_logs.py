@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from report_sample import HOSTILE, sample_result
+from support.report_sample import HOSTILE, sample_result
 from test_report_study import study
 
 from testbed.experiment.result import Alert, Disruption, KeptLog, Result, TimelineEvent

@@ -6,7 +6,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from report_sample import HOSTILE, sample_result, sample_run
+from support.report_sample import HOSTILE, sample_result, sample_run
 
 from testbed.experiment.compare import compare
 from testbed.experiment.result import Result, RunResult, Verdict

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import jsonschema
 import pytest
-from report_sample import HOSTILE, sample_result
+from support.report_sample import HOSTILE, sample_result
 
 from testbed.experiment.objectives import say_value
 from testbed.experiment.result import Disruption, Marks, ObjectiveResult, Outage, Result, Verdict, result_schema

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from report_sample import STARTED, sample_result
+from support.report_sample import STARTED, sample_result
 
 import benchmarks.meter.__main__ as meter
 from benchmarks.comparison.__main__ import fill

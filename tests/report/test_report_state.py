@@ -6,7 +6,7 @@ import html as html_module
 import re
 
 import pytest
-from report_sample import HOSTILE, sample_result, sample_run
+from support.report_sample import HOSTILE, sample_result, sample_run
 from test_report_clients import HUNG, VIEW
 
 from testbed.experiment.compare import compare

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import jsonschema
 import pytest
-from report_sample import HOSTILE, STARTED, sample_result
+from support.report_sample import HOSTILE, STARTED, sample_result
 
 from testbed.experiment.compare import compare_runs
 from testbed.experiment.result import (

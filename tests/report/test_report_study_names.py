@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from report_sample import STARTED, sample_result
+from support.report_sample import STARTED, sample_result
 
 from testbed.experiment.result import Study, VariantResult, Verdict
 from testbed.report.study import html, terminal

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_sample import sample_result
+from support.report_sample import sample_result
 
 from testbed.experiment.result import Disruption, Gap, Marks, Result
 from testbed.experiment.result.timeline import Part, Sighting
